@@ -1,0 +1,39 @@
+"""What can go wrong, by who has to act on it.
+
+`BenchError` is a request that cannot be carried out: commands print its one line and exit with 2.
+`ItemError` belongs to a single item and becomes a failure row; the run goes on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """The request itself is wrong. The message is one line: what, where, remedy."""
+
+
+class ItemError(Exception):
+    """One item cannot be read, restored or scored. The message is one line and becomes the row's reason."""
+
+
+class ImageError(ItemError, BenchError):
+    """An image file cannot be decoded into pixels, or may not be (a decompression bomb)."""
+
+
+class MissingFile(BenchError):
+    """A weight or data file is not in the cache; the message names it and the command that brings it."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'psnr'?"` for the nearest known name, or an empty string when nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """An exception or text as one printable line, so that rows and messages never break a table."""
+    text = error if isinstance(error, str) else (str(error) or type(error).__name__)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

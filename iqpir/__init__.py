@@ -1,0 +1,1 @@
+"""IQPIR: image restoration conditioned on quality priors (the method; the harness lives in `bench`)."""
