@@ -1,0 +1,1 @@
+"""Bringing weights and data to this machine, once, checked; everything else runs offline."""

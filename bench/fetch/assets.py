@@ -1,0 +1,121 @@
+"""A file that must be fetched before it can be used, and where it lies once it has been.
+
+Knows where the file belongs and which hash it must have; how it gets there is the business of `bench.fetch.fetch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+from bench import paths
+from bench.errors import BenchError, MissingFile
+from bench.fetch import memo, pins
+
+
+class Verdict(NamedTuple):
+    """What lies at an asset's place."""
+
+    status: Literal["verified", "unpinned", "wrong", "missing"]
+    """`unpinned`: the file is there, and no hash is known that it should have."""
+    expected: str | None
+    """Hex SHA-256 it must have, from the catalogue or the user's pins."""
+    found: str | None
+    """Hex SHA-256 of the file on disk."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file of weights or data, as the catalogue describes it."""
+
+    owner: str
+    """The method, metric or dataset that needs it: `bench fetch OWNER` brings it."""
+    file: str
+    """Path below the cache folder, such as `weights/sci/medium.pt`."""
+    url: str | None
+    """http(s) address, `hf://repo/path`, `gdrive://id`, or None when only a person can get it."""
+    sha256: str | None
+    """Hex digest, or None where its publisher gives none (then `bench fetch --pin` must accept it)."""
+    bytes: int | None = None
+    licence: str | None = None
+    instructions: str | None = None
+    """What a person has to do when no machine can download it."""
+
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(self.file)
+        if not self.file or not parts.parts or parts.is_absolute() or ".." in parts.parts or "\\" in self.file:
+            raise BenchError(f"{self.owner}: file {self.file!r} must be a path below the cache folder")
+        if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef")):
+            raise BenchError(f"{self.owner}: sha256 {self.sha256!r} of {self.file} is not 64 hexadecimal digits")
+
+    @classmethod
+    def from_fields(cls, owner: str, fields: Mapping[str, Any], licence: str | None = None) -> Asset:
+        """From a catalogue mapping with the keys file, url, sha256, bytes, licence, instructions."""
+        if not isinstance(fields.get("file"), str):
+            raise BenchError(f"{owner}: a file to fetch needs the key 'file', its path below the cache folder")
+        return cls(
+            owner=owner,
+            file=fields["file"],
+            url=fields.get("url"),
+            sha256=fields.get("sha256"),
+            bytes=fields.get("bytes"),
+            licence=fields.get("licence", licence),
+            instructions=fields.get("instructions"),
+        )
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies once fetched."""
+        return paths.home() / self.file
+
+    def require(self) -> Path:
+        """The path, or `MissingFile` with the one line that says what to do. Existence only; reads nothing."""
+        if not self.path.is_file():
+            source = self.url or self.instructions or "no public source"
+            pin = f"sha256 {self.sha256[:12]}…" if self.sha256 else "no published hash"
+            raise MissingFile(
+                f"{self.owner} needs {self.file} ({source}, {pin}), not at {self.path}: bench fetch {self.owner}"
+            )
+        return self.path
+
+    def expected(self) -> str | None:
+        """Hex SHA-256 that the file must have: the catalogue's, else the one this user has pinned, else None."""
+        return self.sha256.lower() if self.sha256 else pins.pinned(self.file)
+
+    def digest(self) -> str:
+        """Hex SHA-256 of the file on disk, remembered while its size and times stay. Raises `MissingFile`."""
+        try:
+            return memo.digest(self.require())
+        except OSError as error:
+            raise BenchError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+    def verify(self) -> Verdict:
+        """What lies at the asset's place, held against the hash it must have. Raises nothing for a wrong file."""
+        expected = self.expected()
+        if not self.path.is_file():
+            return Verdict("missing", expected, None)
+        found = self.digest()
+        if expected is None:
+            return Verdict("unpinned", None, found)
+        return Verdict("verified" if found == expected else "wrong", expected, found)
+
+    def require_verified(self) -> Path:
+        """The path of a file whose hash is the pinned one: what may be handed to code that unpickles.
+
+        Raises `MissingFile`, or `BenchError` with both hashes and the remedy.
+        """
+        path = self.require()
+        verdict = self.verify()
+        if verdict.status == "wrong":
+            raise BenchError(
+                f"{self.owner}: {path} has sha256 {verdict.found}, not the pinned {verdict.expected}: "
+                f"bench fetch {self.owner} brings the right one"
+            )
+        if verdict.status == "unpinned":
+            raise BenchError(
+                f"{self.owner}: no hash is known for {path} (it has sha256 {verdict.found}): "
+                f"bench fetch {self.owner} --pin accepts this file"
+            )
+        return path

@@ -1,0 +1,117 @@
+"""Files of the Hugging Face hub (`hf://`) and of Google Drive (`gdrive://`), through the libraries kept for them.
+
+The libraries only bring bytes: what they bring passes through the same `Part` as any download.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.errors import one_line
+from bench.fetch.download import Network
+from bench.fetch.part import FetchError, Part, disk_errors
+from bench.fetch.progress import Bar
+
+
+class HubFile(NamedTuple):
+    """One file of a hub repository."""
+
+    kind: str
+    """model, dataset or space."""
+    repo: str
+    path: str
+    revision: str | None
+
+
+def parse_hub(url: str) -> HubFile:
+    """`hf://[datasets/]owner/name/path/to/file[@revision]`. Raises `FetchError`."""
+    rest, _, revision = url.removeprefix("hf://").partition("@")
+    parts = rest.split("/")
+    kind = {"datasets": "dataset", "spaces": "space"}.get(parts[0], "model")
+    if kind != "model":
+        parts = parts[1:]
+    if len(parts) < 3 or not all(parts) or ".." in parts:
+        raise FetchError(f"{url!r} is not hf://owner/name/path[@revision]")
+    return HubFile(kind, "/".join(parts[:2]), "/".join(parts[2:]), revision or None)
+
+
+def from_hub(part: Part, url: str, bar: Bar) -> None:
+    """The file of an `hf://` address into the part. Raises `FetchError`."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    wanted = parse_hub(url)
+    with disk_errors(part.path), tempfile.TemporaryDirectory(dir=part.path.parent, prefix=".hub-") as folder:
+        quiet = not bar.shown and not are_progress_bars_disabled()
+        if quiet:
+            disable_progress_bars()
+        try:
+            address = hf_hub_url(wanted.repo, wanted.path, repo_type=wanted.kind, revision=wanted.revision)
+            size = get_hf_file_metadata(address).size
+            _check_size(part, url, size)
+            file = hf_hub_download(
+                wanted.repo,
+                wanted.path,
+                repo_type=wanted.kind,
+                revision=wanted.revision,
+                local_dir=folder,
+            )
+        except FetchError:
+            raise
+        except Exception as error:  # the library's errors share no class across versions
+            raise FetchError(f"{url} cannot be brought: {type(error).__name__}: {one_line(error, 200)}") from error
+        finally:
+            if quiet:
+                enable_progress_bars()
+        part.copy(Path(file))
+
+
+def from_drive(part: Part, url: str, network: Network, bar: Bar) -> None:
+    """The file of a `gdrive://id` address into the part. Raises `FetchError`."""
+    import gdown
+
+    identifier = url.removeprefix("gdrive://")
+    if not identifier or not identifier.replace("-", "").replace("_", "").isalnum() or not identifier.isascii():
+        raise FetchError(f"{url!r} is not gdrive://id")
+    part.restart()
+    bar.begin(0, part.asset.bytes)
+    # Older versions cannot be told how long to wait.
+    timed = "timeout" in inspect.signature(gdown.download).parameters
+    options = {"timeout": (network.connect, network.read)} if timed else {}
+    try:
+        gdown.download(id=identifier, output=_Counted(part, bar), quiet=True, use_cookies=False, **options)
+    except FetchError:
+        raise
+    except Exception as error:  # the library's errors share no class across versions
+        raise FetchError(f"{url} cannot be brought: {type(error).__name__}: {one_line(error, 200)}") from error
+    finally:
+        bar.end()
+    if part.size == 0:
+        raise FetchError(f"{url} brought nothing: perhaps a download quota; try later, or get it by hand")
+
+
+class _Counted:
+    """The part as a binary file that moves the bar."""
+
+    def __init__(self, part: Part, bar: Bar) -> None:
+        self._part = part
+        self._bar = bar
+
+    def write(self, data: bytes) -> int:
+        self._bar.add(len(data))
+        return self._part.write(data)
+
+    def flush(self) -> None:
+        self._part.flush()
+
+
+def _check_size(part: Part, url: str, size: int | None) -> None:
+    declared = part.asset.bytes
+    if size is not None and declared is not None and size != declared:
+        raise FetchError(f"{url} offers {size} bytes and the catalogue says {declared}: not the same file")
+    if size is not None:
+        part.reserve(size)
+        part.limit = size
