@@ -1,0 +1,110 @@
+"""From a catalogue entry and a suite's options to a Dataset, with every option checked before anything is read.
+
+A builder is a function `build(name, base, *, option: type = default, …) -> Dataset`; its own keyword parameters are
+the whole truth about which options exist.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.data.items import Dataset
+from bench.errors import BenchError, one_line, suggest
+from bench.registry import Entry
+
+_CALLER = 2
+"""The leading parameters of a builder, name and base, are the caller's and no options."""
+
+
+def build_dataset(entry: Entry, options: Mapping[str, Any], base: Path | None) -> Dataset:
+    """The dataset of a catalogue entry.
+
+    `options` are the suite's and win over the entry's own. `base` is the suite file's folder, where relative paths are
+    looked for after the working directory. Raises `BenchError` for an unknown option (with the nearest name), a
+    missing one, one of the wrong type, and whatever the builder objects to.
+    """
+    builder = entry.load()
+    given = {**(entry.fields.get("options") or {}), **options}
+    known = _options(builder)
+    if "scale" in entry.fields and "scale" in known:
+        given.setdefault("scale", entry.fields["scale"])
+    check_options(entry, given, known)
+    try:
+        dataset = builder(entry.name, base, **given)
+    except BenchError:
+        raise
+    except Exception as error:  # a plugin's builder may fail in any way; it is named
+        raise BenchError(f"dataset {entry.name!r}: {type(error).__name__}: {one_line(error)}") from error
+    if not isinstance(dataset, Dataset):
+        raise BenchError(f"dataset {entry.name!r} ({entry.origin}) built a {type(dataset).__name__}, not a Dataset")
+    if dataset.protocol is None and entry.fields.get("protocol"):
+        dataset = dataclasses.replace(dataset, protocol=entry.fields["protocol"])
+    return dataset
+
+
+def check_options(entry: Entry, given: Mapping[str, Any], known: Mapping[str, Option]) -> None:
+    """Raise `BenchError` for the first option that is unknown, of the wrong type, or missing."""
+    for option, value in given.items():
+        if option not in known:
+            listed = f"; it takes {', '.join(known)}" if known else "; it takes no options"
+            raise BenchError(f"dataset {entry.name!r} has no option {option!r}{suggest(option, known) or listed}")
+        if not _accepts(known[option].type, value):
+            raise BenchError(
+                f"dataset {entry.name!r}: option {option!r} is {one_line(repr(value), 60)} "
+                f"({type(value).__name__}), not {_type_name(known[option].type)}"
+            )
+    missing = [option for option, told in known.items() if told.required and option not in given]
+    if missing:
+        raise BenchError(
+            f"dataset {entry.name!r} needs the option {missing[0]!r} ({_type_name(known[missing[0]].type)})"
+        )
+
+
+class Option(typing.NamedTuple):
+    """One keyword parameter of a builder."""
+
+    type: Any
+    required: bool
+
+
+def _options(builder: Any) -> dict[str, Option]:
+    hints = typing.get_type_hints(builder if inspect.isroutine(builder) else builder.__call__)
+    parameters = list(inspect.signature(builder).parameters.values())[_CALLER:]
+    return {
+        parameter.name: Option(hints.get(parameter.name, Any), parameter.default is inspect.Parameter.empty)
+        for parameter in parameters
+        if parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    }
+
+
+def _accepts(hint: Any, value: Any) -> bool:
+    """Whether a value read from YAML fits a builder's annotation. YAML's `yes` is no number, and 1 is a float."""
+    if hint is Any:
+        return True
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_accepts(part, value) for part in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if origin in (list, tuple) or hint in (list, tuple):
+        inner = (typing.get_args(hint) or (Any,))[0]
+        return isinstance(value, list | tuple) and all(_accepts(inner, part) for part in value)
+    if origin is not None:
+        return isinstance(value, origin)
+    if hint is type(None) or hint is None:
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

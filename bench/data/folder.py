@@ -1,0 +1,94 @@
+"""Folders of images on disk as a dataset: LQ-only or paired, any layout that a glob pattern can name.
+
+Nothing is read here but folder listings and the split file; sizes are compared by `pairing.check_sizes`, pixels by the
+run.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bench import paths
+from bench.data.files import list_images
+from bench.data.images import shown
+from bench.data.items import Dataset, Item
+from bench.data.pairing import Pairing, id_pattern, pair, problems, select
+from bench.errors import BenchError
+
+
+def folder(
+    name: str,
+    base: Path | None,
+    *,
+    lq: str,
+    gt: str | None = None,
+    scale: int = 1,
+    id: str | None = None,  # the option's name in a suite
+    lq_id: str | None = None,
+    gt_id: str | None = None,
+    split: str | None = None,
+) -> Dataset:
+    """A dataset of image files.
+
+    `lq`, `gt`: a glob pattern, a folder (all levels below it) or a file; without `gt` the data are LQ only.
+    `scale`: GT size divided by LQ size. `id`: a regular expression with a group for the ids of both sides; `lq_id` and
+    `gt_id` for one side each. `split`: a text file with one id or file name a line, for a part of the files.
+    Raises `BenchError` when nothing matches or an option is wrong; a single bad file is an item with a `problem`.
+    """
+    if scale < 1:
+        raise BenchError(f"dataset {name!r}: scale {scale} is not a positive whole number")
+    inputs = list_images(lq, base)
+    references = list_images(gt, base) if gt is not None else None
+    if references is not None and inputs.single and references.single:
+        # Two files named one by one belong together, whatever they are called.
+        only = Item(inputs.files[0].name.rpartition(".")[0] or "image", inputs.files[0].source)
+        pairing = Pairing([Item(shown(only.id), only.lq, references.files[0].source)], [])
+    else:
+        pairing = pair(
+            inputs.files,
+            None if references is None else references.files,
+            lq_id=id_pattern(lq_id or id, "lq_id" if lq_id else "id"),
+            gt_id=id_pattern(gt_id or id, "gt_id" if gt_id else "id"),
+        )
+    if split is not None:
+        pairing = select(pairing, *_split_names(split, base))
+    if references is not None and not any(item.gt for item in pairing.items):
+        raise BenchError(
+            f"dataset {name!r}: none of the {len(inputs.files)} files of {shown(lq)} has the id of one of the "
+            f"{len(references.files)} files of {shown(str(gt))}, such as {pairing.items[0].id!r}; give id patterns "
+            "(lq_id, gt_id)"
+        )
+    notes = (*problems(pairing.items), *pairing.notes)
+    return Dataset(name, tuple(pairing.items), references is not None, scale, notes=notes)
+
+
+def paired(
+    restored: str | os.PathLike[str],
+    reference: str | os.PathLike[str] | None,
+    base: Path | None = None,
+    *,
+    scale: int = 1,
+    id: str | None = None,
+    lq_id: str | None = None,
+    gt_id: str | None = None,
+) -> Dataset:
+    """Any images, and their references where given: `lq` of each item is the restored image, `gt` its reference.
+
+    For `bench score`; paths, ids and errors are those of `folder`.
+    """
+    against = None if reference is None else os.fspath(reference)
+    return folder("score", base, lq=os.fspath(restored), gt=against, scale=scale, id=id, lq_id=lq_id, gt_id=gt_id)
+
+
+def _split_names(split: str, base: Path | None) -> tuple[list[str], str]:
+    path = paths.find(split, base)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise BenchError(f"split {shown(path)} cannot be read ({reason})") from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise BenchError(f"split {shown(path)} lists nothing")
+    return names, shown(path.name)

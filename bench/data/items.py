@@ -1,0 +1,88 @@
+"""The words of the data room: an image source, an item, a dataset.
+
+A source knows how to decode itself and how to tell cheaply whether it has changed; nothing is decoded before a unit
+of work needs it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Stamp(NamedTuple):
+    """Changes whenever the decoded pixels may have; equal stamps are answered from the memo without decoding."""
+
+    locator: str
+    """`/absolute/path?decoder`, or `builtin:name/item?version`; unique to the source and to what decodes it."""
+    size: int
+    """Bytes of the file behind the source."""
+    mtime_ns: int
+    """Modification time of the file behind the source, nanoseconds."""
+
+
+class ImageSource(ABC):
+    """One image that can be decoded."""
+
+    @abstractmethod
+    def load(self) -> np.ndarray:
+        """Decoded pixels [H,W,3] RGB, uint8 or uint16. Raises `ImageError`."""
+
+    @abstractmethod
+    def stamp(self) -> Stamp:
+        """Cheap: at most one `stat`. Raises `ImageError` when the file is not there."""
+
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """(height, width) as `load` would give them, from the header alone. Raises `ImageError`."""
+
+    @abstractmethod
+    def raw(self) -> bytes:
+        """The undecoded bytes that identify an unreadable source (a file's bytes, at most the first 64 MiB)."""
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """How to name the source in a message."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a dataset with its id."""
+
+    id: str
+    """Unique in the dataset; a posix-style path without suffix, such as `low/0001`."""
+    lq: ImageSource | None
+    """The input; None when the pairing failed (`problem` says why)."""
+    gt: ImageSource | None = None
+    """The reference; None in LQ-only datasets, and for an item whose reference is missing."""
+    problem: str | None = None
+    """One line: why this item cannot be paired (missing or ambiguous file). It is counted as expected, and failed."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Items in a stable order, and what the numbers on them depend on."""
+
+    name: str
+    items: Sequence[Item]
+    paired: bool
+    """True when FR metrics apply: at least the dataset is meant to have GT."""
+    scale: int = 1
+    """GT size divided by LQ size."""
+    protocol: str | None = None
+    """Name of the protocol its papers use, where one is the custom; the suite may override it."""
+    notes: Sequence[str] = field(default_factory=tuple)
+    """Lines worth showing before any work: extra files, deviations from the official layout."""
+
+    def limited(self, limit: int | None) -> Dataset:
+        """The same dataset with at most `limit` items, spread evenly, so that a limited run sees all of it."""
+        if limit is None or limit >= len(self.items):
+            return self
+        step = len(self.items) / limit
+        kept = [self.items[int(index * step)] for index in range(limit)]
+        return Dataset(self.name, kept, self.paired, self.scale, self.protocol, self.notes)
