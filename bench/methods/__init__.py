@@ -1,0 +1,1 @@
+"""How an image is restored: one adapter per kind of method."""

@@ -1,0 +1,136 @@
+"""The contract between a restorer and everything else.
+
+An adapter turns whatever it wraps into these methods; padding, tiling, colour order and size limits are its business.
+Importing an adapter must not import torch: a finished run is answered from the store without it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from bench.identity import file_hash
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.fetch.assets import Asset
+
+Quantise = Literal["round", "truncate", "none"]
+
+
+class Box(NamedTuple):
+    """A crop in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Method(ABC):
+    """A restorer: `load` once, then `restore` batches.
+
+    Subclasses set the attributes that differ from these defaults, in `__init__` or on the class.
+    """
+
+    name: str = ""
+    scale: int = 1
+    """Output size divided by input size."""
+    batch_invariant: bool = False
+    """True only where a test shows that an image's output does not depend on the others in its batch."""
+    stochastic: bool = False
+    """True when the output depends on `seeds`."""
+    quantise: Quantise = "round"
+    """How the official code turns floats into the 8-bit file it saves."""
+
+    @abstractmethod
+    def load(self, device: str, dtype: str) -> None:
+        """Bring weights to `device` ('cpu', 'cuda', 'cuda:1') in `dtype` ('float32', 'bfloat16', 'float16').
+
+        Raises `BenchError` (a missing weight file is a `MissingFile`).
+        """
+
+    @abstractmethod
+    def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
+        """float32 RGB [B,3,H,W] in [0,1] on the loaded device → float32 [B,3,s·H,s·W], any range; the caller clamps.
+
+        `seeds` is int64 [B] for stochastic methods. Runs under `torch.inference_mode()`.
+        """
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that can change an output, as JSON-like data, without importing torch.
+
+        Name, options, hash of the adapter's and the network's source, versions of the packages it calls, SHA-256 of
+        every weight file. Never a label, a path or a date.
+        """
+
+    def valid_crop(self, height: int, width: int) -> Box | None:
+        """The box of an input of that size that the output stands for, in input pixels; None means all of it.
+
+        The reference gets the same crop, times `scale`.
+        """
+        return None
+
+    def assets(self) -> list[Asset]:
+        """Weight files the method needs; `bench fetch` brings them."""
+        return []
+
+    def close(self) -> None:  # noqa: B027 – optional hook
+        """Free what `load` took."""
+
+
+class StoredMethod(ABC):
+    """Outputs that already exist on disk, made by anybody: nothing is restored, only read."""
+
+    name: str = ""
+    scale: int = 1
+    quantise: Quantise = "round"
+
+    @abstractmethod
+    def locate(self, dataset: str, item_id: str) -> Path:
+        """The file that holds the output for an item. Raises `ItemError` when there is none, or more than one.
+
+        `dataset` is the dataset's label in the suite.
+        """
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """What the output depends on besides the file's own pixels, whose hash joins each item's key."""
+
+    def valid_crop(self, height: int, width: int) -> Box | None:
+        return None
+
+    def assets(self) -> list[Asset]:
+        return []
+
+
+def source_hash(thing: Any) -> str:
+    """Hex SHA-256 of the source file that defines a class, function, module or `module` name (found, not imported)."""
+    if isinstance(thing, str):
+        import importlib.util
+
+        spec = importlib.util.find_spec(thing)
+        path = spec.origin if spec else None
+    else:
+        path = inspect.getsourcefile(thing if inspect.ismodule(thing) else inspect.unwrap(thing))
+    if path is None:
+        raise ValueError(f"{thing!r} has no source file to identify it by")
+    return file_hash(Path(path))
+
+
+def package_versions(names: list[str]) -> dict[str, str]:
+    """Installed versions of distributions, 'absent' where one is not there."""
+    import importlib.metadata
+
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found

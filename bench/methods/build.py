@@ -1,0 +1,82 @@
+"""From a catalogue entry and a suite's options to a method, without importing what it will run on.
+
+Planning a finished run builds every method of a suite: nothing here imports torch or a network's module.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, one_line, suggest
+from bench.methods.base import Method, StoredMethod
+from bench.methods.classical import ClassicalMethod
+from bench.methods.folder import FolderMethod
+from bench.methods.network import NetworkMethod
+from bench.methods.options import Option, resolve
+from bench.registry import Entry
+
+ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | StoredMethod]] = {
+    "network": NetworkMethod.from_entry,
+    "classical": ClassicalMethod.from_entry,
+    "folder": FolderMethod.from_entry,
+}
+KINDS = (*ADAPTERS, "plugin")
+
+
+def build_method(entry: Entry, options: Mapping[str, Any], base: Path | None) -> Method | StoredMethod:
+    """The method that an entry describes, not loaded yet.
+
+    `options` are the suite's and win over the catalogue's; `base` is the suite file's folder, for relative paths.
+    Raises `BenchError` for an unknown option, a wrong type, or a plugin that does not make a method.
+    """
+    kind = entry.fields.get("kind")
+    where = f"method {entry.name!r} ({entry.origin})"
+    if kind == "plugin":
+        return _plugin(entry, where, options)
+    adapter = ADAPTERS.get(str(kind))
+    if adapter is None:
+        known = suggest(str(kind), KINDS) or f" (one of {', '.join(KINDS)})"
+        raise BenchError(f"{where}: unknown kind {kind!r}{known}")
+    return adapter(entry, options, base)
+
+
+def _plugin(entry: Entry, where: str, options: Mapping[str, Any]) -> Method | StoredMethod:
+    """Call an entry point's or a registered factory with the options as keyword arguments."""
+    factory = entry.load()
+    if not callable(factory):
+        raise BenchError(f"{where}: {factory!r} is not a class or function that makes a method")
+    merged = {**(entry.fields.get("options") or {}), **options}
+    declared = _parameters(factory)
+    if declared is not None:
+        resolve(where, declared, merged)  # for its errors; the factory's own defaults stay its own
+    try:
+        method = factory(**merged)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BenchError(f"{where} cannot be made: {type(error).__name__}: {one_line(error)}") from error
+    if not isinstance(method, Method | StoredMethod):
+        raise BenchError(f"{where} made {type(method).__name__}, which is neither a Method nor a StoredMethod")
+    if not method.name:
+        method.name = entry.name
+    return method
+
+
+def _parameters(factory: Any) -> dict[str, Option] | None:
+    """The factory's parameters as options, None where it takes anything or its signature cannot be read."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return {
+        p.name: Option(p.name, required=True)
+        if p.default is p.empty
+        else Option(p.name, p.default, type(p.default) if type(p.default) in (bool, int, float, str) else None)
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }

@@ -1,0 +1,124 @@
+"""Adapter for `kind: folder`: somebody's outputs on disk, found by item id and scored as they are.
+
+Nothing is restored here, and an output's identity is its own pixels, which the run hashes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bench import paths
+from bench.errors import BenchError, ItemError
+from bench.methods.base import StoredMethod
+from bench.methods.options import Option, declared_options, resolve
+from bench.registry import Entry
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".gif", ".avif"}
+)
+OPTIONS = {
+    "path": Option("path", type=str, required=True),
+    "pattern": Option("pattern", "{id}.*", str),
+    "scale": Option("scale", 1, int, min=1, max=64),
+}
+_FIELD = re.compile(r"\{(\w*)\}")
+
+
+class FolderMethod(StoredMethod):
+    """Outputs at `path`/`pattern`, both of which may hold `{dataset}`; `pattern` holds `{id}` and may hold `*`.
+
+    An item's id may be a path (`low/0001`) and then names sub-folders. The default pattern takes any image suffix.
+    """
+
+    def __init__(self, name: str, path: str, pattern: str = "{id}.*", scale: int = 1, base: Path | None = None) -> None:
+        where = f"method {name!r}"
+        for text, known in ((path, {"dataset"}), (pattern, {"id", "dataset"})):
+            foreign = set(_FIELD.findall(text)) - known
+            if foreign:
+                named = ", ".join(f"{{{field}}}" for field in sorted(known))
+                raise BenchError(f"{where}: {text!r} may hold only {named}, not {{{foreign.pop()}}}")
+        if "{id}" not in pattern:
+            raise BenchError(f"{where}: pattern {pattern!r} must hold {{id}}, or every item would have the same output")
+        if "*" in str(PurePosixPath(pattern).parent) or "*" in path:
+            raise BenchError(f"{where}: a * may stand only in the file name of pattern {pattern!r}")
+        if not _inside(pattern.replace("{id}", "id")):
+            raise BenchError(f"{where}: pattern {pattern!r} leaves the folder")
+        self.name = name
+        self.scale = scale
+        self._path, self._pattern, self._base = path, pattern, base
+        self._names: dict[Path, tuple[int, list[str]]] = {}
+        if "{dataset}" not in path and not paths.find(path, base).is_dir():
+            raise BenchError(f"{where}: there is no folder {paths.find(path, base)}")
+
+    @classmethod
+    def from_entry(cls, entry: Entry, options: Mapping[str, Any], base: Path | None) -> FolderMethod:
+        where = f"method {entry.name!r} ({entry.origin})"
+        values = resolve(where, declared_options(where, entry.fields, OPTIONS), options)
+        return cls(entry.name, values["path"], values["pattern"], values["scale"], base)
+
+    def locate(self, dataset: str, item_id: str) -> Path:
+        for word, value in (("id", item_id), ("dataset", dataset)):
+            if not _inside(value):
+                raise ItemError(f"{word} {value!r} would leave the folder of outputs")
+        folder = paths.find(_fill(self._path, {"dataset": dataset}), self._base)
+        fields = {"id": item_id, "dataset": dataset}
+        # The wildcard is split off before ids go in, so that a * or [ in an id stands for itself.
+        parts = [_fill(part, fields) for part in self._pattern.split("*")]
+        subfolder, _, parts[0] = parts[0].rpartition("/")
+        parent, wanted = folder / subfolder, "*".join(parts)
+        if len(parts) == 1:
+            found = [parent / wanted] if (parent / wanted).is_file() else []
+        else:
+            found = [parent / name for name in self._matches(parent, parts)]
+        if not found:
+            raise ItemError(f"no output of {self.name} for {item_id!r}: looked for {wanted} in {parent}")
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found[:4])
+            raise ItemError(f"{len(found)} outputs of {self.name} for {item_id!r} in {parent}: {names}")
+        return found[0]
+
+    def _matches(self, folder: Path, parts: list[str]) -> list[str]:
+        """Names in a folder that consist of the parts with anything between them.
+
+        A last `.*` stands for one image suffix: `a.*` is neither `a.b.png`, which is another item's, nor `a.txt`.
+        """
+        names = self._listing(folder)
+        any_suffix = len(parts) > 1 and parts[-1] == "" and parts[-2].endswith(".")
+        text = ".*".join(map(re.escape, parts[:-1])) + ("[^.]*" if any_suffix else ".*" + re.escape(parts[-1]))
+        matches = []
+        for name in names[bisect_left(names, parts[0]) :]:
+            if not name.startswith(parts[0]):
+                break
+            if re.fullmatch(text, name) and (not any_suffix or Path(name).suffix.lower() in IMAGE_SUFFIXES):
+                matches.append(name)
+        return matches
+
+    def _listing(self, folder: Path) -> list[str]:
+        """File names in a folder, sorted; read again only when the folder changed."""
+        try:
+            changed = folder.stat().st_mtime_ns
+            if self._names.get(folder, (None,))[0] != changed:
+                with os.scandir(folder) as entries:
+                    self._names[folder] = (changed, sorted(entry.name for entry in entries if entry.is_file()))
+        except OSError as error:
+            raise ItemError(f"outputs of {self.name}: {folder} cannot be listed ({error.strerror})") from error
+        return self._names[folder][1]
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"kind": "folder"}
+
+
+def _inside(relative: str) -> bool:
+    """Whether a posix path stays below the folder it is joined to, on any system."""
+    path = PurePosixPath(relative.replace("\\", "/"))
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in relative
+
+
+def _fill(template: str, fields: Mapping[str, str]) -> str:
+    """Substitute by name only, in one pass: a value that looks like a field stays as it is."""
+    return _FIELD.sub(lambda match: fields[match[1]], template)

@@ -1,0 +1,210 @@
+"""Adapter for `kind: network`: one of our own networks with its official weights.
+
+Padding to what the network needs, tiling and the size limit are decided here and nowhere else. The network's module
+is imported by `load`, never before: planning needs only the hashes of its source and weights.
+
+A network class is an `nn.Module` from [B,3,H,W] in [0,1] to [B,3,s·H,s·W]. It may declare `ignored_prefixes`, a tuple
+of state-dict prefixes that the official file holds for training only; every other key must fit exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, ItemError, one_line
+from bench.fetch.assets import Asset
+from bench.identity import file_hash
+from bench.methods.base import Method, package_versions, source_hash
+from bench.methods.options import Option, declared_options, resolve
+from bench.methods.tiling import tiled
+from bench.registry import Entry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+OPTIONS = {
+    "tile": Option("tile", 0, int, min=0),
+    "overlap": Option("overlap", 32, int, min=0),
+    "max_pixels": Option("max_pixels", 0, int, min=0),
+}
+"""Every network takes these: `tile` (side in pixels; 0: the image whole), `overlap`, `max_pixels` (0: no limit)."""
+
+
+class NetworkMethod(Method):
+    """Wraps `target: module:Class`; the catalogue's other `options` are the class's keyword arguments."""
+
+    def __init__(self, entry: Entry, options: Mapping[str, Any]) -> None:
+        fields = entry.fields
+        self.name = entry.name
+        self.scale = int(fields.get("scale", 1))
+        self.quantise = fields.get("quantise", "round")
+        self.batch_invariant = bool(fields.get("batch_invariant", False))
+        self.stochastic = bool(fields.get("stochastic", False))
+        self._entry = entry
+        self._multiple = int(fields.get("multiple", 1))
+        self._options = dict(options)
+        self._where = f"method {entry.name!r} ({entry.origin})"
+        if not isinstance(fields.get("weights"), Mapping):
+            raise BenchError(f"{self._where} has no weights: {{file, url, sha256, bytes}}")
+        self._weights = Asset.from_fields(entry.name, fields["weights"], fields.get("licence"))
+        self._digest: str | None = None
+        self._network: Module | None = None
+        self._dtype: Any = None
+        if 0 < self._options["tile"] <= self._options["overlap"]:
+            tile, overlap = self._options["tile"], self._options["overlap"]
+            raise BenchError(f"{self._where}: option 'overlap' ({overlap}) must be less than 'tile' ({tile})")
+
+    @classmethod
+    def from_entry(cls, entry: Entry, options: Mapping[str, Any], base: Path | None) -> NetworkMethod:
+        where = f"method {entry.name!r} ({entry.origin})"
+        return cls(entry, resolve(where, declared_options(where, entry.fields, OPTIONS), options))
+
+    def assets(self) -> list[Asset]:
+        return [self._weights]
+
+    def identity(self) -> Mapping[str, Any]:
+        network = str(self._entry.target).partition(":")[0]
+        options = dict(self._options)
+        options.pop("max_pixels")  # refuses an image, never alters an output
+        if not options["tile"]:
+            options.pop("overlap")
+        modules = [network, *self._entry.fields.get("modules", []), __name__, tiled.__module__]
+        return {
+            "kind": "network",
+            "target": self._entry.target,
+            "options": options,
+            "multiple": self._multiple,
+            "sources": {name: source_hash(name) for name in modules},
+            "packages": package_versions(["torch", *self._entry.fields.get("packages", [])]),
+            "weights": self._verified(self._weights.digest()),
+        }
+
+    def _verified(self, found: str) -> str:
+        """The weight file's SHA-256, refused where another is pinned, or where it changed since the run was planned."""
+        pinned = self._weights.expected()
+        if pinned is not None and found != pinned:
+            raise BenchError(
+                f"{self.name}: {self._weights.path} has sha256 {found[:12]}…, not the pinned {pinned[:12]}…: "
+                f"bench fetch {self.name} brings the right one"
+            )
+        if self._digest not in (None, found):
+            raise BenchError(f"{self.name}: {self._weights.path} changed while it was in use")
+        self._digest = found
+        return found
+
+    def load(self, device: str, dtype: str) -> None:
+        import torch
+
+        # The bytes themselves, not what the memo remembers of them, and before anything is unpickled.
+        self._verified(file_hash(self._weights.require()))
+        arguments = {name: value for name, value in self._options.items() if name not in OPTIONS}
+        build = self._entry.load()
+        try:
+            network = build(**arguments)
+            target = torch.device(device)
+            self._dtype = getattr(torch, dtype)
+            fit(network, read_weights(self._weights.path), f"{self.name}: {self._weights.file}")
+            self._network = network.to(target, self._dtype).eval().requires_grad_(False)
+        # What torch raises for a device or dtype that is not there, and a class for an argument it does not take.
+        except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            raise BenchError(f"{self.name} cannot be loaded on {device!r} in {dtype!r}: {one_line(error)}") from error
+
+    def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
+        height, width = images.shape[-2:]
+        tile, limit = self._options["tile"], self._options["max_pixels"]
+        if not tile and 0 < limit < height * width:
+            raise ItemError(
+                f"{height}×{width} is {height * width} pixels and {self.name} takes at most {limit} (max_pixels); "
+                "set its option tile (such as tile: 512) to restore it in tiles"
+            )
+        whole = partial(self._whole, seeds=seeds)
+        return tiled(whole, images, tile, self._options["overlap"], self.scale) if tile else whole(images)
+
+    def _whole(self, images: Tensor, seeds: Tensor | None) -> Tensor:
+        """One forward pass of the padded image, the padding cut off again."""
+        if self._network is None:
+            raise BenchError(f"method {self.name!r} is used before load()")
+        height, width = images.shape[-2:]
+        padded = pad_to_multiple(images, self._multiple).to(self._dtype)
+        output = self._network(padded, seeds) if self.stochastic else self._network(padded)
+        return output[..., : height * self.scale, : width * self.scale].float()
+
+    def close(self) -> None:
+        self._network = None
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """[B,C,H,W] grown on the right and bottom until H and W are multiples.
+
+    By reflection; by repetition of the edge along an axis that is too short to be reflected so far.
+    """
+    from torch.nn.functional import pad
+
+    height, width = images.shape[-2:]
+    right, bottom = -width % multiple, -height % multiple
+    if right:
+        images = pad(images, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
+    if bottom:
+        images = pad(images, (0, 0, 0, bottom), mode="reflect" if bottom < height else "replicate")
+    return images
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state-dict file, on the CPU: safetensors by suffix, else a pickle that may hold only tensors.
+
+    Raises `BenchError` for a file that is damaged, holds code, or holds something else than named tensors.
+    """
+    import pickle
+
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            import safetensors
+            from safetensors.torch import load_file
+
+            try:
+                return load_file(path)
+            except safetensors.SafetensorError as error:
+                raise BenchError(f"{path} is not a safetensors file: {one_line(error)}") from error
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        first = str(error).split("\n")[0]
+        raise BenchError(f"{path} cannot be read as weights: {one_line(first, 160)}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise BenchError(f"{path} holds {type(state).__name__}, not a mapping of names to tensors")
+    return dict(state)
+
+
+def fit(network: Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Load a state dict strictly, but for the prefixes that the network's class declares ignorable.
+
+    Raises `BenchError` with the first missing, foreign and misshapen keys in one line.
+    """
+    ignored: tuple[str, ...] = getattr(network, "ignored_prefixes", ())
+    own = network.state_dict()
+    given = {key: value for key, value in state.items() if key in own or not key.startswith(ignored)}
+    shapes = [
+        f"{key} {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
+    ]
+    problems = {
+        "missing": [key for key in own if key not in given],
+        "foreign": [key for key in given if key not in own],
+        "shape": shapes,
+    }
+    said = [f"{word} {_few(keys)}" for word, keys in problems.items() if keys]
+    if said:
+        raise BenchError(f"{where} does not fit {type(network).__name__}: {'; '.join(said)}")
+    network.load_state_dict(given)
+
+
+def _few(keys: list[str]) -> str:
+    return ", ".join(keys[:2]) + (f" and {len(keys) - 2} more" if len(keys) > 2 else "")

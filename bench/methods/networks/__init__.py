@@ -1,0 +1,1 @@
+"""Our own implementations of published networks, one file each, state-dict compatible with the official weights."""
