@@ -1,0 +1,122 @@
+"""The contract of a metric, and the signature that fixes what its number means.
+
+Per-image and set metrics are two types, because a mean of per-image values and a property of a whole set are not the
+same thing and only the second needs its features stored.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from bench.metrics.view import View
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from bench.fetch.assets import Asset
+    from bench.registry import Entry
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Ordered `key:value` fields after the metric's name; two numbers are comparable when the texts are equal."""
+
+    metric: str
+    fields: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, metric: str, pairs: Iterable[tuple[str, object]]) -> Signature:
+        return cls(metric, tuple((key, _plain(value)) for key, value in pairs))
+
+    def __str__(self) -> str:
+        return "|".join([self.metric, *(f"{key}:{value}" for key, value in self.fields)])
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    if any(sign in text for sign in "|\n\r"):
+        raise ValueError(f"{text!r} cannot stand in a signature")
+    return text
+
+
+class Metric(ABC):
+    """What every metric declares. Implementations are frozen dataclasses: their fields are their options.
+
+    Instances must be cheap to make and must not import torch until they score: planning makes all of them.
+    """
+
+    name: str
+    mode: Literal["FR", "NR"] = "FR"
+    """FR compares with a reference; NR sees the restored image alone."""
+    higher_is_better: bool = True
+    learned: bool = False
+    """True for deep networks: they run in float32, and the numeric mode joins the score's key."""
+    serial: bool = False
+    """True when the code behind it must not score two images at once in one process."""
+    spaces: tuple[str, ...] | None = None
+    """Colour spaces the metric takes, None for any. A protocol's other space does not apply to it."""
+    view: View
+
+    @classmethod
+    def from_entry(cls, entry: Entry, view: View, options: Mapping[str, Any]) -> Self:
+        """Build from a catalogue entry and the metric's own options, already checked by name and type.
+
+        An adapter that stands behind many entries overrides this to read what they say.
+        """
+        return cls(view=view, **options)  # type: ignore[call-arg]  # subclasses are dataclasses with a view
+
+    @abstractmethod
+    def signature(self) -> Signature:
+        """Everything that fixes what the number means, derived from the view and the metric's own fields."""
+
+    def assets(self) -> list[Asset]:
+        """Weight files the metric needs; `bench fetch` brings them."""
+        return []
+
+    def load(self, device: str) -> None:  # noqa: B027 – optional hook
+        """Bring weights to the device, once, before the first score. Raises `MissingFile`."""
+
+
+class ImageMetric(Metric):
+    """One value per image; the number in a table is their mean."""
+
+    @abstractmethod
+    def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
+        """float64 [B,C,H,W] in [0,1] as the view left them (C is 3, or 1 after a luma view) → float64 [B].
+
+        `reference` is None exactly for NR metrics. Raises `ItemError` with the reason where an image cannot be scored
+        (smaller than the window, say). The value may not depend on the batch, the order or the number of threads.
+        """
+
+
+class SetMetric(Metric):
+    """One value per set of images: features per image are stored once and aggregated at the end.
+
+    With mode FR the features come from the pair (`psnr-pooled`), unless `two_sets` says that they do not.
+    """
+
+    two_sets: bool = False
+    """FR only: the references are a set of their own, as for FID against the GT. Then `extract` sees every image,
+    restored or reference, alone and under the NR view; a reference is stored once for all methods and metrics."""
+
+    @abstractmethod
+    def extractor(self) -> Signature:
+        """What the stored features depend on; metrics with equal extractors share them."""
+
+    @abstractmethod
+    def extract(self, restored: Tensor, reference: Tensor | None) -> np.ndarray:
+        """Views as in `ImageMetric.score` → float64 features [B,…]. With `two_sets`, `reference` is None."""
+
+    @abstractmethod
+    def aggregate(self, features: np.ndarray, references: np.ndarray | None = None) -> float:
+        """Features of all members [N,…], in the order of their content hashes, duplicates kept → the value.
+
+        `references` are those of the references in the order of theirs, with `two_sets` and only then. Raises
+        `ItemError` with the reason where the members are too few for a value.
+        """

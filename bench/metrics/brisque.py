@@ -1,0 +1,88 @@
+"""BRISQUE (Mittal, Moorthy and Bovik, TIP 2012) as LIVE released it: 36 statistics and a support vector machine.
+
+About 0 is best and 100 worst; values outside are real and kept. Not the `brisque` of MATLAB's Image Processing Toolbox,
+whose machine was trained on other scores (`brisque_matlab` is pyiqa's), nor OpenCV's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.errors import ItemError
+from bench.metrics import libsvm, nss
+from bench.metrics.live import LiveMetric
+from bench.metrics.matlab import imresize
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FEATURES = {
+    "text": "through text files as in the release: features to six decimals, scaled ones to six digits",
+    "float": "as they are",
+}
+
+_COUNT = 36
+_SMALLEST = 14
+"""At half of it the 7×7 window still fits."""
+
+
+class _Machine(NamedTuple):
+    limits: libsvm.Range
+    model: libsvm.Model
+
+
+@dataclass(frozen=True)
+class Brisque(LiveMetric):
+    """BRISQUE with the machine that LIVE trained on its whole database."""
+
+    features: str = "text"
+    """One of `FEATURES`."""
+
+    family = "brisque"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check("features", self.features, FEATURES)
+
+    def own_fields(self) -> list[tuple[str, object]]:
+        return [("resize", "matlab"), ("features", self.features)]
+
+    def read(self, files: Mapping[str, Path]) -> _Machine:
+        return _Machine(libsvm.read_range(files["allrange"]), libsvm.read_model(files["allmodel"], _COUNT))
+
+    def one(self, model: _Machine, levels: np.ndarray) -> float:
+        import numpy as np
+
+        found = image_features(levels)
+        if not np.isfinite(found).all():
+            raise ItemError("brisque is undefined: the image has no texture to take statistics of")
+        text = self.features == "text"
+        return model.model.predict(model.limits.scale(libsvm.printed(found, "f") if text else found, text=text))
+
+
+def image_features(levels: np.ndarray) -> np.ndarray:
+    """Gray levels [H,W] → 36 features, 18 at full and 18 at half size. Raises `ItemError` for a very small image."""
+    import numpy as np
+
+    height, width = levels.shape
+    if min(height, width) < _SMALLEST:
+        raise ItemError(f"brisque needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
+    half = imresize(levels, 0.5)
+    return np.concatenate([_features(nss.normalised(image, border="zero")) for image in (levels, half)])
+
+
+def _features(field: np.ndarray) -> np.ndarray:
+    """Shape and variance of the coefficients, then shape, mean and both variances of each of the four products."""
+    import numpy as np
+
+    found, mean, power = nss.fits(field[None])
+    one, two, three = (gamma[1:, 0] for gamma in nss.gammas(found.shape))
+    left, right = found.left[1:, 0], found.right[1:, 0]
+    centre = (right - left) * (two / one) * (np.sqrt(one) / np.sqrt(three))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shape = nss.symmetric_shape(power[:1, 0] / mean[:1, 0] ** 2)
+    products = np.stack([found.shape[1:, 0], centre, left**2, right**2], axis=1)
+    return np.concatenate([shape, power[:1, 0], products.ravel()])

@@ -1,0 +1,113 @@
+"""From a metric's catalogue entry, a protocol and a suite's options to the metric itself.
+
+Everything that can be wrong with the request is found here, before any work and without importing torch.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from bench.errors import BenchError, suggest
+from bench.metrics.base import Metric
+from bench.metrics.protocols import Protocol
+from bench.metrics.view import CHOICES, PAIR_OPTIONS, View, option_names
+from bench.registry import Entry
+
+_ALIASES = {"range": "rounding"}
+"""The signature's name of an option, accepted as well."""
+
+
+def build_metric(entry: Entry, options: Mapping[str, Any], protocol: Protocol | Mapping[str, Any]) -> Metric:
+    """The metric that `entry` describes.
+
+    `protocol` is a `Protocol` or plain `{"view": {...}, "metrics": {name: {...}}}`. The catalogue's own options
+    override it, `options` override both. Raises `BenchError` for an unknown option, a wrong type, a value outside its
+    choices, an option that contradicts the metric, and an entry that is listed as unavailable.
+    """
+    if entry.fields.get("unavailable"):
+        raise BenchError(f"metric {entry.name!r} is not available: {entry.fields['unavailable']}")
+    factory = entry.load()
+    if not (isinstance(factory, type) and issubclass(factory, Metric)):
+        raise BenchError(f"metric {entry.name!r} ({entry.origin}): {entry.target} is not a Metric class")
+    own_types = _own_options(factory)
+    known = [*option_names(), *own_types, *_ALIASES]
+    where = f"metric {entry.name!r}"
+
+    def split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        view, own = {}, {}
+        for key, value in given.items():
+            name = _ALIASES.get(key, key)
+            if name in own_types:
+                own[name] = _checked(value, own_types[name], f"{where}: option {key!r}")
+            elif name in option_names():
+                view[name] = _checked(value, int if name == "crop" else str, f"{where}: option {key!r}")
+            else:
+                raise BenchError(f"{where} has no option {key!r}{suggest(key, known)}")
+        return view, own
+
+    if isinstance(protocol, Protocol):
+        protocol = protocol.settings
+    mode = entry.fields.get("mode", factory.mode)
+    shared = _applicable(protocol.get("view") or {}, mode, factory)
+    unverified = bool(shared.pop("unverified", False))
+    by_protocol, own_by_protocol = split((protocol.get("metrics") or {}).get(entry.name) or {})
+    by_entry, own_by_entry = split(entry.fields.get("options") or {})
+    asked, own_asked = split(options)
+    _contradictions(asked, mode, factory, where)
+    view_options = {**split(shared)[0], **_applicable(by_protocol, mode, factory), **by_entry, **asked}
+    try:
+        view = View(**view_options, unverified=unverified)
+    except BenchError as error:
+        raise BenchError(f"{where}: {error}") from None
+    return factory.from_entry(entry, view, {**own_by_protocol, **own_by_entry, **own_asked})
+
+
+def _own_options(factory: type[Metric]) -> dict[str, Any]:
+    """Option names of a metric class and their types: its dataclass fields, less the view and what the entry sets."""
+    hints = typing.get_type_hints(factory)
+    return {
+        field.name: hints[field.name]
+        for field in fields(factory)  # type: ignore[arg-type]
+        if field.name != "view" and not field.metadata.get("entry")
+    }
+
+
+def _checked(value: Any, wanted: Any, where: str) -> Any:
+    """The value in the type an option has. YAML reads a bare `no` as false; for an option of words it means 'no'."""
+    if wanted is str and value is False:
+        return "no"
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    fits = isinstance(value, wanted) and not (isinstance(value, bool) and wanted is not bool)
+    if not fits:
+        raise BenchError(f"{where} takes {_TYPE_NAMES.get(wanted, wanted)}, not {value!r}")
+    return value
+
+
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+
+
+def _applicable(view: Mapping[str, Any], mode: str, factory: type[Metric]) -> dict[str, Any]:
+    """What of a protocol's view applies to this metric; the rest is not for it, and so not in its signature."""
+    kept = dict(view)
+    if mode != "FR":
+        for name in PAIR_OPTIONS:
+            kept.pop(name, None)
+    if factory.spaces is not None and kept.get("space", "rgb") not in factory.spaces:
+        kept.pop("space", None)
+    return kept
+
+
+def _contradictions(asked: Mapping[str, Any], mode: str, factory: type[Metric], where: str) -> None:
+    for name in PAIR_OPTIONS:
+        if mode != "FR" and asked.get(name, "no") != "no":
+            why = "sees no reference" if mode == "NR" else "compares sets, not pairs"
+            raise BenchError(f"{where} {why}: option {name!r} does not apply")
+    space = asked.get("space")
+    if factory.spaces is not None and space in CHOICES["space"] and space not in factory.spaces:
+        raise BenchError(f"{where} takes {' or '.join(factory.spaces)}: space {space!r} does not apply")

@@ -1,0 +1,121 @@
+"""What the blind metrics of the LIVE laboratory share: gray levels, checked parameter files, one image at a time.
+
+Their features are in `nss`, their machines in `libsvm`. Nothing here is deep: they run in float64 on the CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from bench.errors import BenchError, ItemError, suggest
+from bench.fetch.assets import Asset
+from bench.identity import digest
+from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.matlab import GRAYS, gray_levels
+from bench.metrics.view import View
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from bench.registry import Entry
+
+_ENTRY: dict[str, Any] = {"entry": True}
+"""Marks the fields that come from the catalogue; they are not options."""
+
+
+class _Loaded:
+    """The parameters once they are read. Not part of what the metric is, and so of no comparison."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.model: Any = None
+
+
+@dataclass(frozen=True)
+class LiveMetric(ImageMetric):
+    """A metric of gray levels whose parameters were fitted by LIVE and lie in files with known hashes."""
+
+    view: View = field(default_factory=View)
+    gray: str = "matlab"
+    """How RGB becomes gray levels, one of `GRAYS`."""
+
+    name: str = field(default="", metadata=_ENTRY)
+    files: tuple[Asset, ...] = field(default=(), metadata=_ENTRY)
+    _loaded: _Loaded = field(default_factory=_Loaded, metadata=_ENTRY, compare=False, repr=False)
+
+    mode = "NR"
+    higher_is_better = False
+    spaces = ("rgb",)
+    family = ""
+    """Name in the signature, the same for every catalogue entry of a metric."""
+
+    def __post_init__(self) -> None:
+        self.check("gray", self.gray, GRAYS)
+
+    def check(self, option: str, value: str, legal: Mapping[str, str]) -> None:
+        """Raises `BenchError` with the nearest legal value."""
+        if value not in legal:
+            raise BenchError(
+                f"{self.family}: {option} {value!r} is not one of {', '.join(legal)}{suggest(value, legal)}"
+            )
+
+    @classmethod
+    def from_entry(cls, entry: Entry, view: View, options: Mapping[str, Any]) -> Self:
+        licence = entry.fields.get("licence")
+        files = tuple(Asset.from_fields(entry.name, one, licence) for one in entry.fields.get("weights") or [])
+        return cls(view=view, **options, name=entry.name, files=files)
+
+    @abstractmethod
+    def own_fields(self) -> list[tuple[str, object]]:
+        """Signature fields of the metric's own options."""
+
+    @abstractmethod
+    def read(self, files: Mapping[str, Path]) -> Any:
+        """The parameters from the files, by their base names; their hashes are right. Raises `BenchError`."""
+
+    @abstractmethod
+    def one(self, model: Any, levels: np.ndarray) -> float:
+        """Gray levels of 0..255, float64 [H,W] → the value. Raises `ItemError` where it is undefined."""
+
+    def signature(self) -> Signature:
+        own = [("gray", self.gray), *self.own_fields(), ("params", self._tag()), ("v", 1)]
+        return Signature.of(self.family, [*self.view.signature("NR"), *own])
+
+    def _tag(self) -> str:
+        """Eight hex digits: of the file's hash, or of the hashes of all files where a release has several."""
+        hashes = [asset.sha256 or "unpinned" for asset in self.files]
+        return (hashes[0] if len(hashes) == 1 else digest(hashes).hex())[:8]
+
+    def assets(self) -> list[Asset]:
+        return list(self.files)
+
+    def load(self, device: str) -> None:
+        self.model()
+
+    def model(self) -> Any:
+        """The parameters, read once. Raises `MissingFile`, or `BenchError` for a file with another hash."""
+        with self._loaded.lock:
+            if self._loaded.model is None:
+                if not self.files:
+                    raise BenchError(f"{self.family}: no parameter files are given; build it from its catalogue entry")
+                paths = [asset.require_verified() for asset in self.files]
+                self._loaded.model = self.read({path.name: path for path in paths})
+        return self._loaded.model
+
+    def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
+        """float64 RGB [B,3,H,W] in [0,1] → float64 [B]. `ItemError` for an image that is too small or flat."""
+        import torch
+
+        model = self.model()
+        values = [self.one(model, gray_levels(planes, self.gray)) for planes in restored.cpu().numpy()]
+        for value in values:
+            if not math.isfinite(value):
+                raise ItemError(f"{self.family} is undefined for this image: its value is {value}")
+        return torch.tensor(values, dtype=torch.float64, device=restored.device)

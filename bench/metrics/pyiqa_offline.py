@@ -1,0 +1,175 @@
+"""Build a network of pyiqa from files whose hashes were checked, and from nothing else.
+
+pyiqa, torchvision, timm, CLIP and facexlib each download what they lack, mostly without a hash. Here they find a
+folder that holds exactly the catalogue's files, and every way out of it is shut while they build.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import sys
+import tempfile
+import threading
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, MissingFile, one_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.metrics.pyiqa_metric import Weight
+
+_BUILDING = threading.Lock()
+"""Building patches modules of other libraries, so only one network is built at a time."""
+
+_LIBRARIES = ("pyiqa", "facexlib", "torchvision", "clip", "torch.hub")
+
+
+def construct(name: str, options: dict[str, Any], weights: Sequence[Weight]) -> torch.nn.Module:
+    """The network of pyiqa's metric `name` on the CPU.
+
+    Raises `MissingFile` for a weight file that is not in the cache, `BenchError` for one whose hash is wrong or
+    unknown, and for a network that would need a file which the catalogue does not list.
+    """
+    files = {weight.asset.path.name: verified(weight) for weight in weights}
+    pinned = all(weight.asset.expected() is not None for weight in weights)
+    with _BUILDING, tempfile.TemporaryDirectory(prefix="bench-pyiqa-") as folder:
+        for place in ("pyiqa", "checkpoints", "clip"):
+            (Path(folder) / place).mkdir()
+            for file, path in files.items():
+                (Path(folder) / place / file).symlink_to(path.resolve())
+        try:
+            with _shut(name, Path(folder), trusted=pinned) as backbones, contextlib.redirect_stdout(io.StringIO()):
+                import pyiqa
+
+                net: torch.nn.Module = pyiqa.create_metric(name, device="cpu", **options).net
+        except BenchError:
+            raise
+        except Exception as error:
+            raise BenchError(
+                f"pyiqa cannot build {name} from {', '.join(files) or 'no files'}: "
+                f"{type(error).__name__}: {one_line(error, 160)}"
+            ) from error
+    inside = {id(tensor) for tensor in [*net.parameters(), *net.buffers()]}
+    if any(id(tensor) in inside and tensor._version == version for tensor, version in backbones):
+        raise BenchError(
+            f"pyiqa's {name}: its checkpoint lacks part of the backbone, whose own weights bench does not fetch"
+        )
+    return net
+
+
+def verified(weight: Weight) -> Path:
+    """The file of a weight, its hash held against all that is known of it."""
+    asset = weight.asset
+    if not asset.path.is_file():
+        known = asset.expected() or (f"{weight.prefix}…" if weight.prefix else "not published")
+        raise MissingFile(
+            f"{asset.owner} needs {asset.file} ({asset.url}, sha256 {known}), not at {asset.path}: "
+            f"bench fetch {asset.owner}"
+        )
+    if weight.prefix is not None and not asset.digest().startswith(weight.prefix):
+        raise BenchError(
+            f"{asset.owner}: {asset.path} has sha256 {asset.digest()}, which should begin with {weight.prefix}: "
+            f"bench fetch {asset.owner} brings the right one"
+        )
+    whole = asset.expected() is not None or weight.prefix is None
+    return asset.require_verified() if whole else asset.path
+
+
+@contextlib.contextmanager
+def _shut(name: str, folder: Path, *, trusted: bool) -> Iterator[list[tuple[torch.Tensor, int]]]:
+    """Let this thread read weights from `folder` alone; other threads are not affected.
+
+    Yields the tensors of backbones that were left for the checkpoint to fill, with their version counters. Files
+    of which only a part of the hash is known (`trusted` false) are read without unpickling code.
+    """
+    import huggingface_hub.constants
+    import timm.models._builder
+    import torch
+    import torch.hub
+
+    here = threading.get_ident()
+    backbones: list[tuple[torch.Tensor, int]] = []
+
+    def only_here(instead: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def chosen(*arguments: Any, **keywords: Any) -> Any:
+            return (instead if threading.get_ident() == here else original)(*arguments, **keywords)
+
+        return chosen
+
+    def refuse(url: Any, *_: Any, **__: Any) -> Any:
+        address = getattr(url, "full_url", url)
+        raise BenchError(f"pyiqa's {name} asks for {address}, which the catalogue does not list")
+
+    def leave(model: torch.nn.Module, *_: Any, **__: Any) -> None:
+        backbones.extend((tensor, tensor._version) for tensor in [*model.parameters(), *_floating_buffers(model)])
+
+    read = torch.load
+
+    def read_data(*arguments: Any, **keywords: Any) -> Any:
+        return read(*arguments, **{**keywords, "weights_only": True})
+
+    download, cache = torch.hub.download_url_to_file, str(folder / "pyiqa")
+    refused = only_here(refuse, download)
+    hub = torch.hub.get_dir()
+    import pyiqa.utils.download_util as download_util
+
+    usual = download_util.DEFAULT_CACHE_DIR
+    with contextlib.ExitStack() as stack:
+
+        def swap(target: Any, attribute: str, value: Any) -> None:
+            stack.callback(setattr, target, attribute, getattr(target, attribute))
+            setattr(target, attribute, value)
+
+        swap(urllib.request, "urlopen", only_here(refuse, urllib.request.urlopen))
+        swap(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        builder = timm.models._builder
+        swap(builder, "load_pretrained", only_here(leave, builder.load_pretrained))
+        if not trusted:
+            swap(torch, "load", only_here(read_data, read))
+        for module in _clip_modules() if any((folder / "clip").glob("*.pt")) else []:
+            # CLIP's own package looks below the home folder; the checked file is here instead.
+            swap(
+                module,
+                "_download",
+                only_here(lambda url, root: str(folder / "clip" / Path(url).name), module._download),
+            )
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        torch.hub.set_dir(str(folder))
+        _rename(download, refused, usual, cache)
+        try:
+            yield backbones
+        finally:
+            _rename(refused, download, cache, usual)
+            torch.hub.set_dir(hub)
+
+
+def _clip_modules() -> list[Any]:
+    """The two copies of CLIP that keep their files outside torch.hub's folder."""
+    import pyiqa.archs.afineclip_model
+    from pyiqa.archs.clip_imports import clip
+
+    return [sys.modules[clip.load.__module__], pyiqa.archs.afineclip_model]
+
+
+def _floating_buffers(model: torch.nn.Module) -> list[torch.Tensor]:
+    """Running statistics, which a checkpoint must bring; tables of indices it need not."""
+    return [buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
+
+
+def _rename(function: Any, instead: Any, folder: str, other: str) -> None:
+    """Replace a function and a folder wherever the libraries imported them by name, now or since."""
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith(_LIBRARIES) and module is not None:
+            if getattr(module, "download_url_to_file", None) is function:
+                module.download_url_to_file = instead  # type: ignore[attr-defined]
+            if getattr(module, "DEFAULT_CACHE_DIR", None) == folder:
+                module.DEFAULT_CACHE_DIR = other  # type: ignore[attr-defined]

@@ -1,0 +1,229 @@
+"""Which pixels a metric sees: the one place for resizing, brightness matching, rounding, colour and cropping.
+
+The order is fixed: resize → GT-mean → rounding → colour space → crop border. (A method's valid crop is cut from the
+reference before the view, by whoever runs the method.) Metrics with equal views share the work; what a metric then
+computes on those pixels is no business of this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, ItemError, suggest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+SPACES = {
+    "rgb": "the three channels as they are",
+    "y": "BT.601 studio-range luma, (16 + 65.481 R + 128.553 G + 24.966 B) / 255, unrounded: MATLAB rgb2ycbcr, BasicSR",
+    "yiq": "0.299 R + 0.587 G + 0.114 B in float32, rounded to 8-bit levels: the luma of pyiqa's ssim, ms_ssim",
+    "gray": "0.299 R + 0.587 G + 0.114 B, unrounded: OpenCV's gray on floats, pyiqa's luma in psnry",
+    "gray-u8-swapped": "OpenCV's 8-bit gray with red and blue exchanged (RGB2GRAY applied to a BGR array): RAVE",
+}
+ROUNDINGS = {
+    "u8": "to the nearest of 256 levels, half to even: what a saved PNG holds",
+    "truncate": "down to one of 256 levels: (x * 255).astype(uint8), as GSAD saves",
+    "none": "floats as they are",
+}
+GTMEANS = {
+    "no": "pixels as they are",
+    "gray": "restored × mean gray of GT ÷ mean gray of restored, OpenCV's 8-bit gray, clipped to [0, 1]: HVI-CIDNet",
+    "gray-swapped": "the same with float gray and red and blue exchanged (BGR2GRAY on an RGB array): Retinexformer",
+}
+RESIZES = {
+    "no": "sizes must be equal",
+    "pil-bicubic": "restored to the size of GT by Pillow's bicubic on 8-bit pixels: HVI-CIDNet",
+}
+CHOICES = {"space": SPACES, "rounding": ROUNDINGS, "gtmean": GTMEANS, "resize": RESIZES}
+"""Legal values of each field with a choice, and what each means; `bench info` shows them."""
+
+PAIR_OPTIONS = ("gtmean", "resize")
+"""Options that compare with the reference, and so mean nothing to an NR metric."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The options of a view; each is a field of the signature of every metric that uses it.
+
+    Raises `BenchError` with the nearest legal value on construction.
+    """
+
+    space: str = "rgb"
+    """One of `SPACES`."""
+    rounding: str = "u8"
+    """One of `ROUNDINGS`; applied to both images, after GT-mean. The signature calls it `range`."""
+    crop: int = 0
+    """Pixels cut from each border, last of all."""
+    gtmean: str = "no"
+    """One of `GTMEANS`."""
+    resize: str = "no"
+    """One of `RESIZES`."""
+    unverified: bool = False
+    """Set by a protocol that no golden value proves; it changes no pixel but is said in the signature."""
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                near = suggest(str(value), choices)
+                raise BenchError(f"{name} {value!r} is not one of {', '.join(choices)}{near}")
+        if isinstance(self.crop, bool) or not isinstance(self.crop, int) or self.crop < 0:
+            raise BenchError(f"crop {self.crop!r} is not a number of pixels (0 or more)")
+
+    def signature(self, mode: str) -> list[tuple[str, object]]:
+        """Signature fields of the view for an FR or an NR metric."""
+        pairs: list[tuple[str, object]] = [("space", self.space), ("range", self.rounding), ("crop", self.crop)]
+        if mode == "FR":
+            pairs.append(("gtmean", self.gtmean))
+            if self.resize != "no":
+                pairs.append(("resize", self.resize))
+        if self.unverified:
+            pairs.append(("proto", "unverified"))
+        return pairs
+
+    def apply(
+        self, restored: Tensor, reference: Tensor | None, *, eight_bit: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """float64 RGB [B,3,H,W] in [0,1], the reference None for NR metrics → what the metric compares.
+
+        `eight_bit` says that both inputs came from 8-bit files, whose rounding changes nothing and is skipped.
+        Raises `ItemError` where the images do not fit the view.
+        """
+        if reference is not None:
+            restored = self._match_brightness(self._match_size(restored, reference), reference)
+            reference = self._one(reference, eight_bit)
+            eight_bit = eight_bit and self.gtmean == "no"
+        return self._one(restored, eight_bit), reference
+
+    def _match_size(self, restored: Tensor, reference: Tensor) -> Tensor:
+        if restored.shape == reference.shape:
+            return restored
+        if self.resize == "no":
+            have, want = (f"{image.shape[-1]}×{image.shape[-2]}" for image in (restored, reference))
+            raise ItemError(f"sizes differ: restored is {have}, reference is {want} (a resize rule would be an option)")
+        return _pil_bicubic(restored, reference.shape[-2], reference.shape[-1])
+
+    def _match_brightness(self, restored: Tensor, reference: Tensor) -> Tensor:
+        if self.gtmean == "no":
+            return restored
+        mean = _mean_gray_u8 if self.gtmean == "gray" else _mean_gray_swapped
+        have, want = mean(restored), mean(reference)
+        if bool((have == 0).any()):
+            raise ItemError("GT-mean is undefined: the restored image is black")
+        return (restored * (want / have)[:, None, None, None]).clamp_(0, 1)
+
+    def _one(self, image: Tensor, eight_bit: bool) -> Tensor:
+        if self.rounding != "none" and not eight_bit:
+            levels = image * 255
+            image = (levels.round_() if self.rounding == "u8" else levels.floor_()) / 255
+        if self.space != "rgb":
+            if image.shape[1] != 3:
+                raise ItemError(f"space {self.space!r} needs 3 channels, the image has {image.shape[1]}")
+            image = _COLOUR[self.space](image)
+        if self.crop:
+            height, width = image.shape[-2:]
+            if 2 * self.crop >= min(height, width):
+                raise ItemError(f"a crop of {self.crop} leaves nothing of {width}×{height}")
+            image = image[..., self.crop : height - self.crop, self.crop : width - self.crop]
+        return image
+
+
+def option_names() -> list[str]:
+    """The view options that a suite or a protocol may set."""
+    return [field.name for field in fields(View) if field.name != "unverified"]
+
+
+def settings(view: View) -> dict[str, Any]:
+    """A view's fields as plain data."""
+    return {field.name: getattr(view, field.name) for field in fields(view)}
+
+
+def _weighted(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
+    red, green, blue = weights
+    return image[:, 0:1] * red + image[:, 1:2] * green + image[:, 2:3] * blue
+
+
+def _studio_luma(image: Tensor) -> Tensor:
+    return (_weighted(image, (65.481, 128.553, 24.966)) + 16.0) / 255.0
+
+
+def _gray(image: Tensor) -> Tensor:
+    return _weighted(image, (0.299, 0.587, 0.114))
+
+
+def _yiq_luma(image: Tensor) -> Tensor:
+    """pyiqa's luma. One 8-bit colour in a thousand lies exactly between two levels, where the last bit decides.
+
+    pyiqa's float32 matrix product sums in an order that differs between processors; here it is always a chain of fused
+    multiply-adds (red, green, blue), followed in float64, so that the value is the same on every machine.
+    """
+    import numpy as np
+    import torch
+
+    red, green, blue = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    planes = image.detach().cpu().numpy()
+    luma = np.empty((len(planes), 1, *planes.shape[2:]))
+    for pixels, out in zip(planes, luma[:, 0], strict=True):
+        for top in range(0, len(out), 32):  # a few rows at a time stay in the cache
+            rows = pixels[:, top : top + 32].astype(np.float32)
+            total = rows[0] * red
+            for plane, weight in ((rows[1], green), (rows[2], blue)):
+                total = (plane * np.float64(weight) + total).astype(np.float32)
+            total *= np.float32(255)
+            np.divide(np.rint(total, out=total), 255, out=out[top : top + 32])
+    return torch.from_numpy(luma).to(image.device)
+
+
+def _levels(image: Tensor) -> np.ndarray:
+    """8-bit levels [B,3,H,W] as int32."""
+    import numpy as np
+
+    return np.rint(image.detach().cpu().numpy() * 255).astype(np.int32)
+
+
+def _gray_levels(levels: np.ndarray, order: tuple[int, int, int]) -> np.ndarray:
+    """OpenCV's 8-bit gray (BT.601 weights in 15-bit fixed point) of the channels taken in that order."""
+    red, green, blue = (levels[:, channel] for channel in order)
+    return (9798 * red + 19235 * green + 3735 * blue + (1 << 14)) >> 15
+
+
+def _gray_u8_swapped(image: Tensor) -> Tensor:
+    import torch
+
+    gray = _gray_levels(_levels(image), (2, 1, 0))[:, None]
+    return torch.from_numpy(gray / 255.0).to(image.device)
+
+
+def _mean_gray_u8(image: Tensor) -> Tensor:
+    import torch
+
+    return torch.from_numpy(_gray_levels(_levels(image), (0, 1, 2)).mean(axis=(1, 2))).to(image.device)
+
+
+def _mean_gray_swapped(image: Tensor) -> Tensor:
+    import torch
+
+    planes = image.detach().cpu().numpy()
+    gray = 0.114 * planes[:, 0] + 0.587 * planes[:, 1] + 0.299 * planes[:, 2]
+    return torch.from_numpy(gray.mean(axis=(1, 2))).to(image.device)
+
+
+def _pil_bicubic(image: Tensor, height: int, width: int) -> Tensor:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    resized = [
+        Image.fromarray(np.ascontiguousarray(levels.astype(np.uint8).transpose(1, 2, 0))).resize(
+            (width, height), Image.Resampling.BICUBIC
+        )
+        for levels in _levels(image)
+    ]
+    pixels = np.stack([np.asarray(one) for one in resized]).transpose(0, 3, 1, 2) / 255.0
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(image.device)
+
+
+_COLOUR = {"y": _studio_luma, "yiq": _yiq_luma, "gray": _gray, "gray-u8-swapped": _gray_u8_swapped}
