@@ -1,0 +1,488 @@
+"""The SQLite file that holds every run: one row per restoration, feature vector and score, written as it happens.
+
+Content hashes and keys are kept once as BLOBs and referred to by integer elsewhere; means are always derived, never
+stored. The file only records: what a number means, or whether it is missing, is decided by the plan.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.data.items import Stamp
+from bench.errors import BenchError, one_line
+from bench.identity import set_hash
+
+SCHEMA_VERSION = 1
+FILE_NAME = "bench.db"
+PATIENCE = 60.0
+"""Seconds to wait for another process that is writing."""
+
+_SCHEMA = """
+CREATE TABLE content(id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE);
+CREATE TABLE memo(
+  locator TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+  content INTEGER NOT NULL REFERENCES content, height INTEGER, width INTEGER, error TEXT) WITHOUT ROWID;
+CREATE TABLE restoration(
+  id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, input INTEGER NOT NULL REFERENCES content,
+  status TEXT NOT NULL, reason TEXT, output INTEGER REFERENCES content, height INTEGER, width INTEGER,
+  suffix TEXT, seconds REAL, batch INTEGER, threads INTEGER, device TEXT, written REAL NOT NULL);
+CREATE TABLE signature(
+  id INTEGER PRIMARY KEY, text TEXT NOT NULL, mode TEXT NOT NULL, of_sets INTEGER NOT NULL, UNIQUE(text, mode));
+CREATE TABLE score(
+  output INTEGER NOT NULL, reference INTEGER NOT NULL, signature INTEGER NOT NULL,
+  status TEXT NOT NULL, value REAL, reason TEXT, seconds REAL,
+  PRIMARY KEY(output, reference, signature)) WITHOUT ROWID;
+CREATE TABLE extraction(
+  output INTEGER NOT NULL, reference INTEGER NOT NULL, signature INTEGER NOT NULL,
+  status TEXT NOT NULL, features BLOB, reason TEXT, seconds REAL,
+  PRIMARY KEY(output, reference, signature)) WITHOUT ROWID;
+CREATE TABLE run(
+  id INTEGER PRIMARY KEY, suite TEXT NOT NULL, digest BLOB NOT NULL, created REAL NOT NULL, finished REAL,
+  record TEXT NOT NULL);
+CREATE TABLE unit(
+  run INTEGER NOT NULL REFERENCES run, cell INTEGER NOT NULL, item INTEGER NOT NULL,
+  restoration INTEGER REFERENCES restoration, reference INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY(run, cell, item)) WITHOUT ROWID;
+CREATE TABLE claim(key BLOB PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL,
+  beat REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX unit_restoration ON unit(restoration);
+CREATE INDEX restoration_output ON restoration(output);
+"""
+
+# One SQL script per step: _MIGRATIONS[n] turns version n into n + 1.
+_MIGRATIONS: dict[int, str] = {}
+
+_IN_LIST = 500
+"""Members of one `IN (…)` list; SQLite allows at least 999 parameters."""
+
+
+class Memo(NamedTuple):
+    """What is known of an image source since its last decoding."""
+
+    hash: bytes
+    height: int | None
+    width: int | None
+    error: str | None
+    """Why it does not decode, or None."""
+
+
+class Restoration(NamedTuple):
+    """A stored output, or the reason why there is none."""
+
+    id: int
+    status: str
+    """ok, failed (tried again by the next run), or input (the input itself is unreadable)."""
+    reason: str | None
+    output: int | None
+    output_hash: bytes | None
+    suffix: str | None
+    """File type of the artefact: png, or npy for outputs that are not quantised."""
+    height: int | None
+    width: int | None
+    seconds: float | None
+    device: str | None
+
+
+class Score(NamedTuple):
+    """A stored value, or the reason why there is none."""
+
+    status: str
+    """ok, inf, nan or failed."""
+    value: float | None
+    reason: str | None
+
+
+class RunRow(NamedTuple):
+    """A run's line in the list of runs."""
+
+    id: int
+    suite: str
+    created: float
+    finished: float | None
+    record: str
+
+
+class Store:
+    """One results folder's database. `writable=False` opens an existing file for reading only."""
+
+    def __init__(self, folder: Path, *, writable: bool = True) -> None:
+        self.folder = folder
+        self.path = folder / FILE_NAME
+        self._contents: dict[bytes, int] = {}
+        self._signatures: dict[tuple[str, str], int] = {}
+        with self._clear_errors():
+            if writable:
+                folder.mkdir(parents=True, exist_ok=True)
+            elif not self.path.is_file():
+                raise BenchError(f"no results at {self.path}: bench run SUITE makes them (or name --results DIR)")
+            # Even a reader writes beside a WAL file; in a folder that forbids it, the file is read as it lies.
+            frozen = not writable and not os.access(folder, os.W_OK) and not Path(f"{self.path}-wal").exists()
+            address = self.path.absolute().as_uri() + ("?immutable=1" if frozen else "")
+            self._db = self._connect(address, writable)
+
+    def _connect(self, address: str, writable: bool) -> sqlite3.Connection:
+        """Open the file and bring it up to date.
+
+        SQLite waits for others, but not where two runs switch a new file to write-ahead logging at once: we do.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            db = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+            self._db = db
+            try:
+                for pragma in ("journal_mode=WAL", "synchronous=NORMAL") if writable else ("query_only=ON",):
+                    db.execute(f"PRAGMA {pragma}")
+                self._check_version(writable)
+                return db
+            except sqlite3.OperationalError as error:
+                db.close()
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            except BaseException:
+                db.close()
+                raise
+            time.sleep(0.01)
+
+    def _check_version(self, writable: bool) -> None:
+        version = self._version()
+        if version > SCHEMA_VERSION:
+            raise BenchError(
+                f"{self.path} has schema {version}, this bench reads up to {SCHEMA_VERSION}: use a newer bench, "
+                "or another --results folder"
+            )
+        if version == SCHEMA_VERSION:
+            return
+        if not writable:
+            raise BenchError(f"{self.path} has the older schema {version}: bench run brings it up to date")
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            version = self._version()
+            if version == 0:
+                self._script(_SCHEMA)
+                version = SCHEMA_VERSION
+            while version < SCHEMA_VERSION:
+                self._script(_MIGRATIONS[version])
+                version += 1
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _script(self, script: str) -> None:
+        # executescript would commit the transaction that guards the migration.
+        for statement in script.split(";"):
+            if statement.strip():
+                self._db.execute(statement)
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise BenchError(
+                f"results folder {self.folder}: {one_line(error)}; what was written before is kept "
+                "(choose another with --results DIR)"
+            ) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside is written together or not at all."""
+        with self._clear_errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._contents.clear()  # ids handed out inside the transaction are gone with it
+                self._signatures.clear()
+                if self._db.in_transaction:  # SQLite itself has ended it where the disk is full
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._clear_errors():
+            return self._db.execute(sql, values).fetchall()
+
+    def _rows_in(self, sql: str, members: Iterable[Any], extra: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query that ends in `IN (?)`, asked in chunks."""
+        wanted = list(dict.fromkeys(members))
+        for start in range(0, len(wanted), _IN_LIST):
+            chunk = wanted[start : start + _IN_LIST]
+            marks = ",".join("?" * len(chunk))
+            yield from self._rows(sql.replace("(?)", f"({marks})"), [*extra, *chunk])
+
+    # Contents, signatures and the memo
+
+    def content_id(self, digest: bytes, *, create: bool = True) -> int | None:
+        """The integer that stands for a content hash."""
+        known = self._contents.get(digest)
+        if known is None:
+            rows = self._rows("SELECT id FROM content WHERE hash=?", (digest,))
+            if not rows and create:
+                rows = self._rows("INSERT INTO content(hash) VALUES(?) ON CONFLICT DO NOTHING RETURNING id", (digest,))
+                rows = rows or self._rows("SELECT id FROM content WHERE hash=?", (digest,))
+            if not rows:
+                return None
+            known = int(rows[0][0])
+            self._contents[digest] = known
+        return known
+
+    def content_ids(self, digests: Iterable[bytes]) -> dict[bytes, int]:
+        """The known ones among many hashes."""
+        return {row[1]: row[0] for row in self._rows_in("SELECT id, hash FROM content WHERE hash IN (?)", digests)}
+
+    def content_hashes(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """The hash behind each integer."""
+        return dict(self._rows_in("SELECT id, hash FROM content WHERE id IN (?)", ids))
+
+    def signature_id(self, text: str, mode: str, *, of_sets: bool = False, create: bool = True) -> int | None:
+        """The integer that stands for a signature in a numeric mode; `of_sets` for values of whole sets."""
+        known = self._signatures.get((text, mode))
+        if known is None:
+            rows = self._rows("SELECT id FROM signature WHERE text=? AND mode=?", (text, mode))
+            if not rows and create:
+                self._rows("INSERT OR IGNORE INTO signature(text, mode, of_sets) VALUES(?,?,?)", (text, mode, of_sets))
+                rows = self._rows("SELECT id FROM signature WHERE text=? AND mode=?", (text, mode))
+            if not rows:
+                return None
+            known = int(rows[0][0])
+            self._signatures[text, mode] = known
+        return known
+
+    def memos(self, stamps: Iterable[Stamp]) -> dict[str, Memo]:
+        """By locator, for the sources that have not changed since they were last decoded."""
+        wanted = {stamp.locator: stamp for stamp in stamps}
+        sql = (
+            "SELECT locator, size, mtime_ns, hash, height, width, error FROM memo JOIN content ON content.id=content "
+            "WHERE locator IN (?)"
+        )
+        return {
+            row[0]: Memo(*row[3:])
+            for row in self._rows_in(sql, wanted)
+            if (row[1], row[2]) == (wanted[row[0]].size, wanted[row[0]].mtime_ns)
+        }
+
+    def remember(self, stamp: Stamp, memo: Memo) -> None:
+        self._rows(
+            "INSERT OR REPLACE INTO memo VALUES(?,?,?,?,?,?,?)",
+            (*stamp, self.content_id(memo.hash), memo.height, memo.width, memo.error),
+        )
+
+    # Restorations
+
+    _RESTORATION = (
+        "SELECT key, restoration.id, status, reason, output, content.hash, suffix, height, width, seconds, device "
+        "FROM restoration LEFT JOIN content ON content.id=output WHERE "
+    )
+
+    def restorations(self, keys: Iterable[bytes]) -> dict[bytes, Restoration]:
+        rows = self._rows_in(self._RESTORATION + "key IN (?)", keys)
+        return {row[0]: Restoration(*row[1:]) for row in rows}
+
+    def put_restoration(
+        self,
+        key: bytes,
+        *,
+        input_hash: bytes,
+        status: str,
+        reason: str | None = None,
+        output_hash: bytes | None = None,
+        size: tuple[int, int] | None = None,
+        suffix: str | None = None,
+        seconds: float | None = None,
+        batch: int | None = None,
+        threads: int | None = None,
+        device: str | None = None,
+    ) -> int:
+        """Write a row, or replace one that failed before. A row that is `ok` is never made worse. Returns its id."""
+        height, width = size or (None, None)
+        values = {
+            "key": key, "input": self.content_id(input_hash), "status": status, "reason": reason,
+            "output": None if output_hash is None else self.content_id(output_hash), "height": height, "width": width,
+            "suffix": suffix, "seconds": seconds, "batch": batch, "threads": threads, "device": device,
+            "written": time.time(),
+        }  # fmt: skip
+        columns = ",".join(values)
+        updates = ",".join(f"{name}=excluded.{name}" for name in values if name != "key")
+        self._rows(
+            f"INSERT INTO restoration({columns}) VALUES({','.join(':' + name for name in values)}) "
+            f"ON CONFLICT(key) DO UPDATE SET {updates} WHERE restoration.status!='ok' OR excluded.status='ok'",
+            values,  # type: ignore[arg-type]
+        )
+        return int(self._rows("SELECT id FROM restoration WHERE key=?", (key,))[0][0])
+
+    # Scores and features
+
+    def scores(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
+        """By (output, reference)."""
+        sql = "SELECT output, reference, status, value, reason FROM score WHERE signature=? AND output IN (?)"
+        return {(row[0], row[1]): Score(*row[2:]) for row in self._rows_in(sql, outputs, [signature])}
+
+    def put_score(
+        self, output: int, reference: int, signature: int, score: Score, seconds: float | None = None
+    ) -> None:
+        """Write a value; one that is there stays, unless it was a failure."""
+        self._rows(
+            "INSERT INTO score VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
+            "value=excluded.value, reason=excluded.reason, seconds=excluded.seconds "
+            "WHERE score.status IN ('failed','nan')",
+            (output, reference, signature, score.status, score.value, score.reason, seconds),
+        )
+
+    def extractions(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
+        """By (output, reference), without the features themselves."""
+        sql = "SELECT output, reference, status, reason FROM extraction WHERE signature=? AND output IN (?)"
+        return {(r[0], r[1]): Score(r[2], None, r[3]) for r in self._rows_in(sql, outputs, [signature])}
+
+    def features(self, output: int, reference: int, signature: int) -> bytes:
+        sql = "SELECT features FROM extraction WHERE output=? AND reference=? AND signature=? AND status='ok'"
+        return bytes(self._rows(sql, (output, reference, signature))[0][0])
+
+    def put_extraction(
+        self,
+        output: int,
+        reference: int,
+        signature: int,
+        *,
+        status: str,
+        features: bytes | None,
+        reason: str | None,
+        seconds: float | None = None,
+    ) -> None:
+        self._rows(
+            "INSERT INTO extraction VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
+            "features=excluded.features, reason=excluded.reason, seconds=excluded.seconds "
+            "WHERE extraction.status IN ('failed','nan')",
+            (output, reference, signature, status, features, reason, seconds),
+        )
+
+    def set_place(self, members: Iterable[tuple[bytes, int, int]], *, create: bool = True) -> tuple[int, int] | None:
+        """The (output, reference) under which a set's value is stored; None if it is not and may not be created.
+
+        `members` are (output hash, output id, reference id or 0); order does not matter, duplicates count.
+        """
+        ready = list(members)
+        hashes = self.content_hashes(reference for _, _, reference in ready if reference)
+        references = [hashes[reference] for _, _, reference in ready if reference]
+        output = self.content_id(set_hash(member for member, _, _ in ready), create=create)
+        reference = self.content_id(set_hash(references), create=create) if references else 0
+        return None if output is None or reference is None else (output, reference)
+
+    # Runs
+
+    def runs(self, suite: str | None = None) -> list[RunRow]:
+        """Newest first."""
+        sql = "SELECT id, suite, created, finished, record FROM run"
+        where, values = (" WHERE suite=?", [suite]) if suite is not None else ("", [])
+        return [RunRow(*row) for row in self._rows(f"{sql}{where} ORDER BY id DESC", values)]
+
+    def run(self, number: int) -> RunRow | None:
+        rows = self._rows("SELECT id, suite, created, finished, record FROM run WHERE id=?", (number,))
+        return RunRow(*rows[0]) if rows else None
+
+    def runs_of(self, digest: bytes) -> list[int]:
+        """Runs with exactly this plan, newest first."""
+        return [row[0] for row in self._rows("SELECT id FROM run WHERE digest=? ORDER BY id DESC", (digest,))]
+
+    def create_run(self, suite: str, digest: bytes, record: str) -> int:
+        with self.transaction():
+            self._rows(
+                "INSERT INTO run(suite, digest, created, record) VALUES(?,?,?,?)", (suite, digest, time.time(), record)
+            )
+            return int(self._rows("SELECT last_insert_rowid()")[0][0])
+
+    def finish_run(self, run: int) -> None:
+        self._rows("UPDATE run SET finished=? WHERE id=? AND finished IS NULL", (time.time(), run))
+
+    def units(self, run: int) -> dict[tuple[int, int], tuple[int | None, int]]:
+        """(cell, item) → (restoration id, reference content id, 0 where there is none)."""
+        rows = self._rows("SELECT cell, item, restoration, reference FROM unit WHERE run=?", (run,))
+        return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+    def put_units(self, run: int, units: Iterable[tuple[int, int, int, int]]) -> None:
+        """(cell, item, restoration id, reference content id) rows of a run; what is there stays."""
+        with self._clear_errors():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO unit(run, cell, item, restoration, reference) VALUES(?,?,?,?,?)",
+                ((run, *unit) for unit in units),
+            )
+
+    def restorations_of(self, run: int) -> dict[int, tuple[bytes, Restoration]]:
+        """By restoration id, for every unit of a run: its input's content hash, and the restoration."""
+        sql = (
+            "SELECT DISTINCT given.hash, r.id, r.status, r.reason, r.output, made.hash, r.suffix, r.height, r.width, "
+            "r.seconds, r.device FROM unit JOIN restoration r ON r.id=unit.restoration "
+            "JOIN content given ON given.id=r.input LEFT JOIN content made ON made.id=r.output WHERE unit.run=?"
+        )
+        return {row[1]: (row[0], Restoration(*row[1:])) for row in self._rows(sql, (run,))}
+
+    # Claims; what they mean is `bench.claims`
+
+    def claims(self, keys: Iterable[bytes]) -> dict[bytes, tuple[str, int, float, float]]:
+        """Key → (host, process, its start, when it was last heard of)."""
+        rows = self._rows_in("SELECT key, host, pid, started, beat FROM claim WHERE key IN (?)", keys)
+        return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
+
+    def put_claim(self, key: bytes, host: str, pid: int, started: float, now: float) -> None:
+        self._rows("INSERT OR REPLACE INTO claim VALUES(?,?,?,?,?)", (key, host, pid, started, now))
+
+    def release(self, keys: Iterable[bytes]) -> None:
+        with self._clear_errors():
+            self._db.executemany("DELETE FROM claim WHERE key=?", ((key,) for key in keys))
+
+    def claimants(self) -> list[tuple[str, int, float, float]]:
+        """(host, process, its start, when it was last heard of) of everybody who holds a claim."""
+        rows = self._rows("SELECT host, pid, started, max(beat) FROM claim GROUP BY host, pid, started")
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    def drop_claimant(self, host: str, pid: int, started: float) -> None:
+        self._rows("DELETE FROM claim WHERE host=? AND pid=? AND started=?", (host, pid, started))
+
+    def beat(self, host: str, pid: int, now: float) -> None:
+        self._rows("UPDATE claim SET beat=? WHERE host=? AND pid=?", (now, host, pid))
+
+    # Housekeeping
+
+    def sweep(self, doomed: Iterable[int] = (), *, dry_run: bool = False) -> tuple[int, set[bytes]]:
+        """Delete some runs, then the rows that no run names. Returns how many rows, and the outputs still needed.
+
+        Values of whole sets stay: they are small, and which run they belong to is not written down.
+        """
+        rows = 0
+        with self._clear_errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for run in doomed:
+                    self._db.execute("DELETE FROM unit WHERE run=?", (run,))
+                    self._db.execute("DELETE FROM run WHERE id=?", (run,))
+                for sql in (
+                    "DELETE FROM restoration WHERE id NOT IN "
+                    "(SELECT restoration FROM unit WHERE restoration IS NOT NULL)",
+                    "DELETE FROM score WHERE output NOT IN (SELECT output FROM restoration WHERE output IS NOT NULL) "
+                    "AND signature NOT IN (SELECT id FROM signature WHERE of_sets)",
+                    "DELETE FROM extraction WHERE output NOT IN "
+                    "(SELECT output FROM restoration WHERE output IS NOT NULL) "
+                    "AND output NOT IN (SELECT reference FROM unit)",
+                ):
+                    rows += self._db.execute(sql).rowcount
+                needed = {
+                    row[0] for row in self._db.execute("SELECT hash FROM content JOIN restoration ON output=content.id")
+                }
+            finally:
+                self._db.execute("ROLLBACK" if dry_run else "COMMIT")
+        return rows, needed
