@@ -1,0 +1,281 @@
+"""From the names in a suite to the things they stand for: datasets, methods, metrics, protocols, all at once.
+
+Every complaint of a suite is collected, so that one look shows them all; what is only not on this machine yet
+(weights, data) is told apart from what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from bench.data.build import build_dataset
+from bench.data.items import Dataset
+from bench.errors import BenchError, MissingFile, suggest
+from bench.fetch.assets import Asset
+from bench.methods.base import Method, StoredMethod
+from bench.methods.build import build_method
+from bench.metrics.base import Metric, SetMetric
+from bench.metrics.build import build_metric
+from bench.metrics.protocols import DEFAULT, Protocol, protocol
+from bench.registry import Entry, registry
+from bench.suite import SuiteFile, label_of, variants
+
+
+class Missing(NamedTuple):
+    """Something that is named rightly but is not on this machine."""
+
+    kind: str
+    label: str
+    detail: str
+    """One line with the command that brings it."""
+
+
+@dataclass(frozen=True)
+class BoundMetric:
+    """A metric as one column of one dataset's table."""
+
+    label: str
+    metric: Metric
+    entry: Entry
+    unavailable: str | None = None
+    """Why it cannot be measured here, in one line."""
+
+    @property
+    def heading(self) -> str:
+        """The metric's usual symbol in place of its catalogue name; a label that somebody chose stays."""
+        symbol = str(self.entry.fields.get("symbol", self.entry.name.upper()))
+        rest = self.label.removeprefix(self.entry.name)
+        return symbol + rest if rest != self.label and (not rest or rest[0] == "(") else self.label
+
+    @property
+    def digits(self) -> int:
+        """Decimals in tables: the catalogue's, else two on a scale of tens or hundreds and four on a smaller one."""
+        given = self.entry.fields.get("digits")
+        if given is not None:
+            return int(given)
+        ends = [abs(end) for end in self.entry.fields.get("range") or [] if isinstance(end, int | float)]
+        return 2 if max(ends, default=1) >= 10 else 4
+
+    @cached_property
+    def signature(self) -> str:
+        return str(self.metric.signature())
+
+    @cached_property
+    def row_signature(self) -> str:
+        """Signature of what is stored per image: the value's, or that of a set metric's features."""
+        return str(self.metric.extractor()) if isinstance(self.metric, SetMetric) else self.signature
+
+    @property
+    def is_set(self) -> bool:
+        return isinstance(self.metric, SetMetric)
+
+    @property
+    def two_sets(self) -> bool:
+        """True for a set metric whose references are a set of their own."""
+        return isinstance(self.metric, SetMetric) and self.metric.two_sets
+
+    @property
+    def of_pairs(self) -> bool:
+        """True where what is stored per image depends on its reference."""
+        return self.metric.mode == "FR" and not self.two_sets
+
+
+@dataclass(frozen=True)
+class BoundDataset:
+    """A dataset with the protocol it is measured under and one metric per column of the suite."""
+
+    label: str
+    name: str
+    dataset: Dataset
+    protocol: Protocol
+    metrics: tuple[BoundMetric, ...]
+
+
+@dataclass(frozen=True)
+class BoundMethod:
+    """A method under its label; None in place of the method when its files are missing."""
+
+    label: str
+    name: str
+    options: Mapping[str, Any]
+    entry: Entry
+    method: Method | StoredMethod | None
+    unavailable: str | None = None
+    """Why it cannot run here, in one line."""
+    seeds: int = 1
+
+    @property
+    def repeats(self) -> int:
+        return self.seeds if isinstance(self.method, Method) and self.method.stochastic else 1
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A suite whose every name stands for something."""
+
+    file: SuiteFile
+    datasets: tuple[BoundDataset, ...]
+    methods: tuple[BoundMethod, ...]
+    missing: tuple[Missing, ...]
+
+    def cells(self) -> list[tuple[BoundDataset, BoundMethod]]:
+        """Dataset × method in table order."""
+        return [(dataset, method) for dataset in self.datasets for method in self.methods]
+
+
+class Selection(NamedTuple):
+    """What the command line takes of a suite."""
+
+    methods: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    limit: int | None = None
+    commercial_safe: bool = False
+    """Refuse what is not known to be free for commercial use."""
+
+
+def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  # noqa: B008 – an immutable tuple
+    """Bind every name of a suite. Raises `BenchError` with one line per thing that is wrong."""
+    problems: list[str] = []
+    missing: list[Missing] = []
+    methods = _methods(file, selection.methods, problems, missing)
+    datasets = _datasets(file, selection, problems, missing)
+    if selection.commercial_safe:
+        used = [method.entry for method in methods]
+        used += [registry("dataset").get(dataset.name) for dataset in datasets]
+        used += [metric.entry for dataset in datasets for metric in dataset.metrics]
+        problems += [
+            f"{file.path}: {entry.kind} {entry.name!r} has the licence "
+            f"{entry.fields.get('licence') or '(none stated)'}, refused by --commercial-safe"
+            for entry in used
+            if not entry.commercial_safe
+        ]
+    if problems:
+        raise BenchError("\n".join(dict.fromkeys(problems)))
+    return Resolved(file, tuple(datasets), tuple(methods), tuple(dict.fromkeys(missing)))
+
+
+def _say(file: SuiteFile, error: BenchError, *where: Any) -> str:
+    return "\n".join(f"{file.at(*where)}: {line}" for line in str(error).splitlines())
+
+
+def _chosen(wanted: Sequence[str], labels: Sequence[str], names: Sequence[str], what: str) -> set[str]:
+    """Labels that the command line's choice stands for; a name chooses all its variants."""
+    if not wanted:
+        return set(labels)
+    kept: set[str] = set()
+    for choice in wanted:
+        hit = {label for label, name in zip(labels, names, strict=True) if choice in (label, name)}
+        if not hit:
+            known = dict.fromkeys([*labels, *names])
+            raise BenchError(f"no {what} {choice!r} in this suite{suggest(choice, known)} (it has {', '.join(labels)})")
+        kept |= hit
+    return kept
+
+
+def _methods(file: SuiteFile, wanted: Sequence[str], problems: list[str], missing: list[Missing]) -> list[BoundMethod]:
+    flat = [
+        (index, spec, variant)
+        for index, spec in enumerate(file.suite.methods)
+        for variant in variants(spec, file.at("methods", index))
+    ]
+    kept = _chosen(wanted, [v.label for _, _, v in flat], [s.method for _, s, _ in flat], "method")
+    bound: list[BoundMethod] = []
+    for index, spec, variant in flat:
+        if variant.label not in kept:
+            continue
+        try:
+            entry = registry("method").get(spec.method)
+            method = build_method(entry, variant.options, file.base)
+            gone = [asset for asset in method.assets() if not asset.path.is_file()]
+            seeds = spec.seeds or file.suite.seeds
+            if gone:
+                detail = _how_to_get(gone)
+                missing.append(Missing("method", spec.method, detail))
+                bound.append(BoundMethod(variant.label, spec.method, variant.options, entry, None, detail, seeds))
+            else:
+                bound.append(BoundMethod(variant.label, spec.method, variant.options, entry, method, None, seeds))
+        except BenchError as error:
+            problems.append(_say(file, error, "methods", index))
+    return bound
+
+
+def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missing: list[Missing]) -> list[BoundDataset]:
+    specs = file.suite.datasets
+    kept = _chosen(selection.datasets, [label_of(s) for s in specs], [s.dataset for s in specs], "dataset")
+    wrong_protocol = False
+    try:
+        common = protocol(file.suite.protocol or DEFAULT)
+    except BenchError as error:
+        problems.append(_say(file, error, "protocol"))
+        wrong_protocol, common = True, protocol(DEFAULT)
+    bound: list[BoundDataset] = []
+    for index, spec in enumerate(specs):
+        label = label_of(spec)
+        if label not in kept:
+            continue
+        try:
+            dataset = build_dataset(registry("dataset").get(spec.dataset), spec.options, file.base)
+            if wrong_protocol and spec.protocol is None:
+                continue
+            rules = protocol(spec.protocol or file.suite.protocol or dataset.protocol or DEFAULT)
+        except MissingFile as error:
+            missing.append(Missing("dataset", spec.dataset, str(error)))
+            continue
+        except BenchError as error:
+            problems.append(_say(file, error, "datasets", index))
+            continue
+        metrics = _metrics(file, rules, problems, missing)
+        bound.append(BoundDataset(label, spec.dataset, dataset.limited(selection.limit), rules, tuple(metrics)))
+    if not bound:  # no dataset could be bound: the metrics are looked at all the same, to name every mistake at once
+        _metrics(file, common, problems, missing)
+    return bound
+
+
+def _metrics(file: SuiteFile, rules: Protocol, problems: list[str], missing: list[Missing]) -> list[BoundMetric]:
+    bound: list[BoundMetric] = []
+    for index, spec in enumerate(file.suite.metrics):
+        try:
+            entry = registry("metric").get(spec.metric)
+            metric = build_metric(entry, spec.options, rules.settings)
+            gone = [asset for asset in metric.assets() if not asset.path.is_file()]
+            detail = _how_to_get(gone) if gone else None
+            if detail is not None:
+                missing.append(Missing("metric", spec.metric, detail))
+            bound.append(BoundMetric(label_of(spec), metric, entry, detail))
+        except BenchError as error:
+            problems.append(_say(file, error, "metrics", index))
+    return bound
+
+
+def _how_to_get(gone: Sequence[Asset]) -> str:
+    try:
+        gone[0].require()
+    except MissingFile as error:
+        more = f" (and {len(gone) - 1} more files)" if len(gone) > 1 else ""
+        return f"{error}{more}"
+    return f"{gone[0].file} has just arrived: run again"
+
+
+def assets_of(name: str) -> list[Asset]:
+    """All files that a suite's methods and metrics need, for `bench fetch SUITE`."""
+    from bench import suite
+
+    file = suite.load(suite.find(name))
+    found: dict[str, Asset] = {}
+    for method in file.suite.methods:
+        for variant in variants(method, file.at("methods")):
+            built = build_method(registry("method").get(method.method), variant.options, file.base)
+            found.update((asset.file, asset) for asset in built.assets())
+    rules = protocol(file.suite.protocol or DEFAULT)
+    for metric in file.suite.metrics:
+        made = build_metric(registry("metric").get(metric.metric), metric.options, rules.settings)
+        found.update((asset.file, asset) for asset in made.assets())
+    for dataset in file.suite.datasets:
+        entry = registry("dataset").get(dataset.dataset)
+        for fields in entry.fields.get("files", []):
+            asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
+            found[asset.file] = asset
+    return list(found.values())

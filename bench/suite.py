@@ -1,0 +1,357 @@
+"""A suite file: parsed as data, checked key by key, every complaint with its line and the nearest known word.
+
+Nothing here knows which methods or datasets exist; `bench.resolve` does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bench import paths
+from bench.errors import BenchError, one_line, suggest
+
+_LIMIT_BYTES = 1 << 20
+_LIMIT_NODES = 100_000
+
+Path_ = tuple[Any, ...]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+class DatasetSpec(_Strict):
+    """One line under `datasets:`."""
+
+    dataset: str
+    options: dict[str, Any] = {}
+    protocol: str | None = None
+    label: str | None = None
+
+
+class MethodSpec(_Strict):
+    """One line under `methods:`; `sweep` runs it once per combination of option values."""
+
+    method: str
+    options: dict[str, Any] = {}
+    sweep: dict[str, list[Any]] = {}
+    label: str | None = None
+    seeds: int | None = Field(default=None, ge=1)
+
+
+class MetricSpec(_Strict):
+    """One line under `metrics:`, written as a name or as `{name: {option: value}}`."""
+
+    metric: str
+    options: dict[str, Any] = {}
+    label: str | None = None
+
+
+class LatencySpec(_Strict):
+    size: int | str = 512
+    dtype: str = "float32"
+    order: Literal["interleaved", "sequential"] = "interleaved"
+
+
+class DetectionSpec(_Strict):
+    detector: str
+    protocol: str | None = None
+
+
+class Suite(_Strict):
+    """A whole suite file, includes merged."""
+
+    version: Literal[1] = Field(alias="schema")
+    title: str = ""
+    task: str | None = None
+    datasets: list[DatasetSpec] = Field(min_length=1)
+    methods: list[MethodSpec] = Field(min_length=1)
+    metrics: list[MetricSpec] = Field(min_length=1)
+    protocol: str | None = None
+    seed: int = 0
+    seeds: int = Field(default=1, ge=1)
+    published: str | None = None
+    latency: LatencySpec | None = None
+    detection: DetectionSpec | None = None
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _short_datasets(cls, given: Any) -> Any:
+        return (
+            [{"dataset": one} if isinstance(one, str) else one for one in given] if isinstance(given, list) else given
+        )
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _short_methods(cls, given: Any) -> Any:
+        return [{"method": one} if isinstance(one, str) else one for one in given] if isinstance(given, list) else given
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _short_metrics(cls, given: Any) -> Any:
+        return [_metric_spec(one) for one in given] if isinstance(given, list) else given
+
+
+def _metric_spec(given: Any) -> Any:
+    if isinstance(given, str):
+        return {"metric": given}
+    if isinstance(given, dict) and len(given) == 1:
+        name, options = next(iter(given.items()))
+        if options is None or isinstance(options, dict):
+            options = dict(options or {})
+            label = options.pop("label", None)
+            return {"metric": name, "options": options, "label": label}
+    raise ValueError("a metric is a name or {name: {option: value}}")
+
+
+class SourceLine(NamedTuple):
+    """Where a key was written."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class SuiteFile:
+    """A parsed suite with what its messages need."""
+
+    name: str
+    """The file's stem; what `bench table NAME` finds."""
+    path: Path
+    suite: Suite
+    lines: Mapping[Path_, SourceLine] = field(repr=False)
+
+    @property
+    def base(self) -> Path:
+        """The folder against which relative paths are tried when the working directory has no such thing."""
+        return self.path.parent
+
+    def at(self, *where: Any) -> str:
+        """`file:line` of the innermost key of a path that was written."""
+        return str(_nearest(self.lines, where))
+
+
+def find(name: str) -> Path:
+    """A suite by path, or by name in `./suites` and among the suites that ship."""
+    given = Path(name)
+    if given.suffix in {".yaml", ".yml"} or given.is_file():
+        if not given.is_file():
+            raise BenchError(f"no suite file {name}{suggest(given.stem, names())} (bench list suites)")
+        return given
+    for folder in (Path("suites"), paths.shipped("suites")):
+        if (folder / f"{name}.yaml").is_file() and "/" not in name and "\\" not in name:
+            return folder / f"{name}.yaml"
+    raise BenchError(f"unknown suite {name!r}{suggest(name, names())} (bench list suites)")
+
+
+def names() -> list[str]:
+    """Suites that can be run by name."""
+    found = {file.stem for folder in (Path("suites"), paths.shipped("suites")) for file in folder.glob("*.yaml")}
+    return sorted(found)
+
+
+def title_of(name: str) -> str:
+    """A suite's title, read without checking the rest of it."""
+    data, _ = _read(find(name), ())
+    return str(data.get("title", ""))
+
+
+def load(path: Path) -> SuiteFile:
+    """Parse, merge includes and validate. Raises `BenchError` with one line per complaint."""
+    return _validated(path.stem, path, *_read(path, ()))
+
+
+def parse(text: str, name: str = "suite") -> SuiteFile:
+    """A suite from text, for suites made by a program; relative paths are those of the working directory."""
+    return _validated(name, Path.cwd() / f"{name}.yaml", *_parse(text, name))
+
+
+def _validated(name: str, path: Path, data: dict[str, Any], lines: Mapping[Path_, SourceLine]) -> SuiteFile:
+    try:
+        suite = Suite.model_validate(data)
+    except ValidationError as error:
+        raise BenchError("\n".join(_complaints(error, lines))) from None
+    _check_labels(suite, lines)
+    return SuiteFile(name, path, suite, lines)
+
+
+def _check_labels(suite: Suite, lines: Mapping[Path_, SourceLine]) -> None:
+    named: dict[str, list[str]] = {
+        "datasets": [label_of(dataset) for dataset in suite.datasets],
+        "metrics": [label_of(metric) for metric in suite.metrics],
+    }
+    for kind, labels in named.items():
+        seen: dict[str, int] = {}
+        for index, label in enumerate(labels):
+            if label in seen:
+                where, first = _nearest(lines, (kind, index)), _nearest(lines, (kind, seen[label]))
+                raise BenchError(f"{where}: label {label!r} is already used at {first}: give one of them a label:")
+            seen[label] = index
+    seen = {}
+    for index, spec in enumerate(suite.methods):
+        for variant in variants(spec, str(_nearest(lines, ("methods", index)))):
+            if variant.label in seen:
+                where, first = _nearest(lines, ("methods", index)), _nearest(lines, ("methods", seen[variant.label]))
+                raise BenchError(
+                    f"{where}: label {variant.label!r} is already used at {first}: give one of them a label:"
+                )
+            seen[variant.label] = index
+
+
+def label_of(spec: DatasetSpec | MetricSpec) -> str:
+    """What a dataset or metric is called in tables: its label, else its name with the options that were given."""
+    if spec.label is not None:
+        return spec.label
+    if isinstance(spec, DatasetSpec):
+        return spec.dataset
+    return spec.metric + _options_text(spec.options)
+
+
+class Variant(NamedTuple):
+    """One member of a method's sweep."""
+
+    label: str
+    options: dict[str, Any]
+
+
+def variants(spec: MethodSpec, where: str) -> Iterator[Variant]:
+    """The members of a method's sweep with their labels; a label's `{name}` stands for an option's value."""
+    known = list(spec.sweep)
+    for values in itertools.product(*spec.sweep.values()):
+        swept = dict(zip(known, values, strict=True))
+        options = {**spec.options, **swept}
+        if spec.label is None:
+            shown = {
+                name: value for name, value in options.items() if name in swept or not isinstance(value, (dict, list))
+            }
+            yield Variant(spec.method + _options_text(shown), options)
+            continue
+
+        def value_of(match: re.Match[str], options: dict[str, Any] = options) -> str:
+            name = match.group(1)
+            if name not in options:
+                raise BenchError(
+                    f"{where}: label {spec.label!r} names {name!r}, which is no option{suggest(name, options)}"
+                )
+            return str(options[name])
+
+        yield Variant(re.sub(r"\{(\w+)\}", value_of, spec.label), options)
+
+
+def _options_text(options: Mapping[str, Any]) -> str:
+    return f"({','.join(f'{name}={value}' for name, value in options.items())})" if options else ""
+
+
+# Reading
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Path_, SourceLine]]:
+    resolved = path.resolve()
+    if resolved in seen:
+        raise BenchError(f"{path}: include loop {' → '.join(p.name for p in (*seen, resolved))}")
+    try:
+        if path.stat().st_size > _LIMIT_BYTES:
+            raise BenchError(f"{path}: larger than {_LIMIT_BYTES} bytes, which no suite file is")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path}: cannot be read: {one_line(error)}") from None
+    data, lines = _parse(text, str(path))
+    included = data.pop("include", [])
+    merged: dict[str, Any] = {}
+    merged_lines: dict[Path_, SourceLine] = {}
+    for other in [included] if isinstance(included, str) else included:
+        where = _nearest(lines, ("include",))
+        if not isinstance(other, str) or not other.endswith((".yaml", ".yml")):
+            raise BenchError(f"{where}: include names {other!r}, which is no .yaml file")
+        target = path.parent / other
+        if not target.is_file():
+            raise BenchError(f"{where}: included file {target} does not exist")
+        base, base_lines = _read(target, (*seen, resolved))
+        merged.update(base)
+        merged_lines.update(base_lines)
+    # A key of this file replaces the included one whole, and with it the lines of everything below it.
+    kept = {place: line for place, line in merged_lines.items() if not place or place[0] not in data}
+    return {**merged, **data}, {**kept, **lines}
+
+
+def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Path_, SourceLine]]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = {place: SourceLine(name, line) for place, line in _walk(root, (), name)}
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise BenchError(f"{name}:{mark.line + 1 if mark else 1}: {one_line(error.problem or error)}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise BenchError(f"{name}:1: not YAML: {one_line(error)}") from None
+    if not isinstance(data, dict):
+        raise BenchError(f"{name}:1: a suite is a mapping with the keys {', '.join(_known_keys(Suite))}")
+    return data, lines
+
+
+def _walk(root: yaml.Node | None, where: Path_, name: str) -> Iterator[tuple[Path_, int]]:
+    """Every key's path and line. Aliases are counted each time they are met, so that a bomb of them is refused."""
+    left = _LIMIT_NODES
+    stack: list[tuple[yaml.Node | None, Path_]] = [(root, where)]
+    while stack:
+        node, place = stack.pop()
+        left -= 1
+        if left < 0:
+            raise BenchError(f"{name}: more than {_LIMIT_NODES} values, which no suite file has")
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    raise BenchError(f"{name}:{key.start_mark.line + 1}: key {key.value!r} is written twice")
+                seen.add(key.value)
+                yield (*place, key.value), key.start_mark.line + 1
+                stack.append((value, (*place, key.value)))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                yield (*place, index), value.start_mark.line + 1
+                stack.append((value, (*place, index)))
+
+
+def _nearest(lines: Mapping[Path_, SourceLine], where: Path_) -> SourceLine:
+    for length in range(len(where), 0, -1):
+        if where[:length] in lines:
+            return lines[where[:length]]
+    return next(iter(lines.values()), SourceLine("suite", 1))._replace(line=1)
+
+
+def _known_keys(model: type[BaseModel]) -> list[str]:
+    keys = [info.alias or name for name, info in model.model_fields.items()]
+    return [*keys, "include"] if model is Suite else keys
+
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "datasets": DatasetSpec, "methods": MethodSpec, "metrics": MetricSpec, "latency": LatencySpec,
+    "detection": DetectionSpec,
+}  # fmt: skip
+
+
+def _complaints(error: ValidationError, lines: Mapping[Path_, SourceLine]) -> Iterator[str]:
+    for problem in error.errors():
+        place: Path_ = problem["loc"]
+        where = _nearest(lines, place)
+        key = str(place[-1]) if place else ""
+        model = _MODELS.get(str(place[0]), Suite) if len(place) > 1 else Suite
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(model)
+            yield f"{where}: unknown key {key!r}{suggest(key, known)} (known: {', '.join(known)})"
+        elif problem["type"] == "missing":
+            yield f"{where}: key {key!r} is missing"
+        else:
+            shown = ".".join(str(part) for part in place)
+            yield f"{where}: {shown}: {one_line(problem['msg'])}, got {one_line(repr(problem['input']), 60)}"

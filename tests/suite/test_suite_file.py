@@ -1,0 +1,148 @@
+"""A suite file is data: what is wrong in it is one line with its place and the nearest known word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import suite
+from bench.errors import BenchError
+
+GOOD = """\
+schema: 1
+title: Two by two
+datasets:
+  - builtin-lowlight
+  - {dataset: folder, options: {lq: "low/*.png"}, label: mine}
+methods:
+  - identity
+  - {method: gamma, sweep: {gamma: [1.5, 2.2]}, label: "Gamma {gamma}"}
+metrics: [psnr, {psnr: {space: y, crop: 4}}, {ssim: {label: S}}]
+"""
+
+
+def complaint(text: str) -> str:
+    with pytest.raises(BenchError) as caught:
+        suite.parse(text, "s.yaml")
+    return str(caught.value)
+
+
+def test_short_and_long_forms_mean_the_same():
+    file = suite.parse(GOOD)
+    assert [spec.dataset for spec in file.suite.datasets] == ["builtin-lowlight", "folder"]
+    assert [suite.label_of(spec) for spec in file.suite.datasets] == ["builtin-lowlight", "mine"]
+    assert [suite.label_of(spec) for spec in file.suite.metrics] == ["psnr", "psnr(space=y,crop=4)", "S"]
+
+
+def test_a_sweep_is_one_method_per_value_with_its_value_in_the_label():
+    spec = suite.parse(GOOD).suite.methods[1]
+    found = list(suite.variants(spec, "here"))
+    assert [(one.label, one.options) for one in found] == [("Gamma 1.5", {"gamma": 1.5}), ("Gamma 2.2", {"gamma": 2.2})]
+
+
+def test_a_label_substitutes_names_only_and_reads_no_attributes():
+    text = GOOD.replace("Gamma {gamma}", "{gamma.__class__} {gamma!r}").replace("[1.5, 2.2]", "[1.5]")
+    spec = suite.parse(text).suite.methods[1]
+    assert next(iter(suite.variants(spec, "here"))).label == "{gamma.__class__} {gamma!r}"
+
+
+def test_a_label_that_names_no_option_is_an_error():
+    assert "s.yaml:8" in complaint(GOOD.replace("Gamma {gamma}", "Gamma {gama}"))
+    assert "did you mean 'gamma'" in complaint(GOOD.replace("Gamma {gamma}", "Gamma {gama}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "word"),
+    [
+        (GOOD.replace("title:", "titel:"), "s.yaml:2", "did you mean 'title'"),
+        (GOOD.replace("label: mine", "lable: mine"), "s.yaml:5", "did you mean 'label'"),
+        (GOOD.replace("sweep:", "sweeps:"), "s.yaml:8", "did you mean 'sweep'"),
+        (GOOD.replace("schema: 1", "schema: 2"), "s.yaml:1", "schema"),
+        (GOOD.replace("methods:", "methods: []\nmetrics_:"), "s.yaml", "methods"),
+        (GOOD + "title: again\n", "s.yaml:10", "written twice"),
+        (GOOD + "seed: x\n", "s.yaml:10", "seed"),
+        (GOOD.replace("- identity", "- !!python/object/apply:os.system [id]"), "s.yaml:7", "constructor"),
+        (GOOD.replace("[psnr,", "[psnr, psnr,"), "s.yaml:9", "label 'psnr' is already used"),
+        ("- a\n- b\n", "s.yaml:1", "mapping"),
+        ("a: [", "s.yaml:", "expected"),
+        ("", "s.yaml:1", "mapping"),
+    ],
+)
+def test_every_mistake_is_named_with_its_line(text: str, place: str, word: str):
+    said = complaint(text)
+    assert place in said
+    assert word in said
+
+
+def test_each_complaint_is_one_line():
+    said = complaint(GOOD.replace("title:", "titel:").replace("label: mine", "lable: mine"))
+    assert len(said.splitlines()) == 2
+
+
+def test_an_alias_bomb_is_refused_before_it_expands():
+    layers = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 9))
+    assert "more than" in complaint(f"l0: &l0 [x]\n{layers}\n")
+
+
+def test_a_deep_nest_is_refused_without_a_traceback():
+    assert complaint("a: " + "[" * 5000 + "]" * 5000)
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_include_takes_the_other_files_keys_and_its_own_win(tmp_path: Path):
+    write(tmp_path, "base.yaml", GOOD)
+    file = suite.load(write(tmp_path, "child.yaml", "include: base.yaml\nmetrics: [ssim]\n"))
+    assert file.suite.title == "Two by two"
+    assert [spec.metric for spec in file.suite.metrics] == ["ssim"]
+
+
+def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path):
+    write(tmp_path, "base.yaml", GOOD.replace("title:", "titel:"))
+    with pytest.raises(BenchError, match=r"base\.yaml:2: unknown key 'titel'"):
+        suite.load(write(tmp_path, "child.yaml", "include: base.yaml\nmetrics: [ssim]\n"))
+
+
+def test_an_include_loop_is_named(tmp_path: Path):
+    write(tmp_path, "a.yaml", "include: b.yaml\n")
+    with pytest.raises(BenchError, match="include loop"):
+        suite.load(write(tmp_path, "b.yaml", "include: a.yaml\n"))
+
+
+def test_an_include_of_something_that_is_no_suite_is_refused(tmp_path: Path):
+    with pytest.raises(BenchError, match=r"which is no \.yaml file"):
+        suite.load(write(tmp_path, "a.yaml", "include: /etc/passwd\n"))
+
+
+def test_a_suite_that_ships_is_found_by_name_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert suite.find("quickstart").is_file()
+    assert "quickstart" in suite.names()
+
+
+def test_a_suite_in_the_working_directory_comes_before_one_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suites").mkdir()
+    write(tmp_path / "suites", "quickstart.yaml", GOOD)
+    assert suite.load(suite.find("quickstart")).suite.title == "Two by two"
+
+
+def test_a_misspelt_suite_is_answered_with_the_nearest_one():
+    with pytest.raises(BenchError, match="did you mean 'quickstart'"):
+        suite.find("quikstart")
+
+
+def test_a_suite_name_cannot_leave_the_suites_folder():
+    with pytest.raises(BenchError):
+        suite.find("../suites/quickstart")
+
+
+def test_every_suite_that_ships_is_valid_and_short():
+    for name in suite.names():
+        path = suite.find(name)
+        assert suite.load(path).suite.title
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
