@@ -1,0 +1,468 @@
+"""A run from end to end: plan, record, work, store, and the counts that decide the exit code.
+
+The driver here is the only writer. It commits every piece of news as it comes, so that a run killed at any instant
+loses at most the batch in flight, and running again does what is left.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from bench import artefacts, paths, provenance, suite
+from bench.claims import Claims
+from bench.data.pairing import check_sizes
+from bench.engines.local import LocalEngine, Recipe, threads_per_worker
+from bench.errors import BenchError, one_line
+from bench.identity import digest
+from bench.methods.base import Method
+from bench.metrics.base import SetMetric
+from bench.plan import (
+    Cell,
+    Plan,
+    Task,
+    claim_key,
+    examine,
+    gather,
+    make_cells,
+    make_plan,
+    signature_of,
+    wanted,
+)  # fmt: skip
+from bench.resolve import BoundMetric, Resolved, Selection, resolve
+from bench.sets import Member, aggregate, complete, pack
+from bench.store import Score, Store
+from bench.tables.frame import Column, Record, failures, read_cells
+from bench.work import Decoded, Finished, Restored, Result, Scored, Settings, unworkable
+
+_CLAIM_CHUNK = 16
+_BEAT_SECONDS = 30.0
+
+
+class Progress(Protocol):
+    """What a run tells while it works; `tqdm` fits."""
+
+    def reset(self, total: int) -> object: ...
+
+    def update(self, n: int) -> object: ...
+
+    def set_description_str(self, text: str) -> object: ...
+
+    def close(self) -> object: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; picklable, so that worker processes can resolve it again."""
+
+    suite: str
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    limit: int | None = None
+    device: str = "cpu"
+    batch: int = 1
+    workers: int = 1
+    results: str | None = None
+    plugins: tuple[str, ...] = ()
+    available: bool = False
+    commercial_safe: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return paths.results(self.results)
+
+
+class Summary(NamedTuple):
+    """How a run ended."""
+
+    run: int
+    suite: str
+    units: int
+    """Units of the run."""
+    worked: int
+    """Units that needed work this time."""
+    failed: int
+    """Values that are missing because something failed."""
+    expected: int
+    """Values that were asked for."""
+    unavailable: int
+    """Values that were asked for of methods and metrics that are not on this machine."""
+    seconds: float
+
+
+def resolve_request(request: Request) -> Resolved:
+    """Bind the request's names; with `--available`, what is missing becomes rows, otherwise it is an error."""
+    from bench.plugins import load_plugins
+
+    load_plugins(request.plugins)
+    chosen = Selection(request.methods, request.datasets, request.limit, request.commercial_safe)
+    resolved = resolve(suite.load(suite.find(request.suite)), chosen)
+    if resolved.missing and not request.available:
+        lines = [f"{request.suite}: {len(resolved.missing)} things it needs are not on this machine:"]
+        lines += [f"  {gone.detail}" for gone in resolved.missing]
+        lines.append(f"bring all of them: bench fetch {request.suite}; or run what is there: --available")
+        raise BenchError("\n".join(lines))
+    if not resolved.datasets:
+        raise BenchError(f"{request.suite}: no dataset of it is on this machine")
+    return resolved
+
+
+def cells_of(request: Request) -> tuple[Cell, ...]:
+    """The cells of a request, as a worker process makes them."""
+    return make_cells(resolve_request(request), request.device)
+
+
+def check_device(device: str) -> None:
+    """Raise `BenchError` for a device that is not there."""
+    if device == "cpu":
+        return
+    kind, colon, number = device.partition(":")
+    if kind != "cuda" or (colon and not number.isdecimal()):
+        raise BenchError(f"unknown device {device!r}: cpu, cuda or cuda:N")
+    import torch
+
+    index = int(number or 0)
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        raise BenchError(f"device {device!r} is not on this machine ({torch.cuda.device_count()} CUDA devices)")
+
+
+def plan_request(request: Request, store: Store) -> Plan:
+    """The plan of a request against a store."""
+    return make_plan(resolve_request(request), store, request.device)
+
+
+def run(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Summary:
+    """Do what the request asks and the store does not hold yet. `note` is told lines worth reading."""
+    start = time.monotonic()
+    resolved = resolve_request(request)
+    with Store(request.folder) as store:
+        Claims(store).drop_abandoned()
+        plan = make_plan(resolved, store, request.device)
+        for line in warnings_before(plan):
+            note(line)
+        todo = plan.open_units()
+        if todo:
+            check_device(request.device)
+        driver = _Driver(store, plan, request, progress)
+        number = driver.record()
+        if todo:
+            if progress is not None:
+                progress.reset(len(todo))
+            driver.work(todo)
+        driver.aggregate()
+        store.finish_run(number)
+        counts = failures(read_cells(store, number))
+        units = sum(cell.units for cell in plan.cells)
+        return Summary(
+            number, resolved.file.name, units, len(todo), counts.failed, counts.expected, counts.unavailable,
+            time.monotonic() - start,
+        )  # fmt: skip
+
+
+def warnings_before(plan: Plan) -> Iterator[str]:
+    """Lines worth reading before any work: what could not be paired, and pairs whose sizes disagree.
+
+    A dataset that has nothing left to do is silent, and its files are not opened.
+    """
+    asked = plan.resolved.file.suite
+    for key, value in (("latency", asked.latency), ("detection", asked.detection), ("published", asked.published)):
+        if value is not None:
+            yield f"{plan.resolved.file.at(key)}: {key}: is read but not acted on by this version"
+    busy = {plan.cells[cell].dataset_index for cell, _ in plan.open_units()}
+    for index, bound in enumerate(plan.resolved.datasets):
+        if index in busy:
+            sizes = check_sizes(bound.dataset.items, bound.dataset.scale)
+            yield from (f"{bound.label}: {line}" for line in (*bound.dataset.notes, *sizes))
+
+
+class _Driver:
+    """Writes what workers find."""
+
+    def __init__(self, store: Store, plan: Plan, request: Request, progress: Progress | None) -> None:
+        self.store = store
+        self.claims = Claims(store)
+        self.plan = plan
+        self.request = request
+        self.progress = progress
+        self.threads = threads_per_worker(request.workers)
+        self.number = 0
+        self._ids: dict[bytes, int] = {}
+        """Row numbers of the restorations that were just written, by key."""
+        self._last_beat = time.monotonic()
+
+    # The record
+
+    def record(self) -> int:
+        """Find the run this request resumes, or start one; write down the units that are done already."""
+        record = describe_run(self.plan)
+        plan_digest = digest(record.as_json(provenance=None))
+        self.number = next(
+            (run for run in self.store.runs_of(plan_digest) if not self._contradicts(run)), 0
+        ) or self.store.create_run(
+            self.plan.resolved.file.name,
+            plan_digest,
+            json.dumps(
+                record.as_json(
+                    provenance=provenance.describe(
+                        self.request.device, self.threads, self.request.workers, self.request.batch
+                    )
+                ),
+                ensure_ascii=False,
+            ),
+        )
+        with self.store.transaction():
+            for cell in self.plan.cells:
+                states, facts = self.plan.states[cell.index], self.plan.facts[cell.index]
+                rows = [
+                    self._unit_row(cell.index, unit, state.restoration.id, state.reference)
+                    for unit, state in enumerate(states)
+                    if state.done and state.restoration is not None
+                ]
+                for unit, fact in enumerate(facts):
+                    if fact.problem is not None and cell.method.method is not None:
+                        row = unworkable(fact.problem, None, None)
+                        rows.append(self._unit_row(cell.index, unit, self._put_restoration(row), None))
+                self.store.put_units(self.number, rows)
+        return self.number
+
+    def _contradicts(self, run: int) -> bool:
+        """True when an input has changed since the run recorded it: then this is another run."""
+        blocked = {
+            fact.problem: unworkable(fact.problem, None, None).key
+            for facts in self.plan.facts
+            for fact in facts
+            if fact.problem is not None
+        }
+        known = self.store.restorations(blocked.values())
+        for (cell, unit), (restoration, reference) in self.store.units(run).items():
+            state, fact = self.plan.states[cell][unit], self.plan.facts[cell][unit]
+            if fact.problem is not None:
+                row = known.get(blocked[fact.problem])
+                if row is None or row.id != restoration:
+                    return True
+                continue
+            if state.unknown or state.restoration is None or state.restoration.id != restoration:
+                return True
+            if reference and self._content(state.reference) != reference:
+                return True
+        return False
+
+    def _unit_row(self, cell: int, unit: int, restoration: int, reference: bytes | None) -> tuple[int, int, int, int]:
+        return cell, unit, restoration, self._content(reference)
+
+    def _content(self, content: bytes | None) -> int:
+        return 0 if content is None else (self.store.content_id(content) or 0)
+
+    # The work
+
+    def work(self, todo: Sequence[tuple[int, int]]) -> None:
+        settings = Settings(self.request.folder, self.request.device, self.request.batch, self.threads)
+        recipe = Recipe(cells_of, (self.request,))
+        engine = LocalEngine(self.plan.cells, self.store, settings, self.request.workers, recipe)
+        left = list(todo)
+        while left:
+            deferred: list[tuple[int, int]] = []
+            held: list[Result] = []
+            for result in engine.map(self._dispatch(left, deferred)):
+                held.append(result)
+                if not isinstance(result.news, Scored):  # values of one output come together: one commit for all
+                    self._write(held)
+                    held = []
+            left = deferred
+            if left:
+                if self.progress is not None:
+                    self.progress.set_description_str("waiting for another run")
+                time.sleep(0.5)
+
+    def _dispatch(self, todo: Iterable[tuple[int, int]], deferred: list[tuple[int, int]]) -> Iterator[Task]:
+        """Claim units chunk by chunk and hand out those that are still open and nobody else is working on."""
+        chunk: list[tuple[int, int]] = []
+        for place in todo:
+            if chunk and (chunk[0][0] != place[0] or len(chunk) == _CLAIM_CHUNK):
+                yield from self._claimed(chunk, deferred)
+                chunk = []
+            chunk.append(place)
+        if chunk:
+            yield from self._claimed(chunk, deferred)
+
+    def _claimed(self, chunk: list[tuple[int, int]], deferred: list[tuple[int, int]]) -> Iterator[Task]:
+        cell = self.plan.cells[chunk[0][0]]
+        units = [unit for _, unit in chunk]
+        keys = [claim_key(cell, unit, self.plan.facts[cell.index][unit]) for unit in units]
+        ours = self.claims.take(keys)
+        facts = gather(self.store, cell, units)
+        states = examine(self.store, cell, units, facts)
+        for unit, key, fact, state in zip(units, keys, facts, states, strict=True):
+            if key not in ours:
+                deferred.append((cell.index, unit))
+            elif state.done and state.restoration is not None:
+                # Another run finished it between our plan and our claim.
+                with self.store.transaction():
+                    row = self._unit_row(cell.index, unit, state.restoration.id, state.reference)
+                    self.store.put_units(self.number, [row])
+                    self.store.release([key])
+                self._advance()
+            elif fact.problem is not None:
+                self._write([Result(cell.index, unworkable(fact.problem, None, None))])
+                marker = unworkable(fact.problem, None, None).key
+                self._write([Result(cell.index, Finished(Task(cell.index, unit, fact, key), marker, None))])
+            else:
+                if self.progress is not None:
+                    self.progress.set_description_str(f"{cell.method.label} · {cell.dataset.label}")
+                yield Task(cell.index, unit, fact, key)
+
+    def _write(self, results: Sequence[Result]) -> None:
+        """Put outputs in place, then commit all rows together."""
+        for _, news in results:
+            if isinstance(news, Restored) and news.payload is not None and news.output is not None:
+                try:
+                    artefacts.write(self.request.folder, news.output, news.suffix or "png", news.payload)
+                except OSError as error:
+                    raise BenchError(
+                        f"results folder {self.request.folder}: {one_line(error)}; what was written before is kept, "
+                        "run again to go on"
+                    ) from error
+        with self.store.transaction():
+            for index, news in results:
+                cell = self.plan.cells[index]
+                if isinstance(news, Decoded):
+                    self.store.remember(news.stamp, news.memo)
+                elif isinstance(news, Restored):
+                    self._ids[news.key] = self._put_restoration(news)
+                elif isinstance(news, Scored):
+                    self._put_score(cell, news)
+                else:
+                    self._finish(cell, news)
+        for _, news in results:
+            if isinstance(news, Finished):
+                self._advance()
+
+    def _advance(self) -> None:
+        if self.progress is not None:
+            self.progress.update(1)
+        if time.monotonic() - self._last_beat > _BEAT_SECONDS:
+            self._last_beat = time.monotonic()
+            self.claims.beat()
+
+    def _put_restoration(self, news: Restored) -> int:
+        return self.store.put_restoration(
+            news.key, input_hash=news.input_hash, status=news.status, reason=news.reason, output_hash=news.output,
+            size=news.size, suffix=news.suffix, seconds=news.seconds, batch=news.batch, threads=self.threads,
+            device=self.request.device if news.seconds is not None else None,
+        )  # fmt: skip
+
+    def _put_score(self, cell: Cell, news: Scored) -> None:
+        metric = cell.dataset.metrics[news.metric]
+        outcome = news.outcome
+        signature = signature_of(self.store, cell, metric)
+        output = self._content(news.output)
+        reference = self._content(news.reference)
+        assert signature is not None
+        if metric.is_set:
+            blob = None if outcome.features is None else pack(outcome.features)
+            self.store.put_extraction(
+                output, reference, signature, status=outcome.status, features=blob, reason=outcome.reason,
+                seconds=outcome.seconds,
+            )  # fmt: skip
+        else:
+            score = Score(outcome.status, outcome.value, outcome.reason)
+            self.store.put_score(output, reference, signature, score, outcome.seconds)
+
+    def _finish(self, cell: Cell, news: Finished) -> None:
+        number = self._ids.pop(news.key, None) if news.key is not None else None
+        if number is None and news.key is not None:  # nothing was restored, only scored
+            rows = self.store.restorations([news.key])
+            number = rows[news.key].id if news.key in rows else None
+        if number is not None:
+            self.store.put_units(self.number, [self._unit_row(cell.index, news.task.unit, number, news.reference)])
+        self.store.release([news.task.claim])
+
+    # Values of whole sets
+
+    def aggregate(self) -> None:
+        """Aggregate the stored features of every complete or partial cell."""
+        if not any(metric.is_set for dataset in self.plan.resolved.datasets for metric in dataset.metrics):
+            return
+        units = self.store.units(self.number)
+        made = self.store.restorations_of(self.number)
+        for cell in self.plan.cells:
+            members = [
+                (row.output_hash, row.output, reference)
+                for (index, _), (rid, reference) in units.items()
+                if index == cell.index and rid in made
+                and (row := made[rid][1]).output is not None and row.output_hash is not None
+            ]  # fmt: skip
+            for metric in cell.dataset.metrics:
+                if metric.is_set and metric.unavailable is None and wanted(cell, metric):
+                    self._aggregate(cell, metric, members)
+
+    def _aggregate(self, cell: Cell, metric: BoundMetric, made: Sequence[tuple[bytes, int, int]]) -> None:
+        extractor = signature_of(self.store, cell, metric)
+        assert extractor is not None and isinstance(metric.metric, SetMetric)
+        fr = metric.metric.mode == "FR"
+        given = [Member(hash_, output, reference if fr else 0) for hash_, output, reference in made]
+        members = complete(self.store, given, extractor, two_sets=metric.two_sets)
+        if not members:
+            return
+        place = self.store.set_place(members)
+        assert place is not None
+        signature = self.store.signature_id(metric.signature, cell.metric_mode(metric), of_sets=True)
+        assert signature is not None
+        known = self.store.scores([place[0]], signature).get(place)
+        if known is None or known.status == "failed":
+            self.store.put_score(*place, signature, aggregate(self.store, members, extractor, metric.metric))
+
+
+def describe_run(plan: Plan) -> Record:
+    """The immutable description of what a run measures."""
+    resolved = plan.resolved
+    first = {cell.method.label: cell for cell in reversed(plan.cells)}
+    return Record(
+        suite=resolved.file.name,
+        title=resolved.file.suite.title,
+        definition=resolved.file.suite.model_dump(mode="json", by_alias=True),
+        datasets=[
+            {
+                "label": bound.label,
+                "name": bound.name,
+                "paired": bound.dataset.paired,
+                "protocol": bound.protocol.name,
+                "items": [item.id for item in bound.dataset.items],
+                "columns": [
+                    Column(
+                        label=metric.label,
+                        heading=metric.heading,
+                        signature=metric.signature,
+                        row_signature=metric.row_signature,
+                        mode=plan.cells[0].metric_mode(metric),
+                        fr=metric.metric.mode == "FR",
+                        is_set=metric.is_set,
+                        higher_is_better=metric.metric.higher_is_better,
+                        digits=metric.digits,
+                        unavailable=metric.unavailable,
+                        two_sets=metric.two_sets,
+                    )._asdict()
+                    for metric in bound.metrics
+                ],
+            }
+            for bound in resolved.datasets
+        ],
+        methods=[
+            {
+                "label": bound.label,
+                "name": bound.name,
+                "options": dict(bound.options),
+                "identity": dict(first[bound.label].identity),
+                "mode": first[bound.label].mode,
+                "repeats": bound.repeats,
+                "unavailable": bound.unavailable,
+                "licence": bound.entry.fields.get("licence"),
+                "restores": isinstance(bound.method, Method),
+            }
+            for bound in resolved.methods
+        ],
+    )

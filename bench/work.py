@@ -1,0 +1,469 @@
+"""The loop over units: decode ahead, restore once, score many.
+
+It loads methods and metrics, reads the store to see what an item that was just decoded already has, and yields what
+it finds; it writes nothing. Decoding, encoding and scoring run in threads beside the restoration.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bench import artefacts
+from bench.data.items import ImageSource, Stamp
+from bench.errors import BenchError, ImageError, ItemError, one_line
+from bench.identity import content_hash, digest, unreadable_hash
+from bench.methods.base import Method, StoredMethod
+from bench.metrics.scoring import Outcome, Scorer
+from bench.plan import Cell, Facts, State, Task, examine, source_of, wanted
+from bench.store import Memo, Store
+
+
+class Settings(NamedTuple):
+    """How units are worked on; none of it changes a value."""
+
+    results: Path
+    device: str
+    batch: int
+    threads: int
+
+
+class Decoded(NamedTuple):
+    """A source was decoded, or found not to decode."""
+
+    stamp: Stamp
+    memo: Memo
+
+
+class Restored(NamedTuple):
+    """A unit's output, or the reason why there is none."""
+
+    key: bytes
+    input_hash: bytes
+    status: str
+    reason: str | None = None
+    output: bytes | None = None
+    size: tuple[int, int] | None = None
+    payload: bytes | None = None
+    suffix: str | None = None
+    seconds: float | None = None
+    batch: int | None = None
+
+
+class Scored(NamedTuple):
+    """One metric's value, or features, for a unit's output."""
+
+    output: bytes
+    reference: bytes | None
+    metric: int
+    outcome: Outcome
+
+
+class Finished(NamedTuple):
+    """Everything there is to say about a task has been said."""
+
+    task: Task
+    key: bytes | None
+    reference: bytes | None
+
+
+class Result(NamedTuple):
+    """A piece of news from a worker."""
+
+    cell: int
+    news: Decoded | Restored | Scored | Finished
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A task with the pixels it needs."""
+
+    task: Task
+    facts: Facts
+    state: State
+    lq: np.ndarray | None = None
+    """Pixels to restore."""
+    made: np.ndarray | None = None
+    """Pixels of an output that exists already."""
+    gt: np.ndarray | None = None
+    gt_error: str | None = None
+
+
+class _Made(NamedTuple):
+    """An output on its way to the scoring; one that was read, not restored, has no time."""
+
+    pixels: np.ndarray
+    seconds: float | None
+    batch: int | None
+
+
+class Worker:
+    """Works on tasks one method at a time."""
+
+    def __init__(self, cells: Sequence[Cell], store: Store, settings: Settings) -> None:
+        self.cells = cells
+        self.settings = settings
+        self._store = store
+        self._store_lock = threading.Lock()
+        self._scorer_lock = threading.Lock()
+        self._scorers: dict[int, Scorer] = {}
+        self._method: tuple[int, Method | None, str | None] | None = None
+        self._news: queue.SimpleQueue[Result] = queue.SimpleQueue()
+
+    def process(self, tasks: Iterable[Task]) -> Iterator[Result]:
+        """Work on tasks in order and yield the news of each; the last news of a task is `Finished`."""
+        import torch
+
+        torch.set_num_threads(self.settings.threads)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
+        pending: set[Future[None]] = set()
+        limit = 2 * max(self.settings.threads, self.settings.batch)
+        # One pool for everything beside the restoration: with two, twice as many threads as cores would get in each
+        # other's way.
+        with ThreadPoolExecutor(max(1, self.settings.threads), "beside") as pool:
+            try:
+                for group in self._groups(self._ahead(tasks, pool)):
+                    yield from self._drain()  # what was decoded is known before a method can bring the process down
+                    for loaded, restored in self._restore(group):
+                        pending.add(pool.submit(self._finish, loaded, restored))
+                    pending = self._settle(pending, limit)
+                    yield from self._drain()
+                self._settle(pending, 0)
+                yield from self._drain()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _settle(self, pending: set[Future[None]], limit: int) -> set[Future[None]]:
+        """Wait until at most `limit` scorings are under way; raise what a finished one raised."""
+        from concurrent.futures import FIRST_COMPLETED, wait
+
+        done, left = {future for future in pending if future.done()}, set(pending)
+        while True:
+            for future in done:
+                future.result()
+            left -= done
+            if len(left) <= limit:
+                return left
+            done, _ = wait(left, return_when=FIRST_COMPLETED)
+
+    def _drain(self) -> Iterator[Result]:
+        while not self._news.empty():
+            yield self._news.get()
+
+    # Decoding ahead
+
+    def _ahead(self, tasks: Iterable[Task], pool: ThreadPoolExecutor) -> Iterator[_Loaded]:
+        depth = 2 * max(self.settings.threads, self.settings.batch)
+        waiting: deque[Future[_Loaded]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(self._read, task))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _read(self, task: Task) -> _Loaded:
+        cell = self.cells[task.cell]
+        item = cell.item(task.unit)
+        facts = task.facts
+        lq, _, facts_lq = self._decode(cell, item.lq, facts.lq_stamp, facts.lq, need=facts.lq is None)
+        made_source = source_of(cell, item)
+        made, made_error, facts_made = self._decode(
+            cell, made_source, facts.made_stamp, facts.made, need=made_source is not None
+        )
+        facts = facts._replace(lq=facts_lq, made=facts_made)
+        state = self._state(cell, task.unit, facts)
+
+        if isinstance(cell.method.method, StoredMethod):
+            if made is None:
+                return _Loaded(task, facts._replace(problem=f"output cannot be read: {made_error}"), state)
+        elif state.restoration is not None and state.restoration.status == "ok":
+            assert state.restoration.output_hash is not None and state.restoration.suffix is not None
+            made = artefacts.read(self.settings.results, state.restoration.output_hash, state.restoration.suffix)
+        if made is None and lq is None and facts.lq is not None and facts.lq.error is None:
+            lq, _, facts_lq = self._decode(cell, item.lq, facts.lq_stamp, facts.lq, need=True)
+            facts = facts._replace(lq=facts_lq)
+            state = self._state(cell, task.unit, facts)
+
+        gt: np.ndarray | None = None
+        gt_error: str | None = None
+        metrics = cell.dataset.metrics
+        todo = state.todo if made is not None and state.restoration is not None else range(len(metrics))
+        if item.gt is not None and any(metrics[index].metric.mode == "FR" for index in todo):
+            gt, gt_error, facts_gt = self._decode(cell, item.gt, facts.gt_stamp, facts.gt, need=True)
+            facts = facts._replace(gt=facts_gt)
+            state = self._state(cell, task.unit, facts)
+        return _Loaded(task, facts, state, lq if made is None else None, made, gt, gt_error)
+
+    def _state(self, cell: Cell, unit: int, facts: Facts) -> State:
+        with self._store_lock:
+            return examine(self._store, cell, [unit], [facts])[0]
+
+    def _decode(
+        self, cell: Cell, source: ImageSource | None, stamp: Stamp | None, memo: Memo | None, *, need: bool
+    ) -> tuple[np.ndarray | None, str | None, Memo | None]:
+        """(pixels, error, memo) of a source; the memo follows from the pixels, whatever was known before."""
+        if source is None or not need:
+            return None, memo.error if memo else None, memo
+        try:
+            pixels = source.load()
+            found = Memo(content_hash(pixels), pixels.shape[0], pixels.shape[1], None)
+            error = None
+        except ImageError as failure:
+            pixels, error = None, one_line(failure)
+            found = Memo(unreadable_hash(_raw(source)), None, None, error)
+        if stamp is not None and found != memo:
+            self._news.put(Result(cell.index, Decoded(stamp, found)))
+        return pixels, error, found
+
+    # Restoring
+
+    def _groups(self, loaded: Iterator[_Loaded]) -> Iterator[list[_Loaded]]:
+        """Tasks that can be restored in one batch: same cell, size and depth. With batch 1 the order stays as it is."""
+        open_groups: dict[tuple[int, tuple[int, ...], str], list[_Loaded]] = {}
+        current: int | None = None
+        held = 0
+        for one in loaded:
+            if one.lq is None:
+                yield [one]
+                continue
+            if one.task.cell != current or held >= 4 * self.settings.batch:
+                yield from open_groups.values()
+                open_groups, held, current = {}, 0, one.task.cell
+            key = (one.task.cell, one.lq.shape, one.lq.dtype.str)
+            group = open_groups.setdefault(key, [])
+            group.append(one)
+            held += 1
+            if len(group) == self.settings.batch:
+                held -= len(group)
+                yield open_groups.pop(key)
+        yield from open_groups.values()
+
+    def _restore(self, group: list[_Loaded]) -> Iterator[tuple[_Loaded, _Made | Restored | None]]:
+        """Each task of a group with its output, or with the row that says why there is none."""
+        todo = [one for one in group if one.lq is not None]
+        for one in group:
+            if one.lq is None:
+                yield one, None if one.made is None else _Made(one.made, None, None)
+        if not todo:
+            return
+        cell = self.cells[todo[0].task.cell]
+        method, error = self._load_method(cell)
+        if method is None:
+            for one in todo:
+                yield one, _failed(one, error or "method cannot be loaded")
+            return
+        yield from self._restore_batch(cell, method, todo)
+
+    def _restore_batch(
+        self, cell: Cell, method: Method, group: list[_Loaded]
+    ) -> Iterator[tuple[_Loaded, _Made | Restored | None]]:
+        start = time.perf_counter()
+        outputs = None
+        try:
+            outputs = self._call(cell, method, group)
+        except ItemError as failure:
+            reason = one_line(failure)
+        except Exception as failure:  # noqa: BLE001 – whatever a method raises becomes its row
+            memory = _out_of_memory(failure)
+            reason = "out of memory at batch 1" if memory else f"{type(failure).__name__}: {one_line(failure)}"
+        if outputs is None:
+            self._free_memory()
+            if len(group) == 1:
+                yield group[0], _failed(group[0], reason)
+                return
+            # Too much at once, or one image that spoils the batch for the others: smaller batches tell.
+            half = (len(group) + 1) // 2
+            yield from self._restore_batch(cell, method, group[:half])
+            yield from self._restore_batch(cell, method, group[half:])
+            return
+        seconds = (time.perf_counter() - start) / len(group)
+        for one, output in zip(group, outputs, strict=True):
+            pixels, why = quantised(output, cell.quantise)
+            yield one, _failed(one, why or "no output") if pixels is None else _Made(pixels, seconds, len(group))
+
+    def _call(self, cell: Cell, method: Method, group: list[_Loaded]) -> np.ndarray:
+        """Outputs of a group, float32 [B,3,H,W], checked for their shape."""
+        import torch
+
+        seeds = None
+        if method.stochastic:
+            drawn = [cell.seed(one.task.unit, one.facts.lq.hash) for one in group if one.facts.lq is not None]
+            seeds = torch.tensor(drawn, dtype=torch.int64)
+        images = as_input([one.lq for one in group if one.lq is not None])
+        with torch.inference_mode():
+            output = method.restore(torch.from_numpy(images).to(self.settings.device), seeds)
+            if not isinstance(output, torch.Tensor):
+                raise ItemError(f"restore returned {type(output).__name__}, not a tensor")
+            outputs: np.ndarray = output.float().cpu().numpy()
+        height, width = images.shape[2:]
+        box = method.valid_crop(height, width)
+        if box is not None:
+            height, width = box.height, box.width
+        expected = (len(group), 3, height * method.scale, width * method.scale)
+        if outputs.shape != expected:
+            raise ItemError(f"output has shape {outputs.shape}, expected {expected}")
+        return outputs
+
+    def _load_method(self, cell: Cell) -> tuple[Method | None, str | None]:
+        method = cell.method.method
+        assert isinstance(method, Method)
+        if self._method is not None and self._method[0] == id(method):
+            return self._method[1], self._method[2]
+        self.close()
+        try:
+            method.load(self.settings.device, "float32")
+            self._method = (id(method), method, None)
+        except Exception as failure:  # noqa: BLE001 – a method that does not load is a row for each of its items
+            detail = (
+                one_line(failure)
+                if isinstance(failure, BenchError)
+                else f"{type(failure).__name__}: {one_line(failure)}"
+            )
+            self._method = (id(method), None, f"method cannot be loaded: {detail}")
+        return self._method[1], self._method[2]
+
+    def close(self) -> None:
+        """Free the method that is loaded."""
+        if self._method is not None and self._method[1] is not None:
+            self._method[1].close()
+        self._method = None
+        self._free_memory()
+
+    def _free_memory(self) -> None:
+        if self.settings.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.empty_cache()
+
+    # Scoring
+
+    def _scorer(self, cell: Cell) -> tuple[Scorer, list[int]]:
+        """The scorer of a dataset's metrics that are on this machine, and their positions among all."""
+        with self._scorer_lock:
+            present = [index for index, metric in enumerate(cell.dataset.metrics) if metric.unavailable is None]
+            scorer = self._scorers.get(cell.dataset_index)
+            if scorer is None:
+                scorer = Scorer([cell.dataset.metrics[index].metric for index in present], self.settings.device)
+                scorer.load()
+                self._scorers[cell.dataset_index] = scorer
+            return scorer, present
+
+    def _finish(self, loaded: _Loaded, made: _Made | Restored | None) -> None:
+        """Encode, score and report one task."""
+        cell = self.cells[loaded.task.cell]
+        state, facts = loaded.state, loaded.facts
+        if isinstance(made, _Made) and state.key is not None and facts.lq is not None:
+            output = content_hash(made.pixels)
+            known = state.restoration is not None and state.restoration.output_hash == output
+            if not known or made.seconds is not None:
+                payload, suffix = artefacts.encode(made.pixels)
+                size = (made.pixels.shape[0], made.pixels.shape[1])
+                row = Restored(
+                    state.key, facts.lq.hash, "ok", None, output, size, payload, suffix, made.seconds, made.batch
+                )
+                self._news.put(Result(cell.index, row))
+            self._score(cell, loaded, made.pixels, output, known=known)
+        elif isinstance(made, Restored):
+            self._news.put(Result(cell.index, made))
+        else:
+            reason = facts.problem or (facts.lq.error if facts.lq else None) or "no input"
+            self._news.put(Result(cell.index, unworkable(reason, state.key, facts.lq)))
+        self._news.put(Result(cell.index, Finished(loaded.task, state.key, state.reference)))
+
+    def _score(self, cell: Cell, loaded: _Loaded, pixels: np.ndarray, output: bytes, *, known: bool) -> None:
+        metrics, reference = cell.dataset.metrics, loaded.state.reference
+        todo = [
+            index
+            for index, metric in enumerate(metrics)
+            if metric.unavailable is None and wanted(cell, metric) and (not known or index in loaded.state.todo)
+        ]
+        if loaded.gt_error is not None:
+            for index in [index for index in todo if metrics[index].metric.mode == "FR"]:
+                outcome = Outcome(index, "input", None, None, f"reference cannot be read: {loaded.gt_error}", 0.0)
+                # The features of a set of references are the references' own, and so is their failure.
+                place = (output, reference) if reference is None or metrics[index].of_pairs else (reference, None)
+                self._news.put(Result(cell.index, Scored(*place, index, outcome)))
+                todo.remove(index)
+        gt = loaded.gt
+        box = cell.crop(loaded.facts.lq.height, loaded.facts.lq.width) if loaded.facts.lq else None
+        if gt is not None and box is not None:
+            gt = gt[box.top : box.top + box.height, box.left : box.left + box.width]
+        scorer, present = self._scorer(cell)
+        for outcome in scorer.score(pixels, gt, [present.index(index) for index in todo]):
+            index = present[outcome.index]
+            if not (metrics[index].two_sets and outcome.status == "n/a"):  # without a reference nothing is stored
+                compared = reference if metrics[index].of_pairs else None
+                self._news.put(Result(cell.index, Scored(output, compared, index, outcome)))
+        lacking = [index for index in todo if metrics[index].two_sets and index not in loaded.state.references]
+        if gt is not None and reference is not None and lacking:
+            for outcome in scorer.references(gt, [present.index(index) for index in lacking]):
+                self._news.put(Result(cell.index, Scored(reference, None, present[outcome.index], outcome)))
+
+
+def _failed(one: _Loaded, reason: str) -> Restored:
+    assert one.state.key is not None and one.facts.lq is not None
+    return Restored(one.state.key, one.facts.lq.hash, "failed", reason)
+
+
+def unworkable(reason: str, key: bytes | None, memo: Memo | None) -> Restored:
+    """The row of a unit whose input cannot be used: tried again only when the input has changed."""
+    marker = digest(["unworkable", reason])
+    return Restored(key or marker, memo.hash if memo else marker, "input", reason)
+
+
+# What is done to pixels on either side of a method is done by NumPy: torch would spread these small steps over threads
+# that have to wait for cores which decode and score.
+
+
+def as_input(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Decoded [H,W,3] images of one size and depth as what `Method.restore` takes: float32 [B,3,H,W] in [0,1]."""
+    planes = np.empty((len(images), 3, *images[0].shape[:2]), np.float32)
+    for plane, image in zip(planes, images, strict=True):
+        plane[...] = np.ascontiguousarray(image.transpose(2, 0, 1))
+    planes /= np.float32(np.iinfo(images[0].dtype).max)
+    return planes
+
+
+def quantised(output: np.ndarray, rule: str) -> tuple[np.ndarray | None, str | None]:
+    """One output, float32 [3,H,W], as it is saved: uint8 [H,W,3], or float32 with the rule `none`; or why it cannot be.
+
+    `round` goes to the nearest level (half to even), `truncate` cuts off, as `astype(uint8)` does.
+    """
+    finite = np.isfinite(output)
+    if not finite.all():
+        return None, f"output has {output.size - np.count_nonzero(finite)} non-finite values of {output.size}"
+    image = np.clip(output, 0, 1)
+    if rule != "none":
+        image *= np.float32(255)
+        (np.rint if rule == "round" else np.floor)(image, out=image)
+        image = image.astype(np.uint8)
+    return np.ascontiguousarray(image.transpose(1, 2, 0)), None
+
+
+def _raw(source: ImageSource) -> bytes:
+    try:
+        return source.raw()
+    except (OSError, ImageError) as error:
+        return one_line(error).encode()
+
+
+def _out_of_memory(failure: BaseException) -> bool:
+    return isinstance(failure, MemoryError) or (
+        isinstance(failure, RuntimeError)
+        and any(
+            words in str(failure).lower() for words in ("out of memory", "can't allocate memory", "not enough memory")
+        )
+    )
