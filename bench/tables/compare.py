@@ -1,0 +1,111 @@
+"""Two runs beside each other, cell by cell: differences, paired tests, and what makes two numbers not comparable.
+
+It judges nothing but significance; tolerances and what may fail a build are the gate's business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bench.tables import statistics
+from bench.tables.frame import Cell, RunData
+from bench.tables.layout import format_value, paired_test, printable
+
+ALPHA = 0.05
+"""Differences with a p-value below it are called better or worse."""
+
+
+class Change(NamedTuple):
+    """One dataset, method and metric in both runs."""
+
+    dataset: str
+    method: str
+    metric: str
+    verdict: str
+    """same, better, worse, undecided (no significant difference), new, vanished, incomparable or incomplete."""
+    base: float | None
+    head: float | None
+    test: statistics.Paired | None
+    detail: str
+    """Why two numbers cannot be compared; empty otherwise."""
+    digits: int
+
+
+def changes(base: RunData, head: RunData) -> list[Change]:
+    """Every cell of either run, in the order of the head and then of what vanished."""
+    before = {(cell.dataset, cell.method, cell.column.label): cell for cell in base.cells}
+    after = {(cell.dataset, cell.method, cell.column.label): cell for cell in head.cells}
+    return [_change(key, before.get(key), after.get(key)) for key in dict.fromkeys([*after, *before])]
+
+
+def _change(key: tuple[str, str, str], base: Cell | None, head: Cell | None) -> Change:
+    old = base.value if base is not None else None
+    new = head.value if head is not None else None
+    known = head or base
+    assert known is not None
+
+    def verdict(word: str, detail: str = "", test: statistics.Paired | None = None) -> Change:
+        return Change(*key, word, old, new, test, detail, known.column.digits)
+
+    if base is None or head is None:
+        return verdict("new" if base is None else "vanished")
+    if base.column.signature != head.column.signature:
+        return verdict("incomparable", f"{base.column.signature} against {head.column.signature}")
+    if old is None or new is None or not (base.complete and head.complete):
+        reason = head.reason or base.reason or ""
+        return verdict("incomplete", f"{base.n}/{base.expected} against {head.n}/{head.expected}: {reason}")
+    if old == new:
+        return verdict("same")
+    test = paired_test(base, head)
+    if test is None:
+        return verdict("undecided", "a set has one value: nothing to test")
+    if test.n < max(base.expected, head.expected):
+        return verdict("incomparable", f"only {test.n} items are in both runs", test)
+    if test.p_randomisation >= ALPHA:
+        return verdict("undecided", "", test)
+    return verdict("better" if (new > old) == head.column.higher_is_better else "worse", "", test)
+
+
+def render(found: Sequence[Change], style: str) -> str:
+    """The comparison as markdown or as strict JSON."""
+    if style == "json":
+        rows = [
+            {
+                **change._asdict(),
+                "test": change.test and {**change.test._asdict(), "interval": list(change.test.interval)},
+            }
+            for change in found
+        ]
+        return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    from tabulate import tabulate
+
+    body = [
+        [
+            printable(change.dataset), printable(change.method), printable(change.metric), _number(change.base, change),
+            _number(change.head, change), _difference(change), change.verdict,
+        ]
+        for change in found
+    ]  # fmt: skip
+    header = ["Dataset", "Method", "Metric", "base", "head", "head − base", "verdict"]
+    align = ("left", "left", "left", "right", "right", "right", "left")
+    lines = [tabulate(body, header, tablefmt="pipe", disable_numparse=True, colalign=align), ""]
+    lines += [f"- {c.verdict}: {c.method} on {c.dataset}, {c.metric}: {printable(c.detail)}" for c in found if c.detail]
+    lines.append(
+        f"- better and worse: p < {ALPHA} (approximate randomisation over the items of both runs, two-sided, seed "
+        f"{statistics.SEED}); [low, high] is the {statistics.LEVEL:.0%} bootstrap interval of the difference."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None, change: Change) -> str:
+    return "" if value is None else format_value(value, change.digits)
+
+
+def _difference(change: Change) -> str:
+    if change.test is None:
+        return ""
+    low, high = (f"{end:+.{change.digits}f}" for end in change.test.interval)
+    p = statistics.p_text(change.test.p_randomisation)
+    return f"{change.test.difference:+.{change.digits}f} [{low}, {high}] {p}"

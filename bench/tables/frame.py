@@ -1,0 +1,325 @@
+"""A run's rows, read back from the store: every value that was asked for, with the reason where there is none.
+
+The mean of a cell is derived here and nowhere else. Nothing is restored, decoded or scored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.errors import BenchError, suggest
+from bench.sets import Member, complete
+from bench.store import Restoration, RunRow, Score, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORED = ("ok", "inf")
+"""Statuses of a value that enters the mean."""
+
+
+class Column(NamedTuple):
+    """A metric as a run recorded it for one dataset."""
+
+    label: str
+    """As the suite writes it; what JSON and CSV call it."""
+    heading: str
+    """What tables that people read call it."""
+    signature: str
+    row_signature: str
+    """Signature of the rows stored per image: the value's, or that of a set metric's features."""
+    mode: str
+    """Numeric mode of a learned metric, else empty."""
+    fr: bool
+    is_set: bool
+    higher_is_better: bool
+    digits: int
+    unavailable: str | None
+    two_sets: bool = False
+    """True where outputs and references have features of their own."""
+
+    @property
+    def of_pairs(self) -> bool:
+        """True where what is stored per image depends on its reference."""
+        return self.fr and not self.two_sets
+
+
+@dataclass(frozen=True)
+class Record:
+    """The immutable description of a run: what is measured on what, by whom."""
+
+    suite: str
+    title: str
+    definition: Mapping[str, Any]
+    """The resolved suite file, includes merged."""
+    datasets: Sequence[Mapping[str, Any]]
+    """label, name, paired, protocol, items, columns."""
+    methods: Sequence[Mapping[str, Any]]
+    """label, name, options, identity, mode, repeats, unavailable, licence, restores."""
+
+    def as_json(self, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {**asdict(self), "provenance": provenance}
+
+    @classmethod
+    def read(cls, row: RunRow) -> tuple[Record, Mapping[str, Any]]:
+        """(record, provenance) of a stored run."""
+        data = json.loads(row.record)
+        provenance = data.pop("provenance") or {}
+        return cls(**data), provenance
+
+
+class ItemScore(NamedTuple):
+    """One value of one item, or why there is none."""
+
+    item: str
+    repeat: int
+    status: str
+    """ok, inf, nan, failed, input, n/a, unavailable or pending."""
+    value: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one method on one dataset."""
+
+    dataset: str
+    method: str
+    column: Column
+    expected: int
+    scores: Sequence[ItemScore]
+    """Per item; for a set metric, whether its features are there."""
+    set_score: ItemScore | None = None
+
+    @property
+    def n(self) -> int:
+        """Items that entered the value."""
+        return sum(score.status in SCORED for score in self.scores)
+
+    @property
+    def complete(self) -> bool:
+        return self.n == self.expected
+
+    @property
+    def value(self) -> float | None:
+        """Mean of the per-image values, or the set's value; None when nothing was scored."""
+        if self.column.is_set:
+            return None if self.set_score is None or not self.n else self.set_score.value
+        values = [score.value for score in self.scores if score.status in SCORED and score.value is not None]
+        if not values:
+            return None
+        if any(math.isinf(value) for value in values):
+            return sum(values)  # infinite, or NaN when both signs meet
+        return math.fsum(values) / len(values)
+
+    @property
+    def status(self) -> str:
+        """ok, inf or nan for a value; otherwise why there is none."""
+        value = self.value
+        if value is not None:
+            return "nan" if math.isnan(value) else "inf" if math.isinf(value) else "ok"
+        if self.column.is_set and self.n and self.set_score is not None:
+            return self.set_score.status
+        statuses = [score.status for score in self.scores]
+        return max(set(statuses), key=statuses.count) if statuses else "no items"
+
+    @property
+    def reason(self) -> str | None:
+        """Why the value is missing or incomplete: the first reason of an item."""
+        if self.set_score is not None and self.set_score.reason:
+            return self.set_score.reason
+        return next((score.reason for score in self.scores if score.status not in SCORED and score.reason), None)
+
+
+class RunData(NamedTuple):
+    """A run with all its cells, in table order."""
+
+    number: int
+    record: Record
+    provenance: Mapping[str, Any]
+    cells: Sequence[Cell]
+    devices: frozenset[str]
+    """Devices that made the outputs of this run, as far as they are known."""
+
+
+class Failures(NamedTuple):
+    """Units of a run by what became of them."""
+
+    failed: int
+    unavailable: int
+    pending: int
+    expected: int
+
+
+def failures(data: RunData) -> Failures:
+    """Count units (method × item): failed when any of its values is missing because something failed."""
+    worst: dict[tuple[str, str, str, int], str] = {}
+    rank = {"failed": 4, "nan": 4, "input": 4, "pending": 3, "unavailable": 2}
+    for cell in data.cells:
+        for score in cell.scores:
+            key = (cell.dataset, cell.method, score.item, score.repeat)
+            if rank.get(score.status, 0) >= rank.get(worst.get(key, ""), 0):
+                worst[key] = score.status
+        if cell.set_score is not None and cell.set_score.status in ("failed", "nan"):
+            worst[cell.dataset, cell.method, cell.column.label, -1] = cell.set_score.status
+    statuses = list(worst.values())
+    return Failures(
+        failed=sum(status in ("failed", "nan", "input") for status in statuses),
+        unavailable=statuses.count("unavailable"),
+        pending=statuses.count("pending"),
+        expected=len(statuses),
+    )
+
+
+def find_run(store: Store, name: str | None) -> int:
+    """The run that a name stands for: a number, a suite's newest run, or (None) the newest of all."""
+    rows = store.runs()
+    if not rows:
+        raise BenchError(f"no runs in {store.path}: bench run SUITE makes one")
+    if name is None:
+        return rows[0].id
+    if name.isdigit() and any(row.id == int(name) for row in rows):
+        return int(name)
+    stem = name.rsplit("/", 1)[-1].removesuffix(".yaml").removesuffix(".yml")
+    found = next((row.id for row in rows if row.suite == stem), None)
+    if found is None:
+        known = list(dict.fromkeys(row.suite for row in rows))
+        raise BenchError(f"no run of {name!r} in {store.path}{suggest(stem, known)} (it has {', '.join(known)})")
+    return found
+
+
+def read_cells(store: Store, number: int) -> RunData:
+    """All values of a run, in the order of its suite."""
+    row = store.run(number)
+    if row is None:
+        raise BenchError(f"no run {number} in {store.path} (bench runs)")
+    record, provenance = Record.read(row)
+    units = store.units(number)
+    made = store.restorations_of(number)
+    cells: list[Cell] = []
+    index = 0
+    for dataset in record.datasets:
+        for method in record.methods:
+            reader = _CellReader(store, dataset, method, index, units, made)
+            cells.extend(reader.read(Column(**column)) for column in dataset["columns"])
+            index += 1
+    devices = frozenset(entry.device for _, entry in made.values() if entry.device)
+    return RunData(number, record, provenance, cells, devices)
+
+
+class _CellReader:
+    """Reads one method on one dataset, metric by metric."""
+
+    def __init__(
+        self,
+        store: Store,
+        dataset: Mapping[str, Any],
+        method: Mapping[str, Any],
+        index: int,
+        units: Mapping[tuple[int, int], tuple[int | None, int]],
+        made: Mapping[int, tuple[bytes, Restoration]],
+    ) -> None:
+        self.store = store
+        self.dataset = dataset
+        self.method = method
+        repeats = int(method["repeats"])
+        self.units: list[tuple[str, int, Restoration | None, int]] = []
+        for position in range(len(dataset["items"]) * repeats):
+            restoration, reference = units.get((index, position), (None, 0))
+            row = made[restoration][1] if restoration is not None and restoration in made else None
+            self.units.append((dataset["items"][position // repeats], position % repeats, row, reference))
+
+    def read(self, column: Column) -> Cell:
+        scores = list(self._scores(column))
+        cell = Cell(self.dataset["label"], self.method["label"], column, len(self.units), scores)
+        if not column.is_set or not cell.n:
+            return cell
+        return Cell(cell.dataset, cell.method, column, cell.expected, scores, self._set_score(column))
+
+    def _scores(self, column: Column) -> Iterator[ItemScore]:
+        signature = self.store.signature_id(column.row_signature, column.mode, create=False)
+        outputs = [row.output for _, _, row, _ in self.units if row is not None and row.output is not None]
+        held: Mapping[tuple[int, int], Score] = {}
+        if signature is not None:
+            wanted = [*outputs, *(reference for *_, reference in self.units)] if column.two_sets else outputs
+            held = (self.store.extractions if column.is_set else self.store.scores)(wanted, signature)
+        for item, repeat, row, reference in self.units:
+            if self.method["unavailable"]:
+                yield ItemScore(item, repeat, "unavailable", None, self.method["unavailable"])
+            elif column.unavailable:
+                yield ItemScore(item, repeat, "unavailable", None, column.unavailable)
+            elif column.fr and not self.dataset["paired"]:
+                yield ItemScore(item, repeat, "n/a", None, "no GT")
+            elif row is None:
+                yield ItemScore(item, repeat, "pending", None, "not worked on yet: run again")
+            elif row.output is None:
+                yield ItemScore(item, repeat, row.status, None, row.reason)
+            else:
+                score = held.get((row.output, reference if column.of_pairs else 0))
+                if column.two_sets:
+                    if not reference:
+                        yield ItemScore(item, repeat, "n/a", None, "no GT")
+                        continue
+                    theirs = held.get((reference, 0))
+                    score = score if theirs is not None and theirs.status == "ok" else theirs
+                if score is None:
+                    yield ItemScore(item, repeat, "pending", None, "not scored yet: run again")
+                else:
+                    yield ItemScore(item, repeat, score.status, score.value, score.reason)
+
+    def _set_score(self, column: Column) -> ItemScore:
+        extractor = self.store.signature_id(column.row_signature, column.mode, create=False)
+        signature = self.store.signature_id(column.signature, column.mode, create=False)
+        made = [
+            Member(row.output_hash, row.output, reference if column.fr else 0)
+            for _, _, row, reference in self.units
+            if row is not None and row.output is not None and row.output_hash is not None
+        ]
+        members = complete(self.store, made, extractor, two_sets=column.two_sets) if extractor is not None else []
+        score = None
+        if signature is not None and members:
+            place = self.store.set_place(members, create=False)
+            score = self.store.scores([place[0]], signature).get(place) if place is not None else None
+        if score is None:
+            return ItemScore("", 0, "pending", None, "not aggregated yet: run again")
+        return ItemScore("", 0, score.status, score.value, score.reason)
+
+
+def rows(data: RunData) -> Iterator[dict[str, Any]]:
+    """Long form: one row per item and metric, one per set metric and cell (its item is empty)."""
+    for cell in data.cells:
+        base = {
+            "run": data.number, "suite": data.record.suite, "dataset": cell.dataset, "method": cell.method,
+            "metric": cell.column.label, "signature": cell.column.signature,
+        }  # fmt: skip
+        if cell.column.is_set and cell.set_score is not None:
+            score = cell.set_score
+            yield {
+                **base,
+                "item": "",
+                "repeat": 0,
+                "status": score.status,
+                "value": score.value,
+                "reason": score.reason,
+            }
+            continue
+        for score in cell.scores:
+            yield {
+                **base, "item": score.item, "repeat": score.repeat, "status": score.status, "value": score.value,
+                "reason": score.reason,
+            }  # fmt: skip
+
+
+COLUMNS = ("run", "suite", "dataset", "method", "item", "repeat", "metric", "signature", "status", "value", "reason")
+"""Columns of the long form, in order; stable."""
+
+
+def load(store: Store, name: str | None = None) -> pd.DataFrame:
+    """A run in long form as a DataFrame with the columns `COLUMNS`."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows(read_cells(store, find_run(store, name)))), columns=list(COLUMNS))

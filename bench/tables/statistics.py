@@ -1,0 +1,118 @@
+"""How sure a mean is, and whether two methods differ: seeded resampling of stored per-image values.
+
+Values are resampled, never recomputed. An interval or a p-value here speaks of other items of the same kind; it says
+nothing of another training run, and a significant difference need not be one that anybody sees.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+SEED = 12345
+RESAMPLES = 1000
+TRIALS = 10_000
+LEVEL = 0.95
+FEW = 30
+"""Below so many items intervals and tests are rough, and tables say so."""
+
+_EXACT_ITEMS = 13
+"""Up to so many items all 2^n sign patterns are fewer than the trials, and the test is exact."""
+_CHUNK = 2**22
+"""Resampled values held at once."""
+
+
+class Interval(NamedTuple):
+    """A confidence interval of a mean."""
+
+    low: float
+    high: float
+
+
+class Paired(NamedTuple):
+    """Two methods on the same items."""
+
+    n: int
+    """Items that both have a finite value for."""
+    difference: float
+    """Mean of the second minus mean of the first, on those items."""
+    interval: Interval
+    """Of the difference, percentile bootstrap."""
+    p_randomisation: float
+    """Approximate randomisation (all sign patterns up to 13 items), two-sided."""
+    p_bootstrap: float
+    """Paired bootstrap of the centred difference, two-sided (Koehn 2004, shift method)."""
+
+
+def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval | None:
+    """Percentile bootstrap interval of the mean at `LEVEL`; None for fewer than two values or infinite ones."""
+    given = np.asarray(values, dtype=np.float64)
+    if given.size < 2 or not np.isfinite(given).all():
+        return None
+    return _percentiles(_resampled_means(given, resamples, seed))
+
+
+def paired(
+    base: Sequence[float], other: Sequence[float], *, resamples: int = RESAMPLES, trials: int = TRIALS, seed: int = SEED
+) -> Paired | None:
+    """Compare two methods item by item; the values must be of the same items in the same order.
+
+    Items where either value is not finite are left out. None for fewer than two items.
+    """
+    first, second = np.asarray(base, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"{first.size} and {second.size} values are not of the same items")
+    both = np.isfinite(first) & np.isfinite(second)
+    differences = second[both] - first[both]
+    if differences.size < 2:
+        return None
+    mean = float(differences.mean())
+    means = _resampled_means(differences, resamples, seed)
+    # Rounding must not tell a pattern of signs from the observed one that it equals.
+    slack = 1e-12 * float(np.abs(differences).mean())
+    exceeding = int((np.abs(means - mean) >= abs(mean) - slack).sum())
+    return Paired(
+        n=int(differences.size),
+        difference=mean,
+        interval=_percentiles(means),
+        p_randomisation=_randomisation(differences, abs(mean) - slack, trials, seed),
+        p_bootstrap=(exceeding + 1) / (resamples + 1),
+    )
+
+
+def _percentiles(means: np.ndarray) -> Interval:
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    drawn = np.random.Generator(np.random.PCG64(seed))
+    means = np.empty(resamples)
+    step = max(1, _CHUNK // values.size)
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        means[start : start + count] = values[drawn.integers(0, values.size, (count, values.size))].mean(axis=1)
+    return means
+
+
+def _randomisation(differences: np.ndarray, observed: float, trials: int, seed: int) -> float:
+    """Share of sign patterns whose mean is at least as large as the observed one."""
+    if differences.size <= _EXACT_ITEMS:
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=differences.size)))
+        return float((np.abs(signs @ differences) / differences.size >= observed).mean())
+    drawn = np.random.Generator(np.random.PCG64(seed))
+    exceeding = 0
+    step = max(1, _CHUNK // differences.size)
+    for start in range(0, trials, step):
+        count = min(step, trials - start)
+        signs = drawn.integers(0, 2, (count, differences.size), dtype=np.int8) * 2.0 - 1.0
+        exceeding += int((np.abs(signs @ differences) / differences.size >= observed).sum())
+    return (exceeding + 1) / (trials + 1)
+
+
+def p_text(p: float) -> str:
+    """A p-value as papers print it."""
+    return "p<0.001" if p < 0.001 else f"p={p:.3f}"

@@ -1,0 +1,102 @@
+"""Two runs side by side: what moved, what cannot be compared, what is gone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.errors import BenchError
+from bench.explain import differences, explain, parse
+from bench.tables import compare
+from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+
+
+def cell(
+    values: list[float | None], signature: str = "psnr|space:rgb|v:1", better: bool = True, method: str = "m"
+) -> Cell:
+    column = Column("psnr", "PSNR", signature, signature, "", True, False, better, 2, None)
+    scores = [
+        ItemScore(f"i{n}", 0, "ok" if v is not None else "failed", v, None if v is not None else "broken")
+        for n, v in enumerate(values)
+    ]
+    return Cell("d", method, column, len(scores), scores)
+
+
+def run(*cells: Cell) -> RunData:
+    return RunData(1, Record("s", "T", {}, [], []), {}, cells, frozenset())
+
+
+def verdict(base: Cell, head: Cell) -> str:
+    return compare.changes(run(base), run(head))[0].verdict
+
+
+LOW = [20.0 + n * 0.1 for n in range(10)]
+HIGH = [value + 1 + 0.01 * n for n, value in enumerate(LOW)]
+
+
+def test_a_change_on_every_item_is_better_or_worse_by_the_metrics_direction():
+    assert verdict(cell(LOW), cell(HIGH)) == "better"
+    assert verdict(cell(HIGH), cell(LOW)) == "worse"
+    assert verdict(cell(LOW, better=False), cell(HIGH, better=False)) == "worse"
+
+
+def test_a_change_that_goes_both_ways_is_undecided():
+    mixed = [value + (0.5 if n % 2 else -0.45) for n, value in enumerate(LOW)]
+    assert verdict(cell(LOW), cell(mixed)) == "undecided"
+
+
+def test_equal_numbers_are_the_same():
+    assert verdict(cell(LOW), cell(LOW)) == "same"
+
+
+def test_numbers_of_different_signatures_are_not_compared():
+    assert verdict(cell(LOW), cell(HIGH, "psnr|space:y|v:1")) == "incomparable"
+
+
+def test_an_incomplete_cell_is_never_called_equal():
+    assert verdict(cell(LOW), cell([*LOW[:-1], None])) == "incomplete"
+
+
+def test_new_and_vanished_cells_are_findings():
+    found = compare.changes(run(cell(LOW)), run(cell(LOW, method="other")))
+    assert [(change.method, change.verdict) for change in found] == [("other", "new"), ("m", "vanished")]
+
+
+def test_the_json_form_is_strict():
+    rows = json.loads(
+        compare.render(compare.changes(run(cell(LOW)), run(cell(HIGH))), "json"), parse_constant=pytest.fail
+    )
+    assert rows[0]["verdict"] == "better"
+    assert rows[0]["test"]["difference"] == pytest.approx(1.045)
+
+
+A = "psnr|space:rgb|range:u8|crop:0|gtmean:no|v:1"
+
+
+def test_explain_names_exactly_the_fields_that_differ():
+    found = differences(A, "psnr|space:y|range:u8|crop:4|gtmean:no|v:1")
+    assert [(row.field, row.first, row.second) for row in found] == [("space", "rgb", "y"), ("crop", "0", "4")]
+    assert differences(A, A) == []
+
+
+def test_explain_says_when_one_signature_has_a_field_that_the_other_lacks():
+    assert [(row.field, row.first) for row in differences(A, A.replace("|v:1", "|resize:pil-bicubic|v:1"))] == [
+        ("resize", "–")
+    ]
+
+
+def test_another_metric_is_the_first_difference():
+    assert differences(A, A.replace("psnr", "ssim"))[0].field == "metric"
+
+
+def test_two_protocols_are_explained_by_the_signatures_they_give():
+    assert "gtmean: no against gray" in explain("hvi-cidnet/lol-v2", "hvi-cidnet/lol-v1")
+    assert "the two numbers are comparable" in explain("recommended/rgb", "recommended/rgb")
+
+
+def test_text_that_is_no_signature_is_refused():
+    with pytest.raises(BenchError, match="is not a signature"):
+        parse("psnr|what")
+    with pytest.raises(BenchError, match="did you mean 'recommended/rgb'"):
+        explain("recomended/rgb", A)
