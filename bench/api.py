@@ -1,0 +1,106 @@
+"""The Python face of the harness: what the commands do, as functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.registry import registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.driver import Summary
+    from bench.methods.base import Method
+
+
+def run(
+    suite: str,
+    *,
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    limit: int | None = None,
+    device: str = "cpu",
+    batch: int = 1,
+    workers: int = 1,
+    results: str | Path | None = None,
+    available: bool = False,
+    progress: bool = False,
+) -> Summary:
+    """Run a suite (path or name) as `bench run` does; running again resumes.
+
+    Methods registered with `register_method` can be named in the suite, with `workers=1`. Returns the counts that the
+    command turns into its exit code. Raises `BenchError` when the request itself is wrong.
+    """
+    from bench.driver import Request
+    from bench.driver import run as run_request
+
+    request = Request(
+        suite=str(suite), methods=tuple(methods), datasets=tuple(datasets), limit=limit, device=device, batch=batch,
+        workers=workers, results=None if results is None else str(results), available=available,
+    )  # fmt: skip
+    if not progress:
+        return run_request(request)
+    from bench.progress import bar
+
+    with bar("units") as shown:
+        return run_request(request, shown)
+
+
+def score(
+    restored: str | Path,
+    reference: str | Path | None = None,
+    *,
+    metrics: Sequence[str] = ("psnr", "ssim"),
+    protocol: str | None = None,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Score any folder of images: one row per item and metric. Touches no store."""
+    import pandas as pd
+
+    from bench.scores import score as score_rows
+
+    found = score_rows(restored, reference, metrics=list(metrics), protocol=protocol, device=device)
+    return pd.DataFrame([row if isinstance(row, dict) else row._asdict() for row in found])
+
+
+def load_method(name: str, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> Method:
+    """A method by its catalogue name, loaded: `.restore(images)` takes float32 RGB [B,3,H,W] in [0,1].
+
+    Raises `BenchError` for an unknown name or option, `MissingFile` when its weights are not fetched.
+    """
+    from bench.methods.base import Method
+    from bench.methods.build import build_method
+
+    method = build_method(registry("method").get(name), options, None)
+    if not isinstance(method, Method):
+        raise BenchError(f"method {name!r} reads outputs from disk; there is nothing to load")
+    method.load(device, dtype)
+    return method
+
+
+def register_method(name: str, factory: Callable[..., Any]) -> None:
+    """Make `factory(**options) → Method` known under a name, for suites run by this process.
+
+    `bench.methods.module.from_module` wraps any torch module:
+    `register_method("mine", lambda: from_module(MyNet()))`.
+    """
+    caller = inspect.stack()[1]
+    registry("method").register(name, factory, f"registered at {Path(caller.filename).name}:{caller.lineno}")
+
+
+def load_results(path: str | Path = "results/bench.db", run: str | None = None) -> pd.DataFrame:
+    """A run as a long-form DataFrame, one row per item and metric (columns: `bench.tables.frame.COLUMNS`).
+
+    `path` is the database or its folder; `run` a run number or a suite, None for the newest of all.
+    """
+    from bench.store import FILE_NAME, Store
+    from bench.tables.frame import load
+
+    given = Path(path)
+    folder = given.parent if given.name == FILE_NAME else given
+    with Store(folder, writable=False) as store:
+        return load(store, run)

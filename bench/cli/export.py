@@ -1,0 +1,39 @@
+"""`bench export`: a run's rows or images for other tools."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.option("--images", type=click.Path(file_okay=False), help="Lay outputs out here as DATASET/METHOD/ITEM.png.")
+@click.option("--format", "style", type=click.Choice(["csv", "json", "parquet"]), help="Rows per item and metric.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="File for the rows (needed for parquet).")
+@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+def command(run: str | None, images: str | None, style: str | None, output: str | None, results: str | None) -> int:
+    """Write the rows of a run (CSV unless said otherwise), or its images."""
+    from pathlib import Path
+
+    from bench import exports, paths
+    from bench.errors import BenchError
+    from bench.store import Store
+    from bench.tables import frame
+
+    folder = paths.results(results)
+    with Store(folder, writable=False) as store:
+        number = frame.find_run(store, run)
+        data = frame.read_cells(store, number)
+        if images is not None:
+            told = exports.images(store, data, folder, Path(images))
+            click.echo(f"{told.written} images in {images}, {told.missing} not there", err=True)
+            if style is None:
+                return 0 if not told.missing else 1
+    style = style or "csv"
+    if style == "parquet" and output is None:
+        raise BenchError("parquet is a binary format: name a file with --output FILE")
+    if output is None:
+        click.echo(exports.text(data, style), nl=False)
+    else:
+        exports.write(data, style, Path(output))
+    return 0

@@ -1,0 +1,114 @@
+"""`bench fetch`: bring what a suite or a name needs, so that everything after it runs offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from bench.fetch.assets import Asset
+    from bench.registry import Entry
+
+_WITHOUT_FILES = ("classical", "folder", "command")
+"""Kinds of methods that bring their own files or need none; some cannot even be built without options."""
+
+
+def assets_for(name: str) -> list[Asset]:
+    """The files that a suite (name or path), method, metric or dataset needs.
+
+    Raises `BenchError` for a name that is none of them, with the nearest one that is.
+    """
+    from bench import suite
+    from bench.errors import BenchError, suggest
+    from bench.registry import registry
+
+    kinds = [kind for kind in ("method", "metric", "dataset") if name in registry(kind)]
+    if kinds:
+        return [asset for kind in kinds for asset in assets_of_entry(registry(kind).get(name))]
+    if name in suite.names() or Path(name).suffix in {".yaml", ".yml"} or Path(name).is_file():
+        from bench.resolve import assets_of
+
+        return assets_of(name)
+    known = [*suite.names(), *(known for kind in ("method", "metric", "dataset") for known in registry(kind).names())]
+    raise BenchError(f"no suite, method, metric or dataset {name!r}{suggest(name, known)} (bench list methods)")
+
+
+def assets_of_entry(entry: Entry) -> list[Asset]:
+    """The files that one catalogue entry needs, with its own options. Raises `BenchError`."""
+    from bench.fetch.assets import Asset
+
+    if entry.kind == "dataset":
+        fields = entry.fields
+        shared = {"instructions": fields.get("instructions")}
+        return [
+            Asset.from_fields(entry.name, {**shared, **file}, fields.get("licence")) for file in fields.get("files", [])
+        ]
+    if entry.kind == "metric":
+        if entry.fields.get("unavailable"):
+            return []
+        from bench.metrics.build import build_metric
+
+        return build_metric(entry, {}, {}).assets()
+    if entry.fields.get("kind") in _WITHOUT_FILES:
+        return []
+    from bench.methods.build import build_method
+
+    return build_method(entry, {}, None).assets()
+
+
+def _manual_datasets(names: tuple[str, ...]) -> dict[str, str]:
+    """Datasets without a file list, that only a person can bring, with the steps."""
+    from bench.errors import one_line
+    from bench.registry import registry
+
+    found: dict[str, str] = {}
+    for name in names:
+        if name in registry("dataset"):
+            fields = registry("dataset").get(name).fields
+            if fields.get("instructions") and not fields.get("files"):
+                found[name] = one_line(fields["instructions"], 600)
+    return found
+
+
+def _plan(assets: list[Asset]) -> None:
+    for asset in assets:
+        size = "? bytes" if asset.bytes is None else f"{asset.bytes:,} bytes"
+        source = asset.url or "by hand"
+        click.echo(f"{asset.verify().status:<10}  {asset.file}  {size}  {asset.licence or 'licence unknown'}  {source}")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="SUITE|NAME...")
+@click.option(
+    "--mirror", type=click.Path(path_type=Path), help="Take the files from this folder instead of the network."
+)
+@click.option("--pin", is_flag=True, help="Accept files without a published hash, and hold them to what came.")
+@click.option("--force", is_flag=True, help="Bring files again that are there already.")
+@click.option("--dry-run", is_flag=True, help="Only list the files, and whether they are there.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def command(names: tuple[str, ...], mirror: Path | None, pin: bool, force: bool, dry_run: bool, quiet: bool) -> int:
+    """Bring the weights and data that suites, methods, metrics or datasets need, checked by SHA-256.
+
+    Exit code 1 when a file could not be brought, or needs a person.
+    """
+    from bench.fetch.fetch import fetch
+
+    wanted = {name: assets_for(name) for name in names}  # every name is known before the first byte comes
+    by_hand = _manual_datasets(names)
+    for name, assets in wanted.items():
+        if not assets and name not in by_hand:
+            click.echo(f"{name} needs no files", err=True)
+    everything = [asset for assets in wanted.values() for asset in assets]
+    if dry_run:
+        _plan(everything)
+        return 0
+    results = fetch(
+        everything, mirror=mirror, pin=pin, force=force, progress=not quiet, say=lambda line: click.echo(line, err=True)
+    )
+    for result in results:
+        click.echo(f"{result.status:<10}  {result.asset.file}  {result.detail}")
+    for name, steps in by_hand.items():
+        click.echo(f"{'manual':<10}  {name}  {steps}")
+    return 0 if all(result.here for result in results) and not by_hand else 1

@@ -1,0 +1,23 @@
+"""`bench gc`: free the disk of what no run names."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--keep", type=click.IntRange(min=0), help="First drop all but the newest N runs of each suite.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted.")
+@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+def command(keep: int | None, dry_run: bool, results: str | None) -> int:
+    """Delete outputs and rows that no run names."""
+    from bench import exports, paths
+    from bench.store import Store
+
+    folder = paths.results(results)
+    Store(folder, writable=False).close()  # a folder without results is an error, not a reason to make one
+    with Store(folder) as store:
+        freed = exports.collect(store, folder, keep, dry_run=dry_run)
+    verb = "would delete" if dry_run else "deleted"
+    click.echo(f"{verb} {freed.runs} runs, {freed.rows} rows, {freed.files} files, {freed.bytes / 1e6:.1f} MB")
+    return 0

@@ -1,0 +1,58 @@
+"""`bench list`: what there is, from the catalogue, without importing any of it."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+_KINDS = ("methods", "datasets", "metrics", "protocols", "suites")
+_SHOWN = {
+    "methods": ("task", "kind", "licence", "title"),
+    "datasets": ("task", "count", "licence", "title"),
+    "metrics": ("mode", "better", "licence", "title"),
+    "protocols": ("verified", "source"),
+}
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(_KINDS))
+@click.option("--task", help="Only entries for this task (low-light, faces, underwater, backlit, real-world …).")
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(kind: str, task: str | None, style: str) -> int:
+    """List methods, datasets, metrics, protocols or suites."""
+    from tabulate import tabulate
+
+    from bench import registry
+
+    rows: list[dict[str, object]]
+    broken: list[registry.Broken] = []
+    if kind == "suites":
+        from bench import suite
+
+        rows = [{"name": name, "title": suite.title_of(name)} for name in suite.names()]
+    else:
+        entries = registry.registry(kind.removesuffix("s"))
+        broken = entries.broken
+        rows = [
+            {"name": entry.name, **{key: entry.fields.get(key, "") for key in _SHOWN[kind]}}
+            for entry in entries
+            if task is None or task in _tasks(entry.fields.get("task"))
+        ]
+    if style == "json":
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        shown = [{key: _short(value) for key, value in row.items()} for row in rows]
+        click.echo(tabulate(shown, headers="keys", tablefmt="simple", disable_numparse=True))
+    for one in broken:
+        click.echo(f"broken {one.kind} {one.name!r} ({one.origin}): {one.reason}", err=True)
+    return 0
+
+
+def _tasks(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else [str(one) for one in value] if isinstance(value, list) else []
+
+
+def _short(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 72 else text[:71] + "…"

@@ -1,0 +1,86 @@
+"""`bench run`: restore and score a suite."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--method", "-m", "methods", multiple=True, help="Only this method (name or label); repeatable.")
+@click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset (name or label); repeatable.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many items per dataset, spread evenly.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
+@click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True, help="Where units run.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("--plan", is_flag=True, help="Say what would be done, and stop.")
+@click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
+@click.option("--available", is_flag=True, help="Run what is on this machine; the rest are rows with their reason.")
+@click.option("--commercial-safe", is_flag=True, help="Refuse what is not known to be free for commercial use.")
+@click.option(
+    "--allow-failures",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Failed units that still give exit code 0; below 1, a fraction of all.",
+)
+@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@click.option("--format", "style", default="markdown", show_default=True, help="Format of the table at the end.")
+def command(
+    suite: str,
+    methods: tuple[str, ...],
+    datasets: tuple[str, ...],
+    limit: int | None,
+    device: str,
+    batch: int,
+    engine: str,
+    workers: int,
+    plan: bool,
+    plugins: tuple[str, ...],
+    available: bool,
+    commercial_safe: bool,
+    allow_failures: float,
+    results: str | None,
+    style: str,
+) -> int:
+    """Restore and score a suite, then print its table.
+
+    SUITE is a YAML file or the name of one (bench list suites). Finished work is never done twice: running again
+    resumes. Exit code 0: all scored; 1: more failures than allowed; 2: the request is wrong.
+    """  # fmt: skip
+    from bench import driver
+    from bench.progress import bar
+    from bench.store import Store
+    from bench.tables import frame, render
+
+    request = driver.Request(
+        suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
+        results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
+    )  # fmt: skip
+    render.check_style(style)
+    if plan:
+        from bench.forecast import render_plan
+
+        click.echo(render_plan(request.folder, lambda store: driver.plan_request(request, store)), nl=False)
+        return 0
+
+    def note(line: str) -> None:
+        click.echo(line, err=True)
+
+    progress = bar("units", total=0)
+    try:
+        summary = driver.run(request, progress, note)
+    except KeyboardInterrupt as stop:
+        raise click.Abort from stop
+    finally:
+        progress.close()
+    with Store(request.folder, writable=False) as store:
+        click.echo(render.render(frame.read_cells(store, summary.run), style), nl=False)
+    told = f"run {summary.run} of {summary.suite}: {summary.units} units, {summary.worked} worked on"
+    told += f" in {summary.seconds:.1f} s"
+    told += f", {summary.failed} failed" if summary.failed else ""
+    told += f", {summary.unavailable} unavailable" if summary.unavailable else ""
+    click.echo(told, err=True)
+    allowed = allow_failures * summary.expected if 0 < allow_failures < 1 else allow_failures
+    return 1 if summary.failed > allowed else 0

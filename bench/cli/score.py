@@ -1,0 +1,39 @@
+"""`bench score`: score any folder of images."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(epilog='Options of a metric stand in brackets: --metric "psnr[space=y,crop=4],ssim"')
+@click.argument("restored")
+@click.option("--reference", metavar="GT", help="Folder, file or glob of references; pairs are made by file name.")
+@click.option("--metric", "metrics", multiple=True, help="Names, comma-separated; repeatable. Default: psnr,ssim.")
+@click.option("--protocol", help="Named view and options (bench list protocols). Default: recommended/rgb.")
+@click.option("--format", "style", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--per-item", is_flag=True, help="In the table, one line per image as well.")
+@click.option("--device", default="cpu", show_default=True, help="Where learned metrics run.")
+@click.option("--threads", type=click.IntRange(min=1), help="Images at once. Default: the number of cores.")
+def command(
+    restored: str,
+    reference: str | None,
+    metrics: tuple[str, ...],
+    protocol: str | None,
+    style: str,
+    per_item: bool,
+    device: str,
+    threads: int | None,
+) -> int:
+    """Score the images of RESTORED, against --reference where a metric needs one. Touches no store."""
+    from bench import scores
+    from bench.progress import bar
+
+    specs = [spec for text in metrics or ("psnr,ssim",) for spec in scores.split_specs(text)]
+    asked = scores.ask(specs, protocol)
+    dataset = scores.pairs(restored, reference, asked)
+    for note in dataset.notes:
+        click.echo(note, err=True)
+    with bar("images", len(dataset.items)) as shown:
+        rows = list(scores.run(asked, dataset, device=device, threads=threads, advance=shown.update))
+    click.echo(scores.render(rows, asked, style, per_item=per_item), nl=False)
+    return scores.exit_code(rows)

@@ -1,0 +1,41 @@
+"""`bench validate`: resolve every name in a suite for real."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("suites", nargs=-1, required=True)
+@click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
+def command(suites: tuple[str, ...], plugins: tuple[str, ...]) -> int:
+    """Check suites: every key, method, dataset, metric and protocol.
+
+    What is named rightly but not on this machine yet (weights, data) is listed and is no error.
+    """
+    from bench import suite
+    from bench.errors import BenchError
+    from bench.plugins import load_plugins
+    from bench.resolve import resolve
+
+    load_plugins(plugins)
+    code = 0
+    for name in suites:
+        try:
+            resolved = resolve(suite.load(suite.find(name)))
+            for method in resolved.methods:
+                if method.entry.target:
+                    method.entry.load()  # imports the network, so that a target that is not there is found here
+        except BenchError as error:
+            code = 2
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}", err=True)
+            continue
+        cells = len(resolved.datasets) * len(resolved.methods)
+        click.echo(
+            f"{name}: valid ({len(resolved.datasets)} datasets × {len(resolved.methods)} methods = {cells} cells, "
+            f"{len(resolved.file.suite.metrics)} metrics)"
+        )
+        for gone in resolved.missing:
+            click.echo(f"{name}: not on this machine: {gone.detail}", err=True)
+    return code

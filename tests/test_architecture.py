@@ -1,0 +1,49 @@
+"""The arrows between rooms point one way, and no room grows past its walls."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_imports_obey_the_contracts():
+    program = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_module_is_two_modules():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for folder in ("bench", "iqpir")
+        for path in (ROOT / folder).rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500
+    }
+    assert not long
+
+
+def test_the_wheel_carries_the_catalogue_and_the_suites(tmp_path: Path):
+    build = pytest.importorskip("hatchling.builders.wheel")
+    wheel = next(iter(build.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])))
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        archive.extractall(tmp_path / "site")
+    assert "bench/_suites/quickstart.yaml" in names
+    assert "bench/catalog/methods/sci.yaml" in names
+    assert not any(name.startswith(("tests/", "suites/")) for name in names)
+    # From the unpacked wheel, in a folder that is no checkout, the shipped suite is found and valid.
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "import bench; from bench.cli import main\n"
+        f"assert bench.__file__.startswith({str(tmp_path)!r}), bench.__file__\n"
+        "main(['validate', 'quickstart'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "quickstart: valid" in done.stdout
