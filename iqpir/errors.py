@@ -1,0 +1,31 @@
+"""What can go wrong in `iqpir`, by who has to act on it.
+
+`IqpirError` is a request that cannot be carried out: commands print its one line and exit with 2. `ImageFailure`
+belongs to a single image and becomes a row with a reason; the work goes on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class IqpirError(Exception):
+    """The request itself is wrong. The message is one line: what, where, remedy."""
+
+
+class ImageFailure(Exception):
+    """One image cannot be read, restored or scored. The message is one line."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'assess'?"` for the nearest known name, or an empty string when nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """An exception or text as one printable line, so that rows and messages never break a table."""
+    text = error if isinstance(error, str) else (str(error) or type(error).__name__)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
