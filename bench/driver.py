@@ -266,12 +266,8 @@ class _Driver:
         left = list(todo)
         while left:
             deferred: list[tuple[int, int]] = []
-            held: list[Result] = []
-            for result in engine.map(self._dispatch(left, deferred)):
-                held.append(result)
-                if not isinstance(result.news, Scored):  # values of one output come together: one commit for all
-                    self._write(held)
-                    held = []
+            for results in engine.map(self._dispatch(left, deferred)):
+                self._write(results)
             left = deferred
             if left:
                 if self.progress is not None:

@@ -232,10 +232,10 @@ class Store:
         """The integer that stands for a content hash."""
         known = self._contents.get(digest)
         if known is None:
-            rows = self._rows("SELECT id FROM content WHERE hash=?", (digest,))
-            if not rows and create:
+            rows = []
+            if create:  # most are new
                 rows = self._rows("INSERT INTO content(hash) VALUES(?) ON CONFLICT DO NOTHING RETURNING id", (digest,))
-                rows = rows or self._rows("SELECT id FROM content WHERE hash=?", (digest,))
+            rows = rows or self._rows("SELECT id FROM content WHERE hash=?", (digest,))
             if not rows:
                 return None
             known = int(rows[0][0])
@@ -319,12 +319,13 @@ class Store:
         }  # fmt: skip
         columns = ",".join(values)
         updates = ",".join(f"{name}=excluded.{name}" for name in values if name != "key")
-        self._rows(
+        rows = self._rows(
             f"INSERT INTO restoration({columns}) VALUES({','.join(':' + name for name in values)}) "
-            f"ON CONFLICT(key) DO UPDATE SET {updates} WHERE restoration.status!='ok' OR excluded.status='ok'",
+            f"ON CONFLICT(key) DO UPDATE SET {updates} WHERE restoration.status!='ok' OR excluded.status='ok' "
+            "RETURNING id",
             values,  # type: ignore[arg-type]
         )
-        return int(self._rows("SELECT id FROM restoration WHERE key=?", (key,))[0][0])
+        return int((rows or self._rows("SELECT id FROM restoration WHERE key=?", (key,)))[0][0])
 
     # Scores and features
 

@@ -119,8 +119,8 @@ class Worker:
         self._method: tuple[int, Method | None, str | None] | None = None
         self._news: queue.SimpleQueue[Result] = queue.SimpleQueue()
 
-    def process(self, tasks: Iterable[Task]) -> Iterator[Result]:
-        """Work on tasks in order and yield the news of each; the last news of a task is `Finished`."""
+    def process(self, tasks: Iterable[Task]) -> Iterator[list[Result]]:
+        """Work on tasks in order and yield their news, as many at once as there are; the last of a task is `Finished`."""
         import torch
 
         torch.set_num_threads(self.settings.threads)
@@ -158,9 +158,12 @@ class Worker:
                 return left
             done, _ = wait(left, return_when=FIRST_COMPLETED)
 
-    def _drain(self) -> Iterator[Result]:
+    def _drain(self) -> Iterator[list[Result]]:
+        news = []
         while not self._news.empty():
-            yield self._news.get()
+            news.append(self._news.get())
+        if news:
+            yield news
 
     # Decoding ahead
 

@@ -54,7 +54,7 @@ class LocalEngine:
         self._workers = workers
         self._recipe = recipe
 
-    def map(self, tasks: Iterable[Task]) -> Iterator[Result]:
+    def map(self, tasks: Iterable[Task]) -> Iterator[list[Result]]:
         """Results in the order in which they come up; a task's last is `Finished`."""
         if self._workers == 1:
             # Its threads read beside the driver's transactions, so never over the driver's connection.
@@ -128,7 +128,7 @@ class _Pool:
         """The only worker that is given suspects, one at a time."""
         self._deaths: Counter[str] = Counter()
 
-    def map(self, tasks: Iterator[Task]) -> Iterator[Result]:
+    def map(self, tasks: Iterator[Task]) -> Iterator[list[Result]]:
         try:
             while True:
                 yield from self._feed(tasks)
@@ -144,7 +144,7 @@ class _Pool:
             for process in self._processes:
                 process.stop()
 
-    def _feed(self, tasks: Iterator[Task]) -> Iterator[Result]:
+    def _feed(self, tasks: Iterator[Task]) -> Iterator[list[Result]]:
         """Hand out tasks: suspects one at a time, others in chunks.
 
         Each worker has a chunk in hand and one in its inbox. It works a chunk to its end before it looks for the next,
@@ -169,19 +169,19 @@ class _Pool:
         self._processes.append(_Process(self._recipe, self._settings))
         return self._processes[-1]
 
-    def _promising(self, tasks: Iterator[Task], most: int) -> Generator[Result, None, list[Task]]:
+    def _promising(self, tasks: Iterator[Task], most: int) -> Generator[list[Result], None, list[Task]]:
         """The next tasks that are worth trying; none only when there are none left."""
         found: list[Task] = []
         while not found and (given := list(itertools.islice(tasks, most))):
             for task in given:
                 if self._deaths[self._cells[task.cell].method.label] >= _DEATHS:
-                    yield from self._fail(task, f"not tried: {_DEATHS} units of this method have killed a worker each")
+                    yield self._fail(task, f"not tried: {_DEATHS} units of this method have killed a worker each")
                 else:
                     found.append(task)
         return found
 
-    def _listen(self, process: _Process) -> Iterator[Result]:
-        """One piece of news of a worker, or what its death means."""
+    def _listen(self, process: _Process) -> Iterator[list[Result]]:
+        """The next news of a worker, or what its death means."""
         try:
             news = process.news.recv()
         except (EOFError, OSError):
@@ -189,11 +189,12 @@ class _Pool:
             return
         if isinstance(news, str):
             raise BenchError(news)
-        if isinstance(news.news, Finished):
-            process.held.pop((news.news.task.cell, news.news.task.unit), None)
+        for result in news:
+            if isinstance(result.news, Finished):
+                process.held.pop((result.news.task.cell, result.news.task.unit), None)
         yield news
 
-    def _bury(self, process: _Process) -> Iterator[Result]:
+    def _bury(self, process: _Process) -> Iterator[list[Result]]:
         """Find out which unit a worker died of; the next round of tasks starts another worker where one is needed."""
         reason = process.last_words()
         self._processes.remove(process)
@@ -204,14 +205,13 @@ class _Pool:
         for task in process.held.values():
             if len(process.held) == 1:
                 self._deaths[self._cells[task.cell].method.label] += 1
-                yield from self._fail(task, f"{reason} while this unit was in its hands")
+                yield self._fail(task, f"{reason} while this unit was in its hands")
 
-    def _fail(self, task: Task, reason: str) -> Iterator[Result]:
+    def _fail(self, task: Task, reason: str) -> list[Result]:
         cell = self._cells[task.cell]
         facts = gather(self._store, cell, [task.unit])[0]  # the worker may have decoded the input before it died
         row = unworkable(reason, cell.key(task.unit, facts), facts.lq)
-        yield Result(task.cell, row._replace(status="failed"))
-        yield Result(task.cell, Finished(task, row.key, None))
+        return [Result(task.cell, row._replace(status="failed")), Result(task.cell, Finished(task, row.key, None))]
 
 
 def _taken(tasks: deque[Task]) -> Iterator[Task]:
@@ -254,8 +254,8 @@ def _serve(
         with Store(settings.results, writable=False) as store:
             worker = Worker(cells, store, settings)
             while (given := inbox.get()) is not None:
-                for result in worker.process(given):
-                    news.send(result)
+                for results in worker.process(given):
+                    news.send(results)
             worker.close()
     except (BrokenPipeError, ConnectionResetError):
         return  # the driver was killed
