@@ -1,21 +1,31 @@
-"""What can go wrong in `iqpir`, by who has to act on it.
+"""What can go wrong in IQPIR, by who has to act on it.
 
-`IqpirError` is a request that cannot be carried out: commands print its one line and exit with 2. `ImageFailure`
+`IQPIRError` is a request that cannot be carried out: commands print its one line and exit with 2. `ImageFailure`
 belongs to a single image and becomes a row with a reason; the work goes on.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
-class IqpirError(Exception):
-    """The request itself is wrong. The message is one line: what, where, remedy."""
+class IQPIRError(Exception):
+    """The request cannot be carried out. The message is one line: what, where, remedy."""
 
 
 class ImageFailure(Exception):
     """One image cannot be read, restored or scored. The message is one line."""
+
+
+class FidelityWarning(UserWarning):
+    """`fidelity` > 0 was asked of a network whose fidelity weights are not known to be trained."""
+
+
+def few(names: Sequence[str], limit: int = 3) -> str:
+    """`"a, b, c and 4 more"`."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

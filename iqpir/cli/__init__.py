@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from iqpir.errors import IqpirError, suggest
+from iqpir.errors import IQPIRError, suggest
 
 # name → one-line help; the module of that name in this package holds `command`.
 COMMANDS: dict[str, str] = {}
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: exit code 0 all done, 1 an image failed, 2 the request is wrong."""
     try:
         code = group.main(arguments, standalone_mode=False)
-    except IqpirError as error:
+    except IQPIRError as error:
         click.echo(f"error: {error}", err=True)
         code = 2
     except click.exceptions.Abort:
