@@ -1,0 +1,218 @@
+"""Weights in files: reads what the authors' training writes, and reads and writes a container of our own.
+
+Ours is safetensors with the settings in its metadata. The authors' files are pickles that hold tensors under
+`params_ema` or `params`, possibly with `module.` before each name; they say nothing of the settings, which are found
+from names and shapes. What those cannot tell is assumed to be as published: 8 heads, 32 groups, α 0.8, the threshold,
+and an adaLN layer that adds its attention.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from iqpir.errors import IQPIRError, few
+from iqpir.network.autoencoder import VQAutoEncoder
+from iqpir.network.config import AutoEncoderConfig, IQPIRConfig
+from iqpir.network.infer import autoencoder_config, restorer_config
+from iqpir.network.model import IQPIR
+
+FORMAT = "iqpir/1"
+
+
+class Checkpoint(NamedTuple):
+    """A file's content, not yet a network."""
+
+    state: dict[str, Tensor]
+    """As in the file, on the CPU, without a prefix."""
+    config: AutoEncoderConfig | None
+    """None where the file does not say."""
+    fidelity_trained: bool
+    """Whether the file says that its fidelity blocks were trained."""
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read `.safetensors`, or else a pickle that may hold tensors only (`weights_only=True`).
+
+    Raises `IQPIRError` for a file that is missing, damaged, holds code, or is no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise IQPIRError(f"{path}: there is no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        return Checkpoint(tensors_of(torch.load(path, map_location="cpu", weights_only=True)), None, False)
+    except IQPIRError as error:
+        raise IQPIRError(f"{path}: {error}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+        first = str(error).split("\n")[0][:160]
+        raise IQPIRError(f"{path} cannot be read as weights: {first}") from error
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except SafetensorError as error:
+        raise IQPIRError(f"not a safetensors file: {error}") from error
+    written = metadata.get("format")
+    if written is None or not written.startswith("iqpir/"):
+        return Checkpoint(tensors_of(state), None, False)
+    if written != FORMAT:
+        raise IQPIRError(f"written as {written} by a later version, and this one reads {FORMAT}")
+    try:
+        made = {"restorer": IQPIRConfig, "autoencoder": AutoEncoderConfig}[metadata["kind"]]
+        config = made.from_dict(json.loads(metadata["config"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise IQPIRError(f"its metadata are damaged: {error}") from error
+    return Checkpoint(state, config, metadata.get("fidelity_trained") == "true")
+
+
+def save_checkpoint(network: VQAutoEncoder, path: str | os.PathLike[str]) -> None:
+    """Write tensors and settings to `path`, which must end in `.safetensors`; a file there is replaced at once."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise IQPIRError(f"{path}: our checkpoints end in .safetensors")
+    restorer = isinstance(network, IQPIR)
+    metadata = {
+        "format": FORMAT,
+        "kind": "restorer" if restorer else "autoencoder",
+        "config": json.dumps(replace(network.config, alpha=network.alpha).as_dict()),
+        "fidelity_trained": "true" if restorer and network.fidelity_trained else "false",
+    }
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, written = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(state, written, metadata)
+        Path(written).replace(path)
+    except BaseException:
+        Path(written).unlink(missing_ok=True)
+        raise
+
+
+def tensors_of(content: Any) -> dict[str, Tensor]:
+    """The named tensors in what a training run saved: `params_ema`, else `params`, else itself; `module.` removed.
+
+    Raises `IQPIRError` for anything else.
+    """
+    for container in ("params_ema", "params"):
+        if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
+            content = content[container]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise IQPIRError(f"it holds {type(content).__name__}, not named tensors")
+    strange = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise IQPIRError(f"it holds more than tensors: {few(strange)}")
+    if all(name.startswith("module.") for name in content):
+        return {name.removeprefix("module."): value for name, value in content.items()}
+    return dict(content)
+
+
+def load_restorer(
+    path: str | os.PathLike[str],
+    *,
+    alpha: float | None = None,
+    config: IQPIRConfig | None = None,
+    fidelity_trained: bool = False,
+) -> IQPIR:
+    """A float32 restorer on the CPU from a file; see `restorer_from_state` for the arguments."""
+    file = read_checkpoint(path)
+    if config is None and isinstance(file.config, IQPIRConfig):
+        config = file.config
+    try:
+        trained = fidelity_trained or file.fidelity_trained
+        return restorer_from_state(file.state, alpha=alpha, config=config, fidelity_trained=trained)
+    except IQPIRError as error:
+        raise IQPIRError(f"{path}: {error}") from error
+
+
+def load_autoencoder(path: str | os.PathLike[str], *, alpha: float | None = None) -> VQAutoEncoder:
+    """A float32 autoencoder on the CPU from a file."""
+    file = read_checkpoint(path)
+    try:
+        return autoencoder_from_state(file.state, alpha=alpha, config=file.config)
+    except IQPIRError as error:
+        raise IQPIRError(f"{path}: {error}") from error
+
+
+def restorer_from_state(
+    state: Mapping[str, Tensor],
+    *,
+    alpha: float | None = None,
+    config: IQPIRConfig | None = None,
+    fidelity_trained: bool = False,
+) -> IQPIR:
+    """A float32 restorer on the CPU with copies of these tensors.
+
+    `config`: None finds it from names and shapes. `alpha`: weight of the HQ+ codebook, which no tensor tells; None is
+    the config's, and 0.8 where it was found. `fidelity_trained`: that the fidelity blocks are known to be trained.
+    Raises `IQPIRError` with a few of the tensors that are missing, foreign or of another shape.
+    """
+    state = tensors_of(state)
+    config = config or restorer_config(state)
+    if alpha is not None:
+        config = replace(config, alpha=alpha)
+    with torch.device("meta"):
+        network = IQPIR(config, fidelity_trained=fidelity_trained)
+    return _filled(network, state)
+
+
+def autoencoder_from_state(
+    state: Mapping[str, Tensor], *, alpha: float | None = None, config: AutoEncoderConfig | None = None
+) -> VQAutoEncoder:
+    """A float32 autoencoder on the CPU with copies of these tensors; the arguments are `restorer_from_state`'s."""
+    state = tensors_of(state)
+    config = config or autoencoder_config(state)
+    if alpha is not None:
+        config = replace(config, alpha=alpha)
+    with torch.device("meta"):
+        network = VQAutoEncoder(config)
+    return _filled(network, state)
+
+
+def fit_part(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Load tensors that are part of a network's own, none of them foreign or of another shape."""
+    own = network.state_dict()
+    _check({name: own[name] for name in own if name in state}, state, f"{what} does not fit this network")
+    network.load_state_dict(dict(state), strict=False)
+
+
+def _filled(network: VQAutoEncoder, state: Mapping[str, Tensor]) -> Any:
+    _check(network.state_dict(), state, f"these tensors are no {type(network).__name__} that can be used")
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(dict(state))
+    return network.eval()
+
+
+def _check(own: Mapping[str, Tensor], given: Mapping[str, Tensor], failure: str) -> None:
+    shapes = [
+        f"{name} is {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in given and given[name].shape != own[name].shape
+    ]
+    problems = {
+        "missing": [name for name in own if name not in given],
+        "foreign": [name for name in given if name not in own],
+        "shape": shapes,
+    }
+    said = [f"{problem} {few(names)}" for problem, names in problems.items() if names]
+    if said:
+        raise IQPIRError(f"{failure}: {'; '.join(said)}")

@@ -1,0 +1,1 @@
+"""The networks of IQPIR: autoencoder with one or two codebooks, code predictor, fidelity blocks, discriminator."""

@@ -1,0 +1,225 @@
+"""IQPIR: predicts the codes of a high-quality image from a degraded one and the quality that is asked for.
+
+Encode, add the score, predict codes by a transformer, look them up in one or two codebooks, generate. The steps are
+methods of their own, so that training and faster engines can take them apart. Quality assessment is not here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from iqpir.errors import FidelityWarning, IQPIRError
+from iqpir.network.autoencoder import VQAutoEncoder
+from iqpir.network.conditioning import score_embedding, score_maps
+from iqpir.network.config import IQPIRConfig
+from iqpir.network.fidelity import FidelityBlock, match_statistics
+from iqpir.network.transformer import TransformerLayer
+
+Score: TypeAlias = Tensor | float | Sequence[Tensor] | Sequence[float]
+
+
+class Restoration(NamedTuple):
+    image: Tensor
+    """[B,3,H,W], about [-1,1] but not clamped."""
+    logits: Tensor
+    """[B,h·w,codes], or [B,h·w,codes,2] with two codebooks: the HQ+ codebook is 0, the common one 1."""
+    features: Tensor
+    """[B,C,h,w]: the latent that the codes were predicted from, with the score's map added under `add`."""
+
+
+class Prediction(NamedTuple):
+    logits: Tensor
+    features: Tensor
+    skips: dict[int, Tensor]
+    """Encoder features for the fidelity blocks, by the side of the feature map; empty if they were not asked for."""
+
+
+class IQPIR(VQAutoEncoder):
+    """Images [B,3,S,S] in [-1,1] with S = `config.image_size` → restored images of the same shape.
+
+    Other sizes are refused: position embedding and score maps are learned per position. Resize or tile them.
+    """
+
+    config: IQPIRConfig
+
+    def __init__(self, config: IQPIRConfig | None = None, *, fidelity_trained: bool = False) -> None:
+        config = config or IQPIRConfig()
+        super().__init__(config)
+        self.fidelity_trained = fidelity_trained
+        """Whether the fidelity blocks were trained: those in the authors' stage-2 files were not."""
+        self._warned = False
+        self.position_emb = nn.Parameter(torch.zeros(config.latent_size**2, config.width))
+        self.feat_emb = nn.Linear(config.latent_channels, config.width)
+        embedding = score_embedding(config)
+        if embedding is not None:
+            self.score_embed = embedding
+        self.ft_layers = nn.ModuleList([TransformerLayer(config) for _ in range(config.layers)])
+        # With two codebooks the rows alternate: row 2n is the HQ+ book's code n, row 2n+1 the common book's.
+        rows = 2 * max(config.codebook, config.hq_codebook) if config.dual else config.codebook
+        self.idx_pred_layer = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, rows, bias=False))
+        blocks = {str(size): FidelityBlock(config.channels_at(size), config.groups) for size in config.connect}
+        self.fuse_convs_dict = nn.ModuleDict(blocks)
+
+    @classmethod
+    def from_state_dict(
+        cls,
+        state: Mapping[str, Tensor],
+        alpha: float | None = None,
+        *,
+        config: IQPIRConfig | None = None,
+        fidelity_trained: bool = False,
+    ) -> IQPIR:
+        """A float32 network on the CPU that fits these tensors, with copies of them; see `iqpir.checkpoint`."""
+        from iqpir.checkpoint import restorer_from_state
+
+        return restorer_from_state(state, alpha=alpha, config=config, fidelity_trained=fidelity_trained)
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str, alpha: float | None = None, *, config: IQPIRConfig | None = None, fidelity_trained: bool = False
+    ) -> IQPIR:
+        """From a file, the authors' or ours; see `iqpir.checkpoint`."""
+        from iqpir.checkpoint import load_restorer
+
+        return load_restorer(path, alpha=alpha, config=config, fidelity_trained=fidelity_trained)
+
+    def adopt(self, autoencoder: VQAutoEncoder) -> None:
+        """Take over encoder, codebooks and generator of stage 1; raises `IQPIRError` where they do not fit."""
+        from iqpir.checkpoint import fit_part
+
+        fit_part(self, autoencoder.state_dict(), "the autoencoder")
+
+    def forward(  # type: ignore[override]  # a restorer is an autoencoder by its tensors, not by its use
+        self,
+        image: Tensor,
+        score: Score | None = None,
+        fidelity: float = 0.0,
+        adain: bool = True,
+        *,
+        codes: Tensor | None = None,
+        detach_16: bool = True,
+    ) -> Restoration:
+        """Restore.
+
+        `score`: the quality asked for, in [0,1], one number or [B]; per IQA model a list of those or [models,B].
+        `fidelity`: ≥ 0, how far the generator is bent towards the input's features (CodeFormer's w).
+        `adain`: give the looked-up latent the input's statistics; the authors do when they restore, not in training.
+        `codes`: integers to decode in place of the predicted ones, [B,h·w] or [B,h·w,2], ordered as the logits.
+        `detach_16`: no gradient passes the codes; else it goes straight through to the features.
+
+        Raises `IQPIRError` for another size, a missing, misshapen or NaN score, codes that do not exist.
+        """
+        predicted = self.predict(image, score, with_skips=fidelity > 0)
+        if codes is None:
+            codes = self.best_codes(predicted.logits)
+        else:
+            self._check_codes(codes, predicted.logits.shape)
+        restored = self.decode(
+            codes, predicted.features, fidelity=fidelity, skips=predicted.skips, adain=adain, detach_16=detach_16
+        )
+        return Restoration(restored, predicted.logits, predicted.features)
+
+    def predict(self, image: Tensor, score: Score | None = None, with_skips: bool = False) -> Prediction:
+        """The logits alone, without decoding: what stage 2 trains most of the time."""
+        side = self.config.image_size
+        if image.ndim != 4 or image.shape[1:] != (3, side, side):
+            raise IQPIRError(
+                f"images of shape {tuple(image.shape)}; this network takes [B,3,{side},{side}]: resize or tile them"
+            )
+        latent, skips = self.encoder.features(image, self.config.connect if with_skips else ())
+        features, score_map = self.condition(latent, score)
+        tokens = self.feat_emb(features.flatten(2).transpose(1, 2))
+        for layer in self.ft_layers:
+            tokens = layer(tokens, self.position_emb, score_map)
+        return Prediction(self._by_book(self.idx_pred_layer(tokens)), features, skips)
+
+    def condition(self, latent: Tensor, score: Score | None) -> tuple[Tensor, Tensor | None]:
+        """[B,C,h,w] → the features that codes are predicted from, and under adaLN the score's map [B,32,h,w]."""
+        if self.config.conditioning == "none":
+            return latent, None
+        if score is None:
+            raise IQPIRError("this network is conditioned on quality: give a score in [0,1], such as 0.9")
+        maps = score_maps(self.score_embed, score, len(latent), self.config.latent_size, latent.device)
+        return (latent, maps) if self.config.conditioning == "adaln" else (latent + maps, None)
+
+    def _by_book(self, logits: Tensor) -> Tensor:
+        """[B,N,rows] → [B,N,codes,2] with two codebooks; rows beyond the smaller book's end are −∞."""
+        config = self.config
+        if not config.dual:
+            return logits
+        logits = logits.unflatten(2, (-1, 2))
+        if config.codebook == config.hq_codebook:
+            return logits
+        sizes = torch.tensor([config.hq_codebook, config.codebook], device=logits.device)
+        beyond = torch.arange(logits.shape[2], device=logits.device)[:, None] >= sizes
+        return logits.masked_fill(beyond, -torch.inf)
+
+    @staticmethod
+    def best_codes(logits: Tensor) -> Tensor:
+        """Logits → int64 [B,h·w], or [B,h·w,2]."""
+        return logits.argmax(dim=2)
+
+    def dequantize(self, codes: Tensor) -> Tensor:
+        """Integers [B,h·w], or [B,h·w,2], → the latent that they stand for, [B,C,h,w]."""
+        grid = codes.unflatten(1, (self.config.latent_size, -1))
+        if not self.config.dual:
+            return self.quantize.lookup(grid)
+        return self.fuse(self.quantize.lookup(grid[..., 1]), self.quantize_aesthetic.lookup(grid[..., 0]))
+
+    def decode(
+        self,
+        codes: Tensor,
+        features: Tensor,
+        *,
+        fidelity: float = 0.0,
+        skips: Mapping[int, Tensor] | None = None,
+        adain: bool = True,
+        detach_16: bool = True,
+    ) -> Tensor:
+        """Codes and the features of the input → images. `skips` as `predict` gives them; needed if `fidelity` > 0."""
+        latent = self.dequantize(codes)
+        latent = latent.detach() if detach_16 else features + (latent - features).detach()
+        return self.generate(match_statistics(latent, features) if adain else latent, fidelity, skips)
+
+    def generate(self, latent: Tensor, fidelity: float = 0.0, skips: Mapping[int, Tensor] | None = None) -> Tensor:
+        """A latent [B,C,h,w] → images [B,3,S,S], bent towards the encoder's features if `fidelity` > 0."""
+        if not fidelity >= 0:
+            raise IQPIRError(f"fidelity is {fidelity}; it must be 0 or more")
+        if fidelity == 0:
+            return self.generator(latent)
+        if skips is None or set(skips) != set(self.config.connect):
+            raise IQPIRError("fidelity > 0 needs the encoder's features: predict(…, with_skips=True)")
+        self._warn_of_fidelity()
+        joints = {self.generator.joints[size]: size for size in self.config.connect}
+        for index, block in enumerate(self.generator.blocks):
+            latent = block(latent)
+            if index in joints:
+                size = joints[index]
+                latent = self.fuse_convs_dict[str(size)](skips[size].detach(), latent, fidelity)
+        return latent
+
+    def _warn_of_fidelity(self) -> None:
+        if not self.fidelity_trained and not self.training and not self._warned:
+            self._warned = True
+            message = (
+                "fidelity > 0 is meaningless with untrained fidelity weights, and these are not known to be trained"
+            )
+            warnings.warn(message, FidelityWarning, stacklevel=4)
+
+    def _check_codes(self, codes: Tensor, logits: torch.Size) -> None:
+        expected = (*logits[:2], *logits[3:])
+        if codes.shape != expected or codes.is_floating_point():
+            raise IQPIRError(
+                f"codes of shape {tuple(codes.shape)} and {codes.dtype}; give integers of shape {expected}"
+            )
+        config = self.config
+        sizes = torch.tensor(
+            [config.hq_codebook, config.codebook] if config.dual else config.codebook, device=codes.device
+        )
+        if ((codes < 0) | (codes >= sizes)).any():
+            raise IQPIRError(f"codes must lie in 0 … {sizes.tolist()} (excluded)")
