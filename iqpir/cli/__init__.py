@@ -9,7 +9,9 @@ import click
 from iqpir.errors import IQPIRError, suggest
 
 # name → one-line help; the module of that name in this package holds `command`.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "assess": "Score a folder by an ensemble of no-reference metrics; run again to resume.",
+}
 
 
 class _Lazy(click.Group):
@@ -26,9 +28,8 @@ class _Lazy(click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if COMMANDS:
-            with formatter.section("Commands"):
-                formatter.write_dl(list(COMMANDS.items()))
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

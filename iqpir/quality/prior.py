@@ -112,9 +112,10 @@ def bin_scores(scores: Scores, bins: int = BINS) -> Any:
             raise ValueError(f"a score of {scores} belongs to no bin")
         return min(max(math.floor(scores * bins), 0), bins - 1)
     if isinstance(scores, np.ndarray | np.generic):
-        if not np.isfinite(scores).all():
-            raise ValueError(f"{int((~np.isfinite(scores)).sum())} scores are not finite and belong to no bin")
-        return np.clip(np.floor(scores * bins), 0, bins - 1).astype(np.int64)
+        values = np.asarray(scores)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{int((~np.isfinite(values)).sum())} scores are not finite and belong to no bin")
+        return np.clip(np.floor(values * bins), 0, bins - 1).astype(np.int64)
     if not bool(scores.isfinite().all()):
         raise ValueError(f"{int((~scores.isfinite()).sum())} scores are not finite and belong to no bin")
     return (scores * bins).floor().clamp(0, bins - 1).long()

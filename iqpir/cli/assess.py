@@ -1,0 +1,83 @@
+"""`iqpir assess`: score a folder of images by an ensemble of no-reference metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="Without weights: --member bench:piqe. bench list metrics names the others, bench fetch NAME brings their "
+    "weights."
+)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--member",
+    "members",
+    multiple=True,
+    metavar="NAME",
+    help="A metric of the ensemble, repeatable: bench:NAME or NAME of pyiqa. Default: the papers' face metrics, "
+    "bench:musiq-g and bench:topiq_nr-face-v1.",
+)
+@click.option(
+    "--prior",
+    "prior_file",
+    metavar="FILE",
+    help="statistics.json of another folder: normalise by its range, with its members.",
+)
+@click.option("--bins", type=click.IntRange(min=1), help="Bins of the score. Default: 10, or the prior's.")
+@click.option("--threshold", type=float, help="HQ+ is a score greater than this. Default: 0.9, or the prior's.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images of one size at once.")
+@click.option("--device", default="cpu", show_default=True, help="Where learned metrics run.")
+@click.option("-o", "--out", metavar="OUT", help="Folder of the results. Default: results/assess/NAME-OF-FOLDER.")
+def command(
+    folder: Path,
+    members: tuple[str, ...],
+    prior_file: str | None,
+    bins: int | None,
+    threshold: float | None,
+    batch: int,
+    device: str,
+    out: str | None,
+) -> int:
+    """Score the images of FOLDER by an ensemble of no-reference metrics, and put each in a bin.
+
+    Writes OUT/scores.csv, statistics.json, distribution.png|pdf and contact-sheet.png|pdf. Run again to resume.
+    """
+    from tqdm import tqdm
+
+    from iqpir.errors import IQPIRError
+    from iqpir.images import find_images
+    from iqpir.quality import report
+    from iqpir.quality.assess import assess
+    from iqpir.quality.figures import contact_sheet, distribution
+    from iqpir.quality.prior import QualityPrior
+    from iqpir.quality.scorers import DEFAULT_MEMBERS, load_scorers
+
+    total = len(find_images(folder))
+    prior = QualityPrior.load(prior_file) if prior_file else None
+    try:
+        scorers = load_scorers(members or (prior.names if prior else DEFAULT_MEMBERS), device)
+    except IQPIRError as error:
+        if members or prior:
+            raise
+        raise IQPIRError(f"{error}; or name others: --member bench:piqe needs no weights") from error
+    where = Path(out) if out else Path("results") / "assess" / (folder.resolve().name or "root")
+    with tqdm(total=total, unit=" images", dynamic_ncols=True, disable=None) as bar:
+
+        def progress(done: int, count: int) -> None:
+            bar.total = count
+            bar.update(done - bar.n)
+
+        found = assess(
+            folder, scorers, where, prior=prior, bins=bins, threshold=threshold, batch=batch, progress=progress
+        )
+    click.echo(report.summary(found))
+    if found.scored.any():
+        for name in report.flat(found):
+            click.echo(f"note: {name} gives all images one score, which normalises to 0", err=True)
+        distribution(found, where)
+        contact_sheet(found, where)
+    click.echo(f"written to {where}")
+    return 1 if found.reasons else 0

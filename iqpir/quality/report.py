@@ -1,0 +1,94 @@
+"""An assessment as text: the table of every image, and the summary that the command prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from iqpir.quality.files import NAME_COLUMNS, SCORE_COLUMN
+
+if TYPE_CHECKING:
+    from iqpir.quality.assess import Assessment
+
+TABLE = "scores.csv"
+
+
+def table(found: Assessment) -> tuple[list[str], list[list[object]]]:
+    """Header and rows of `scores.csv`; its columns `imagename` and `score` are those of the authors' data loader."""
+    normalised, score, bins = found.normalised, found.score, found.bins
+    members = list(found.raw)
+    header = [
+        NAME_COLUMNS[0],
+        *members,
+        *(f"{name} normalised" for name in members),
+        SCORE_COLUMN,
+        "bin",
+        "hq",
+        "reason",
+    ]
+    rows: list[list[object]] = []
+    for place, name in enumerate(found.names):
+        placed = bins[place] >= 0 and found.prior is not None
+        rows.append(
+            [
+                name,
+                *(float(found.raw[member][place]) for member in members),
+                *(float(normalised[member][place]) for member in members),
+                float(score[place]),
+                int(bins[place]) if placed else None,
+                int(score[place] > found.prior.threshold) if placed and found.prior else None,
+                found.reasons.get(name, ""),
+            ]
+        )
+    return header, rows
+
+
+def summary(found: Assessment) -> str:
+    """What the command prints: the members, how many images lie in each bin, HQ+, and what failed."""
+    from tabulate import tabulate
+
+    scored = found.scored
+    lines: list[str] = []
+    if found.prior is not None:
+        rows = [
+            [
+                f"{member.name} {'↓' if member.lower_better else '↑'}",
+                int(np.isfinite(found.raw[member.name]).sum()),
+                *(f"{value:.4f}" for value in (member.minimum, member.maximum, member.mean)),
+                _mean(found.normalised[member.name]),
+            ]
+            for member in found.prior.members
+        ]
+        rows.append(["ensemble", int(scored.sum()), "", "", "", _mean(found.score)])
+        header = ["member", "images", "raw min", "raw max", "raw mean", "mean, normalised"]
+        lines += [
+            tabulate(rows, header, tablefmt="simple", disable_numparse=True, colalign=("left", *["right"] * 5)),
+            "",
+        ]
+        counts = np.bincount(found.bins[scored], minlength=found.prior.bins)
+        lines.append(
+            tabulate([["images", *counts]], ["bin", *range(found.prior.bins)], tablefmt="simple", disable_numparse=True)
+        )
+        high = int((found.score[scored] > found.prior.threshold).sum())
+        lines += ["", f"HQ+ (score > {found.prior.threshold:g}): {high} of {int(scored.sum())} images"]
+        beyond = {name: count for name, count in found.prior.outside(found.raw).items() if count}
+        if beyond:
+            told = ", ".join(f"{name} {count}" for name, count in beyond.items())
+            lines.append(f"outside the prior's range: {told}; the end bins take them")
+    failed = [f"{name}: {reason}" for name, reason in found.reasons.items()]
+    if failed:
+        lines += [f"no score: {len(failed)} of {len(found.names)} images", *(f"  {line}" for line in failed[:12])]
+        if len(failed) > 12:
+            lines.append(f"  … and {len(failed) - 12} more (column reason of {TABLE})")
+    return "\n".join(lines)
+
+
+def flat(found: Assessment) -> list[str]:
+    """Members whose images all have one raw score: normalised it is 0 and says nothing."""
+    return [one.name for one in found.prior.members if one.minimum == one.maximum] if found.prior else []
+
+
+def _mean(values: np.ndarray) -> str:
+    finite = values[np.isfinite(values)]
+    return f"{finite.mean():.4f}" if len(finite) else "–"
