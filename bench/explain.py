@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bench.errors import BenchError, suggest
 from bench.metrics.build import build_metric
 from bench.metrics.protocols import protocol
-from bench.metrics.view import CHOICES
+from bench.metrics.view import MEANINGS
 from bench.registry import registry
 
 _MEANING = {
@@ -20,9 +20,13 @@ _MEANING = {
     "crop": "border that is cut before measuring: about 0.1 dB, more where a method fails at the border",
     "gtmean": "brightness matched to the reference: several dB in low light (21.15 → 25 dB on LOL is reported)",
     "resize": "rule for outputs of another size",
+    "fit": "size to which every image is brought first: another size is another number",
     "win": "window of local statistics: uniform 7×7 and Gaussian 11×11 differ in the second decimal of SSIM",
     "border": "where windows overlap the border: kept, or only complete windows",
-    "data_range": "peak value: SSIM with twice the true range is inflated",
+    "data": "range that SSIM's constants assume: twice the true one inflates the value",
+    "cov": "correction of the variances in a window: the third decimal of SSIM",
+    "cs": "whether negative structure terms count",
+    "k": "SSIM's constants",
     "eps": "added to the squared error: caps PSNR",
     "impl": "whose code, and which version",
     "proto": "unverified: no value from the paper's own code proves this protocol",
@@ -67,8 +71,11 @@ def differences(first: str, second: str) -> list[Difference]:
 
 
 def _values(field: str, *values: str | None) -> Iterator[str]:
-    choices = CHOICES.get(_ALIAS.get(field, field), {})
-    yield from (f"{value}: {choices[value]}" for value in values if value in choices)
+    choices = MEANINGS.get(_ALIAS.get(field, field), {})
+    for value in values:
+        rule = (value or "").partition("@")[0]
+        if rule in choices:
+            yield f"{value}: {choices[rule]}"
 
 
 def signatures(name: str, metrics: Sequence[str]) -> list[str]:
@@ -99,4 +106,19 @@ def explain(first: str, second: str, metrics: Sequence[str] = ("psnr", "ssim")) 
             for row in found
         ]
         blocks.append("\n".join(lines))
+    saved = [_quantise(name) for name in (first, second)]
+    if saved[0] != saved[1] and None not in saved:
+        blocks.append(f"outputs before scoring: A {saved[0]}, B {saved[1]}")
     return "\n\n".join(blocks) + "\n"
+
+
+def _quantise(name: str) -> str | None:
+    """How a protocol has outputs saved; None for a signature, which does not say."""
+    if "|" in name:
+        return None
+    return {
+        "round": "rounded to 8 bits",
+        "truncate": "cut down to 8 bits",
+        "none": "kept as floats",
+        None: "saved as each method does",
+    }[protocol(name).quantise]

@@ -52,8 +52,9 @@ def build_metric(entry: Entry, options: Mapping[str, Any], protocol: Protocol | 
         protocol = protocol.settings
     mode = entry.fields.get("mode", factory.mode)
     shared = _applicable(protocol.get("view") or {}, mode, factory)
-    unverified = bool(shared.pop("unverified", False))
-    by_protocol, own_by_protocol = split((protocol.get("metrics") or {}).get(entry.name) or {})
+    own_rules = dict((protocol.get("metrics") or {}).get(entry.name) or {})
+    unverified = bool(own_rules.pop("unverified", False)) | bool(shared.pop("unverified", False))
+    by_protocol, own_by_protocol = split(own_rules)
     by_entry, own_by_entry = split(entry.fields.get("options") or {})
     asked, own_asked = split(options)
     _contradictions(asked, mode, factory, where)

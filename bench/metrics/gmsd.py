@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, ItemError, suggest
 from bench.metrics.base import ImageMetric, Signature
-from bench.metrics.view import SPACES, View
+from bench.metrics.view import LUMAS, View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ class Gmsd(ImageMetric):
 
     name = "gmsd"
     higher_is_better = False
-    spaces = tuple(space for space in SPACES if space != "rgb")
+    spaces = LUMAS
 
     def __post_init__(self) -> None:
         if self.halving not in HALVINGS:

@@ -1,6 +1,7 @@
 """Named protocols: the view and the metric options with which a paper's own code computes its numbers.
 
-A protocol that no golden value proves marks its view `unverified`, and every signature made under it says so.
+A protocol that nothing proves marks its view `unverified`, and every signature made under it says so; among a metric's
+own options `unverified: true` says it of that metric alone.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ class Protocol:
     view: Mapping[str, Any]
     """View options for all metrics, with `unverified: true` where nothing proves them."""
     metrics: Mapping[str, Mapping[str, Any]]
-    """Further options by metric name; view options among them override `view`."""
+    """Further options by metric name; view options among them override `view`, `unverified: true` marks that metric."""
     quantise: str | None
     """How outputs are saved before scoring (`round`, `truncate`, `none`); None leaves it to the method."""
     verified: bool
-    """True when a test proves it with values that the paper's own code gave."""
+    """True when a test proves it: with values that the paper's own code gave, or line by line with other libraries."""
     source: str
     """The code that it follows."""
+    description: str
+    """One sentence or two on what it does that others do not."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -55,4 +58,5 @@ def protocol(name: str | None = None) -> Protocol:
     if not verified:
         view["unverified"] = True
     metrics = {name: dict(own) for name, own in (fields.get("metrics") or {}).items()}
-    return Protocol(entry.name, view, metrics, quantise, verified, fields.get("source", ""))
+    source, description = (str(fields.get(key, "")) for key in ("source", "description"))
+    return Protocol(entry.name, view, metrics, quantise, verified, source, description)

@@ -72,7 +72,7 @@ class PyiqaMetric(ImageMetric):
     _loaded: _Loaded = field(default_factory=_Loaded, metadata=_ENTRY, compare=False, repr=False)
 
     serial = True
-    spaces = ("rgb",)
+    spaces = ("rgb", "bgr")
 
     @classmethod
     def from_entry(cls, entry: Entry, view: View, options: Mapping[str, Any]) -> Self:

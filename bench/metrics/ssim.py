@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHOICES = {
-    "window": ("gauss11s1.5", "uniform7"),
+    "window": ("gauss11s1.5", "gauss13s1.5", "uniform7"),
     "border": ("valid", "reflect"),
-    "covariance": ("population", "sample"),
-    "data_range": ("1", "restored"),
+    "covariance": ("population", "sample", "sample25"),
+    "data_range": ("1", "2", "restored"),
 }
 
 _STRIP = 96
@@ -42,15 +42,18 @@ class Ssim(ImageMetric):
 
     view: View = field(default_factory=View)
     window: str = "gauss11s1.5"
-    """`gauss11s1.5`: 11×11, σ 1.5, sums to 1. `uniform7`: 7×7 box, scikit-image's default."""
+    """`gauss11s1.5`: 11×11, σ 1.5, sums to 1. `gauss13s1.5`: 13×13, σ 1.5, where SciPy's gaussian_filter cuts it off.
+    `uniform7`: 7×7 box, scikit-image's default."""
     border: str = "valid"
     """`valid`: where the window fits (also scikit-image's mean). `reflect`: every pixel, mirrored with the edge."""
     covariance: str = "population"
-    """`sample`: variances × n/(n−1), n the window's pixels, scikit-image's default."""
+    """`sample`: variances × n/(n−1), n the window's pixels, scikit-image's default. `sample25`: × 25/24 whatever the
+    window, as FUnIE-GAN's script."""
     clamp: bool = False
     """Negative contrast-structure terms become 0, as in pyiqa."""
     data_range: str = "1"
-    """`restored`: max − min of the restored view, as RAVE's script; else the full range."""
+    """`1`: the full range. `2`: what scikit-image before 0.20 took for floats that were given no range, which inflates
+    the value (NU2Net). `restored`: max − min of the restored view, as RAVE's script."""
     k1: float = 0.01
     k2: float = 0.03
 
@@ -95,10 +98,11 @@ class Ssim(ImageMetric):
         return torch.tensor(values, dtype=torch.float64, device=restored.device)
 
     def _constants(self, restored: Tensor, size: int) -> _Constants:
-        span = 1.0 if self.data_range == "1" else float(restored.max() - restored.min())
+        span = float(restored.max() - restored.min()) if self.data_range == "restored" else float(self.data_range)
         if span == 0:
             raise ItemError("ssim with data_range 'restored' is undefined: the restored image is flat")
-        scale = 1.0 if self.covariance == "population" else size**2 / (size**2 - 1)
+        pixels = {"sample": size**2, "sample25": 25}.get(self.covariance)
+        scale = 1.0 if pixels is None else pixels / (pixels - 1)
         return _Constants((self.k1 * span) ** 2, (self.k2 * span) ** 2, scale, self.clamp)
 
 
@@ -107,7 +111,8 @@ def _taps(window: str) -> np.ndarray:
 
     if window == "uniform7":
         return np.full(7, 1 / 7)
-    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    radius = 6 if window == "gauss13s1.5" else 5
+    taps = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * 1.5**2))
     return taps / taps.sum()
 
 

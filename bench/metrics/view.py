@@ -1,28 +1,35 @@
 """Which pixels a metric sees: the one place for resizing, brightness matching, rounding, colour and cropping.
 
-The order is fixed: resize → GT-mean → rounding → colour space → crop border. (A method's valid crop is cut from the
-reference before the view, by whoever runs the method.) Metrics with equal views share the work; what a metric then
+The order is fixed: fit → resize → GT-mean → rounding → colour space → crop border. (A method's valid crop is cut from
+the reference before the view, by whoever runs the method.) Metrics with equal views share the work; what a metric then
 computes on those pixels is no business of this module.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError, ItemError, suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from torch import Tensor
 
 SPACES = {
     "rgb": "the three channels as they are",
+    "bgr": "red and blue exchanged: what a network sees that is given OpenCV's arrays: LPIPS of GSAD, DAEFR",
     "y": "BT.601 studio-range luma, (16 + 65.481 R + 128.553 G + 24.966 B) / 255, unrounded: MATLAB rgb2ycbcr, BasicSR",
     "yiq": "0.299 R + 0.587 G + 0.114 B in float32, rounded to 8-bit levels: the luma of pyiqa's ssim, ms_ssim",
     "gray": "0.299 R + 0.587 G + 0.114 B, unrounded: OpenCV's gray on floats, pyiqa's luma in psnry",
+    "gray-u8": "Pillow's 8-bit gray, 0.299 R + 0.587 G + 0.114 B in 16-bit fixed point: PSNR of FUnIE-GAN",
     "gray-u8-swapped": "OpenCV's 8-bit gray with red and blue exchanged (RGB2GRAY applied to a BGR array): RAVE",
 }
+LUMAS = tuple(space for space in SPACES if space not in ("rgb", "bgr"))
+"""Spaces of one channel."""
 ROUNDINGS = {
     "u8": "to the nearest of 256 levels, half to even: what a saved PNG holds",
     "truncate": "down to one of 256 levels: (x * 255).astype(uint8), as GSAD saves",
@@ -31,17 +38,47 @@ ROUNDINGS = {
 GTMEANS = {
     "no": "pixels as they are",
     "gray": "restored × mean gray of GT ÷ mean gray of restored, OpenCV's 8-bit gray, clipped to [0, 1]: HVI-CIDNet",
-    "gray-swapped": "the same with float gray and red and blue exchanged (BGR2GRAY on an RGB array): Retinexformer",
+    "gray-float": "restored × ratio of mean grays as in gray, of float gray 0.299 R + 0.587 G + 0.114 B: GSAD, LLFlow",
+    "gray-swapped": "as gray-float with red and blue exchanged (BGR2GRAY on an RGB array): Retinexformer",
 }
 RESIZES = {
     "no": "sizes must be equal",
     "pil-bicubic": "restored to the size of GT by Pillow's bicubic on 8-bit pixels: HVI-CIDNet",
+    "cv2-linear": "restored to the size of GT by OpenCV's bilinear on 8-bit pixels, no antialiasing: PUIE-Net",
+    "torch-corners": "restored to the size of GT by PyTorch's bilinear with aligned corners, on floats: NU2Net",
+}
+FITS = {
+    "pil-bicubic": "every image to W×H by Pillow's bicubic on 8-bit pixels: FUnIE-GAN, PUGAN",
+    "cv2-linear": "every image to W×H by OpenCV's bilinear on 8-bit pixels: SNR-Aware's loader",
 }
 CHOICES = {"space": SPACES, "rounding": ROUNDINGS, "gtmean": GTMEANS, "resize": RESIZES}
 """Legal values of each field with a choice, and what each means; `bench info` shows them."""
+MEANINGS = {**CHOICES, "fit": FITS}
+"""The same with what stands before the @ of `fit`; `bench explain` shows it."""
 
 PAIR_OPTIONS = ("gtmean", "resize")
 """Options that compare with the reference, and so mean nothing to an NR metric."""
+
+
+class Fit(NamedTuple):
+    """One size for all images of a set."""
+
+    rule: str
+    """One of `FITS`."""
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, text: str) -> Fit | None:
+        """`RULE@WIDTHxHEIGHT`, such as `pil-bicubic@256x256`; None for `no`. Raises `BenchError`."""
+        if text == "no":
+            return None
+        rule, _, size = str(text).partition("@")
+        sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size, re.ASCII)
+        if rule not in FITS or sides is None:
+            near = suggest(rule, FITS)
+            raise BenchError(f"fit {text!r} is not 'no' or RULE@WIDTHxHEIGHT with a rule of {', '.join(FITS)}{near}")
+        return cls(rule, int(sides[1]), int(sides[2]))
 
 
 @dataclass(frozen=True)
@@ -61,6 +98,8 @@ class View:
     """One of `GTMEANS`."""
     resize: str = "no"
     """One of `RESIZES`."""
+    fit: str = "no"
+    """`no`, or a rule of `FITS` and a size, `pil-bicubic@256x256`: every image is brought to that size first of all."""
     unverified: bool = False
     """Set by a protocol that no golden value proves; it changes no pixel but is said in the signature."""
 
@@ -70,6 +109,7 @@ class View:
             if value not in choices:
                 near = suggest(str(value), choices)
                 raise BenchError(f"{name} {value!r} is not one of {', '.join(choices)}{near}")
+        Fit.parse(self.fit)
         if isinstance(self.crop, bool) or not isinstance(self.crop, int) or self.crop < 0:
             raise BenchError(f"crop {self.crop!r} is not a number of pixels (0 or more)")
 
@@ -80,6 +120,8 @@ class View:
             pairs.append(("gtmean", self.gtmean))
             if self.resize != "no":
                 pairs.append(("resize", self.resize))
+        if self.fit != "no":
+            pairs.append(("fit", self.fit))
         if self.unverified:
             pairs.append(("proto", "unverified"))
         return pairs
@@ -92,11 +134,20 @@ class View:
         `eight_bit` says that both inputs came from 8-bit files, whose rounding changes nothing and is skipped.
         Raises `ItemError` where the images do not fit the view.
         """
+        restored = self._fitted(restored)
         if reference is not None:
+            reference = self._fitted(reference)
+            floats = self.gtmean != "no" or (restored.shape != reference.shape and self.resize == "torch-corners")
             restored = self._match_brightness(self._match_size(restored, reference), reference)
             reference = self._one(reference, eight_bit)
-            eight_bit = eight_bit and self.gtmean == "no"
+            eight_bit = eight_bit and not floats
         return self._one(restored, eight_bit), reference
+
+    def _fitted(self, image: Tensor) -> Tensor:
+        fit = Fit.parse(self.fit)
+        if fit is None or tuple(image.shape[-2:]) == (fit.height, fit.width):
+            return image
+        return _RESIZED[fit.rule](image, fit.height, fit.width)
 
     def _match_size(self, restored: Tensor, reference: Tensor) -> Tensor:
         if restored.shape == reference.shape:
@@ -104,12 +155,12 @@ class View:
         if self.resize == "no":
             have, want = (f"{image.shape[-1]}×{image.shape[-2]}" for image in (restored, reference))
             raise ItemError(f"sizes differ: restored is {have}, reference is {want} (a resize rule would be an option)")
-        return _pil_bicubic(restored, reference.shape[-2], reference.shape[-1])
+        return _RESIZED[self.resize](restored, reference.shape[-2], reference.shape[-1])
 
     def _match_brightness(self, restored: Tensor, reference: Tensor) -> Tensor:
         if self.gtmean == "no":
             return restored
-        mean = _mean_gray_u8 if self.gtmean == "gray" else _mean_gray_swapped
+        mean = _MEAN[self.gtmean]
         have, want = mean(restored), mean(reference)
         if bool((have == 0).any()):
             raise ItemError("GT-mean is undefined: the restored image is black")
@@ -139,6 +190,10 @@ def option_names() -> list[str]:
 def settings(view: View) -> dict[str, Any]:
     """A view's fields as plain data."""
     return {field.name: getattr(view, field.name) for field in fields(view)}
+
+
+def _bgr(image: Tensor) -> Tensor:
+    return image.flip(1)
 
 
 def _weighted(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
@@ -190,6 +245,15 @@ def _gray_levels(levels: np.ndarray, order: tuple[int, int, int]) -> np.ndarray:
     return (9798 * red + 19235 * green + 3735 * blue + (1 << 14)) >> 15
 
 
+def _gray_u8(image: Tensor) -> Tensor:
+    """Pillow's convert("L")."""
+    import torch
+
+    red, green, blue = _levels(image).transpose(1, 0, 2, 3)
+    gray = (19595 * red + 38470 * green + 7471 * blue + (1 << 15)) >> 16
+    return torch.from_numpy(gray[:, None] / 255.0).to(image.device)
+
+
 def _gray_u8_swapped(image: Tensor) -> Tensor:
     import torch
 
@@ -203,27 +267,57 @@ def _mean_gray_u8(image: Tensor) -> Tensor:
     return torch.from_numpy(_gray_levels(_levels(image), (0, 1, 2)).mean(axis=(1, 2))).to(image.device)
 
 
-def _mean_gray_swapped(image: Tensor) -> Tensor:
+def _mean_gray_float(image: Tensor, weights: tuple[float, float, float] = (0.299, 0.587, 0.114)) -> Tensor:
     import torch
 
     planes = image.detach().cpu().numpy()
-    gray = 0.114 * planes[:, 0] + 0.587 * planes[:, 1] + 0.299 * planes[:, 2]
+    gray = weights[0] * planes[:, 0] + weights[1] * planes[:, 1] + weights[2] * planes[:, 2]
     return torch.from_numpy(gray.mean(axis=(1, 2))).to(image.device)
+
+
+def _mean_gray_swapped(image: Tensor) -> Tensor:
+    return _mean_gray_float(image, (0.114, 0.587, 0.299))
 
 
 def _pil_bicubic(image: Tensor, height: int, width: int) -> Tensor:
     import numpy as np
-    import torch
     from PIL import Image
 
-    resized = [
-        Image.fromarray(np.ascontiguousarray(levels.astype(np.uint8).transpose(1, 2, 0))).resize(
-            (width, height), Image.Resampling.BICUBIC
-        )
-        for levels in _levels(image)
-    ]
-    pixels = np.stack([np.asarray(one) for one in resized]).transpose(0, 3, 1, 2) / 255.0
+    return _eight_bit(
+        image,
+        lambda levels: np.asarray(Image.fromarray(levels).resize((width, height), Image.Resampling.BICUBIC)),
+    )
+
+
+def _cv2_linear(image: Tensor, height: int, width: int) -> Tensor:
+    import cv2
+
+    return _eight_bit(image, lambda levels: cv2.resize(levels, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _eight_bit(image: Tensor, resize: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    """Each image as 8-bit levels [H,W,3] through `resize`, and back to [0,1]."""
+    import numpy as np
+    import torch
+
+    levels = _levels(image).astype(np.uint8).transpose(0, 2, 3, 1)
+    pixels = np.stack([resize(np.ascontiguousarray(one)) for one in levels]).transpose(0, 3, 1, 2) / 255.0
     return torch.from_numpy(np.ascontiguousarray(pixels)).to(image.device)
 
 
-_COLOUR = {"y": _studio_luma, "yiq": _yiq_luma, "gray": _gray, "gray-u8-swapped": _gray_u8_swapped}
+def _torch_corners(image: Tensor, height: int, width: int) -> Tensor:
+    import torch.nn.functional as F
+
+    return F.interpolate(image, size=(height, width), mode="bilinear", align_corners=True)
+
+
+_RESIZED = {"pil-bicubic": _pil_bicubic, "cv2-linear": _cv2_linear, "torch-corners": _torch_corners}
+_MEAN = {"gray": _mean_gray_u8, "gray-float": _mean_gray_float, "gray-swapped": _mean_gray_swapped}
+_COLOUR = {
+    "bgr": _bgr,
+    "y": _studio_luma,
+    "yiq": _yiq_luma,
+    "gray": _gray,
+    "gray-u8": _gray_u8,
+    "gray-u8-swapped": _gray_u8_swapped,
+}

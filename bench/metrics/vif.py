@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.errors import ItemError
 from bench.metrics.base import ImageMetric, Signature
 from bench.metrics.steerable import subbands
-from bench.metrics.view import SPACES, View
+from bench.metrics.view import LUMAS, View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ class Vif(ImageMetric):
     view: View = field(default_factory=lambda: View(space="yiq"))
 
     name = "vif"
-    spaces = tuple(space for space in SPACES if space != "rgb")
+    spaces = LUMAS
 
     def signature(self) -> Signature:
         own = [("pyramid", "sp5-4"), ("block", 3), ("noise", _NOISE), ("v", 1)]

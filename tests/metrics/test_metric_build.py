@@ -57,7 +57,7 @@ def test_yamls_bare_no_is_the_word_no():
         ("psnr", {"space": "ycbcr"}, "space 'ycbcr' is not one of"),
         ("piqe", {"gtmean": "gray"}, "sees no reference: option 'gtmean'"),
         ("piqe", {"resize": "pil-bicubic"}, "sees no reference: option 'resize'"),
-        ("pyiqa-gmsd", {"space": "y"}, "takes rgb: space 'y' does not apply"),
+        ("pyiqa-gmsd", {"space": "y"}, "takes rgb or bgr: space 'y' does not apply"),
         ("psnr", {"unverified": True}, "no option 'unverified'"),
         ("psnr", {"view": {}}, "no option 'view'"),
         ("musiq", {"weights": []}, "no option 'weights'"),

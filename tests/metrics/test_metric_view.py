@@ -53,6 +53,19 @@ def test_swapped_gray_is_opencvs_on_8_bit_bgr_read_as_rgb(pair):
         np.testing.assert_array_equal(seen[0] * 255, expected)
 
 
+def test_bgr_exchanges_red_and_blue_and_nothing_else(pair):
+    restored, reference = apply(pair, space="bgr")
+    np.testing.assert_array_equal(restored.transpose(1, 2, 0) * 255, pair.restored[:, :, ::-1])
+    np.testing.assert_array_equal(reference.transpose(1, 2, 0) * 255, pair.reference[:, :, ::-1])
+
+
+def test_8_bit_gray_is_pillows():
+    axes = [np.arange(0, 256, step, dtype=np.uint8) for step in (5, 1, 3)]
+    colours = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(len(axes[0]), -1, 3)
+    seen, _ = View(space="gray-u8").apply(torch.from_numpy(colours.transpose(2, 0, 1) / 255.0)[None], None)
+    np.testing.assert_array_equal(np.rint(seen[0, 0].numpy() * 255), np.asarray(Image.fromarray(colours).convert("L")))
+
+
 def test_yiq_is_the_luma_of_pyiqas_ssim_but_for_the_side_on_which_a_tie_falls():
     from pyiqa.archs.func_util import preprocess_rgb
 
@@ -92,6 +105,14 @@ def test_gt_mean_scales_by_opencvs_8_bit_gray_means_and_clips(pair):
     np.testing.assert_array_equal(reference, pair.tensors()[1][0])
 
 
+def test_float_gt_mean_is_that_of_opencv_on_a_float_bgr_array(pair):
+    restored, _ = apply(pair, gtmean="gray-float", rounding="none")
+    floats = [(image[:, :, ::-1] / 255.0).astype(np.float32) for image in (pair.restored, pair.reference)]
+    gray = [cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY).mean() for image in floats]
+    expected = np.clip(pair.restored / 255.0 * (gray[1] / gray[0]), 0, 1)
+    np.testing.assert_allclose(restored.transpose(1, 2, 0), expected, atol=2e-6)
+
+
 def test_swapped_gt_mean_weighs_red_as_blue(pair):
     restored, _ = apply(pair, gtmean="gray-swapped", rounding="none")
     floats = [(image / 255.0).astype(np.float32) for image in (pair.restored, pair.reference)]
@@ -129,6 +150,77 @@ def test_the_resize_rule_is_pillows_bicubic_on_8_bit_pixels(pair):
     height, width = pair.reference.shape[:2]
     expected = np.asarray(Image.fromarray(small).resize((width, height)))  # Pillow's default filter is bicubic
     np.testing.assert_array_equal(np.rint(restored[0].numpy().transpose(1, 2, 0) * 255), expected)
+
+
+def smaller(pair) -> tuple[np.ndarray, torch.Tensor]:
+    """A part of the restored image, as pixels and as a tensor."""
+    image = np.ascontiguousarray(pair.restored[:100, :90])
+    return image, torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)) / 255.0)[None]
+
+
+def test_cv2_linear_is_opencvs_default_on_8_bit_pixels(pair):
+    image, tensor = smaller(pair)
+    restored, _ = View(resize="cv2-linear").apply(tensor, pair.tensors()[1])
+    expected = cv2.resize(image, pair.reference.shape[1::-1])
+    np.testing.assert_array_equal(np.rint(restored[0].numpy().transpose(1, 2, 0) * 255), expected)
+
+
+def test_torch_corners_keeps_the_corners_and_floats(pair):
+    image, tensor = smaller(pair)
+    restored, reference = View(resize="torch-corners", rounding="none").apply(tensor, pair.tensors()[1])
+    rows, columns = (np.linspace(0, size - 1, to) for size, to in zip((100, 90), reference.shape[-2:], strict=True))
+    maps = np.meshgrid(columns, rows)
+    expected = cv2.remap(image / 255.0, *(each.astype(np.float32) for each in maps), cv2.INTER_LINEAR)
+    # OpenCV's remap knows 1/32 of a pixel; the corners are exact.
+    np.testing.assert_allclose(restored[0].numpy().transpose(1, 2, 0), expected, atol=0.03)
+    for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        np.testing.assert_allclose(restored[0, :, row, column] * 255, image[row, column], atol=1e-9)
+
+
+def test_torch_corners_by_hand():
+    row = torch.tensor([0.0, 0.6], dtype=torch.float64).reshape(1, 1, 1, 2).expand(1, 3, 2, 2)
+    seen, _ = View(resize="torch-corners", rounding="none").apply(row, torch.zeros(1, 3, 2, 4, dtype=torch.float64))
+    assert seen[0, 0, 0].numpy() == pytest.approx([0, 0.2, 0.4, 0.6])
+
+
+def test_floats_of_a_resize_are_rounded_again_even_when_both_files_held_8_bits():
+    row = torch.tensor([0.0, 1.0], dtype=torch.float64).reshape(1, 1, 1, 2).expand(1, 3, 2, 2)
+    third = torch.zeros(1, 3, 2, 5, dtype=torch.float64)
+    seen, _ = View(resize="torch-corners").apply(row, third, eight_bit=True)
+    assert seen[0, 0, 0].numpy() * 255 == pytest.approx([0, 64, 128, 191, 255])  # 63.75, 127.5 (to even), 191.25
+
+
+@pytest.mark.parametrize("rule", ["pil-bicubic", "cv2-linear"])
+def test_fit_brings_both_images_to_one_size_by_the_named_library(pair, rule):
+    seen = View(fit=f"{rule}@96x80").apply(*pair.tensors())
+    for image, ours in zip(pair, seen, strict=True):
+        expected = (
+            np.asarray(Image.fromarray(image).resize((96, 80), Image.Resampling.BICUBIC))
+            if rule == "pil-bicubic"
+            else cv2.resize(image, (96, 80))
+        )
+        np.testing.assert_array_equal(np.rint(ours[0].numpy().transpose(1, 2, 0) * 255), expected)
+
+
+def test_fit_leaves_an_image_of_that_size_alone_and_applies_to_one_without_a_reference(pair):
+    height, width = pair.restored.shape[:2]
+    tensor = pair.tensors()[0]
+    assert torch.equal(View(fit=f"cv2-linear@{width}x{height}").apply(tensor, None)[0], tensor)
+    assert View(fit="pil-bicubic@32x16").apply(tensor, None)[0].shape == (1, 3, 16, 32)
+
+
+@pytest.mark.parametrize(
+    "fit", ["pil-bicubic", "256x256", "pil-bicubic@256", "pil-bicubic@0x9", "cv2-linar@9x9", "no@9x9"]
+)
+def test_an_illegal_fit_is_one_line(fit):
+    with pytest.raises(BenchError, match=r"fit .* is not 'no' or RULE@WIDTHxHEIGHT with a rule of pil-bicubic"):
+        View(fit=fit)
+
+
+def test_fit_is_said_in_the_signature_of_pairs_and_of_single_images():
+    for mode in ("FR", "NR"):
+        assert ("fit", "cv2-linear@608x400") in View(fit="cv2-linear@608x400").signature(mode)
+        assert "fit" not in dict(View().signature(mode))
 
 
 def test_a_view_changes_neither_of_its_inputs(pair):
