@@ -48,12 +48,14 @@ def distribution(found: Assessment, out: Path) -> list[Path]:
     panels = len(prior.members) + (len(prior.members) > 1)
     columns = 2 if panels == 4 else min(3, panels)
     rows = -(-panels // columns)
+    short = {name: name.rpartition(":")[2] for name in prior.names}  # without the provider
     with _figure(WIDTH if columns > 1 else WIDTH / 2, 2.15 * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         places = list(grid.flat)
         for axes, member in zip(places, prior.members, strict=False):
             alone = len(prior.members) == 1
-            _member_panel(axes, member, found.normalised[member.name], prior, with_threshold=alone)
+            title = short[member.name] if list(short.values()).count(short[member.name]) == 1 else member.name
+            _member_panel(axes, member, title, found.normalised[member.name], prior, with_threshold=alone)
         if len(prior.members) > 1:
             _ensemble_panel(places[len(prior.members)], found.score, prior)
         for axes in places[panels:]:
@@ -65,13 +67,19 @@ def distribution(found: Assessment, out: Path) -> list[Path]:
 
 
 def _member_panel(
-    axes: Axes, member: MemberStatistics, normalised: np.ndarray, prior: QualityPrior, *, with_threshold: bool
+    axes: Axes,
+    member: MemberStatistics,
+    title: str,
+    normalised: np.ndarray,
+    prior: QualityPrior,
+    *,
+    with_threshold: bool,
 ) -> None:
     scores = normalised[np.isfinite(normalised)]
     _bars(axes, scores, prior, _BARS, with_threshold=with_threshold)
     axes.set_xlabel("normalised score")
     arrow = "lower" if member.lower_better else "higher"
-    axes.set_title(f"{_short(member.name)} ({arrow} is better)", color=_INK)
+    axes.set_title(f"{title} ({arrow} is better)", color=_INK)
     spread = member.maximum - member.minimum + prior.eps
 
     def to_raw(score: Any) -> Any:
@@ -103,62 +111,51 @@ def _bars(axes: Axes, scores: np.ndarray, prior: QualityPrior, colour: str, *, w
     from matplotlib.ticker import MaxNLocator
 
     counts = np.bincount(bin_scores(scores, prior.bins), minlength=prior.bins)
+    high = scores[prior.is_hq(scores)] if with_threshold else scores[:0]
+    high_counts = np.bincount(bin_scores(high, prior.bins), minlength=prior.bins)
     edges = np.arange(prior.bins) / prior.bins
-    high = edges >= prior.threshold - 1e-9
-    colours = [_HQ if with_threshold and is_high else colour for is_high in high]
-    axes.bar(edges, counts, width=1 / prior.bins, align="edge", color=colours, edgecolor="white", linewidth=0.5)
-    if prior.bins <= 12:
-        for edge, count in zip(edges, counts, strict=True):
-            if count:
-                axes.annotate(
-                    _count(int(count)),
-                    (edge + 0.5 / prior.bins, count),
-                    xytext=(0, 1.5),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=5.5,
-                    color=_INK,
-                )
-    tallest = max(int(counts.max()), 1)
+    shape: Any = {"width": 1 / prior.bins, "align": "edge", "edgecolor": "white", "linewidth": 0.5}
+    axes.bar(edges, counts - high_counts, color=colour, **shape)
+    axes.bar(edges, high_counts, bottom=counts - high_counts, color=_HQ, **shape)
+    for edge, count in zip(edges, counts, strict=True):
+        if count and prior.bins <= 12:
+            axes.annotate(
+                _count(int(count)),
+                (edge + 0.5 / prior.bins, count),
+                xytext=(0, 1.5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=5,
+                color=_INK,
+            )
     axes.set_xlim(0, 1)
-    axes.set_ylim(0, tallest * 1.25)
+    axes.set_ylim(0, max(int(counts.max()), 1) * 1.2)
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     mean = float(scores.mean())
-    axes.axvline(mean, color=_INK, linewidth=0.9, ymin=0.91)
-    left = mean > 0.5
-    axes.annotate(
-        f"mean {mean:.2f}",
-        (mean, tallest * 1.25),
-        xytext=(-2.5 if left else 2.5, -1),
-        textcoords="offset points",
-        ha="right" if left else "left",
-        va="top",
-        fontsize=6,
-        color=_INK,
-    )
+    axes.axvline(mean, color=_INK, linewidth=1, ymin=0.93)
+    notes = [(f"mean {mean:.2f}", _INK)]
     if with_threshold:
-        number = int((scores > prior.threshold).sum())
         axes.axvline(prior.threshold, color=_HQ, linewidth=0.9, linestyle=(0, (3, 2)))
-        axes.annotate(
-            f"HQ+ (> {prior.threshold:g}): {number}",
-            (prior.threshold, tallest * 1.02),
-            xytext=(-2.5, 0),
-            textcoords="offset points",
-            ha="right",
+        notes.append((f"HQ+ (> {prior.threshold:g}): {len(high)}", _HQ))
+    # Words stand where the bars are not.
+    place, side = (0.03, "left") if mean > 0.5 else (0.97, "right")
+    for line, (text, ink) in enumerate(notes):
+        axes.text(
+            place,
+            0.95 - 0.1 * line,
+            text,
+            transform=axes.transAxes,
+            ha=side,
             va="top",
-            fontsize=6,
-            color=_HQ,
+            fontsize=6.5,
+            color=ink,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
         )
 
 
 def _count(number: int) -> str:
     return str(number) if number < 10_000 else f"{number / 1000:.1f}k"
-
-
-def _short(name: str) -> str:
-    """A member's name without its provider, for a title."""
-    return name.rpartition(":")[2]
 
 
 def contact_sheet(found: Assessment, out: Path) -> list[Path]:
