@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from iqpir.errors import IQPIRError, few
 from iqpir.network.autoencoder import VQAutoEncoder
@@ -188,21 +188,15 @@ def autoencoder_from_state(
     return _filled(network, state)
 
 
-def fit_part(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Load tensors that are part of a network's own, none of them foreign or of another shape."""
-    own = network.state_dict()
-    _check({name: own[name] for name in own if name in state}, state, f"{what} does not fit this network")
-    network.load_state_dict(dict(state), strict=False)
-
-
 def _filled(network: VQAutoEncoder, state: Mapping[str, Tensor]) -> Any:
-    _check(network.state_dict(), state, f"these tensors are no {type(network).__name__} that can be used")
+    check_fit(network.state_dict(), state, f"these tensors do not make a {type(network).__name__}")
     network = network.to_empty(device="cpu")
     network.load_state_dict(dict(state))
     return network.eval()
 
 
-def _check(own: Mapping[str, Tensor], given: Mapping[str, Tensor], failure: str) -> None:
+def check_fit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], failure: str) -> None:
+    """Raise `IQPIRError` with a few of the names that are missing, foreign or of another shape; else do nothing."""
     shapes = [
         f"{name} is {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
         for name in own

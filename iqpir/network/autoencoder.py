@@ -6,6 +6,7 @@ The restorer inherits it, so that the state dicts of both use the same names, wh
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
 from typing import Literal, NamedTuple
 
 import torch
@@ -132,7 +133,7 @@ class VQAutoEncoder(nn.Module):
         return autoencoder_from_state(state, alpha=alpha)
 
     @classmethod
-    def from_checkpoint(cls, path: str, alpha: float | None = None) -> VQAutoEncoder:
+    def from_checkpoint(cls, path: str | PathLike[str], alpha: float | None = None) -> VQAutoEncoder:
         """From a file, the authors' or ours; see `iqpir.checkpoint`."""
         from iqpir.checkpoint import load_autoencoder
 

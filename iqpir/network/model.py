@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -21,6 +22,9 @@ from iqpir.network.fidelity import FidelityBlock, match_statistics
 from iqpir.network.transformer import TransformerLayer
 
 Score: TypeAlias = Tensor | float | Sequence[Tensor] | Sequence[float]
+
+STAGE_1 = ("encoder", "quantize", "quantize_aesthetic", "attention", "generator")
+"""The parts that a restorer has from its autoencoder."""
 
 
 class Restoration(NamedTuple):
@@ -81,7 +85,12 @@ class IQPIR(VQAutoEncoder):
 
     @classmethod
     def from_checkpoint(
-        cls, path: str, alpha: float | None = None, *, config: IQPIRConfig | None = None, fidelity_trained: bool = False
+        cls,
+        path: str | PathLike[str],
+        alpha: float | None = None,
+        *,
+        config: IQPIRConfig | None = None,
+        fidelity_trained: bool = False,
     ) -> IQPIR:
         """From a file, the authors' or ours; see `iqpir.checkpoint`."""
         from iqpir.checkpoint import load_restorer
@@ -89,10 +98,14 @@ class IQPIR(VQAutoEncoder):
         return load_restorer(path, alpha=alpha, config=config, fidelity_trained=fidelity_trained)
 
     def adopt(self, autoencoder: VQAutoEncoder) -> None:
-        """Take over encoder, codebooks and generator of stage 1; raises `IQPIRError` where they do not fit."""
-        from iqpir.checkpoint import fit_part
+        """Copy encoder, codebooks and generator of stage 1; raises `IQPIRError` where they do not fit or are not all."""
+        from iqpir.checkpoint import check_fit
 
-        fit_part(self, autoencoder.state_dict(), "the autoencoder")
+        own = self.state_dict()
+        part = {name: own[name] for name in own if name.split(".")[0] in STAGE_1}
+        given = autoencoder.state_dict()
+        check_fit(part, given, "this autoencoder does not fit this restorer")
+        self.load_state_dict(given, strict=False)
 
     def forward(  # type: ignore[override]  # a restorer is an autoencoder by its tensors, not by its use
         self,
@@ -132,11 +145,15 @@ class IQPIR(VQAutoEncoder):
                 f"images of shape {tuple(image.shape)}; this network takes [B,3,{side},{side}]: resize or tile them"
             )
         latent, skips = self.encoder.features(image, self.config.connect if with_skips else ())
+        return Prediction(*self.read(latent, score), skips)
+
+    def read(self, latent: Tensor, score: Score | None = None) -> tuple[Tensor, Tensor]:
+        """The encoder's latent [B,C,h,w] → logits and features, as in `Prediction`."""
         features, score_map = self.condition(latent, score)
         tokens = self.feat_emb(features.flatten(2).transpose(1, 2))
         for layer in self.ft_layers:
             tokens = layer(tokens, self.position_emb, score_map)
-        return Prediction(self._by_book(self.idx_pred_layer(tokens)), features, skips)
+        return self._by_book(self.idx_pred_layer(tokens)), features
 
     def condition(self, latent: Tensor, score: Score | None) -> tuple[Tensor, Tensor | None]:
         """[B,C,h,w] → the features that codes are predicted from, and under adaLN the score's map [B,32,h,w]."""
