@@ -55,8 +55,8 @@ class AutoEncoderConfig:
     """Which term: the commitment, as printed (and in VQ-VAE), or the codebook's, as the authors' code has it."""
 
     def __post_init__(self) -> None:
-        for name in ("multipliers", "attention_sizes"):  # JSON has lists only
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "multipliers", tuple(self.multipliers))  # JSON has lists only
+        object.__setattr__(self, "attention_sizes", tuple(sorted(set(self.attention_sizes))))
         counts = ("image_size", "channels", "blocks", "groups", "latent_channels", "codebook")
         self._require(all(getattr(self, name) > 0 for name in counts), f"{', '.join(counts)} must be positive")
         self._require(self.hq_codebook >= 0, "hq_codebook must not be negative")
@@ -148,8 +148,8 @@ class IQPIRConfig(AutoEncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("bins", "connect"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "bins", tuple(self.bins))
+        object.__setattr__(self, "connect", tuple(sorted(set(self.connect))))
         counts = ("width", "heads", "layers", "mlp")
         self._require(all(getattr(self, name) > 0 for name in counts), f"{', '.join(counts)} must be positive")
         self._require(self.width % self.heads == 0, "heads must divide width")
@@ -160,7 +160,6 @@ class IQPIRConfig(AutoEncoderConfig):
         self._require(one, f"conditioning {self.conditioning!r} takes one number of bins, not {len(self.bins)}")
         strange = [size for size in self.connect if size not in self.sizes]
         self._require(not strange, f"connect names {strange}, and the feature maps have sides {self.sizes}")
-        self._require(len(set(self.connect)) == len(self.connect), "connect names a side twice")
 
 
 _SMALL: dict[str, Any] = {

@@ -98,7 +98,7 @@ class IQPIR(VQAutoEncoder):
         return load_restorer(path, alpha=alpha, config=config, fidelity_trained=fidelity_trained)
 
     def adopt(self, autoencoder: VQAutoEncoder) -> None:
-        """Copy encoder, codebooks and generator of stage 1; raises `IQPIRError` where they do not fit or are not all."""
+        """Copy encoder, codebooks and generator of stage 1; raises `IQPIRError` where they do not fit, or some lack."""
         from iqpir.checkpoint import check_fit
 
         own = self.state_dict()

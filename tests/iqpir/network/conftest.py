@@ -1,0 +1,31 @@
+"""Small networks, and the full one with procedural weights, made once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from iqpir.network.config import preset
+from iqpir.network.model import IQPIR
+
+
+@pytest.fixture
+def small():
+    """Make a small restorer with settled weights: small(conditioning="none", …)."""
+
+    def make(**changes) -> IQPIR:
+        torch.manual_seed(0)
+        network = IQPIR(preset("small", **changes))
+        with torch.no_grad():  # a latent and codes of one size, so that codes matter in the output
+            for book in (network.quantize, getattr(network, "quantize_aesthetic", network.quantize)):
+                book.embedding.weight.normal_()
+            network.position_emb.normal_()
+        return network.eval().requires_grad_(True)
+
+    return make
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    """[3,3,64,64] in [-1,1]."""
+    return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
