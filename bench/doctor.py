@@ -301,7 +301,10 @@ def _asset(asset: Asset) -> tuple[Finding, str]:
             finding = Finding("assets", asset.file, "ok", f"cached, for {asset.owner}")
         case "unpinned":
             said = f"cached, for {asset.owner}; its publisher gives no hash"
-            finding = Finding("assets", asset.file, "warning", said, f"{fetch} --pin accepts it")
+            remedy = f"{fetch} --pin accepts it"
+            if asset.prefix:
+                said, remedy = f"cached, for {asset.owner}; begins as its name says", f"{fetch} pins it"
+            finding = Finding("assets", asset.file, "warning", said, remedy)
         case "wrong":
             said = f"wrong: sha256 {verdict.found}, expected {verdict.expected}"
             finding = Finding("assets", asset.file, "broken", said, fetch)

@@ -5,6 +5,7 @@ Knows where the file belongs and which hash it must have; how it gets there is t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,9 +20,9 @@ class Verdict(NamedTuple):
     """What lies at an asset's place."""
 
     status: Literal["verified", "unpinned", "wrong", "missing"]
-    """`unpinned`: the file is there, and no hash is known that it should have."""
+    """`unpinned`: the file is there, and no whole hash is known that it should have."""
     expected: str | None
-    """Hex SHA-256 it must have, from the catalogue or the user's pins."""
+    """Hex SHA-256 it must have, from the catalogue or the user's pins; with `wrong` perhaps its first digits and …."""
     found: str | None
     """Hex SHA-256 of the file on disk."""
 
@@ -37,11 +38,14 @@ class Asset:
     url: str | None
     """http(s) address, `hf://repo/path`, `gdrive://id`, or None when only a person can get it."""
     sha256: str | None
-    """Hex digest, or None where its publisher gives none (then `bench fetch --pin` must accept it)."""
+    """Hex digest, or None where its publisher gives none (then `prefix`, or `bench fetch --pin` must accept it)."""
     bytes: int | None = None
     licence: str | None = None
     instructions: str | None = None
     """What a person has to do when no machine can download it."""
+    prefix: str | None = None
+    """The first hex digits of the SHA-256, eight or more, where that is all that is published: torch.hub puts them into
+    names such as `alexnet-owt-7be5be79.pth`. `bench fetch` checks them and holds the file to its whole hash after."""
 
     def __post_init__(self) -> None:
         parts = PurePosixPath(self.file)
@@ -49,10 +53,16 @@ class Asset:
             raise BenchError(f"{self.owner}: file {self.file!r} must be a path below the cache folder")
         if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef")):
             raise BenchError(f"{self.owner}: sha256 {self.sha256!r} of {self.file} is not 64 hexadecimal digits")
+        if self.prefix is not None and not re.fullmatch(r"[0-9a-f]{8,63}", self.prefix):
+            raise BenchError(
+                f"{self.owner}: prefix {self.prefix!r} of {self.file} is not 8 to 63 lower-case hex digits"
+            )
+        if self.prefix is not None and self.sha256 is not None and not self.sha256.lower().startswith(self.prefix):
+            raise BenchError(f"{self.owner}: sha256 {self.sha256!r} of {self.file} does not begin with {self.prefix}")
 
     @classmethod
     def from_fields(cls, owner: str, fields: Mapping[str, Any], licence: str | None = None) -> Asset:
-        """From a catalogue mapping with the keys file, url, sha256, bytes, licence, instructions."""
+        """From a catalogue mapping with the keys file, url, sha256, prefix, bytes, licence, instructions."""
         if not isinstance(fields.get("file"), str):
             raise BenchError(f"{owner}: a file to fetch needs the key 'file', its path below the cache folder")
         return cls(
@@ -63,6 +73,7 @@ class Asset:
             bytes=fields.get("bytes"),
             licence=fields.get("licence", licence),
             instructions=fields.get("instructions"),
+            prefix=None if fields.get("prefix") is None else str(fields["prefix"]),
         )
 
     @property
@@ -74,15 +85,36 @@ class Asset:
         """The path, or `MissingFile` with the one line that says what to do. Existence only; reads nothing."""
         if not self.path.is_file():
             source = self.url or self.instructions or "no public source"
-            pin = f"sha256 {self.sha256[:12]}…" if self.sha256 else "no published hash"
             raise MissingFile(
-                f"{self.owner} needs {self.file} ({source}, {pin}), not at {self.path}: bench fetch {self.owner}"
+                f"{self.owner} needs {self.file} ({source}, {self._known()}), not at {self.path}: "
+                f"bench fetch {self.owner}"
             )
         return self.path
 
     def expected(self) -> str | None:
         """Hex SHA-256 that the file must have: the catalogue's, else the one this user has pinned, else None."""
-        return self.sha256.lower() if self.sha256 else pins.pinned(self.file)
+        if self.sha256:
+            return self.sha256.lower()
+        pin = self._pin()
+        return pin.sha256 if pin else None
+
+    def vouched(self) -> bool:
+        """True when the whole hash is the catalogue's or a person accepted the file: it may be unpickled.
+
+        A file that only began with the published digits is not: eight of them can be forged in minutes.
+        """
+        pin = self._pin()
+        return self.sha256 is not None or (pin is not None and pin.prefix is None)
+
+    def _pin(self) -> pins.Pin | None:
+        """The user's pin, unless the catalogue's digits have changed since."""
+        pin = pins.pinned(self.file)
+        return pin if pin is not None and pin.sha256.startswith(self.prefix or "") else None
+
+    def _known(self) -> str:
+        if self.sha256:
+            return f"sha256 {self.sha256[:12]}…"
+        return f"sha256 {self.prefix}…" if self.prefix else "no published hash"
 
     def digest(self) -> str:
         """Hex SHA-256 of the file on disk, remembered while its size and times stay. Raises `MissingFile`."""
@@ -98,6 +130,8 @@ class Asset:
             return Verdict("missing", expected, None)
         found = self.digest()
         if expected is None:
+            if self.prefix and not found.startswith(self.prefix):
+                return Verdict("wrong", f"{self.prefix}…", found)
             return Verdict("unpinned", None, found)
         return Verdict("verified" if found == expected else "wrong", expected, found)
 
@@ -112,6 +146,11 @@ class Asset:
             raise BenchError(
                 f"{self.owner}: {path} has sha256 {verdict.found}, not the pinned {verdict.expected}: "
                 f"bench fetch {self.owner} brings the right one"
+            )
+        if verdict.status == "unpinned" and self.prefix:
+            raise BenchError(
+                f"{self.owner}: only the first digits {self.prefix} of the hash of {path} are published: "
+                f"bench fetch {self.owner} checks them and pins the whole"
             )
         if verdict.status == "unpinned":
             raise BenchError(

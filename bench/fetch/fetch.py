@@ -66,7 +66,8 @@ def fetch(
     """Make every asset lie in the cache with the right hash; one result per distinct file, in order.
 
     mirror: take files from this folder and from nowhere else.
-    pin: accept what comes for a file whose publisher gives no hash, and hold it to that from then on.
+    pin: accept what comes for a file whose publisher gives no hash, and hold it to that from then on. A file of whose
+        hash the first digits are published needs no such word: those are checked, and the whole is pinned.
     force: bring files again that are there already (and, with `pin`, accept a hash other than the one pinned).
     progress: show a bar per file on standard error.
     Raises `BenchError` when two assets want different contents at one place, or the mirror is not a folder.
@@ -85,14 +86,18 @@ def _distinct(assets: Iterable[Asset]) -> list[Asset]:
     found: dict[str, Asset] = {}
     for asset in assets:
         known = found.setdefault(asset.file, asset)
-        if (known.sha256 or "").lower() != (asset.sha256 or "").lower():
+        less, more = sorted(((one.sha256 or one.prefix or "").lower() for one in (known, asset)), key=len)
+        if not more.startswith(less) or (more and not less):
             raise BenchError(f"{known.owner} and {asset.owner} want different contents for {asset.file}")
+        if known.sha256 is None and asset.sha256 is not None:
+            found[asset.file] = asset  # a whole hash says more than its first digits
     return list(found.values())
 
 
 def _fetch_one(asset: Asset, terms: Terms, told: set[str]) -> Fetched:
     try:
-        if not terms.force and (verdict := asset.verify()).status == "verified":
+        settled = asset.vouched() or not terms.pin
+        if not terms.force and settled and (verdict := asset.verify()).status == "verified":
             return Fetched(asset, "present", f"sha256 {verdict.found}")  # without a lock: the cache may be read-only
         with _alone(asset, terms.say):
             present = _present(asset, terms)
@@ -113,7 +118,8 @@ def _fetch_one(asset: Asset, terms: Terms, told: set[str]) -> Fetched:
 def how_to_get(asset: Asset) -> str:
     """One line for a person: what to do, where the file goes, what its hash will be."""
     steps = one_line(asset.instructions, 600) if asset.instructions else "no public source is known"
-    pin = f" (sha256 {asset.sha256})" if asset.sha256 else ""
+    known = asset.sha256 or (f"{asset.prefix}…" if asset.prefix else None)
+    pin = f" (sha256 {known})" if known else ""
     return f"{steps.rstrip('.')}. Then put the file at {asset.path}{pin}, or use --mirror DIR"
 
 
@@ -122,15 +128,14 @@ def _present(asset: Asset, terms: Terms) -> Fetched | None:
     verdict = asset.verify()
     if verdict.status == "missing" or (terms.force and (asset.url or terms.mirror)):
         return None
-    if verdict.status == "verified":  # another process brought it while we waited
+    if verdict.status == "verified" and (asset.vouched() or not terms.pin):  # brought while we waited
         return Fetched(asset, "present", f"sha256 {verdict.found}")
-    if verdict.status == "unpinned":
+    if verdict.status != "wrong":
         if asset.bytes is not None and asset.path.stat().st_size != asset.bytes:
             return None
-        if not terms.pin:
+        if not terms.pin and asset.prefix is None:
             return Fetched(asset, "present", f"sha256 {verdict.found}, unverified: accept it with --pin")
-        _accept(asset, str(verdict.found))
-        return Fetched(asset, "present", f"sha256 {verdict.found}, pinned")
+        return Fetched(asset, "present", f"sha256 {verdict.found}, {_accept(asset, terms)}")
     wrong = f"{asset.path} has sha256 {verdict.found}, expected {verdict.expected}"
     if terms.mirror is None and asset.url is None:
         return Fetched(asset, "failed", f"{wrong}: {how_to_get(asset)}")
@@ -141,7 +146,7 @@ def _present(asset: Asset, terms: Terms) -> Fetched | None:
 def _bring(asset: Asset, terms: Terms) -> Fetched:
     repin = terms.pin and terms.force and asset.sha256 is None
     expected = None if repin else asset.expected()
-    if expected is None and not terms.pin:
+    if expected is None and asset.prefix is None and not terms.pin:
         raise FetchError(
             f"{asset.file}: its publisher gives no hash to check it by; --pin accepts the file that comes "
             "and refuses any other from then on"
@@ -153,15 +158,17 @@ def _bring(asset: Asset, terms: Terms) -> Fetched:
         else:
             found = _from_source(part, terms)
             result = Fetched(asset, "downloaded", f"sha256 {found}")
-    if expected is None:
-        _accept(asset, asset.digest())
-        return result._replace(detail=f"{result.detail}, pinned")
+    if expected is None or (terms.pin and not asset.vouched()):
+        return result._replace(detail=f"{result.detail}, {_accept(asset, terms)}")
     return result
 
 
-def _accept(asset: Asset, sha256: str) -> None:
+def _accept(asset: Asset, terms: Terms) -> str:
+    """Hold the file to its hash, on a person's word or on that of its published digits; what was done, in words."""
+    prefix = None if terms.pin else asset.prefix
     with disk_errors(pins.location()):
-        pins.accept(asset.file, sha256)
+        pins.accept(asset.file, asset.digest(), prefix)
+    return "pinned" if prefix is None else f"begins with the published {prefix}, pinned"
 
 
 def _from_source(part: Part, terms: Terms) -> str:

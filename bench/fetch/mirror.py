@@ -71,13 +71,14 @@ def _candidates(part: Part, folder: Path, refused: list[str]) -> Iterator[Path]:
 def _named(asset: Asset, expected: str | None, folder: Path, refused: list[str]) -> Iterator[Path]:
     yield folder / asset.file
     manifest = folder / MANIFEST
-    if expected is None or _inside(manifest, folder) is None or not manifest.is_file():
+    known = expected or asset.prefix
+    if known is None or _inside(manifest, folder) is None or not manifest.is_file():
         return
     try:
         with open(manifest, newline="", encoding="utf-8-sig", errors="replace") as file:
             rows = csv.DictReader(file)
             for row in rows:
-                if (row.get("sha256") or "").strip().lower() != expected:
+                if not (row.get("sha256") or "").strip().lower().startswith(known):
                     continue
                 name = row.get("file") or ""
                 # Also refuse names that only another system would read as absolute or as leaving the folder.

@@ -54,7 +54,8 @@ class Part:
     def __init__(self, asset: Asset, expected: str | None) -> None:
         self.asset = asset
         self.expected = expected
-        """Hex SHA-256 the finished file must have; None accepts what comes (the caller pins it)."""
+        """Hex SHA-256 the finished file must have; None accepts what comes, if it begins with the asset's `prefix`
+        (the caller pins it)."""
         self.path = asset.path.with_name(asset.path.name + ".part")
         self.resumed = False
         """True once bytes of an earlier attempt are part of the file."""
@@ -188,9 +189,12 @@ class Part:
                 raise WrongContentError(
                     f"{self.asset.file}: {self.size} bytes instead of {self.asset.bytes}, sha256 {found}"
                 )
-            if self.expected is not None and found != self.expected:
+            wanted, prefix = self.expected, self.asset.prefix
+            if wanted is None and prefix is not None and not found.startswith(prefix):
+                wanted = f"{prefix}…"
+            if wanted is not None and found != wanted:
                 raise WrongContentError(
-                    f"{self.asset.file}: got sha256 {found}, expected {self.expected}"
+                    f"{self.asset.file}: got sha256 {found}, expected {wanted}"
                     + (" (the server calls it HTML: perhaps a login page)" if self.html_header else "")
                     + "; deleted what came"
                 )

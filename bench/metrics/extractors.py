@@ -71,7 +71,7 @@ def extractor(name: str, owner: str) -> Extractor:
     if name not in known:
         raise BenchError(f"ext {name!r} is not one of {', '.join(known)}{suggest(name, known)}")
     fields = known[name]["weights"]
-    return Extractor(name, Weight(Asset.from_fields(owner, fields), fields.get("prefix")))
+    return Extractor(name, Weight(Asset.from_fields(owner, fields)))
 
 
 @functools.lru_cache(maxsize=2)

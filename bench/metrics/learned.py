@@ -72,7 +72,7 @@ class NetworkMetric(ImageMetric):
             higher_is_better=entry.fields["better"] == "higher",
             min_size=entry.fields.get("min_size", 1),
             files=tuple(
-                Weight(Asset.from_fields(entry.name, one, entry.fields.get("licence")), one.get("prefix"))
+                Weight(Asset.from_fields(entry.name, one, entry.fields.get("licence")))
                 for one in entry.fields.get("weights") or []
             ),
         )

@@ -42,16 +42,14 @@ class _Loaded:
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight file, and what is known of its hash."""
+    """A weight file as signatures name it."""
 
     asset: Asset
-    prefix: str | None
-    """The first hex digits of its SHA-256, from its name (torch.hub's convention), where no full hash is known."""
 
     @property
     def tag(self) -> str:
         """Eight hex digits that tell the file from another one, or `unpinned`."""
-        return (self.asset.sha256 or self.prefix or self.asset.expected() or "unpinned")[:8]
+        return (self.asset.sha256 or self.asset.prefix or self.asset.expected() or "unpinned")[:8]
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class PyiqaMetric(ImageMetric):
             learned=bool(entry.fields.get("learned", False)),
             min_size=entry.fields.get("min_size", 1),
             weights=tuple(
-                Weight(Asset.from_fields(entry.name, one, entry.fields.get("licence")), one.get("prefix"))
+                Weight(Asset.from_fields(entry.name, one, entry.fields.get("licence")))
                 for one in entry.fields.get("weights") or []
             ),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import pickle
 import sys
 import tempfile
 import threading
@@ -38,23 +39,26 @@ def construct(name: str, options: dict[str, Any], weights: Sequence[Weight]) -> 
     unknown, and for a network that would need a file which the catalogue does not list.
     """
     files = {weight.asset.path.name: verified(weight) for weight in weights}
-    pinned = all(weight.asset.expected() is not None for weight in weights)
+    trusted = all(weight.asset.vouched() for weight in weights)
     with _BUILDING, tempfile.TemporaryDirectory(prefix="bench-pyiqa-") as folder:
         for place in ("pyiqa", "checkpoints", "clip"):
             (Path(folder) / place).mkdir()
             for file, path in files.items():
                 (Path(folder) / place / file).symlink_to(path.resolve())
         try:
-            with _shut(name, Path(folder), trusted=pinned) as backbones, contextlib.redirect_stdout(io.StringIO()):
+            with _shut(name, Path(folder), trusted=trusted) as backbones, contextlib.redirect_stdout(io.StringIO()):
                 import pyiqa
 
                 net: torch.nn.Module = pyiqa.create_metric(name, device="cpu", **options).net
         except BenchError:
             raise
         except Exception as error:
+            remedy = ""
+            if not trusted and isinstance(error, pickle.UnpicklingError):
+                remedy = f" (nothing in a file of unproved origin is executed; bench fetch {name} --pin vouches for it)"
             raise BenchError(
                 f"pyiqa cannot build {name} from {', '.join(files) or 'no files'}: "
-                f"{type(error).__name__}: {one_line(error, 160)}"
+                f"{type(error).__name__}: {one_line(error, 160)}{remedy}"
             ) from error
     inside = {id(tensor) for tensor in [*net.parameters(), *net.buffers()]}
     if any(id(tensor) in inside and tensor._version == version for tensor, version in backbones):
@@ -68,17 +72,17 @@ def verified(weight: Weight) -> Path:
     """The file of a weight, its hash held against all that is known of it."""
     asset = weight.asset
     if not asset.path.is_file():
-        known = asset.expected() or (f"{weight.prefix}…" if weight.prefix else "not published")
+        known = asset.expected() or (f"{asset.prefix}…" if asset.prefix else "not published")
         raise MissingFile(
             f"{asset.owner} needs {asset.file} ({asset.url}, sha256 {known}), not at {asset.path}: "
             f"bench fetch {asset.owner}"
         )
-    if weight.prefix is not None and not asset.digest().startswith(weight.prefix):
+    if asset.prefix is not None and not asset.digest().startswith(asset.prefix):
         raise BenchError(
-            f"{asset.owner}: {asset.path} has sha256 {asset.digest()}, which should begin with {weight.prefix}: "
+            f"{asset.owner}: {asset.path} has sha256 {asset.digest()}, which should begin with {asset.prefix}: "
             f"bench fetch {asset.owner} brings the right one"
         )
-    whole = asset.expected() is not None or weight.prefix is None
+    whole = asset.expected() is not None or asset.prefix is None
     return asset.require_verified() if whole else asset.path
 
 

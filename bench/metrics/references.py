@@ -83,7 +83,7 @@ def reference(text: str, ext: str, holds: Holds) -> Reference:
     named = [one for one in catalogue()["references"] if one["name"] == text]
     for one in named:
         if (one["extractor"], one["holds"]) == (ext, holds):
-            return Reference(text, Weight(Asset.from_fields(one["metric"], one), one.get("prefix")), None)
+            return Reference(text, Weight(Asset.from_fields(one["metric"], one)), None)
     if named:
         have = "; ".join(f"{one['holds']} for ext {one['extractor']}" for one in named)
         raise BenchError(f"ref {text!r} has {have}, this metric needs {holds} for ext {ext}")

@@ -83,9 +83,56 @@ def test_the_catalogues_hash_wins_over_a_pin(thing):
     assert thing.expected() == SHA256
 
 
+@pytest.fixture
+def named(thing) -> Asset:
+    """A file of whose hash only the first eight digits are published."""
+    return replace(thing, file=f"weights/thing-{SHA256[:8]}.bin", sha256=None, prefix=SHA256[:8])
+
+
+@pytest.mark.parametrize("prefix", ["abc", "ABCDEF01", "0123456g", "", "0" * 64])
+def test_a_prefix_that_is_none_is_refused(prefix):
+    with pytest.raises(BenchError, match="not 8 to 63 lower-case hex digits"):
+        Asset("thing", "x", None, None, prefix=prefix)
+
+
+def test_a_prefix_and_a_hash_that_contradict_each_other_are_refused():
+    assert Asset("thing", "x", None, SHA256, prefix=SHA256[:8]).expected() == SHA256
+    with pytest.raises(BenchError, match="does not begin with 00000000"):
+        Asset("thing", "x", None, SHA256, prefix="00000000")
+
+
+def test_a_file_that_does_not_begin_as_published_is_wrong_and_one_that_does_is_not_yet_verified(named):
+    put(named)
+    assert named.verify() == ("unpinned", None, SHA256)
+    with pytest.raises(BenchError, match="bench fetch thing checks them and pins the whole"):
+        named.require_verified()
+    put(named, b"evil")
+    assert named.verify() == ("wrong", f"{SHA256[:8]}…", hashlib.sha256(b"evil").hexdigest())
+
+
+def test_a_file_pinned_by_its_prefix_is_verified_and_not_vouched_for(named, home):
+    put(named)
+    pins.accept(named.file, SHA256, SHA256[:8])
+    assert named.verify().status == "verified" and not named.vouched()
+    assert json.loads((home / "pins.json").read_text()) == {named.file: {"sha256": SHA256, "prefix": SHA256[:8]}}
+    pins.accept(named.file, SHA256)  # a person's word
+    assert named.vouched() and replace(named, sha256=SHA256).vouched()
+
+
+def test_a_pin_of_another_prefix_no_longer_counts(named):
+    pins.accept(named.file, "0" * 64, "00000000")
+    assert named.expected() is None and not named.vouched()
+
+
+def test_a_missing_file_says_the_digits_that_are_known(named):
+    with pytest.raises(MissingFile, match=f"sha256 {SHA256[:8]}…"):
+        named.require()
+
+
 def test_a_damaged_pins_file_is_one_line_and_never_no_pins(thing, home):
     home.mkdir()
-    for text in ("{", "[]", '{"a": 1}', '{"a": "abc"}'):
+    forged = json.dumps({"a": {"sha256": SHA256, "prefix": "00000000"}})
+    for text in ("{", "[]", '{"a": 1}', '{"a": "abc"}', '{"a": {}}', forged):
         (home / "pins.json").write_text(text)
         with pytest.raises(BenchError, match=r"pins\.json"):
             replace(thing, sha256=None).expected()
@@ -97,7 +144,7 @@ def test_pins_of_many_writers_are_all_kept():
         thread.start()
     for thread in threads:
         thread.join()
-    assert [pins.pinned(f"f{i}") for i in range(12)] == [f"{i:064x}" for i in range(12)]
+    assert [pins.pinned(f"f{i}") for i in range(12)] == [(f"{i:064x}", None) for i in range(12)]
 
 
 def test_a_digest_is_read_once(thing, monkeypatch):
@@ -143,5 +190,8 @@ def test_a_cache_that_cannot_hold_the_memo_still_answers(thing, home):
 def test_fields_of_the_catalogue_make_an_asset(tmp_path: Path):
     made = Asset.from_fields("o", {"file": "a/b", "url": "u", "bytes": 3}, "MIT")
     assert made == Asset("o", "a/b", "u", None, 3, "MIT")
+    assert (
+        Asset.from_fields("o", {"file": "a-12345678.pth", "prefix": 12345678}).prefix == "12345678"
+    )  # as YAML reads it
     with pytest.raises(BenchError, match="key 'file'"):
         Asset.from_fields("o", {"url": "u"})

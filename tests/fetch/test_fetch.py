@@ -58,6 +58,81 @@ def test_pin_accepts_a_file_that_a_person_put_there(asset, bring, data):
     assert by_hand.verify().status == "verified"
 
 
+@pytest.fixture
+def prefixed(asset) -> Asset:
+    """The asset with only the first eight digits of its hash published, as in torch.hub's names."""
+    digits = str(asset.sha256)[:8]
+    return replace(asset, file=f"weights/thing-{digits}.pth", sha256=None, prefix=digits)
+
+
+def test_a_file_known_by_a_prefix_is_fetched_without_pin_checked_and_held_to_its_whole_hash(
+    server, prefixed, bring, answer, data
+):
+    server.routes["/file"] = answer()
+    result = bring(prefixed)
+    assert result.status == "downloaded" and f"begins with the published {prefixed.prefix}, pinned" in result.detail
+    assert prefixed.expected() == hashlib.sha256(data).hexdigest()
+    assert prefixed.require_verified() == prefixed.path and not prefixed.vouched()
+    assert bring(prefixed).status == "present" and len(server.requests) == 1
+
+
+def test_a_file_that_does_not_begin_with_its_prefix_is_refused_and_deleted(server, prefixed, bring, answer, data, home):
+    server.routes["/file"] = answer(data=bytes(len(data)))
+    result = bring(prefixed)
+    assert result.status == "failed" and f"expected {prefixed.prefix}…" in result.detail
+    assert not prefixed.path.exists() and not list(home.rglob("*.part*"))
+    assert prefixed.expected() is None
+
+
+def test_pin_cannot_excuse_a_wrong_prefix(server, prefixed, bring, answer, data):
+    server.routes["/file"] = answer(data=bytes(len(data)))
+    assert bring(prefixed, pin=True).status == "failed" and prefixed.expected() is None
+
+
+def test_the_whole_hash_holds_after_the_prefix_was_checked(server, prefixed, bring, answer, home):
+    server.routes["/file"] = answer()
+    bring(prefixed)
+    prefixed.path.write_bytes(b"swapped")
+    assert prefixed.verify().status == "wrong"
+    assert bring(prefixed).status == "downloaded"
+    assert prefixed.verify().status == "verified"
+
+
+def test_a_prefixed_file_put_there_by_a_person_is_checked_and_pinned(prefixed, bring, data):
+    by_hand = replace(prefixed, url=None)
+    by_hand.path.parent.mkdir(parents=True)
+    by_hand.path.write_bytes(data)
+    result = bring(by_hand)
+    assert result.status == "present" and "begins with the published" in result.detail
+    assert by_hand.verify().status == "verified"
+
+
+def test_pin_vouches_for_a_file_that_a_prefix_has_pinned(server, prefixed, bring, answer):
+    server.routes["/file"] = answer()
+    bring(prefixed)
+    assert not prefixed.vouched()
+    assert bring(prefixed, pin=True).detail.endswith(", pinned")
+    assert prefixed.vouched() and len(server.requests) == 1
+
+
+def test_a_mirror_gives_a_prefixed_file_by_its_place_or_by_the_manifest(prefixed, bring, data, tmp_path):
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "any.bin").write_bytes(data)
+    (mirror / "MANIFEST.csv").write_text(f"file,sha256\nany.bin,{hashlib.sha256(data).hexdigest()}\n")
+    assert bring(prefixed, mirror=mirror).status == "mirrored"
+    assert prefixed.verify().status == "verified"
+
+
+def test_what_one_owner_knows_by_prefix_and_another_whole_is_one_file(server, prefixed, asset, answer, data):
+    server.routes["/file"] = answer()
+    whole = replace(asset, file=prefixed.file, owner="other")
+    (result,) = fetch([prefixed, whole], progress=False, say=lambda _: None)
+    assert result.asset == whole and result.status == "downloaded"
+    with pytest.raises(BenchError, match="want different contents"):
+        fetch([prefixed, replace(whole, sha256="0" * 64)])
+
+
 def test_what_only_a_person_can_get_says_how_and_where(asset, bring):
     by_hand = replace(asset, url=None, instructions="Fill in the form at https://example.org/form.\n")
     result = bring(by_hand)

@@ -14,6 +14,7 @@ from pyiqa_catalogue import NATIVE
 
 from bench import paths
 from bench.errors import BenchError, ItemError, MissingFile
+from bench.fetch import pins
 from bench.identity import file_hash
 from bench.metrics.build import build_metric
 from bench.metrics.scoring import Scorer
@@ -177,8 +178,13 @@ def test_a_file_known_by_a_prefix_is_read_without_running_what_it_pickles(cache,
             return (open, (str(struck), "w"))
 
     torch.save({"weight": Strike()}, path)
+    digits = file_hash(path)[:8]
     with pytest.raises(BenchError, match="cannot build cnniqa"):
-        metric("cnniqa", pinned(path, prefix=file_hash(path)[:8])).load("cpu")
+        metric("cnniqa", pinned(path, prefix=digits)).load("cpu")
+    # Nor after bench fetch has pinned the whole hash on the word of its first digits.
+    pins.accept(f"weights/pyiqa/{path.name}", file_hash(path), digits)
+    with pytest.raises(BenchError, match="bench fetch cnniqa --pin vouches for it"):
+        metric("cnniqa", pinned(path, prefix=digits)).load("cpu")
     assert not struck.exists()
 
 
