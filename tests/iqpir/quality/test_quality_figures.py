@@ -60,8 +60,9 @@ def test_the_upper_axis_of_a_lower_is_better_member_runs_from_its_worst_to_its_b
     figures.distribution(found, tmp_path)
     down = drawn[0].axes[1]
     drawn[0].savefig(io.BytesIO())  # limits are set when it is drawn
-    low, high = down.child_axes[0].get_xlim()
-    assert (low, high) == pytest.approx((0.0, -1.0), abs=1e-4)
+    for raw, score in ((0.0, 0.0), (-0.5, 0.5), (-1.0, 1.0)):
+        above, below = down.child_axes[0].transData.transform((raw, 0)), down.transData.transform((score, 0))
+        assert above[0] == pytest.approx(below[0], abs=0.1)  # dots
 
 
 def test_the_contact_sheet_has_a_row_for_every_bin_spread_over_its_scores(
