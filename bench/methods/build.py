@@ -14,6 +14,7 @@ from bench.errors import BenchError, one_line, suggest
 from bench.methods.base import Method, StoredMethod
 from bench.methods.classical import ClassicalMethod
 from bench.methods.folder import FolderMethod
+from bench.methods.iqpir import IqpirMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, resolve
 from bench.registry import Entry
@@ -22,6 +23,7 @@ ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | S
     "network": NetworkMethod.from_entry,
     "classical": ClassicalMethod.from_entry,
     "folder": FolderMethod.from_entry,
+    "iqpir": IqpirMethod.from_entry,
 }
 KINDS = (*ADAPTERS, "plugin")
 

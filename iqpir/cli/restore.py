@@ -1,0 +1,191 @@
+"""`iqpir restore`: restore a file or a folder of images."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from iqpir.errors import ImageFailure, IQPIRError, one_line
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from iqpir.faces import FaceRestorer
+    from iqpir.restore import Restorer
+
+
+@click.command(
+    epilog="FIT: resize – squeezed to the network's square and brought back (default); square – the square is kept, as "
+    "the authors do with aligned faces; tile – overlapping squares; exact – other sizes are refused. Never a crop."
+)
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--weights", required=True, metavar="FILE", help="Checkpoint: the authors' .pth or our .safetensors.")
+@click.option("--score", default="0.9", show_default=True, help="Quality asked for, 0 … 1; one per IQA model: .9,.8")
+@click.option("--alpha", type=float, help="Weight of the HQ+ codebook. Default: the file's, or 0.8.")
+@click.option("--fidelity", type=float, default=0.0, show_default=True, help="w: bend towards the input's features.")
+@click.option("--adain/--no-adain", default=True, show_default=True, help="Match the input's latent statistics.")
+@click.option("--fit", default="resize", show_default=True, metavar="FIT", help="What becomes of other sizes.")
+@click.option("--gray/--no-gray", default=True, show_default=True, help="Keep gray photographs gray.")
+@click.option("--faces", is_flag=True, help="Whole photographs: find, align, restore and paste back every face.")
+@click.option("--face-weights", metavar="DIR", type=click.Path(path_type=Path), help="facexlib's two files.")
+@click.option("--upscale", type=click.IntRange(1, 8), default=1, show_default=True, help="With --faces.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+@click.option("--keep", is_flag=True, help="Leave outputs that exist: go on where a run was stopped.")
+def command(
+    source: Path,
+    target: Path,
+    weights: str,
+    score: str,
+    alpha: float | None,
+    fidelity: float,
+    adain: bool,
+    fit: str,
+    gray: bool,
+    faces: bool,
+    face_weights: Path | None,
+    upscale: int,
+    device: str,
+    dtype: str,
+    keep: bool,
+) -> int:
+    """Restore IN, an image or a folder of images, into OUT: a .png file, or a folder with the same tree of .png files.
+
+    Exit code 1: an image failed, its reason is on standard error, the others are done.
+    """
+    from tqdm import tqdm
+
+    if upscale > 1 and not faces:
+        raise IQPIRError("--upscale goes with --faces; without it an image keeps its size")
+    if faces and face_weights is None:
+        raise IQPIRError("--faces needs --face-weights DIR, the folder of facexlib's two weight files")
+    jobs = plan(source, target)
+    restorer = _restorer(weights, alpha, device, dtype, _scores(score), fidelity, adain, fit, gray)
+    whole: FaceRestorer | None = None
+    if face_weights is not None and faces:
+        from iqpir.faces import FaceRestorer
+
+        whole = FaceRestorer(restorer, face_weights, upscale=upscale, device=device)
+    failed = 0
+    for given, made in tqdm(jobs, unit=" images", dynamic_ncols=True, disable=None):
+        if keep and made.is_file():
+            continue
+        try:
+            note = _one(given, made, restorer, whole)
+        except ImageFailure as error:
+            failed += 1
+            note = f"failed: {error}"
+        if note:
+            with tqdm.external_write_mode():
+                click.echo(f"{given}: {note}", err=True)
+    click.echo(f"{len(jobs) - failed} of {len(jobs)} images restored to {target}", err=True)
+    return 1 if failed else 0
+
+
+def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """Input and output files. Raises `IQPIRError` where two inputs would share an output, or one would replace itself.
+
+    A single file goes to `target` if that ends in .png, else into it as a folder.
+    """
+    from iqpir.images import SUFFIXES, find_images
+
+    if source.is_file():
+        if source.suffix.lower() not in SUFFIXES:
+            raise IQPIRError(f"{source} is not an image ({', '.join(sorted(SUFFIXES))})")
+        jobs = [(source, target if target.suffix.lower() == ".png" else target / f"{source.stem}.png")]
+    elif not source.exists():
+        raise IQPIRError(f"{source} does not exist")
+    else:
+        if target.suffix.lower() == ".png" or target.is_file():
+            raise IQPIRError(f"{source} is a folder, so OUT must be a folder too, not {target}")
+        inside = target.resolve()
+        found = [path for path in find_images(source) if not path.resolve().is_relative_to(inside)]
+        if source.resolve() == inside or not found:
+            raise IQPIRError(f"OUT is {target}, where the inputs lie: name another folder")
+        jobs = [(path, (target / path.relative_to(source)).with_suffix(".png")) for path in found]
+    taken: dict[Path, Path] = {}
+    for given, made in jobs:
+        if made in taken:
+            raise IQPIRError(f"{taken[made]} and {given} would both be written to {made}: rename one")
+        if given.resolve() == made.resolve():
+            raise IQPIRError(f"{given} would be replaced by its own output: name another OUT")
+        taken[made] = given
+    return jobs
+
+
+def _scores(text: str) -> float | tuple[float, ...]:
+    try:
+        scores = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise IQPIRError(f"--score {text!r} is not a number, or numbers with commas between them") from None
+    return scores[0] if len(scores) == 1 else scores
+
+
+def _restorer(
+    weights: str,
+    alpha: float | None,
+    device: str,
+    dtype: str,
+    score: float | tuple[float, ...],
+    fidelity: float,
+    adain: bool,
+    fit: str,
+    gray: bool,
+) -> Restorer:
+    from iqpir.restore import Options, Restorer
+
+    options = Options(score=score, fidelity=fidelity, adain=adain, fit=fit, gray=gray)  # type: ignore[arg-type]
+    import torch
+
+    from iqpir.network.model import IQPIR
+
+    network = IQPIR.from_checkpoint(weights, alpha=alpha)
+    try:
+        network = network.to(device, getattr(torch, dtype)).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise IQPIRError(f"--device {device} --dtype {dtype}: {one_line(error)}") from error
+    return Restorer(network, options)
+
+
+def _one(given: Path, made: Path, restorer: Restorer, whole: FaceRestorer | None) -> str | None:
+    """Restore one file; returns what is worth saying. Raises `ImageFailure`."""
+    import numpy as np
+
+    from iqpir.images import decode, read_bytes, to_tensor
+
+    pixels = decode(read_bytes(given))
+    note = None
+    try:
+        if whole is not None:
+            eight = (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
+            output, faces = whole.restore(eight)
+            note = None if faces else "no face found, nothing restored"
+        else:
+            image = restorer.restore(to_tensor(pixels)[None])[0]
+            output = (image.permute(1, 2, 0) * 255).round().byte().cpu().numpy()
+    except IQPIRError as error:
+        raise ImageFailure(str(error)) from error
+    except RuntimeError as error:  # out of memory, say: the next image may be smaller
+        raise ImageFailure(one_line(error)) from error
+    write_png(output, made)
+    return note
+
+
+def write_png(pixels: np.ndarray, path: Path) -> None:
+    """uint8 RGB [H,W,3] to a file that is there whole or not at all."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, written = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=".png")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            Image.fromarray(pixels).save(file, "PNG")
+        Path(written).replace(path)
+    except BaseException:
+        Path(written).unlink(missing_ok=True)
+        raise

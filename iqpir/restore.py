@@ -1,0 +1,191 @@
+"""From images of any size to restored images: fitting to the network's size, gray photographs, range and dtype.
+
+The network takes squares of one size in [-1,1]. What becomes of other sizes is a choice that is named (`FITS`), never
+made silently, and never a crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from iqpir.errors import IQPIRError
+
+if TYPE_CHECKING:
+    from iqpir.network.model import IQPIR, Score
+
+Fit = Literal["resize", "square", "tile", "exact"]
+FITS: dict[str, str] = {
+    "resize": "squeezed to the network's square by bilinear interpolation, and the result brought back to the input's "
+    "size by bicubic: nothing is cut off",
+    "square": "squeezed likewise, and the square returned as it is: what the authors do with aligned faces",
+    "tile": "squares of the network's size that overlap and are blended; a smaller image is extended by reflection",
+    "exact": "any other size is refused",
+}
+"""What becomes of an image that is not the network's square."""
+
+_LUMA = (0.2989, 0.5870, 0.1140)
+_GRAY_VARIANCE = 10.0
+_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to restore."""
+
+    score: float | tuple[float, ...] = 0.9
+    """The quality asked for, in [0,1]; one number per IQA model for a network with several."""
+    fidelity: float = 0.0
+    """≥ 0; how far the generator is bent towards the input's features (w)."""
+    adain: bool = True
+    """Give the looked-up latent the statistics of the input's, as the authors do when they restore."""
+    fit: Fit = "resize"
+    """One of `FITS`."""
+    overlap: int = 64
+    """Pixels that neighbouring tiles share."""
+    gray: bool = True
+    """A gray photograph stays gray, with the brightness and contrast it had: the authors' rule."""
+
+    def __post_init__(self) -> None:
+        from iqpir.errors import suggest
+
+        if self.fit not in FITS:
+            raise IQPIRError(f"fit is {self.fit!r}, not one of {', '.join(FITS)}{suggest(str(self.fit), FITS)}")
+        if not self.fidelity >= 0:
+            raise IQPIRError(f"fidelity is {self.fidelity}; it must be 0 or more")
+        scores = self.score if isinstance(self.score, tuple) else (self.score,)
+        if not scores or not all(0 <= score <= 1 for score in scores):
+            raise IQPIRError(f"the score is {self.score}; it must lie in 0 … 1")
+        if self.overlap < 0:
+            raise IQPIRError(f"the overlap is {self.overlap}; it must be 0 or more pixels")
+
+
+class Restorer:
+    """A network with the way it is used: images [B,3,H,W] in [0,1] → restored images in [0,1]."""
+
+    def __init__(self, network: IQPIR, options: Options = Options()) -> None:
+        self.network = network
+        self.options = options
+        self.side = network.config.image_size
+        if options.fit == "tile" and options.overlap >= self.side:
+            raise IQPIRError(f"the overlap is {options.overlap}; it must be less than a tile, {self.side} pixels")
+
+    @torch.inference_mode()
+    def restore(self, images: Tensor) -> Tensor:
+        """float [B,3,H,W] in [0,1] → float32 in [0,1], [B,3,H,W], or squares of the network's size with fit `square`.
+
+        Each image is treated alone: a batch gives what its members give. Raises `IQPIRError` for another shape, or a
+        size that `exact` refuses.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise IQPIRError(f"images of shape {tuple(images.shape)}; they must be [B,3,H,W]")
+        images = images.float()
+        height, width = images.shape[-2:]
+        square = (self.side, self.side)
+        if (height, width) == square:
+            restored = self._squares(images)
+        elif self.options.fit == "exact":
+            raise IQPIRError(f"{height}×{width} pixels; this network takes {self.side}×{self.side} (fit exact)")
+        elif self.options.fit == "tile":
+            restored = _tiled(self._squares, images, self.side, self.options.overlap)
+        else:
+            squeezed = interpolate(images, square, mode="bilinear", align_corners=False)
+            restored = self._squares(squeezed)
+            if self.options.fit == "square":
+                images = squeezed
+            else:
+                restored = interpolate(restored, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)
+        return _keep_gray(restored, images) if self.options.gray else restored
+
+    def _squares(self, images: Tensor) -> Tensor:
+        parameter = next(iter(self.network.parameters()))
+        score = self._score(len(images))
+        given = (images * 2 - 1).to(parameter.device, parameter.dtype)
+        found = self.network(given, score, fidelity=self.options.fidelity, adain=self.options.adain)
+        return ((found.image.float().clamp(-1, 1) + 1) / 2).to(images.device)
+
+    def _score(self, batch: int) -> Score | None:
+        config = self.network.config
+        if config.conditioning == "none":
+            return None
+        score = self.options.score
+        if config.conditioning == "add-list":
+            scores = score if isinstance(score, tuple) else (score,) * len(config.bins)
+            return [torch.full((batch,), one, dtype=torch.float64) for one in scores]
+        if isinstance(score, tuple):
+            if len(score) > 1:
+                raise IQPIRError(f"{len(score)} scores were given, and this network takes one")
+            (score,) = score
+        return torch.full((batch,), score, dtype=torch.float64)
+
+
+def is_gray(image: Tensor) -> bool:
+    """Whether [3,H,W] in [0,1] is a gray photograph: the variances of the three differences of channels, on the scale
+    of 255, are 10 or less on average."""
+    red, green, blue = image.double() * 255
+    differences = torch.stack([red - green, green - blue, blue - red])
+    return bool(differences.var(dim=(1, 2), correction=0).mean() <= _GRAY_VARIANCE)
+
+
+def _keep_gray(restored: Tensor, images: Tensor) -> Tensor:
+    """Where the input is gray: the output's luma, with the input's mean and deviation per channel, on 0 … 255."""
+    kept = []
+    for output, given in zip(restored, images, strict=True):
+        if is_gray(given):
+            weights = torch.tensor(_LUMA, dtype=output.dtype, device=output.device)
+            luma = (output * weights[:, None, None]).sum(dim=0, keepdim=True).expand_as(output) * 255
+            target = given * 255
+            spread, mean = _statistics(luma)
+            wanted_spread, wanted_mean = _statistics(target)
+            output = (((luma - mean) / spread * wanted_spread + wanted_mean) / 255).clamp(0, 1)
+        kept.append(output)
+    return torch.stack(kept)
+
+
+def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
+    variance, mean = torch.var_mean(image, dim=(1, 2), correction=0, keepdim=True)
+    return (variance + _EPSILON).sqrt(), mean
+
+
+def _tiled(restore: Callable[[Tensor], Tensor], images: Tensor, side: int, overlap: int) -> Tensor:
+    """`restore` on overlapping squares, blended by linear ramps; images smaller than a square are extended first."""
+    height, width = images.shape[-2:]
+    images = _extended(images, max(height, side), max(width, side))
+    total, weight = torch.zeros_like(images), images.new_zeros(images.shape[-2:])
+    window = torch.outer(_ramp(side, overlap), _ramp(side, overlap)).to(images)
+    for top in _starts(images.shape[-2], side, overlap):
+        for left in _starts(images.shape[-1], side, overlap):
+            place = (..., slice(top, top + side), slice(left, left + side))
+            total[place] += restore(images[place]) * window
+            weight[place] += window
+    return (total / weight)[..., :height, :width]
+
+
+def _extended(images: Tensor, height: int, width: int) -> Tensor:
+    """Grown at the bottom and on the right by reflection, again and again where the image is very small."""
+    while images.shape[-2:] != (height, width):
+        bottom = min(height - images.shape[-2], images.shape[-2] - 1)
+        right = min(width - images.shape[-1], images.shape[-1] - 1)
+        if bottom == right == 0:  # a single row or column has nothing to reflect
+            return pad(images, (0, width - images.shape[-1], 0, height - images.shape[-2]), mode="replicate")
+        images = pad(images, (0, right, 0, bottom), mode="reflect")
+    return images
+
+
+def _starts(length: int, side: int, overlap: int) -> list[int]:
+    """Where squares begin along an axis, evenly spaced, sharing `overlap` pixels or more."""
+    if length <= side:
+        return [0]
+    count = -(-(length - overlap) // (side - overlap))
+    return [round(index * (length - side) / (count - 1)) for index in range(count)]
+
+
+def _ramp(side: int, overlap: int) -> Tensor:
+    """[side] weights: rising over the overlap, 1 between, falling; never zero, so that borders keep their pixels."""
+    rise = ((torch.arange(side) + 1) / (overlap + 1)).clamp(max=1)
+    return torch.minimum(rise, rise.flip(0))
