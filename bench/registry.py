@@ -41,6 +41,8 @@ FIELDS: dict[str, set[str]] = {
         "packages",
         "modules",
         "multiple",
+        "crop_multiple",
+        "min_size",
         "batch_invariant",
         "trained_on",
         "parameters",
@@ -52,6 +54,7 @@ FIELDS: dict[str, set[str]] = {
     "metric": _COMMON
     | {
         "mode",
+        "formula",
         "better",
         "range",
         "weights",

@@ -4,7 +4,9 @@ Padding to what the network needs, tiling and the size limit are decided here an
 is imported by `load`, never before: planning needs only the hashes of its source and weights.
 
 A network class is an `nn.Module` from [B,3,H,W] in [0,1] to [B,3,s·H,s·W]. It may declare `ignored_prefixes`, a tuple
-of state-dict prefixes that the official file holds for training only; every other key must fit exactly.
+of state-dict prefixes that the official file holds for training only; every other key must fit exactly. `weights` is
+one file or a list of files; where a file's tensors lie in it, and under which names the network has them, is said by
+its `tensors` and `strip` (see `bench.methods.weights.Layout`).
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
-from bench.methods.base import Method, package_versions, source_hash
+from bench.methods.base import Box, Method, package_versions, source_hash
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.tiling import tiled
+from bench.methods.weights import Layout, fit, read_weights
 from bench.registry import Entry
 
 if TYPE_CHECKING:
@@ -46,17 +49,27 @@ class NetworkMethod(Method):
         self.stochastic = bool(fields.get("stochastic", False))
         self._entry = entry
         self._multiple = int(fields.get("multiple", 1))
+        self._min_size = int(fields.get("min_size", 1))
         self._options = dict(options)
         self._where = f"method {entry.name!r} ({entry.origin})"
-        if not isinstance(fields.get("weights"), Mapping):
+        crop = fields.get("crop_multiple", 1)
+        self._crop = int(self._options[crop] if isinstance(crop, str) else crop)
+        files = fields.get("weights")
+        files = files if isinstance(files, list) else [files]
+        if not files or not all(isinstance(file, Mapping) for file in files):
             raise BenchError(f"{self._where} has no weights: {{file, url, sha256, bytes}}")
-        self._weights = Asset.from_fields(entry.name, fields["weights"], fields.get("licence"))
-        self._digest: str | None = None
+        self._weights = [Asset.from_fields(entry.name, file, fields.get("licence")) for file in files]
+        self._layouts = [Layout.from_fields(self._where, file) for file in files]
+        self._digests: dict[str, str] = {}
         self._network: Module | None = None
         self._dtype: Any = None
         if 0 < self._options["tile"] <= self._options["overlap"]:
             tile, overlap = self._options["tile"], self._options["overlap"]
             raise BenchError(f"{self._where}: option 'overlap' ({overlap}) must be less than 'tile' ({tile})")
+        if 0 < self._options["tile"] < self._min_size:
+            raise BenchError(
+                f"{self._where}: option 'tile' must be 0 or at least {self._min_size}, its least input size"
+            )
 
     @classmethod
     def from_entry(cls, entry: Entry, options: Mapping[str, Any], base: Path | None) -> NetworkMethod:
@@ -64,7 +77,12 @@ class NetworkMethod(Method):
         return cls(entry, resolve(where, declared_options(where, entry.fields, OPTIONS), options))
 
     def assets(self) -> list[Asset]:
-        return [self._weights]
+        return list(self._weights)
+
+    def valid_crop(self, height: int, width: int) -> Box | None:
+        """Whole multiples from the top left, where the official script crops its input; None where nothing is cut."""
+        box = Box(0, 0, height - height % self._crop, width - width % self._crop)
+        return None if (box.height, box.width) == (height, width) or 0 in (box.height, box.width) else box
 
     def identity(self) -> Mapping[str, Any]:
         network = str(self._entry.target).partition(":")[0]
@@ -72,42 +90,48 @@ class NetworkMethod(Method):
         options.pop("max_pixels")  # refuses an image, never alters an output
         if not options["tile"]:
             options.pop("overlap")
-        modules = [network, *self._entry.fields.get("modules", []), __name__, tiled.__module__]
+        modules = [network, *self._entry.fields.get("modules", []), __name__, tiled.__module__, fit.__module__]
+        weights = [self._verified(asset, asset.digest()) for asset in self._weights]
         return {
             "kind": "network",
             "target": self._entry.target,
             "options": options,
+            "layout": [layout.describe() for layout in self._layouts],
             "multiple": self._multiple,
+            "crop": self._crop,
             "sources": {name: source_hash(name) for name in modules},
             "packages": package_versions(["torch", *self._entry.fields.get("packages", [])]),
-            "weights": self._verified(self._weights.digest()),
+            "weights": weights[0] if len(weights) == 1 else weights,
         }
 
-    def _verified(self, found: str) -> str:
-        """The weight file's SHA-256, refused where another is pinned, or where it changed since the run was planned."""
-        pinned = self._weights.expected()
+    def _verified(self, asset: Asset, found: str) -> str:
+        """A weight file's SHA-256, refused where another is pinned, or where it changed since the run was planned."""
+        pinned = asset.expected()
         if pinned is not None and found != pinned:
             raise BenchError(
-                f"{self.name}: {self._weights.path} has sha256 {found[:12]}…, not the pinned {pinned[:12]}…: "
+                f"{self.name}: {asset.path} has sha256 {found[:12]}…, not the pinned {pinned[:12]}…: "
                 f"bench fetch {self.name} brings the right one"
             )
-        if self._digest not in (None, found):
-            raise BenchError(f"{self.name}: {self._weights.path} changed while it was in use")
-        self._digest = found
+        if self._digests.setdefault(asset.file, found) != found:
+            raise BenchError(f"{self.name}: {asset.path} changed while it was in use")
         return found
 
     def load(self, device: str, dtype: str) -> None:
         import torch
 
         # The bytes themselves, not what the memo remembers of them, and before anything is unpickled.
-        self._verified(file_hash(self._weights.require()))
+        for asset in self._weights:
+            self._verified(asset, file_hash(asset.require()))
         arguments = {name: value for name, value in self._options.items() if name not in OPTIONS}
         build = self._entry.load()
         try:
             network = build(**arguments)
             target = torch.device(device)
             self._dtype = getattr(torch, dtype)
-            fit(network, read_weights(self._weights.path), f"{self.name}: {self._weights.file}")
+            state: dict[str, Tensor] = {}
+            for asset, layout in zip(self._weights, self._layouts, strict=True):
+                state |= layout.select(read_weights(asset.path), asset.path)
+            fit(network, state, f"{self.name}: {', '.join(asset.file for asset in self._weights)}")
             self._network = network.to(target, self._dtype).eval().requires_grad_(False)
         # What torch raises for a device or dtype that is not there, and a class for an argument it does not take.
         except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
@@ -118,6 +142,10 @@ class NetworkMethod(Method):
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
         height, width = images.shape[-2:]
         tile, limit = self._options["tile"], self._options["max_pixels"]
+        least = max(self._min_size, self._crop)
+        if min(height, width) < least:
+            raise ItemError(f"{height}×{width} is too small: {self.name} takes {least}×{least} pixels or more")
+        images = images[..., : height - height % self._crop, : width - width % self._crop]
         if not tile and 0 < limit < height * width:
             raise ItemError(
                 f"{height}×{width} is {height * width} pixels and {self.name} takes at most {limit} (max_pixels); "
@@ -153,58 +181,3 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     if bottom:
         images = pad(images, (0, 0, 0, bottom), mode="reflect" if bottom < height else "replicate")
     return images
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state-dict file, on the CPU: safetensors by suffix, else a pickle that may hold only tensors.
-
-    Raises `BenchError` for a file that is damaged, holds code, or holds something else than named tensors.
-    """
-    import pickle
-
-    import torch
-
-    try:
-        if path.suffix == ".safetensors":
-            import safetensors
-            from safetensors.torch import load_file
-
-            try:
-                return load_file(path)
-            except safetensors.SafetensorError as error:
-                raise BenchError(f"{path} is not a safetensors file: {one_line(error)}") from error
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        first = str(error).split("\n")[0]
-        raise BenchError(f"{path} cannot be read as weights: {one_line(first, 160)}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise BenchError(f"{path} holds {type(state).__name__}, not a mapping of names to tensors")
-    return dict(state)
-
-
-def fit(network: Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict strictly, but for the prefixes that the network's class declares ignorable.
-
-    Raises `BenchError` with the first missing, foreign and misshapen keys in one line.
-    """
-    ignored: tuple[str, ...] = getattr(network, "ignored_prefixes", ())
-    own = network.state_dict()
-    given = {key: value for key, value in state.items() if key in own or not key.startswith(ignored)}
-    shapes = [
-        f"{key} {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in given and given[key].shape != own[key].shape
-    ]
-    problems = {
-        "missing": [key for key in own if key not in given],
-        "foreign": [key for key in given if key not in own],
-        "shape": shapes,
-    }
-    said = [f"{word} {_few(keys)}" for word, keys in problems.items() if keys]
-    if said:
-        raise BenchError(f"{where} does not fit {type(network).__name__}: {'; '.join(said)}")
-    network.load_state_dict(given)
-
-
-def _few(keys: list[str]) -> str:
-    return ", ".join(keys[:2]) + (f" and {len(keys) - 2} more" if len(keys) > 2 else "")
