@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import struct
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,6 +28,12 @@ from iqpir.network.infer import autoencoder_config, restorer_config
 from iqpir.network.model import IQPIR
 
 FORMAT = "iqpir/1"
+
+# What torch's unpickler raises, by where in a damaged file it stumbles.
+DAMAGED = (
+    pickle.UnpicklingError, struct.error, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError,
+    AssertionError, ArithmeticError, MemoryError, OSError,
+)  # fmt: skip
 
 
 class Checkpoint(NamedTuple):
@@ -54,7 +61,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return Checkpoint(tensors_of(torch.load(path, map_location="cpu", weights_only=True)), None, False)
     except IQPIRError as error:
         raise IQPIRError(f"{path}: {error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+    except DAMAGED as error:
         first = str(error).split("\n")[0][:160]
         raise IQPIRError(f"{path} cannot be read as weights: {first}") from error
 

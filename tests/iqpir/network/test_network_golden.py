@@ -28,7 +28,7 @@ READER = ("feat_emb", "ft_layers", "idx_pred_layer", "position_emb", "quantize",
 
 
 def partly(network, *parts: str):
-    """The network with the recipe's weights in these parts; the rest has none at all, and would fail if it were used."""
+    """The network with the recipe's weights in these parts; the rest has none at all, and fails if it is used."""
     network.load_state_dict(weights(shapes_of(network), parts), strict=False, assign=True)
     return network.eval()
 
