@@ -110,14 +110,19 @@ class PyiqaScorer:
         self.name = member or name
         self.signature = f"pyiqa-{importlib.metadata.version('pyiqa')}|{name}"
         try:
-            with _offline(name), contextlib.redirect_stdout(io.StringIO()):
-                self._metric = pyiqa.create_metric(name, device=device)
+            with _offline(name) as backbones, contextlib.redirect_stdout(io.StringIO()):
+                self._metric = pyiqa.create_metric(name, device="cpu")
         except IQPIRError:
             raise
         except Exception as error:
             raise IQPIRError(
                 f"pyiqa cannot build it: {type(error).__name__}: {one_line(error, 160)} ({_remedy(name)})"
             ) from error
+        net = self._metric.net
+        inside = {id(tensor) for tensor in [*net.parameters(), *net.buffers()]}
+        if any(id(tensor) in inside and tensor._version == version for tensor, version in backbones):
+            raise IQPIRError(f"it needs its backbone's own weights, which pyiqa would download ({_remedy(name)})")
+        self._metric.to(device)
         self.lower_better = bool(self._metric.lower_better)
         self._device = device
 
@@ -130,24 +135,33 @@ class PyiqaScorer:
 
 
 def _remedy(name: str) -> str:
-    return f"or bench fetch {name} and --member bench:{name}, whose hashes are checked"
+    return f"bench fetch {name}, then --member bench:{name}, whose hashes are checked"
 
 
 @contextlib.contextmanager
-def _offline(name: str) -> Iterator[None]:
-    """While pyiqa builds: nothing is downloaded, and `torch.load` reads data only."""
+def _offline(name: str) -> Iterator[list[tuple[torch.Tensor, int]]]:
+    """While pyiqa builds: nothing is downloaded, and `torch.load` reads data only.
+
+    Yields the tensors of timm's backbones, left as they are for the metric's checkpoint to fill, with their versions.
+    """
     import urllib.request
 
     import huggingface_hub.constants
+    import timm.models._builder
     import torch.hub
-    from pyiqa.utils import download_util
+
+    backbones: list[tuple[torch.Tensor, int]] = []
 
     def refuse(request: Any, *_: Any, **__: Any) -> NoReturn:
         url = str(getattr(request, "full_url", request))
         raise IQPIRError(
-            f"it needs {url.rsplit('/', 1)[-1]}, which is not in {download_util.DEFAULT_CACHE_DIR} and is not "
-            f"downloaded here: put the file of {url} there, {_remedy(name)}"
+            f"it needs {url.rsplit('/', 1)[-1]} ({url}), which pyiqa has not and which is not downloaded here: "
+            f"{_remedy(name)}"
         )
+
+    def leave(model: torch.nn.Module, *_: Any, **__: Any) -> None:
+        statistics = [one for key, one in model.named_buffers() if key.endswith(("running_mean", "running_var"))]
+        backbones.extend((tensor, tensor._version) for tensor in [*model.parameters(), *statistics])
 
     read = torch.load
 
@@ -159,8 +173,9 @@ def _offline(name: str) -> Iterator[None]:
             (torch.hub, "urlopen", refuse),
             (urllib.request, "urlopen", refuse),
             (huggingface_hub.constants, "HF_HUB_OFFLINE", True),
+            (timm.models._builder, "load_pretrained", leave),
             (torch, "load", read_data),
         ):
             stack.callback(setattr, target, attribute, getattr(target, attribute))
             setattr(target, attribute, value)
-        yield
+        yield backbones
