@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from bench.registry import Entry
+
+_FIRST = ("title", "formula", "description", "variant", "source", "paper", "mode", "better", "range", "licence", "cost")
+"""What is said first, in this order."""
 
 
 @click.command()
 @click.argument("name")
 def command(name: str) -> int:
     """Say everything about a method, dataset, metric or protocol."""
-    import yaml
-
     from bench import registry
     from bench.errors import BenchError, suggest
 
@@ -22,17 +28,28 @@ def command(name: str) -> int:
             f"nothing is called {name!r}{suggest(name, known)} (bench list methods|datasets|metrics|protocols)"
         )
     for entry in found:
-        about = {"name": entry.name, "is a": entry.kind, "from": entry.origin, **entry.fields}
+        first = {key: entry.fields[key] for key in _FIRST if key in entry.fields}
+        about = {"name": entry.name, "is a": entry.kind, "from": entry.origin, **first, **entry.fields}
+        if entry.kind == "metric":
+            about["commercial use"] = "allowed" if entry.commercial_safe else "not allowed, or not known to be"
+        _say(about, None)
         if entry.kind == "metric" and not entry.fields.get("unavailable"):
-            about["signature (default protocol)"] = _signature(entry)
-        click.echo(yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=110), nl=False)
+            _say(_metric(entry), False)
     return 0
 
 
-def _signature(entry: object) -> str:
-    from bench.metrics.build import build_metric
-    from bench.metrics.protocols import protocol
-    from bench.registry import Entry
+def _say(about: dict[str, object], flow: bool | None) -> None:
+    """As YAML; `flow` None puts the innermost lists and mappings on one line, False nothing."""
+    import yaml
 
-    assert isinstance(entry, Entry)
-    return str(build_metric(entry, {}, protocol().settings).signature())
+    text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=110, default_flow_style=flow)
+    click.echo(text, nl=False)
+
+
+def _metric(entry: Entry) -> dict[str, object]:
+    """What a suite may set, and what the number then means."""
+    from bench.metrics.build import build_metric, describe_options
+    from bench.metrics.protocols import protocol
+
+    signature = build_metric(entry, {}, protocol().settings).signature()
+    return {"takes": describe_options(entry), "signature (default protocol)": str(signature)}

@@ -5,8 +5,9 @@ Everything that can be wrong with the request is found here, before any work and
 
 from __future__ import annotations
 
+import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -64,6 +65,41 @@ def build_metric(entry: Entry, options: Mapping[str, Any], protocol: Protocol | 
     except BenchError as error:
         raise BenchError(f"{where}: {error}") from None
     return factory.from_entry(entry, view, {**own_by_protocol, **own_by_entry, **own_asked})
+
+
+def describe_options(entry: Entry) -> dict[str, str]:
+    """What `build_metric` takes for an entry: option → its default, and its legal values where they are few words."""
+    factory = entry.load()
+    mode = entry.fields.get("mode", factory.mode)
+    set_by_entry = {_ALIASES.get(key, key): value for key, value in (entry.fields.get("options") or {}).items()}
+    found: dict[str, str] = {}
+    own = {field.name: field.default for field in fields(factory) if field.name in _own_options(factory)}
+    view = {field.name: field.default for field in fields(View) if field.name in option_names()}
+    for name, default in {**own, **view}.items():
+        if name in view and mode != "FR" and name in PAIR_OPTIONS:
+            continue
+        choices = list(CHOICES.get(name, ()) if name in view else _choices(factory, name))
+        if name == "space" and factory.spaces is not None:
+            choices = list(factory.spaces)
+        value = set_by_entry.get(name, default)
+        text = "" if value == "" else f"default {_plain(value)}"
+        if len(choices) > 1:
+            text += f"{'; ' if text else ''}one of {', '.join(map(str, choices))}"
+        found[name] = text or "none by default"
+    return found
+
+
+def _choices(factory: type[Metric], name: str) -> Collection[str]:
+    """Legal values as the metric's module keeps them: CHOICES["window"], or VARIANTS for an option `variant`."""
+    for module in (sys.modules[each.__module__] for each in factory.__mro__):
+        found = getattr(module, "CHOICES", {}).get(name) or getattr(module, f"{name.upper()}S", None)
+        if found:
+            return found
+    return ()
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _own_options(factory: type[Metric]) -> dict[str, Any]:
