@@ -148,6 +148,29 @@ def test_msr_equals_its_equation():
     np.testing.assert_allclose(retinex.msr(image, scales, 0.0)[..., 1], expected, atol=1e-5)
 
 
+def test_msrcr_goes_through_the_steps_of_the_published_program():
+    """IPOL 2014-107, MSR_original.cpp: levels plus one, log(125·x) − log(3·gray), then 1 % saturated at each end."""
+    image, scales = scene(), [2.0, 5.0, 9.0]
+    levels = image.astype(np.float64) * 255 + 1
+    for channel in range(3):
+        level = levels[..., channel]
+        blurs = [ndimage.gaussian_filter(level, s, mode="reflect", truncate=8) for s in scales]
+        value = sum((np.log(level) - np.log(blur)) / 3 for blur in blurs)
+        value *= np.log(125 * level) - np.log(3 * levels.mean(axis=2))
+        ordered, cut = np.sort(value, axis=None), int(value.size / 100)
+        low, high = ordered[cut], ordered[-1 - cut]
+        expected = np.clip((value - low) / (high - low), 0, 1)
+        np.testing.assert_allclose(retinex.msrcr(image, scales, 0.01)[..., channel], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("beta", "gain", "offset"), [(46.0, 192.0, -30.0), (1.0, 30.0, 6.0)])
+def test_the_stretch_undoes_the_constants_of_the_display(beta, gain, offset):
+    """Jobson's β, gain and offset, and those of IPOL's program, are why msrcr needs none of them."""
+    value = noise(16, 16, 1)[..., 0].astype(np.float64) - 0.5
+    expected = parts.stretch(value, 0.01, 0.01)
+    np.testing.assert_allclose(parts.stretch(gain * (beta * value + offset), 0.01, 0.01), expected, atol=1e-12)
+
+
 def test_msrcp_keeps_the_ratios_of_the_channels():
     image = scene()
     output = retinex.msrcp(image, [15.0], 0.01)
@@ -258,6 +281,34 @@ def test_udcp_looks_at_green_and_blue_alone():
 def test_fusing_an_image_with_itself_gives_the_image(size):
     image, share = noise(*size, 3).astype(np.float64), noise(*size, seed=1).astype(np.float64)
     np.testing.assert_allclose(fusion._fuse([image, image], [share, 1 - share]), image, atol=1e-9)
+
+
+def test_underwater_fusion_of_a_flat_image_by_hand():
+    """Equation 4: 0.1 + (0.5 − 0.1)·(1 − 0.1)·0.5 = 0.28 of red; gray-world then makes all three their mean."""
+    flat = np.broadcast_to(np.array([0.1, 0.5, 0.4], np.float32), (16, 16, 3))
+    output = fusion.underwater_fusion(flat, red=1.0, gamma=1.0, sigma=3.0)
+    np.testing.assert_allclose(output, (0.28 + 0.5 + 0.4) / 3, atol=1e-6)
+
+
+def test_the_sharpening_is_half_the_image_and_half_its_detail_stretched_by_one_factor():
+    image = scene().astype(np.float64)
+    detail = image - ndimage.gaussian_filter(image, (2.0, 2.0, 0), mode="reflect", truncate=8)
+    expected = (image + (detail - detail.min()) / np.ptp(detail)) / 2
+    np.testing.assert_allclose(fusion._sharpened(image, 2.0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("msrcr", {"scales": [15.0, 80.0, 250.0], "clip": 0.01}),  # MSR_original.cpp's -L -M -H and -l -R
+        ("udcp", {"patch": 15, "floor": 0.1}),  # the demo of the authors' MATLAB code
+        ("dark-channel", {"patch": 15, "omega": 0.95, "floor": 0.1}),  # He et al., sections 3 and 4
+        ("underwater-fusion", {"red": 1.0}),  # α of equation 4
+    ],
+)
+def test_published_constants_are_the_defaults(name, published):
+    options = registry("method").get(name).fields["options"]
+    assert {key: options[key]["default"] for key in published} == published
 
 
 def test_underwater_fusion_brings_red_back():

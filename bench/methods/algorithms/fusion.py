@@ -1,7 +1,10 @@
 """Underwater enhancement by white balance and multi-scale fusion.
 
-Ancuti, Ancuti, De Vleeschouwer and Bekaert, Color Balance and Fusion for Underwater Image Enhancement, TIP 2018. The
-paper leaves the gamma and the blur of the sharpening open: both are options.
+Ancuti, Ancuti, De Vleeschouwer and Bekaert, Color Balance and Fusion for Underwater Image Enhancement, TIP 2018. No
+official code was found. The compensation with α = 1, gray-world, the two inputs, the half sum of the sharpening, the
+three weights and δ = 0.1 are the paper's, as public reimplementations read it too. It leaves the gamma and the blur of
+the sharpening open (reimplementations take gammas of 0.8 to 2): both are options, and their defaults our choice. So
+are the scale of CIELab in the saliency and the depth of the pyramid.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ def _weight(image: np.ndarray) -> np.ndarray:
     contrast = np.abs(cv2.Laplacian(light, cv2.CV_64F, ksize=1, borderType=cv2.BORDER_REPLICATE))
     lab = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2LAB).astype(np.float64) / 100
     # Frequency-tuned saliency, Achanta et al., CVPR 2009: distance of a slightly blurred colour from the mean colour.
+    # Their 5×5 binomial kernel (1, 4, 6, 4, 1) has variance 1, hence sigma 1.
     blurred = np.stack([gaussian(lab[..., c], 1.0) for c in range(3)], axis=-1)
     saliency = np.linalg.norm(blurred - lab.mean(axis=(0, 1)), axis=2)
     saturation = np.sqrt(((image - light[..., None]) ** 2).mean(axis=2))
@@ -53,6 +57,7 @@ def _fuse(inputs: list[np.ndarray], shares: list[np.ndarray]) -> np.ndarray:
     """Sum of Laplacian pyramids of the inputs times Gaussian pyramids of their shares. Burt and Adelson, 1983."""
     import cv2
 
+    # Down to a coarsest side of four to eight pixels.
     levels = max(1, int(np.log2(min(inputs[0].shape[:2]))) - 2)
     result: list[np.ndarray] = []
     for image, share in zip(inputs, shares, strict=True):

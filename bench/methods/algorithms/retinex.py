@@ -21,14 +21,20 @@ def msr(image: np.ndarray, scales: list[float], clip: float) -> np.ndarray:
     """Multi-scale retinex on each channel, then a stretch that saturates a share `clip` at each end.
 
     Jobson, Rahman and Woodell, A Multiscale Retinex for Bridging the Gap Between Color Images and the Human
-    Observation of Scenes, TIP 1997; the stretch after Petro, Sbert and Morel, Multiscale Retinex, IPOL 2014.
+    Observation of Scenes, TIP 1997. Logarithms of level + 1, equal weights, scales 15, 80 and 250 and the stretch (1 %
+    at each end, in place of Jobson's fixed gain and offset) as in Petro, Sbert and Morel, Multiscale Retinex, IPOL
+    2014, MSR_original.cpp; checked against that program's steps.
     """
     planes = [stretch(_multiscale(image[..., c], scales), clip, clip) for c in range(3)]
     return np.stack([image[..., c] if p is None else p for c, p in enumerate(planes)], axis=-1).astype(np.float32)
 
 
 def msrcr(image: np.ndarray, scales: list[float], clip: float) -> np.ndarray:
-    """Multi-scale retinex with colour restoration log(125·x / Σx), then the stretch. Sources as `msr`."""
+    """Multi-scale retinex times the colour restoration log(125·x / Σx), then the stretch. Sources as `msr`.
+
+    125 is Jobson's α and IPOL's; Jobson's β = 46 and the display's gain and offset (30 and −6 in IPOL's program) are
+    affine in each channel, and the stretch undoes them.
+    """
     level = image.astype(np.float64) * 255 + 1
     restoration = np.log(125 * level) - np.log(level.sum(axis=2, keepdims=True))
     planes = [stretch(_multiscale(image[..., c], scales) * restoration[..., c], clip, clip) for c in range(3)]
@@ -36,7 +42,11 @@ def msrcr(image: np.ndarray, scales: list[float], clip: float) -> np.ndarray:
 
 
 def msrcp(image: np.ndarray, scales: list[float], clip: float) -> np.ndarray:
-    """Multi-scale retinex of the intensity with the chromaticity kept. Petro et al., IPOL 2014, algorithm 2."""
+    """Multi-scale retinex of the intensity with the chromaticity kept. Petro et al., IPOL 2014, algorithm 2.
+
+    As the article prints it: the gain is limited by the brightest channel alone. Its program also limits the gain to 3
+    and takes the ratio on levels plus one.
+    """
     intensity = image.mean(axis=2, dtype=np.float64)
     enhanced = stretch(_multiscale(intensity, scales), clip, clip)
     if enhanced is None:
