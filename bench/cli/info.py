@@ -35,7 +35,28 @@ def command(name: str) -> int:
         _say(about, None)
         if entry.kind == "metric" and not entry.fields.get("unavailable"):
             _say(_metric(entry), False)
+        if entry.kind == "protocol":
+            _say(_protocol(entry), False)
     return 0
+
+
+def _protocol(entry: Entry) -> dict[str, object]:
+    """What the options of its view do, and the signatures of PSNR, SSIM and the metrics that it names."""
+    from bench import registry
+    from bench.metrics.build import build_metric
+    from bench.metrics.protocols import protocol
+    from bench.metrics.view import MEANINGS
+
+    rules = protocol(entry.name)
+    metrics = registry.registry("metric")
+    means = {
+        f"{option} {value}": MEANINGS[option][str(value).partition("@")[0]]
+        for option, value in rules.view.items()
+        if option in MEANINGS and value != "no"
+    }
+    named = [name for name in dict.fromkeys(["psnr", "ssim", *rules.metrics]) if name in metrics]
+    signatures = {name: str(build_metric(metrics.get(name), {}, rules).signature()) for name in named}
+    return {"means": means, "signatures": signatures}
 
 
 def _say(about: dict[str, object], flow: bool | None) -> None:

@@ -6,6 +6,7 @@ import math
 import re
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from bench.cli import info
@@ -125,3 +126,11 @@ def test_the_page_of_a_protocol_shows_its_view_and_whether_it_is_proved():
     page = shown("nu2net/uieb")
     assert "view: {space: rgb, rounding: none, resize: torch-corners}\n" in page and "verified: true\n" in page
     assert shown("uranker/uieb") == page
+
+
+def test_the_page_of_a_protocol_says_what_its_options_do_and_how_metrics_are_signed_under_it():
+    page = yaml.safe_load(shown("snr/lol-v2-real-608x400"))
+    assert page["means"]["fit cv2-linear@608x400"].startswith("every image to W×H by OpenCV's bilinear")
+    signature = "psnr|space:rgb|range:u8|crop:0|gtmean:no|fit:cv2-linear@608x400|proto:unverified|v:1"
+    assert page["signatures"]["psnr"] == signature
+    assert list(yaml.safe_load(shown("gsad/lol"))["signatures"]) == ["psnr", "ssim", "lpips"]

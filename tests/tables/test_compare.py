@@ -95,6 +95,17 @@ def test_two_protocols_are_explained_by_the_signatures_they_give():
     assert "the two numbers are comparable" in explain("recommended/rgb", "recommended/rgb")
 
 
+def test_protocols_that_save_or_fit_differently_are_told_apart():
+    said = explain("recommended/rgb", "pugan/256")
+    assert "fit: – against pil-bicubic@256x256 – size to which every image is brought first" in said
+    assert "pil-bicubic@256x256: every image to W×H by Pillow's bicubic" in said
+    assert "proto: – against unverified" in said and "cov: – against sample25 – correction of the variances" in said
+    assert "data: – against 2 – range that SSIM's constants assume" in explain("skimage/rgb", "nu2net/uieb")
+    saved = "outputs before scoring: A cut down to 8 bits, B kept as floats"
+    assert explain("kind/lol", "mirnet/lol").rstrip().endswith(saved)
+    assert "outputs before scoring" not in explain("kind/lol", A)
+
+
 def test_text_that_is_no_signature_is_refused():
     with pytest.raises(BenchError, match="is not a signature"):
         parse("psnr|what")
