@@ -42,6 +42,7 @@ FIELDS: dict[str, set[str]] = {
         "modules",
         "multiple",
         "crop_multiple",
+        "architecture",
         "min_size",
         "batch_invariant",
         "trained_on",

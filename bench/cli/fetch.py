@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bench.registry import Entry
 
 _WITHOUT_FILES = ("classical", "folder", "command")
-"""Kinds of methods that bring their own files or need none; some cannot even be built without options."""
+"""Kinds of methods that bring their own files or need none."""
 
 
 def assets_for(name: str) -> list[Asset]:
@@ -51,7 +51,9 @@ def assets_of_entry(entry: Entry) -> list[Asset]:
         from bench.metrics.build import build_metric
 
         return build_metric(entry, {}, {}).assets()
-    if entry.fields.get("kind") in _WITHOUT_FILES:
+    options = entry.fields.get("options") or {}
+    own = any(isinstance(option, dict) and option.get("required") for option in options.values())
+    if own or entry.fields.get("kind") in _WITHOUT_FILES:
         return []
     from bench.methods.build import build_method
 

@@ -17,10 +17,12 @@ from bench.methods.folder import FolderMethod
 from bench.methods.iqpir import IqpirMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, resolve
+from bench.methods.spandrel import SpandrelMethod
 from bench.registry import Entry
 
 ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | StoredMethod]] = {
     "network": NetworkMethod.from_entry,
+    "spandrel": SpandrelMethod.from_entry,
     "classical": ClassicalMethod.from_entry,
     "folder": FolderMethod.from_entry,
     "iqpir": IqpirMethod.from_entry,

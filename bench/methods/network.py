@@ -58,7 +58,7 @@ class NetworkMethod(Method):
         files = files if isinstance(files, list) else [files]
         if not files or not all(isinstance(file, Mapping) for file in files):
             raise BenchError(f"{self._where} has no weights: {{file, url, sha256, bytes}}")
-        self._weights = [Asset.from_fields(entry.name, file, fields.get("licence")) for file in files]
+        self._weights = [self._asset(file) for file in files]
         self._layouts = [Layout.from_fields(self._where, file) for file in files]
         self._digests: dict[str, str] = {}
         self._network: Module | None = None
@@ -76,6 +76,9 @@ class NetworkMethod(Method):
         where = f"method {entry.name!r} ({entry.origin})"
         return cls(entry, resolve(where, declared_options(where, entry.fields, OPTIONS), options))
 
+    def _asset(self, file: Mapping[str, Any]) -> Asset:
+        return Asset.from_fields(self.name, file, self._entry.fields.get("licence"))
+
     def assets(self) -> list[Asset]:
         return list(self._weights)
 
@@ -85,15 +88,14 @@ class NetworkMethod(Method):
         return None if (box.height, box.width) == (height, width) or 0 in (box.height, box.width) else box
 
     def identity(self) -> Mapping[str, Any]:
-        network = str(self._entry.target).partition(":")[0]
         options = dict(self._options)
         options.pop("max_pixels")  # refuses an image, never alters an output
         if not options["tile"]:
             options.pop("overlap")
-        modules = [network, *self._entry.fields.get("modules", []), __name__, tiled.__module__, fit.__module__]
+        modules = [*self._sources(), *self._entry.fields.get("modules", []), __name__, tiled.__module__, fit.__module__]
         weights = [self._verified(asset, asset.digest()) for asset in self._weights]
         return {
-            "kind": "network",
+            "kind": self._entry.fields["kind"],
             "target": self._entry.target,
             "options": options,
             "layout": [layout.describe() for layout in self._layouts],
@@ -103,6 +105,10 @@ class NetworkMethod(Method):
             "packages": package_versions(["torch", *self._entry.fields.get("packages", [])]),
             "weights": weights[0] if len(weights) == 1 else weights,
         }
+
+    def _sources(self) -> list[str]:
+        """Modules whose source decides what the network computes."""
+        return [str(self._entry.target).partition(":")[0]]
 
     def _verified(self, asset: Asset, found: str) -> str:
         """A weight file's SHA-256, refused where another is pinned, or where it changed since the run was planned."""
@@ -122,22 +128,24 @@ class NetworkMethod(Method):
         # The bytes themselves, not what the memo remembers of them, and before anything is unpickled.
         for asset in self._weights:
             self._verified(asset, file_hash(asset.require()))
-        arguments = {name: value for name, value in self._options.items() if name not in OPTIONS}
-        build = self._entry.load()
         try:
-            network = build(**arguments)
-            target = torch.device(device)
             self._dtype = getattr(torch, dtype)
-            state: dict[str, Tensor] = {}
-            for asset, layout in zip(self._weights, self._layouts, strict=True):
-                state |= layout.select(read_weights(asset.path), asset.path)
-            fit(network, state, f"{self.name}: {', '.join(asset.file for asset in self._weights)}")
-            self._network = network.to(target, self._dtype).eval().requires_grad_(False)
+            network = self._build({name: value for name, value in self._options.items() if name not in OPTIONS})
+            self._network = network.to(torch.device(device), self._dtype).eval().requires_grad_(False)
         # What torch raises for a device or dtype that is not there, and a class for an argument it does not take.
         except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
             raise BenchError(f"{self.name} cannot be loaded on {device!r} in {dtype!r}: {one_line(error)}") from error
+
+    def _build(self, arguments: dict[str, Any]) -> Module:
+        """The network with its weights, on the CPU. Raises `BenchError` for a file that does not fit."""
+        network: Module = self._entry.load()(**arguments)
+        state: dict[str, Tensor] = {}
+        for asset, layout in zip(self._weights, self._layouts, strict=True):
+            state |= layout.select(read_weights(asset.path), asset.path)
+        fit(network, state, f"{self.name}: {', '.join(asset.file for asset in self._weights)}")
+        return network
 
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
         height, width = images.shape[-2:]

@@ -42,7 +42,8 @@ from bench.errors import MissingFile
 from bench.methods.build import build_method
 from bench.registry import registry
 for entry in registry("method"):
-    options = {"path": sys.argv[1]} if entry.fields["kind"] == "folder" else {}
+    needs_path = "path" in (entry.fields.get("options") or {})
+    options = {"path": sys.argv[1] if entry.fields["kind"] == "folder" else sys.argv[2]} if needs_path else {}
     try:
         json.dumps(dict(build_method(entry, options, None).identity()), allow_nan=False)
     except MissingFile:
@@ -51,7 +52,9 @@ heavy = {"torch", "cv2", "skimage", "scipy", "pandas", "pyiqa"} & set(sys.module
 networks = [name for name in sys.modules if name.startswith("bench.methods.networks.")]
 print(json.dumps([sorted(heavy), networks]))
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    (tmp_path / "any.pth").write_bytes(b"never read")
+    places = [str(tmp_path), str(tmp_path / "any.pth")]
+    done = subprocess.run([sys.executable, "-c", script, *places], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [[], []]
 
 
@@ -71,7 +74,7 @@ def test_an_unknown_kind_names_the_nearest():
 
 
 def test_a_missing_kind_lists_the_kinds():
-    with pytest.raises(BenchError, match="network, classical, folder, plugin"):
+    with pytest.raises(BenchError, match=r"one of network, spandrel, classical, folder, .*plugin"):
         build_method(Entry("x", "method", {}, "x.yaml:1"), {}, None)
 
 
