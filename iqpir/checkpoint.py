@@ -12,7 +12,7 @@ import json
 import os
 import pickle
 import struct
-import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -104,14 +104,12 @@ def save_checkpoint(network: VQAutoEncoder, path: str | os.PathLike[str]) -> Non
     }
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, written = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    written = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         save_file(state, written, metadata)
-        Path(written).replace(path)
-    except BaseException:
-        Path(written).unlink(missing_ok=True)
-        raise
+        written.replace(path)
+    finally:
+        written.unlink(missing_ok=True)
 
 
 def tensors_of(content: Any) -> dict[str, Tensor]:
@@ -125,9 +123,11 @@ def tensors_of(content: Any) -> dict[str, Tensor]:
             break
     if not isinstance(content, Mapping) or not content:
         raise IQPIRError(f"it holds {type(content).__name__}, not named tensors")
-    strange = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    strange = [
+        str(name) for name, value in content.items() if not isinstance(name, str) or not isinstance(value, Tensor)
+    ]
     if strange:
-        raise IQPIRError(f"it holds more than tensors: {few(strange)}")
+        raise IQPIRError(f"it holds more than named tensors: {few(strange)}")
     if all(name.startswith("module.") for name in content):
         return {name.removeprefix("module."): value for name, value in content.items()}
     return dict(content)
@@ -177,7 +177,7 @@ def restorer_from_state(
     config = config or restorer_config(state)
     if alpha is not None:
         config = replace(config, alpha=alpha)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):  # loading a file draws no random numbers from the caller's generator
         network = IQPIR(config, fidelity_trained=fidelity_trained)
     return _filled(network, state)
 
@@ -190,14 +190,13 @@ def autoencoder_from_state(
     config = config or autoencoder_config(state)
     if alpha is not None:
         config = replace(config, alpha=alpha)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         network = VQAutoEncoder(config)
     return _filled(network, state)
 
 
 def _filled(network: VQAutoEncoder, state: Mapping[str, Tensor]) -> Any:
     check_fit(network.state_dict(), state, f"these tensors do not make a {type(network).__name__}")
-    network = network.to_empty(device="cpu")
     network.load_state_dict(dict(state))
     return network.eval()
 

@@ -19,6 +19,7 @@ from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.conditioning import score_embedding, score_maps
 from iqpir.network.config import IQPIRConfig
 from iqpir.network.fidelity import FidelityBlock, match_statistics
+from iqpir.network.quantizer import VectorQuantizer
 from iqpir.network.transformer import TransformerLayer
 
 Score: TypeAlias = Tensor | float | Sequence[Tensor] | Sequence[float]
@@ -187,6 +188,28 @@ class IQPIR(VQAutoEncoder):
         if not self.config.dual:
             return self.quantize.lookup(grid)
         return self.fuse(self.quantize.lookup(grid[..., 1]), self.quantize_aesthetic.lookup(grid[..., 0]))
+
+    def relax(self, logits: Tensor, temperature: float = 1.0, gumbel: bool = False) -> Tensor:
+        """Logits → the latent of the best codes, whose gradient is that of the softmax-weighted mean of all codes.
+
+        So a loss on the image trains the transformer, which looked-up codes cut off. With `gumbel` noise is added
+        first, and the codes are samples of the softmax. The codebooks themselves get no gradient.
+        """
+        if gumbel:
+            logits = logits - torch.empty_like(logits).exponential_().log()
+        hard = self.dequantize(self.best_codes(logits))
+        shares = torch.softmax(logits / temperature, dim=2)
+        if not self.config.dual:
+            soft = self._mean_code(shares, self.quantize)
+        else:
+            hq, common = shares.unbind(dim=3)
+            soft = self.fuse(self._mean_code(common, self.quantize), self._mean_code(hq, self.quantize_aesthetic))
+        return soft + (hard - soft).detach()
+
+    def _mean_code(self, shares: Tensor, book: VectorQuantizer) -> Tensor:
+        codes = book.embedding.weight.detach()
+        means = shares[..., : len(codes)] @ codes
+        return means.transpose(1, 2).unflatten(2, (self.config.latent_size, -1))
 
     def decode(
         self,

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iqpir.errors import IQPIRError
@@ -33,18 +33,21 @@ def test_the_authors_test_scores_are_in_bin_nine():
     assert score_bins(torch.tensor([0.9, 0.91, 0.95]), 10).tolist() == [9, 9, 9]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=False), min_size=1), st.integers(1, 100))
 def test_float64_scores_are_floored_products_between_the_ends(scores, bins):
     expected = [min(max(math.floor(min(max(s * bins, -1), bins)), 0), bins - 1) for s in scores]
     assert score_bins(torch.tensor(scores, dtype=torch.float64), bins).tolist() == expected
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1, width=32), st.integers(1, 100))
 def test_float32_products_are_rounded_to_float32(score, bins):
     (product,) = struct.unpack("f", struct.pack("f", score * bins))  # exact in float64, then rounded once
     assert score_bins(torch.tensor([score]), bins).item() == min(math.floor(product), bins - 1)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1), st.sampled_from(DTYPES))
 def test_a_better_score_is_never_in_a_lower_bin(one, other, dtype):
     low, high = score_bins(torch.tensor([min(one, other), max(one, other)], dtype=dtype), 10).tolist()

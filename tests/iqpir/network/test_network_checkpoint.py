@@ -41,11 +41,20 @@ def test_the_authors_containers_are_read(container, small, tmp_path):
 
 @torch.no_grad()
 def test_safetensors_without_settings_are_read(small, images, tmp_path):
-    network = small(hq_codebook=0, conditioning="adaln", connect=(64,))
+    network = small(hq_codebook=0, conditioning="adaln", connect=(32,))
     save_file(network.state_dict(), tmp_path / "net.safetensors")
     read = IQPIR.from_checkpoint(tmp_path / "net.safetensors")
     assert read.config == network.config
     assert torch.equal(read(images, 0.9).image, network(images, 0.9).image)
+
+
+def test_loading_leaves_the_random_generator_as_it_was(small):
+    state = small().state_dict()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    IQPIR.from_state_dict(state)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_alpha_is_given_or_the_authors(small, tmp_path):
@@ -147,9 +156,10 @@ def renamed(state, old, new):
         (lambda s: s | {"score_embed.weight": torch.zeros(10, 77)}, "rows of 77"),
         (lambda s: {k: v for k, v in s.items() if not k.startswith("encoder.blocks.0")}, "encoder.blocks.0.weight"),
         (lambda s: {"conv.weight": torch.zeros(3)}, "not IQPIR's tensors"),
-        (lambda s: s | {"epoch": 3}, "more than tensors: epoch"),
+        (lambda s: s | {"epoch": 3}, "more than named tensors: epoch"),
         (lambda s: {}, "not named tensors"),
-        (lambda s: {"params_ema": [1, 2]}, "more than tensors"),
+        (lambda s: {"params_ema": [1, 2]}, "more than named tensors: params_ema"),
+        (lambda s: s | {3: torch.zeros(2)}, "more than named tensors: 3"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named_in_one_line(damage, said, small):
