@@ -56,6 +56,15 @@ def test_cached_missing_and_wrong_files_are_told_apart(thing):
     assert statuses(doctor.assets(only(thing)))[thing.file] == "broken"
 
 
+def test_a_file_known_by_the_digits_in_its_name_needs_only_a_fetch(thing):
+    named = Asset(thing.owner, thing.file, thing.url, None, prefix=str(thing.sha256)[:8])
+    put(named, b"right")
+    (finding,) = (one for one in doctor.assets(only(named)) if one.name == named.file)
+    assert finding.status == "warning" and finding.remedy == "bench fetch sci-medium pins it"
+    put(named, b"wrong")
+    assert statuses(doctor.assets(only(named)))[named.file] == "broken"
+
+
 def test_a_wrong_file_is_unhealthy_and_says_both_hashes_and_the_remedy(thing):
     put(thing, b"wrong")
     report = doctor.Report(tuple(doctor.assets(only(thing))))
