@@ -70,6 +70,16 @@ def test_a_metric_without_weights_gives_what_pyiqa_gives(pair, name):
     assert outcome.value == expected
 
 
+def test_space_bgr_shows_pyiqa_red_and_blue_exchanged(pair):
+    swapped = [image[:, :, ::-1].copy() for image in pair]
+    plain = metric("pyiqa-gmsd")
+    exchanged = build_metric(registry("metric").get("pyiqa-gmsd"), {"space": "bgr"}, {})
+    (asked,) = Scorer([exchanged], "cpu").score(*pair)
+    (expected,), (other,) = (Scorer([plain], "cpu").score(*images) for images in (swapped, pair))
+    assert asked.value == expected.value != other.value
+    assert "|space:bgr|" in str(exchanged.signature())
+
+
 def test_images_of_a_batch_are_scored_one_by_one(pair):
     gmsd = metric("pyiqa-gmsd")
     restored, reference = pair.tensors()
