@@ -17,6 +17,7 @@ from bench.methods.folder import FolderMethod
 from bench.methods.iqpir import IqpirMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, resolve
+from bench.methods.plus import PlusMethod
 from bench.methods.spandrel import SpandrelMethod
 from bench.registry import Entry
 
@@ -26,6 +27,7 @@ ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | S
     "classical": ClassicalMethod.from_entry,
     "folder": FolderMethod.from_entry,
     "iqpir": IqpirMethod.from_entry,
+    "plus": PlusMethod.from_entry,
 }
 KINDS = (*ADAPTERS, "plugin")
 

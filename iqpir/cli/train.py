@@ -1,0 +1,59 @@
+"""`iqpir train STAGE CONFIG`: one sub-command per stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Train a stage from a YAML file of settings."""
+
+
+@command.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("-o", "--out", metavar="OUT", help="Folder of the results. Default: results/train/NAME-OF-CONFIG.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), help="In place of the settings' number.")
+def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """Give a host a score and fine-tune it; beside it the host alone, on the same batches, for comparison.
+
+    Writes OUT/plus.safetensors, OUT/control.safetensors and OUT/losses.csv. Both run in a suite: {method: plus,
+    options: {host: NAME, weights: OUT/plus.safetensors, score: 0.9}}.
+    """
+    import math
+    from dataclasses import replace
+
+    from tqdm import tqdm
+
+    from iqpir.quality.files import read_scores
+    from iqpir.quality.scorers import check_device
+    from iqpir.training.hosts import load_host
+    from iqpir.training.pairs import Pairs
+    from iqpir.training.plus import PlusSettings, train_plus, write_losses
+
+    check_device(device)
+    settings = PlusSettings.load(config)
+    settings = replace(settings, steps=steps or settings.steps)
+    host = load_host(settings.host)
+    file = read_scores(settings.scores)
+    named = zip(file.names, file.scores, strict=True)
+    scores = {Path(name).with_suffix("").as_posix(): float(score) for name, score in named if math.isfinite(score)}
+    pairs = Pairs(Path(settings.lq), Path(settings.gt), scores)
+    where = Path(out) if out else Path("results") / "train" / config.stem
+    with tqdm(total=settings.steps, unit=" steps", dynamic_ncols=True, disable=None) as bar:
+
+        def progress(step: int, loss: float, control: float) -> None:
+            bar.set_description_str(f"L1 {loss:.4f}, without score {control:.4f}")
+            bar.update(step - bar.n)
+
+        trained = train_plus(host, settings, pairs, device=device, progress=progress)
+    trained.plus.save(where / "plus.safetensors", with_host=True)
+    trained.control.save(where / "control.safetensors", with_host=True)
+    write_losses(where / "losses.csv", trained.losses)
+    last = trained.losses[-min(50, len(trained.losses)) :]
+    ours, theirs = (sum(pair[side] for pair in last) / len(last) for side in (0, 1))
+    click.echo(f"{where}: mean L1 of the last {len(last)} steps: {ours:.5f} with the score, {theirs:.5f} without")
+    return 0

@@ -1,0 +1,1 @@
+"""Training. Stages are functions of settings and data; `iqpir train` calls them."""

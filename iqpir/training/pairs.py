@@ -1,0 +1,83 @@
+"""Paired folders for training: the same crop of both images, mirrored or not, in an order that a seed fixes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iqpir.errors import ImageFailure, IQPIRError, few
+from iqpir.images import decode, find_images, read_bytes, to_tensor
+
+
+class Batch(NamedTuple):
+    lq: Tensor
+    """float32 [B,3,h,w] in [0,1]."""
+    gt: Tensor
+    scores: Tensor
+    """[B], of the GT images, in [0,1]."""
+
+
+class Pairs:
+    """The pairs of two folders, by path without suffix, in memory as 8 or 16 bits."""
+
+    def __init__(self, lq: Path, gt: Path, scores: dict[str, float]) -> None:
+        """`scores`: of the GT images, by their path below `gt` without suffix.
+
+        Raises `IQPIRError` with a few names where a partner or a score is missing, or sizes differ.
+        """
+        found = [{_key(path, folder): path for path in find_images(folder)} for folder in (lq, gt)]
+        for name, without in (("GT", found[0].keys() - found[1].keys()), ("LQ", found[1].keys() - found[0].keys())):
+            if without:
+                raise IQPIRError(f"{lq} and {gt}: no {name} image for {few(sorted(without))}")
+        self.names = sorted(found[0])
+        unscored = [name for name in self.names if name not in scores]
+        if unscored:
+            raise IQPIRError(f"no score for {few(unscored)}: iqpir assess {gt} gives every GT image one")
+        self.scores = torch.tensor([scores[name] for name in self.names])
+        self._images = [tuple(self._read(one[name]) for one in found) for name in self.names]
+        for name, (low, high) in zip(self.names, self._images, strict=True):
+            if low.shape != high.shape:
+                raise IQPIRError(f"{name}: LQ is {low.shape[1]}×{low.shape[0]}, GT {high.shape[1]}×{high.shape[0]}")
+
+    @staticmethod
+    def _read(path: Path) -> np.ndarray:
+        try:
+            return decode(read_bytes(path))
+        except ImageFailure as error:
+            raise IQPIRError(f"{path}: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def batches(self, count: int, batch: int, crop: int, seed: int) -> Iterator[Batch]:
+        """`count` batches of crops; every image once before any twice. The same seed gives the same batches."""
+        draw = np.random.default_rng(seed)
+        small = [name for name, (low, _) in zip(self.names, self._images, strict=True) if min(low.shape[:2]) < crop]
+        if small:
+            raise IQPIRError(f"a crop of {crop} does not fit into {few(small)}")
+        order: list[int] = []
+        for _ in range(count):
+            while len(order) < batch:
+                order += draw.permutation(len(self)).tolist()
+            places, order = order[:batch], order[batch:]
+            crops = [self._crop(place, crop, draw) for place in places]
+            yield Batch(
+                torch.stack([low for low, _ in crops]), torch.stack([high for _, high in crops]), self.scores[places]
+            )
+
+    def _crop(self, place: int, crop: int, draw: np.random.Generator) -> tuple[Tensor, Tensor]:
+        images = self._images[place]
+        height, width = images[0].shape[:2]
+        top, left = int(draw.integers(height - crop + 1)), int(draw.integers(width - crop + 1))
+        mirrored = bool(draw.integers(2))
+        low, high = (to_tensor(image[top : top + crop, left : left + crop]) for image in images)
+        return (low.flip(2), high.flip(2)) if mirrored else (low, high)
+
+
+def _key(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()

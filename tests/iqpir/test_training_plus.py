@@ -1,0 +1,149 @@
+"""Fine-tuning a host with a score: same batches for both sides, the host's weights start where they were published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from torch import nn
+
+from iqpir.cli import group
+from iqpir.errors import IQPIRError
+from iqpir.plus import ScoreConditioner, Site
+from iqpir.training import hosts
+from iqpir.training.pairs import Pairs
+from iqpir.training.plus import PlusSettings, train_plus
+
+
+class Gain(nn.Module):
+    """Brightens by one learned factor per channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Conv2d(3, 3, 1, bias=False)
+        with torch.no_grad():
+            self.gain.weight.copy_(torch.eye(3)[:, :, None, None])
+
+    def forward(self, image):
+        return self.gain(image)
+
+
+@pytest.fixture
+def folders(tmp_path) -> Path:
+    """Twelve dark photographs; half of the GTs are twice as bright and good, half are dim and bad."""
+    draw = np.random.default_rng(0)
+    rows = ["imagename,score"]
+    for index in range(12):
+        good = index % 2 == 0
+        low = draw.integers(20, 60, (32, 36, 3)).astype(np.uint8)
+        for kind, pixels in (("low", low), ("high", low * (4 if good else 2))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / kind / f"{index:02d}.png")
+        rows.append(f"{index:02d}.png,{0.95 if good else 0.05}")
+    (tmp_path / "scores.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "plus.yaml").write_text(
+        "host: test:gain\nsites: [{module: gain, kind: film, channels: 3}]\nlq: low\ngt: high\nscores: scores.csv\n"
+        "steps: 120\nbatch: 4\ncrop: 16\nrate: 0.02\nrows_rate: 0.02\ndrop: 0.0\n"
+    )
+    return tmp_path
+
+
+def pairs_of(folder: Path) -> Pairs:
+    return Pairs(folder / "low", folder / "high", {f"{i:02d}": 0.95 if i % 2 == 0 else 0.05 for i in range(12)})
+
+
+def test_the_score_tells_two_kinds_of_truth_apart_and_the_control_cannot(folders):
+    settings = PlusSettings.load(folders / "plus.yaml")
+    trained = train_plus(Gain(), settings, pairs_of(folders))
+    image = torch.full((1, 3, 8, 8), 0.15)
+    bright, dim = (float((trained.plus(image, score=score) / image).mean()) for score in (0.95, 0.05))
+    assert bright == pytest.approx(4, rel=0.1) and dim == pytest.approx(2, rel=0.1)
+    between = float((trained.control(image, score=0.95) / image).mean())
+    assert torch.equal(trained.control(image, score=0.95), trained.control(image, score=0.05))
+    assert 1.9 < between < 4.1
+    plus, control = (np.mean([pair[side] for pair in trained.losses[-20:]]) for side in (0, 1))
+    assert plus < 0.3 * control
+
+
+def test_batches_are_the_same_crops_of_both_images_and_repeat_with_the_seed(folders):
+    pairs = pairs_of(folders)
+    first, again = (list(pairs.batches(6, 4, 16, seed=3)) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.lq, other.lq) and torch.equal(one.scores, other.scores)
+        factor = torch.where(one.scores > 0.5, 4.0, 2.0)[:, None, None, None]
+        assert torch.allclose(one.lq * factor, one.gt, atol=1e-6)
+    seen = torch.cat([batch.scores for batch in first[:3]])
+    assert len(seen) == 12 and int((seen > 0.5).sum()) == 6  # every image once before any twice
+    assert not torch.equal(first[0].lq, next(iter(pairs.batches(1, 4, 16, seed=4))).lq)
+
+
+def test_a_rate_of_zero_leaves_the_host_as_it_was(folders):
+    settings = PlusSettings(
+        "test:gain", (Site("gain", "film", 3),), "", "", "", steps=5, batch=2, crop=8, rate=0.0, rows_rate=0.1
+    )
+    trained = train_plus(Gain(), settings, pairs_of(folders))
+    assert torch.equal(trained.plus.host.gain.weight, Gain().gain.weight)
+    assert trained.plus.score[0].weight.abs().max() > 0
+
+
+def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
+    monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name: Gain())
+    config, out = str(folders / "plus.yaml"), folders / "out"
+    done = CliRunner().invoke(group, ["train", "plus", config, "-o", str(out), "--steps", "30"], standalone_mode=False)
+    assert done.exception is None and "with the score" in done.output, done
+    assert len((out / "losses.csv").read_text().splitlines()) == 31
+    image = torch.full((1, 3, 8, 8), 0.15)
+    plus, control = (ScoreConditioner.load(Gain(), out / f"{name}.safetensors") for name in ("plus", "control"))
+    assert not torch.equal(plus(image, score=0.95), plus(image, score=0.05))
+    assert torch.equal(control(image, score=0.95), control(image, score=0.05))
+
+
+@pytest.mark.parametrize(
+    "before, after, message",
+    [
+        ("steps: 120", "stepz: 120", "unknown key 'stepz'; did you mean 'steps'"),
+        ("steps: 120", "steps: many", "steps is 'many'"),
+        ("host: test:gain\n", "", "the key 'host' is missing"),
+        ("channels: 3", "channel: 3", "a site has the keys"),
+        ("kind: film", "kind: flim", "did you mean 'film'"),
+        ("lq: low", "lq: [", "plus.yaml:"),
+        ("rate: 0.02\n", "rate: -1\n", "rate is -1"),
+        ("gt: high", "gt: absent", "is not a folder"),
+        ("host: test:gain", "host: nowhere:x", "no host 'nowhere:x'"),
+        ("crop: 16", "crop: 33", "a crop of 33 does not fit"),
+        ("steps: 120", "steps: !!python/object/apply:os.system ['touch executed']", "could not determine"),
+    ],
+)
+def test_wrong_settings_are_one_line(folders, monkeypatch, before, after, message):
+    monkeypatch.chdir(folders)
+    if "nowhere" not in after:
+        monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name: Gain())
+    config = folders / "plus.yaml"
+    config.write_text(config.read_text().replace(before, after, 1))
+    done = CliRunner().invoke(group, ["train", "plus", str(config)], standalone_mode=False)
+    assert isinstance(done.exception, IQPIRError) and message in str(done.exception), done
+    assert "\n" not in str(done.exception) and not (folders / "executed").exists()
+
+
+def test_missing_partners_scores_and_sizes_are_named(folders):
+    scores = {f"{i:02d}": 0.5 for i in range(12)}
+    with pytest.raises(IQPIRError, match="no score for 03"):
+        Pairs(folders / "low", folders / "high", {name: 0.5 for name in scores if name != "03"})
+    (folders / "low/05.png").unlink()
+    with pytest.raises(IQPIRError, match="no LQ image for 05"):
+        Pairs(folders / "low", folders / "high", scores)
+    Image.new("RGB", (9, 9)).save(folders / "low/05.png")
+    with pytest.raises(IQPIRError, match="05: LQ is 9×9, GT 36×32"):
+        Pairs(folders / "low", folders / "high", scores)
+
+
+def test_the_harness_offers_its_networks_as_hosts(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    with pytest.raises(IQPIRError, match=r"weights/sci/medium\.pt.*bench fetch sci-medium"):
+        hosts.load_host("bench:sci-medium")
+    with pytest.raises(IQPIRError, match="gamma is no network"):
+        hosts.load_host("bench:gamma")

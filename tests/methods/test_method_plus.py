@@ -1,0 +1,99 @@
+"""A host with a score as a method: the host's own adapter, the conditioner in a file, both in the identity."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+
+from bench.errors import BenchError, MissingFile
+from bench.methods.build import build_method
+from bench.methods.networks.sci import Sci
+from bench.registry import Entry, registry
+from iqpir.plus import ScoreConditioner, Site
+
+SITES = [Site("enhance.in_conv", "film", 3)]
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """SCI with weights of our own in place of the official file, whose hash the entry pins."""
+    torch.manual_seed(0)
+    network = Sci().eval()
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    entry = registry("method").get("sci-medium")
+    path = tmp_path / "home" / entry.fields["weights"]["file"]
+    path.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), path)
+    pinned = {**entry.fields["weights"], "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    monkeypatch.setitem(entry.fields, "weights", pinned)
+    return network
+
+
+def make(weights, **options) -> object:
+    return build_method(
+        registry("method").get("plus"), {"host": "sci-medium", "weights": str(weights), **options}, None
+    )
+
+
+def rows(network: Sci, path, value: float) -> ScoreConditioner:
+    plus = ScoreConditioner(network, SITES).eval()
+    with torch.no_grad():
+        plus.score[0].weight[9] = value
+    plus.save(path)
+    return plus
+
+
+def test_it_is_the_conditioned_host_at_one_score(published, tmp_path):
+    plus = rows(published, tmp_path / "plus.safetensors", 0.4)
+    image = torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(1))
+    found = {}
+    for score in (0.95, 0.15):
+        method = make(tmp_path / "plus.safetensors", score=score)
+        method.load("cpu", "float32")
+        found[score] = method.restore(image)
+        assert torch.allclose(found[score], plus(image, score=score), atol=1e-6)
+    host = build_method(registry("method").get("sci-medium"), {}, None)
+    host.load("cpu", "float32")
+    assert torch.allclose(found[0.15], host.restore(image), atol=1e-6)  # that bin's row is zero
+    assert (found[0.95] - found[0.15]).abs().max() > 0.01
+    guided = make(tmp_path / "plus.safetensors", score=0.95, guidance=1.5)
+    guided.load("cpu", "float32")
+    expected = found[0.15] + 1.5 * (found[0.95] - found[0.15])
+    assert torch.allclose(guided.restore(image), expected, atol=1e-5)
+
+
+def test_host_rows_and_score_are_its_identity(published, tmp_path):
+    rows(published, tmp_path / "a.safetensors", 0.4)
+    rows(published, tmp_path / "b.safetensors", 0.5)
+    identities = [
+        make(tmp_path / "a.safetensors").identity(),
+        make(tmp_path / "b.safetensors").identity(),
+        make(tmp_path / "a.safetensors", score=0.1).identity(),
+        make(tmp_path / "a.safetensors", guidance=2.0).identity(),
+    ]
+    assert make(tmp_path / "a.safetensors").identity() == identities[0]
+    assert all(one != other for place, one in enumerate(identities) for other in identities[:place])
+
+
+def test_what_is_wrong_is_named(published, tmp_path, monkeypatch):
+    with pytest.raises(BenchError, match=r"absent\.safetensors, and there is no such file: iqpir train plus"):
+        make(tmp_path / "absent.safetensors")
+    rows(published, tmp_path / "a.safetensors", 0.4)
+    with pytest.raises(BenchError, match="host 'gamma' is of kind 'classical'"):
+        make(tmp_path / "a.safetensors", host="gamma")
+    ScoreConditioner(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1)), [Site("0", "film", 3)]).save(
+        tmp_path / "other.safetensors"
+    )
+    method = make(tmp_path / "other.safetensors")
+    with pytest.raises(BenchError, match="plus: Sci has no module '0'"):
+        method.load("cpu", "float32")
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "empty"))
+    (asset,) = make(tmp_path / "a.safetensors").assets()
+    with pytest.raises(MissingFile, match="bench fetch sci-medium"):
+        asset.require()
+
+
+def test_the_entry_is_the_catalogues(published):
+    assert isinstance(registry("method").get("plus"), Entry)
