@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from iqpir.network.config import IQPIRConfig
 from iqpir.network.fidelity import FidelityBlock, match_statistics
 from iqpir.network.quantizer import VectorQuantizer
 from iqpir.network.transformer import TransformerLayer
+
+if TYPE_CHECKING:
+    from iqpir.network.optimized import OptimizedIQPIR
 
 Score: TypeAlias = Tensor | float | Sequence[Tensor] | Sequence[float]
 
@@ -56,7 +59,7 @@ class IQPIR(VQAutoEncoder):
         config = config or IQPIRConfig()
         super().__init__(config)
         self.fidelity_trained = fidelity_trained
-        """Whether the fidelity blocks were trained: those in the authors' stage-2 files were not."""
+        """Whether the fidelity blocks were trained: CodeFormer's were, those in IQPIR's stage-2 files were not."""
         self._warned = False
         self.position_emb = nn.Parameter(torch.zeros(config.latent_size**2, config.width))
         self.feat_emb = nn.Linear(config.latent_channels, config.width)
@@ -107,6 +110,14 @@ class IQPIR(VQAutoEncoder):
         given = autoencoder.state_dict()
         check_fit(part, given, "this autoencoder does not fit this restorer")
         self.load_state_dict(given, strict=False)
+
+    def optimize(
+        self, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", *, compiled: bool = False
+    ) -> OptimizedIQPIR:
+        """A plan for fast inference with copies of the weights as they are now; see `iqpir.network.optimized`."""
+        from iqpir.network.optimized import OptimizedIQPIR
+
+        return OptimizedIQPIR(self, dtype, device, compiled)
 
     def forward(  # type: ignore[override]  # a restorer is an autoencoder by its tensors, not by its use
         self,
