@@ -6,13 +6,12 @@ facexlib's. For suites of aligned faces this is neither needed nor wanted.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iqpir.errors import IQPIRError
+from iqpir.errors import IQPIRError, one_line
 
 if TYPE_CHECKING:
     from iqpir.restore import Restorer
@@ -65,9 +64,11 @@ class FaceRestorer:
 def _check_weights(path: Path, url: str) -> None:
     import torch
 
+    from iqpir.checkpoint import DAMAGED
+
     if not path.is_file():
         raise IQPIRError(f"restoring whole photographs needs {path.name} in {path.parent}: download {url}")
     try:
         torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
-        raise IQPIRError(f"{path} cannot be read as weights: {str(error).splitlines()[0][:160]}") from error
+    except DAMAGED as error:
+        raise IQPIRError(f"{path} cannot be read as weights: {one_line(error, 160)}") from error

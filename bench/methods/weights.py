@@ -73,8 +73,13 @@ def read_weights(path: Path) -> dict[str, Any]:
     """
     import argparse
     import pickle
+    import struct
 
     import torch
+
+    # What torch's reader has been seen to raise for files with single bytes changed.
+    damaged = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, LookupError, AssertionError,
+               AttributeError, TypeError, struct.error, OverflowError, MemoryError)  # fmt: skip
 
     try:
         if path.suffix == ".safetensors":
@@ -87,7 +92,7 @@ def read_weights(path: Path) -> dict[str, Any]:
                 raise BenchError(f"{path} is not a safetensors file: {one_line(error)}") from error
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except damaged as error:
         first = str(error).split("\n")[0]
         raise BenchError(f"{path} cannot be read as weights: {one_line(first, 160)}") from error
     if not isinstance(content, Mapping):
