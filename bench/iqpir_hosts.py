@@ -1,30 +1,30 @@
 """The harness's networks as hosts for a score (`iqpir train plus`, `host: bench:NAME`).
 
-A provider of the entry points `iqpir.hosts`.
+A provider of the entry points `iqpir.hosts`. A method of kind `plus` stands for its host, with the sites that its
+catalogue entry names.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bench.errors import BenchError
-from bench.methods.build import build_method
-from bench.methods.network import NetworkMethod
-from bench.methods.plus import network_of
+from bench.methods.plus import host_of, network_of
 from bench.registry import registry
 from iqpir.errors import IQPIRError
+from iqpir.plus import Site
+from iqpir.training.hosts import Host
 
-if TYPE_CHECKING:
-    from torch.nn import Module
 
-
-def host(name: str) -> Module:
+def host(name: str) -> Host:
     """The network of that method, with its published weights. Raises `IQPIRError` with the harness's line."""
     try:
-        method = build_method(registry("method").get(name), {}, None)
-        if not isinstance(method, NetworkMethod) or method.scale != 1:
-            raise IQPIRError(f"{name} is no network that restores at the same size (bench list methods)")
+        entry = registry("method").get(name)
+        sites = tuple(Site(**site) for site in entry.fields.get("sites") or ())
+        options = entry.fields.get("options") or {}
+        asked = options["host"] if entry.fields.get("kind") == "plus" and sites else name
+        method = host_of(f"host {name!r}", asked, {}, None)
+        if method.scale != 1:
+            raise IQPIRError(f"{name} changes the size by {method.scale}; a host restores at the same size")
         method.load("cpu", "float32")
-        return network_of(method)
+        return Host(network_of(method), sites)
     except BenchError as error:
         raise IQPIRError(str(error)) from error

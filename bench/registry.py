@@ -50,6 +50,7 @@ FIELDS: dict[str, set[str]] = {
         "status",
         "venue",
         "stochastic",
+        "sites",
     },
     "dataset": _COMMON | {"paired", "count", "size", "protocol", "files", "instructions", "split", "sources", "scale"},
     "metric": _COMMON

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench import paths
 from bench.errors import BenchError
+from bench.fetch.assets import Asset
 from bench.identity import file_hash
-from bench.methods.base import source_hash
-from bench.methods.network import OPTIONS as NETWORK_OPTIONS
+from bench.methods.base import Box, Method, source_hash
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, declared_options, resolve
 from bench.registry import Entry, registry
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "host": Option("host", type=str, required=True),
+    "host_options": Option("host_options"),
     "weights": Option("weights", type=str, required=True),
     "score": Option("score", 0.9, float, min=0, max=1),
     "guidance": Option("guidance", 1.0, float, min=0),
@@ -34,58 +35,82 @@ OPTIONS = {
 SOURCES = ("iqpir.plus", "iqpir.network.conditioning", __name__)
 
 
-class PlusMethod(NetworkMethod):
-    """The host `host` with the conditioner in the file `weights`, at one score.
+class PlusMethod(Method):
+    """A host with the conditioner in a file, at one score.
 
     `guidance`: 1 is the conditioned output; more goes beyond it, away from the output without a score.
     """
 
-    def __init__(self, name: str, host: Entry, options: Mapping[str, Any], path: Path) -> None:
-        where = f"method {host.name!r} ({host.origin})"
-        super().__init__(host, resolve(where, declared_options(where, host.fields, NETWORK_OPTIONS), {}))
+    def __init__(self, name: str, host: NetworkMethod, path: Path, score: float = 0.9, guidance: float = 1.0) -> None:
         self.name = name
-        self._path = path
-        self._score, self._guidance = float(options["score"]), float(options["guidance"])
-        self._rows_digest: str | None = None
+        self.scale, self.quantise = host.scale, host.quantise
+        self.batch_invariant, self.stochastic = host.batch_invariant, host.stochastic
+        self._host, self._path = host, path
+        self._score, self._guidance = score, guidance
+        self._digest: str | None = None
 
     @classmethod
     def from_entry(cls, entry: Entry, options: Mapping[str, Any], base: Path | None) -> PlusMethod:
         where = f"method {entry.name!r} ({entry.origin})"
         values = resolve(where, declared_options(where, entry.fields, OPTIONS), options)
-        host = registry("method").get(values["host"])
-        if host.fields.get("kind") != "network":
-            raise BenchError(
-                f"{where}: host {host.name!r} is of kind {host.fields.get('kind')!r}; a host is a network of ours"
-            )
         path = paths.find(values["weights"], base)
         if not path.is_file():
             raise BenchError(f"{where}: option 'weights' names {path}, and there is no such file: iqpir train plus")
-        return cls(entry.name, host, values, path)
+        host = host_of(where, values["host"], values["host_options"] or {}, base)
+        return cls(entry.name, host, path, values["score"], values["guidance"])
+
+    def assets(self) -> list[Asset]:
+        return self._host.assets()
+
+    def valid_crop(self, height: int, width: int) -> Box | None:
+        return self._host.valid_crop(height, width)
 
     def identity(self) -> Mapping[str, Any]:
-        self._rows_digest = file_hash(self._path)
+        self._digest = file_hash(self._path)
         return {
             "kind": "plus",
-            "host": super().identity(),
+            "host": self._host.identity(),
             "score": self._score,
             "guidance": self._guidance,
-            "weights": self._rows_digest,
+            "weights": self._digest,
             "sources": {name: source_hash(name) for name in SOURCES},
         }
 
     def load(self, device: str, dtype: str) -> None:
+        import torch
+
         from iqpir.errors import IQPIRError
         from iqpir.plus import ScoreConditioner
 
-        if self._rows_digest is not None and file_hash(self._path) != self._rows_digest:
+        if self._digest is not None and file_hash(self._path) != self._digest:
             raise BenchError(f"{self.name}: {self._path} changed while it was in use")
-        super().load(device, dtype)
+        self._host.load(device, dtype)
         try:
-            plus = ScoreConditioner.load(network_of(self), self._path)
+            plus = ScoreConditioner.load(network_of(self._host), self._path)
         except IQPIRError as error:
             raise BenchError(f"{self.name}: {error}") from error
-        plus = plus.to(device, self._dtype).eval().requires_grad_(False)
-        self._network = _scored(plus, self._score, self._guidance)
+        plus = plus.to(device, getattr(torch, dtype)).eval().requires_grad_(False)
+        self._host._network = _scored(plus, self._score, self._guidance)
+
+    def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
+        return self._host.restore(images, seeds)
+
+    def close(self) -> None:
+        self._host.close()
+
+
+def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None) -> NetworkMethod:
+    """The method of that name, if it has a network that a score can be given to. Raises `BenchError`."""
+    from bench.methods.build import build_method
+
+    entry = registry("method").get(name)
+    if not isinstance(options, Mapping):
+        raise BenchError(f"{where}: host_options are a mapping of the host's options, not {options!r}")
+    if entry.fields.get("kind") not in ("network", "spandrel"):
+        raise BenchError(f"{where}: host {name!r} is of kind {entry.fields.get('kind')!r}; a host is a network")
+    host = build_method(entry, options, base)
+    assert isinstance(host, NetworkMethod)
+    return host
 
 
 def network_of(method: NetworkMethod) -> Module:

@@ -28,6 +28,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
 
     from tqdm import tqdm
 
+    from iqpir.errors import IQPIRError
     from iqpir.quality.files import read_scores
     from iqpir.quality.scorers import check_device
     from iqpir.training.hosts import load_host
@@ -38,6 +39,9 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     settings = PlusSettings.load(config)
     settings = replace(settings, steps=steps or settings.steps)
     host = load_host(settings.host)
+    if not (settings.sites or host.sites):
+        raise IQPIRError(f"{config}: host {settings.host!r} has no sites of its own: name some under the key sites")
+    settings = replace(settings, sites=settings.sites or host.sites)
     file = read_scores(settings.scores)
     named = zip(file.names, file.scores, strict=True)
     scores = {Path(name).with_suffix("").as_posix(): float(score) for name, score in named if math.isfinite(score)}
@@ -49,7 +53,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
             bar.set_description_str(f"L1 {loss:.4f}, without score {control:.4f}")
             bar.update(step - bar.n)
 
-        trained = train_plus(host, settings, pairs, device=device, progress=progress)
+        trained = train_plus(host.network, settings, pairs, device=device, progress=progress)
     trained.plus.save(where / "plus.safetensors", with_host=True)
     trained.control.save(where / "control.safetensors", with_host=True)
     write_losses(where / "losses.csv", trained.losses)

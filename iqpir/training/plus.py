@@ -27,12 +27,13 @@ class PlusSettings:
 
     host: str
     """`PROVIDER:NAME`, such as `bench:sci-medium`."""
-    sites: tuple[Site, ...]
     lq: str
     """Folder of degraded images; relative paths are those of the settings file's folder."""
     gt: str
     scores: str
     """CSV of the GT images' scores, as `iqpir assess GT` writes it."""
+    sites: tuple[Site, ...] = ()
+    """Where the score goes in; empty: where the host's provider says."""
     bins: int = 10
     ordinal: bool = False
     smooth: bool = False
@@ -70,7 +71,7 @@ class PlusSettings:
             line = mark.line + 1 if mark else 1
             raise IQPIRError(f"{path}:{line}: {getattr(error, 'problem', None) or 'not YAML'}") from error
         if not isinstance(content, Mapping):
-            raise IQPIRError(f"{path}: settings are a mapping with the keys host, sites, lq, gt, scores")
+            raise IQPIRError(f"{path}: settings are a mapping with the keys host, lq, gt, scores, sites")
         try:
             return cls._from(dict(content), path.parent)
         except IQPIRError as error:
@@ -82,15 +83,16 @@ class PlusSettings:
         for key in content:
             if key not in known:
                 raise IQPIRError(f"unknown key {key!r}{suggest(str(key), known)}")
-        missing = [name for name in ("host", "sites", "lq", "gt", "scores") if name not in content]
+        missing = [name for name in ("host", "lq", "gt", "scores") if name not in content]
         if missing:
             raise IQPIRError(f"the key {missing[0]!r} is missing")
         for name in ("lq", "gt", "scores"):
             content[name] = str(base / str(content[name]))
-        if not isinstance(content["sites"], list):
+        sites = content.get("sites", [])
+        if not isinstance(sites, list):
             raise IQPIRError("sites is a list of {module, kind, channels}")
         try:
-            content["sites"] = tuple(Site(**site) for site in content["sites"])
+            content["sites"] = tuple(Site(**site) for site in sites)
         except TypeError as error:
             raise IQPIRError(f"a site has the keys module, kind, channels, size and repeats: {error}") from error
         return cls(**content)

@@ -83,7 +83,7 @@ def test_batches_are_the_same_crops_of_both_images_and_repeat_with_the_seed(fold
 
 def test_a_rate_of_zero_leaves_the_host_as_it_was(folders):
     settings = PlusSettings(
-        "test:gain", (Site("gain", "film", 3),), "", "", "", steps=5, batch=2, crop=8, rate=0.0, rows_rate=0.1
+        "test:gain", "", "", "", (Site("gain", "film", 3),), steps=5, batch=2, crop=8, rate=0.0, rows_rate=0.1
     )
     trained = train_plus(Gain(), settings, pairs_of(folders))
     assert torch.equal(trained.plus.host.gain.weight, Gain().gain.weight)
@@ -91,7 +91,7 @@ def test_a_rate_of_zero_leaves_the_host_as_it_was(folders):
 
 
 def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
-    monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name: Gain())
+    monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name: hosts.Host(Gain()))
     config, out = str(folders / "plus.yaml"), folders / "out"
     done = CliRunner().invoke(group, ["train", "plus", config, "-o", str(out), "--steps", "30"], standalone_mode=False)
     assert done.exception is None and "with the score" in done.output, done
@@ -109,6 +109,7 @@ def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
         ("steps: 120", "steps: many", "steps is 'many'"),
         ("host: test:gain\n", "", "the key 'host' is missing"),
         ("channels: 3", "channel: 3", "a site has the keys"),
+        ("sites: [{module: gain, kind: film, channels: 3}]\n", "", "has no sites of its own"),
         ("kind: film", "kind: flim", "did you mean 'film'"),
         ("lq: low", "lq: [", "plus.yaml:"),
         ("rate: 0.02\n", "rate: -1\n", "rate is -1"),
@@ -121,7 +122,7 @@ def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
 def test_wrong_settings_are_one_line(folders, monkeypatch, before, after, message):
     monkeypatch.chdir(folders)
     if "nowhere" not in after:
-        monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name: Gain())
+        monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name: hosts.Host(Gain()))
     config = folders / "plus.yaml"
     config.write_text(config.read_text().replace(before, after, 1))
     done = CliRunner().invoke(group, ["train", "plus", str(config)], standalone_mode=False)
@@ -145,5 +146,5 @@ def test_the_harness_offers_its_networks_as_hosts(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
     with pytest.raises(IQPIRError, match=r"weights/sci/medium\.pt.*bench fetch sci-medium"):
         hosts.load_host("bench:sci-medium")
-    with pytest.raises(IQPIRError, match="gamma is no network"):
+    with pytest.raises(IQPIRError, match="a host is a network"):
         hosts.load_host("bench:gamma")

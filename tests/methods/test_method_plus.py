@@ -10,7 +10,7 @@ import torch
 from bench.errors import BenchError, MissingFile
 from bench.methods.build import build_method
 from bench.methods.networks.sci import Sci
-from bench.registry import Entry, registry
+from bench.registry import registry
 from iqpir.plus import ScoreConditioner, Site
 
 SITES = [Site("enhance.in_conv", "film", 3)]
@@ -81,7 +81,7 @@ def test_what_is_wrong_is_named(published, tmp_path, monkeypatch):
     with pytest.raises(BenchError, match=r"absent\.safetensors, and there is no such file: iqpir train plus"):
         make(tmp_path / "absent.safetensors")
     rows(published, tmp_path / "a.safetensors", 0.4)
-    with pytest.raises(BenchError, match="host 'gamma' is of kind 'classical'"):
+    with pytest.raises(BenchError, match="host 'gamma' is of kind 'classical'; a host is a network"):
         make(tmp_path / "a.safetensors", host="gamma")
     ScoreConditioner(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1)), [Site("0", "film", 3)]).save(
         tmp_path / "other.safetensors"
@@ -95,5 +95,47 @@ def test_what_is_wrong_is_named(published, tmp_path, monkeypatch):
         asset.require()
 
 
-def test_the_entry_is_the_catalogues(published):
-    assert isinstance(registry("method").get("plus"), Entry)
+class Wrapped(torch.nn.Module):
+    """As a checkpoint of spandrel's is held: the architecture under `model`."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.model(image)
+
+
+def sites_of(name: str) -> list[Site]:
+    return [Site(**site) for site in registry("method").get(name).fields["sites"]]
+
+
+def test_cidnets_sites_take_a_score_in_both_branches():
+    from spandrel.architectures.HVICIDNet import HVICIDNet
+
+    torch.manual_seed(0)
+    host = Wrapped(HVICIDNet()).eval()
+    image = torch.rand(2, 3, 32, 40, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = host(image)
+        for place in (0, 1):
+            plus = ScoreConditioner(host, sites_of("cidnet+")).eval()
+            assert torch.equal(plus(image, score=0.9), expected)
+            plus.score[place].weight.add_(1.0)
+            assert (plus(image, score=0.9) - expected).abs().max() > 1e-4
+            plus.remove()
+
+
+def test_codeformers_site_is_where_the_authors_add_their_map():
+    from spandrel_extra_arches.architectures.CodeFormer import CodeFormer
+
+    (site,) = sites_of("codeformer+")
+    with torch.device("meta"):
+        module = Wrapped(CodeFormer()).get_submodule(site.module)
+    assert isinstance(module, torch.nn.Conv2d)  # the encoder's last convolution: its output is the latent
+    assert module.out_channels == site.channels == 256 and site.size == (512 // 32, 512 // 32)
+
+
+def test_an_entry_of_the_papers_needs_the_trained_file_only():
+    with pytest.raises(BenchError, match="option 'weights' is required"):
+        build_method(registry("method").get("codeformer+"), {}, None)
