@@ -74,6 +74,13 @@ def loaded(*args, **kwargs):
     return method
 
 
+def test_a_file_that_does_not_begin_with_the_published_digits_is_refused(home):
+    digest = save(home, gain())
+    loaded(weights={"file": "w.pt", "prefix": digest[:8]})
+    with pytest.raises(BenchError, match=r"not the pinned 00000000"):
+        loaded(weights={"file": "w.pt", "prefix": "0" * 8})
+
+
 def test_a_network_restores_with_its_weights(home):
     image = torch.rand(2, 3, 8, 12)
     torch.testing.assert_close(loaded(save(home, gain(2.0))).restore(image), image * 2)
