@@ -34,6 +34,10 @@ def build_dataset(entry: Entry, options: Mapping[str, Any], base: Path | None) -
     known = _options(builder)
     if "scale" in entry.fields and "scale" in known:
         given.setdefault("scale", entry.fields["scale"])
+    if "files" in known and "files" in entry.fields:
+        if "files" in given:
+            raise BenchError(f"dataset {entry.name!r} has a list of files of its own, which a suite cannot change")
+        given["files"] = [file["file"] for file in entry.fields["files"]]
     check_options(entry, given, known)
     try:
         dataset = builder(entry.name, base, **given)
