@@ -1,0 +1,24 @@
+"""Every suite that ships names things that exist, on a machine that has fetched nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import suite
+from bench.cli.fetch import assets_for
+from bench.resolve import resolve
+
+
+@pytest.mark.parametrize("name", suite.names())
+def test_a_shipped_suite_is_valid_and_says_what_is_not_fetched_yet(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    resolved = resolve(suite.load(suite.find(name)))  # raises with a line per wrong name
+    assert resolved.methods
+    for missing in resolved.missing:
+        assert "bench fetch" in missing.detail
+    assert bool(assets_for(name)) == bool(resolved.missing)
