@@ -21,8 +21,7 @@ from bench.metrics.pyiqa_metric import Weight
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from bench.metrics.networks.inception import FidInception
+    from torch.nn import Module
 
 
 @functools.cache
@@ -48,7 +47,10 @@ class Extractor(NamedTuple):
         self._network(device)
 
     def extract(self, images: Tensor) -> np.ndarray:
-        """float64 RGB [B,3,H,W] in [0,1], any size → float64 [B,2048]; one image at a time, in full float32."""
+        """float64 RGB [B,3,H,W] in [0,1], any size → float64 [B,D]; one image at a time, in full float32.
+
+        D is 2048 for Inception and 512 for CLIP.
+        """
         import torch
 
         from bench.metrics.pyiqa_metric import full_precision
@@ -59,10 +61,11 @@ class Extractor(NamedTuple):
             vectors = [net(prepare(image)) for image in images.split(1)]
         return torch.cat(vectors).double().cpu().numpy()
 
-    def _network(self, device: str) -> FidInception:
+    def _network(self, device: str) -> Module:
         from bench.metrics.pyiqa_offline import verified
 
-        return _inception(verified(self.weight), self.weight.asset.digest(), device)
+        build = _clip if self.name == "clip" else _inception
+        return build(verified(self.weight), self.weight.asset.digest(), device)
 
 
 def extractor(name: str, owner: str) -> Extractor:
@@ -75,7 +78,7 @@ def extractor(name: str, owner: str) -> Extractor:
 
 
 @functools.lru_cache(maxsize=2)
-def _inception(path: Path, sha256: str, device: str) -> FidInception:
+def _inception(path: Path, sha256: str, device: str) -> Module:
     """One network for all metrics of a process that use it; `sha256` tells one file from the next at the same path."""
     from bench.metrics.learned import blank, fill, read_state
     from bench.metrics.networks.inception import FidInception
@@ -83,6 +86,21 @@ def _inception(path: Path, sha256: str, device: str) -> FidInception:
     state = read_state(path, where="Inception")
     net = blank(FidInception)
     fill(net, {k: v for k, v in state.items() if not k.startswith(FidInception.ignored_prefixes)}, where="Inception")
+    return net.to(device).eval().requires_grad_(False)
+
+
+@functools.lru_cache(maxsize=1)
+def _clip(path: Path, sha256: str, device: str) -> Module:
+    """CLIP's image encoder with its projection, [B,3,224,224] normalised → [B,512], not scaled to unit length."""
+    import timm
+    import torch
+
+    from bench.metrics.learned import blank, fill, read_state
+
+    state = read_state(path, where="CLIP")
+    net = blank(functools.partial(timm.create_model, "vit_base_patch32_clip_quickgelu_224.openai", pretrained=False))
+    state.setdefault("head.bias", torch.zeros(512))  # the projection has none
+    fill(net, state, where="CLIP")
     return net.to(device).eval().requires_grad_(False)
 
 
@@ -110,4 +128,21 @@ def _pil_bicubic(image: Tensor) -> Tensor:
     return torch.from_numpy((np.stack(resized)[None] - np.float32(128)) / np.float32(128)).to(image.device)
 
 
-_PREPARE = {"basicsr": _bilinear, "clean-fid": _pil_bicubic}
+_CLIP_SIDE = 224
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+
+
+def _pil_bicubic_u8(image: Tensor) -> Tensor:
+    """Pillow's antialiased bicubic on 8-bit RGB, then CLIP's mean and deviation."""
+    import torch
+    from PIL import Image
+
+    pixels = (image[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    resized = Image.fromarray(pixels).resize((_CLIP_SIDE, _CLIP_SIDE), Image.Resampling.BICUBIC)
+    planes = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 255
+    mean, deviation = (torch.tensor(values)[None, :, None, None] for values in (_CLIP_MEAN, _CLIP_DEVIATION))
+    return ((planes - mean) / deviation).to(image.device)
+
+
+_PREPARE = {"basicsr": _bilinear, "clean-fid": _pil_bicubic, "clip": _pil_bicubic_u8}

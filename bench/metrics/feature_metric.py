@@ -81,7 +81,7 @@ class FeatureMetric(SetMetric):
         self._extractor().load(device)
 
     def extract(self, restored: Tensor, reference: Tensor | None) -> np.ndarray:
-        """float64 RGB [B,3,H,W] in [0,1] → float64 [B,2048]."""
+        """float64 RGB [B,3,H,W] in [0,1] → float64 [B,D], D as the extractor's network has it."""
         return self._extractor().extract(restored)
 
     def _extractor(self) -> Extractor:

@@ -153,10 +153,14 @@ def read_state(path: Path, *, where: str) -> dict[str, Any]:
 
 
 def read_data(path: Path, *, where: str) -> Any:
-    """What `torch.save` wrote, on the CPU, with nothing in it executed. Raises `BenchError` in one line."""
+    """What `torch.save` or safetensors wrote, on the CPU; nothing in it runs. Raises `BenchError` in one line."""
     import torch
 
     try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever a broken or hostile file makes it raise
         raise BenchError(f"{where}: {path} cannot be read: {type(error).__name__}: {one_line(error, 160)}") from error
