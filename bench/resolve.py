@@ -190,9 +190,9 @@ def _methods(file: SuiteFile, wanted: Sequence[str], problems: list[str], missin
             entry = registry("method").get(spec.method)
             method = build_method(entry, variant.options, file.base)
             gone = [asset for asset in method.assets() if not asset.path.is_file()]
+            detail = _how_to_get(gone) if gone else method.unavailable()
             seeds = spec.seeds or file.suite.seeds
-            if gone:
-                detail = _how_to_get(gone)
+            if detail is not None:
                 missing.append(Missing("method", spec.method, detail))
                 bound.append(BoundMethod(variant.label, spec.method, variant.options, entry, None, detail, seeds))
             else:

@@ -80,6 +80,10 @@ class Method(ABC):
         """Weight files the method needs; `bench fetch` brings them."""
         return []
 
+    def unavailable(self) -> str | None:
+        """Why it cannot run on this machine, in one line with the remedy; None where only `assets` can be missing."""
+        return None
+
     def close(self) -> None:  # noqa: B027 – optional hook
         """Free what `load` took."""
 
@@ -107,6 +111,10 @@ class StoredMethod(ABC):
 
     def assets(self) -> list[Asset]:
         return []
+
+    def unavailable(self) -> str | None:
+        """As `Method.unavailable`."""
+        return None
 
 
 def source_hash(thing: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from bench.errors import BenchError, one_line, suggest
 from bench.methods.base import Method, StoredMethod
 from bench.methods.classical import ClassicalMethod
+from bench.methods.command import CommandMethod
 from bench.methods.folder import FolderMethod
 from bench.methods.iqpir import IqpirMethod
 from bench.methods.network import NetworkMethod
@@ -28,6 +29,7 @@ ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | S
     "folder": FolderMethod.from_entry,
     "iqpir": IqpirMethod.from_entry,
     "plus": PlusMethod.from_entry,
+    "command": CommandMethod.from_entry,
 }
 KINDS = (*ADAPTERS, "plugin")
 

@@ -42,8 +42,12 @@ from bench.errors import MissingFile
 from bench.methods.build import build_method
 from bench.registry import registry
 for entry in registry("method"):
-    needs_path = "path" in (entry.fields.get("options") or {})
-    options = {"path": sys.argv[1] if entry.fields["kind"] == "folder" else sys.argv[2]} if needs_path else {}
+    given = {"path": sys.argv[1] if entry.fields["kind"] == "folder" else sys.argv[2], "argv": ["true", "{output}"]}
+    given |= {"host": "sci-medium", "weights": sys.argv[2]}
+    declared = (entry.fields.get("options") or {}).items()
+    options = {name: given[name] for name, form in declared if isinstance(form, dict) and form.get("required")}
+    if entry.fields["kind"] == "plus":
+        options["weights"] = given["weights"]
     try:
         json.dumps(dict(build_method(entry, options, None).identity()), allow_nan=False)
     except MissingFile:

@@ -1,0 +1,27 @@
+"""Run a repository's script with some of its text replaced: `patched.py SCRIPT OLD NEW [OLD NEW …] -- ARGUMENTS`.
+
+For official scripts with their authors' own folders written into them. It runs in the repository's Python, whatever
+its version, so it imports nothing of this package; a text that is not there ends it, as the script is then another one.
+"""
+
+import sys
+
+
+def main(arguments):  # type: ignore[no-untyped-def]
+    """Execute the script as if it were started with what follows the `--`."""
+    script, rest = arguments[0], arguments[1:]
+    end = rest.index("--")
+    replaced, passed = rest[:end], rest[end + 1 :]
+    with open(script, encoding="utf-8") as file:
+        text = file.read()
+    for old, new in zip(replaced[::2], replaced[1::2]):  # noqa: B905 – unknown to older versions
+        if old not in text:
+            sys.exit("%s does not hold %r: it is not the version that this entry was written for" % (script, old))  # noqa: UP031
+        text = text.replace(old, new)
+    sys.argv = [script, *passed]
+    sys.path[0] = ""  # the repository, where a script of it would look first
+    exec(compile(text, script, "exec"), {"__name__": "__main__", "__file__": script})  # noqa: S102 – as python SCRIPT does
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
