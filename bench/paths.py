@@ -1,4 +1,4 @@
-"""Where things lie on disk: the cache of fetched files, the results folder, the suites that ship.
+"""Where things lie on disk: the cache of fetched files, the results folder, the suites and tables that ship.
 
 Pure look-ups: nothing here creates, downloads or opens anything.
 """
@@ -30,8 +30,8 @@ def catalog() -> Path:
 
 
 def shipped(name: str) -> Path:
-    """A top-level folder (`suites`) as the wheel carries it, or as a checkout has it."""
-    packed = _PACKAGE / {"suites": "_suites"}[name]
+    """A folder of the repository (`suites`, `results/published`) as the wheel carries it, or as a checkout has it."""
+    packed = _PACKAGE / {"suites": "_suites", "results/published": "_published"}[name]
     return packed if packed.is_dir() else _PACKAGE.parent / name
 
 

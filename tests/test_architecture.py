@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -28,7 +29,7 @@ def test_no_module_is_two_modules():
     assert not long
 
 
-def test_the_wheel_carries_the_catalogue_and_the_suites(tmp_path: Path):
+def test_the_wheel_carries_the_catalogue_the_suites_and_the_papers_tables(tmp_path: Path):
     build = pytest.importorskip("hatchling.builders.wheel")
     wheel = next(iter(build.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])))
     with zipfile.ZipFile(wheel) as archive:
@@ -36,7 +37,8 @@ def test_the_wheel_carries_the_catalogue_and_the_suites(tmp_path: Path):
         archive.extractall(tmp_path / "site")
     assert "bench/_suites/quickstart.yaml" in names
     assert "bench/catalog/methods/sci.yaml" in names
-    assert not any(name.startswith(("tests/", "suites/")) for name in names)
+    assert not any(name.startswith(("tests/", "suites/", "results/")) for name in names)
+    assert {f"bench/_published/{file.name}" for file in (ROOT / "results" / "published").glob("*.*")} <= names
     # From the unpacked wheel, in a folder that is no checkout, the shipped suite is found and valid.
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
@@ -47,3 +49,15 @@ def test_the_wheel_carries_the_catalogue_and_the_suites(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "quickstart: valid" in done.stdout
+
+
+def test_a_wheel_can_be_built_where_results_were_deleted(tmp_path: Path):
+    build = pytest.importorskip("hatchling.builders.wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("bench", "iqpir", "suites"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    wheel = next(iter(build.WheelBuilder(str(tmp_path)).build(directory=str(tmp_path), versions=["standard"])))
+    with zipfile.ZipFile(wheel) as archive:
+        assert not any("_published" in name for name in archive.namelist())
