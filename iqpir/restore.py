@@ -18,6 +18,7 @@ from iqpir.errors import IQPIRError
 
 if TYPE_CHECKING:
     from iqpir.network.model import IQPIR, Score
+    from iqpir.network.optimized import OptimizedIQPIR
 
 Fit = Literal["resize", "square", "tile", "exact"]
 FITS: dict[str, str] = {
@@ -66,9 +67,12 @@ class Options:
 
 
 class Restorer:
-    """A network with the way it is used: images [B,3,H,W] in [0,1] → restored images in [0,1]."""
+    """A network with the way it is used: images [B,3,H,W] in [0,1] → restored images in [0,1].
 
-    def __init__(self, network: IQPIR, options: Options = Options()) -> None:
+    `network` may also be the fast plan made from one, `net.optimize(…)`.
+    """
+
+    def __init__(self, network: IQPIR | OptimizedIQPIR, options: Options = Options()) -> None:
         self.network = network
         self.options = options
         self.side = network.config.image_size
@@ -103,9 +107,11 @@ class Restorer:
         return _keep_gray(restored, images) if self.options.gray else restored
 
     def _squares(self, images: Tensor) -> Tensor:
-        parameter = next(iter(self.network.parameters()))
         score = self._score(len(images))
-        given = (images * 2 - 1).to(parameter.device, parameter.dtype)
+        given = images * 2 - 1
+        if isinstance(self.network, torch.nn.Module):  # a plan moves and casts by itself
+            like = next(iter(self.network.parameters()))
+            given = given.to(like.device, like.dtype)
         found = self.network(given, score, fidelity=self.options.fidelity, adain=self.options.adain)
         return ((found.image.float().clamp(-1, 1) + 1) / 2).to(images.device)
 

@@ -36,7 +36,9 @@ checkpoint's own, or 0.8. An output has its input's size, so the fit `square` of
 SOURCES = (
     "iqpir.restore", "iqpir.checkpoint", "iqpir.network.autoencoder", "iqpir.network.blocks",
     "iqpir.network.conditioning", "iqpir.network.config", "iqpir.network.fidelity", "iqpir.network.infer",
-    "iqpir.network.model", "iqpir.network.quantizer", "iqpir.network.transformer",
+    "iqpir.network.model", "iqpir.network.quantizer", "iqpir.network.transformer", "iqpir.network.optimized",
+    "iqpir.network.graphs", "iqpir.network.kernels", "iqpir.network.predictor", "iqpir.network.steps",
+    "iqpir.network.triton_norm",
 )  # fmt: skip
 
 
@@ -90,7 +92,12 @@ class IqpirMethod(Method):
         options = {name: value for name, value in self._options.items() if name != "alpha"}
         try:
             network = IQPIR.from_checkpoint(str(path), alpha=self._options["alpha"])
-            self._restorer = Restorer(network.to(device, getattr(torch, dtype)).eval(), Options(**options))
+            target = getattr(torch, dtype)
+            plain = target == torch.float16  # plans are made for the other dtypes
+            self._restorer = Restorer(
+                network.to(device, target) if plain else network.optimize(dtype=target, device=device),
+                Options(**options),
+            )
         except IQPIRError as error:
             raise BenchError(f"{self.name}: {error}") from error
         except (RuntimeError, AssertionError) as error:

@@ -143,13 +143,13 @@ def _restorer(
     import torch
 
     from iqpir.network.model import IQPIR
+    from iqpir.quality.scorers import check_device
 
     network = IQPIR.from_checkpoint(weights, alpha=alpha)
-    try:
-        network = network.to(device, getattr(torch, dtype)).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise IQPIRError(f"--device {device} --dtype {dtype}: {one_line(error)}") from error
-    return Restorer(network, options)
+    check_device(device)
+    if dtype == "float16":  # plans are made for the others
+        return Restorer(network.to(device, torch.float16), options)
+    return Restorer(network.optimize(dtype=getattr(torch, dtype), device=device), options)
 
 
 def _one(given: Path, made: Path, restorer: Restorer, whole: FaceRestorer | None) -> str | None:

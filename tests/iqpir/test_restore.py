@@ -61,6 +61,13 @@ def test_the_networks_own_size_goes_through_untouched(network):
     assert torch.allclose(restored, direct, atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [Options(score=0.9), Options(score=0.2, adain=False)])
+def test_the_fast_plan_restores_what_the_network_does(network, options):
+    images = torch.cat([photograph(SIDE, SIDE, seed) for seed in range(2)])
+    plain, fast = (Restorer(each, options).restore(images) for each in (network, network.optimize()))
+    assert torch.allclose(plain, fast, atol=1e-4)
+
+
 @pytest.mark.parametrize("size", [(40, 64), (64, 150), (200, 90), (1, 70)])
 @pytest.mark.parametrize("fit", ["resize", "tile"])
 def test_every_pixel_of_another_size_comes_back_where_it_was(size, fit):
@@ -210,7 +217,7 @@ def test_wrong_requests_are_refused_before_any_work(tmp_path, weights):
         (["--upscale", "2"], "goes with --faces"),
         (["--faces"], "needs --face-weights"),
         (["--faces", "--face-weights", tmp_path], "detection_Resnet50_Final.pth in"),
-        (["--device", "gpu"], "--device gpu"),
+        (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--weights", tmp_path / "in/a.png"], "cannot be read as weights"),
     ]:
         done = run("restore", tmp_path / "in/a.png", tmp_path / "out", "--weights", weights, *extra)

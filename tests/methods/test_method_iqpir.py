@@ -57,7 +57,8 @@ def test_every_module_that_restoring_imports_is_in_the_identity(checkpoint):
 
     code = (
         "import sys, torch, iqpir; from iqpir.restore import Options, Restorer\n"
-        f"Restorer(iqpir.IQPIR.from_checkpoint({str(checkpoint)!r}), Options()).restore(torch.zeros(1, 3, 9, 64))\n"
+        f"net = iqpir.IQPIR.from_checkpoint({str(checkpoint)!r})\n"
+        "for one in (net, net.optimize()): Restorer(one, Options()).restore(torch.zeros(1, 3, 9, 64))\n"
         "print(*sorted(name for name in sys.modules if name.startswith('iqpir.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
