@@ -169,7 +169,7 @@ def warnings_before(plan: Plan) -> Iterator[str]:
     A dataset that has nothing left to do is silent, and its files are not opened.
     """
     asked = plan.resolved.file.suite
-    for key, value in (("latency", asked.latency), ("detection", asked.detection), ("published", asked.published)):
+    for key, value in (("latency", asked.latency), ("detection", asked.detection)):
         if value is not None:
             yield f"{plan.resolved.file.at(key)}: {key}: is read but not acted on by this version"
     busy = {plan.cells[cell].dataset_index for cell, _ in plan.open_units()}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from bench import published
 from bench.data.build import build_dataset
 from bench.data.items import Dataset
 from bench.errors import BenchError, MissingFile, suggest
@@ -142,6 +143,12 @@ def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  #
     missing: list[Missing] = []
     methods = _methods(file, selection.methods, problems, missing)
     datasets = _datasets(file, selection, problems, missing)
+    # Where the tables were deleted with the results of other runs, a run still works; its table beside theirs does not.
+    if file.suite.published is not None and published.folder().is_dir():
+        try:
+            published.check(file.suite.published)
+        except BenchError as error:
+            problems.append(_say(file, error, "published"))
     if selection.commercial_safe:
         used = [method.entry for method in methods]
         used += [registry("dataset").get(dataset.name) for dataset in datasets]

@@ -6,7 +6,7 @@ import json
 
 import click
 
-_KINDS = ("methods", "datasets", "metrics", "protocols", "suites")
+_KINDS = ("methods", "datasets", "metrics", "protocols", "suites", "published")
 _SHOWN = {
     "methods": ("task", "kind", "licence", "title"),
     "datasets": ("task", "count", "licence", "title"),
@@ -20,7 +20,7 @@ _SHOWN = {
 @click.option("--task", help="Only entries for this task (low-light, faces, underwater, backlit, real-world …).")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(kind: str, task: str | None, style: str) -> int:
-    """List methods, datasets, metrics, protocols or suites."""
+    """List methods, datasets, metrics, protocols, suites or the papers' tables."""
     from tabulate import tabulate
 
     from bench import registry
@@ -31,6 +31,10 @@ def command(kind: str, task: str | None, style: str) -> int:
         from bench import suite
 
         rows = [{"name": name, "title": suite.title_of(name)} for name in suite.names()]
+    elif kind == "published":
+        from bench import published
+
+        rows = [{"name": name, "title": published.title_of(name)} for name in published.names()]
     else:
         entries = registry.registry(kind.removesuffix("s"))
         broken = entries.broken

@@ -6,20 +6,35 @@ import click
 
 
 @click.command()
-@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.argument("run", required=False, metavar="[SUITE|RUN|PAPER/TABLE]")
 @click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
 @click.option("--ci", is_flag=True, help="Bootstrap intervals of the means.")
 @click.option("--paired-with", "against", metavar="METHOD", help="Test every method against this one, item by item.")
 @click.option("--common-items", is_flag=True, help="Only items that every method has a value for.")
+@click.option("--published", "beside", is_flag=True, help="With the paper's values, or PAPER/TABLE on its own.")
 @click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
-def command(run: str | None, style: str, ci: bool, against: str | None, common_items: bool, results: str | None) -> int:
-    """Print the newest run of a suite, a run by its number, or the newest of all."""
+def command(
+    run: str | None, style: str, ci: bool, against: str | None, common_items: bool, beside: bool, results: str | None
+) -> int:
+    """Print the newest run of a suite, a run by its number, or the newest of all.
+
+    With --published, a table of a paper such as iqpir/table2 is printed as well; without an argument and without runs,
+    the names of those tables.
+    """
     from bench import paths
-    from bench.store import Store
-    from bench.tables import frame, layout, render
+    from bench.store import FILE_NAME, Store
+    from bench.tables import frame, layout, published, render
+
+    if beside and run is None and not (paths.results(results) / FILE_NAME).is_file():
+        click.echo(published.contents(style), nl=False)
+        return 0
+    if beside and published.is_key(run):
+        click.echo(published.render_alone(str(run), style), nl=False)
+        return 0
 
     with Store(paths.results(results), writable=False) as store:
         data = frame.read_cells(store, frame.find_run(store, run))
     shown = layout.common_items(data) if common_items else data
-    click.echo(render.render(shown, style, layout.Extras(ci, against)), nl=False)
+    show = published.render_beside if beside else render.render
+    click.echo(show(shown, style, layout.Extras(ci, against)), nl=False)
     return 0

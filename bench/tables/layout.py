@@ -59,6 +59,8 @@ class Table(NamedTuple):
     """↑ or ↓ per metric."""
     rows: Sequence[Row]
     footer: Sequence[str]
+    counted: bool = True
+    """Whether the numbers of items are shown; a paper's table has none."""
 
 
 def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
