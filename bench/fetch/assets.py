@@ -46,11 +46,17 @@ class Asset:
     prefix: str | None = None
     """The first hex digits of the SHA-256, eight or more, where that is all that is published: torch.hub puts them into
     names such as `alexnet-owt-7be5be79.pth`. `bench fetch` checks them and holds the file to its whole hash after."""
+    unpack: str | None = None
+    """The folder below the cache folder that an archive is unpacked into."""
 
     def __post_init__(self) -> None:
         parts = PurePosixPath(self.file)
         if not self.file or not parts.parts or parts.is_absolute() or ".." in parts.parts or "\\" in self.file:
             raise BenchError(f"{self.owner}: file {self.file!r} must be a path below the cache folder")
+        if self.unpack is not None:
+            below = PurePosixPath(self.unpack)
+            if not below.parts or below.is_absolute() or ".." in below.parts or "\\" in self.unpack:
+                raise BenchError(f"{self.owner}: unpack {self.unpack!r} must be a folder below the cache folder")
         if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef")):
             raise BenchError(f"{self.owner}: sha256 {self.sha256!r} of {self.file} is not 64 hexadecimal digits")
         if self.prefix is not None and not re.fullmatch(r"[0-9a-f]{8,63}", self.prefix):
@@ -62,7 +68,7 @@ class Asset:
 
     @classmethod
     def from_fields(cls, owner: str, fields: Mapping[str, Any], licence: str | None = None) -> Asset:
-        """From a catalogue mapping with the keys file, url, sha256, prefix, bytes, licence, instructions."""
+        """From a catalogue mapping with the keys file, url, sha256, prefix, bytes, licence, instructions, unpack."""
         if not isinstance(fields.get("file"), str):
             raise BenchError(f"{owner}: a file to fetch needs the key 'file', its path below the cache folder")
         return cls(
@@ -74,6 +80,7 @@ class Asset:
             licence=fields.get("licence", licence),
             instructions=fields.get("instructions"),
             prefix=None if fields.get("prefix") is None else str(fields["prefix"]),
+            unpack=fields.get("unpack"),
         )
 
     @property

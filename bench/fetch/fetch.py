@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from bench import paths
 from bench.errors import BenchError, one_line
-from bench.fetch import hubs, mirror, pins
+from bench.fetch import archive, hubs, mirror, pins
 from bench.fetch.assets import Asset
 from bench.fetch.download import Network, download
 from bench.fetch.part import FetchError, Part, WrongContentError, disk_errors
@@ -75,7 +75,7 @@ def fetch(
     wanted = _distinct(assets)
     terms = Terms(_folder(mirror), pin, force, progress, network, say)
     told: set[str] = set()
-    return [_fetch_one(asset, terms, told) for asset in wanted]
+    return [_unpacked(_fetch_one(asset, terms, told), terms) for asset in wanted]
 
 
 def _folder(given: Path | None) -> Path | None:
@@ -113,6 +113,25 @@ def _fetch_one(asset: Asset, terms: Terms, told: set[str]) -> Fetched:
         if asset.url is None and asset.sha256 is not None and not asset.path.exists():
             return Fetched(asset, "manual", f"{error}: {how_to_get(asset)}")
         return Fetched(asset, "failed", str(error))
+
+
+def _unpacked(result: Fetched, terms: Terms) -> Fetched:
+    """The same result after its archive, if it is one, has been unpacked; failed where it cannot be.
+
+    Only a file that somebody vouches for is unpacked: one that lies there unverified waits for `--pin`.
+    """
+    asset = result.asset
+    if asset.unpack is None or not result.here:
+        return result
+    try:
+        with _alone(asset, terms.say):
+            if asset.verify().status != "verified":
+                return result
+            folder = paths.home() / asset.unpack
+            count = archive.unpack(asset.path, folder)
+    except BenchError as error:
+        return result._replace(status="failed", detail=str(error))
+    return result._replace(detail=f"{result.detail}, {count} files into {folder}")
 
 
 def how_to_get(asset: Asset) -> str:
