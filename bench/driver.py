@@ -99,7 +99,7 @@ def resolve_request(request: Request) -> Resolved:
     from bench.plugins import load_plugins
 
     load_plugins(request.plugins)
-    chosen = Selection(request.methods, request.datasets, request.limit, request.commercial_safe)
+    chosen = Selection(request.methods, request.datasets, request.limit, request.commercial_safe, request.available)
     resolved = resolve(suite.load(suite.find(request.suite)), chosen)
     if resolved.missing and not request.available:
         lines = [f"{request.suite}: {len(resolved.missing)} things it needs are not on this machine:"]

@@ -52,7 +52,8 @@ FIELDS: dict[str, set[str]] = {
         "stochastic",
         "sites",
     },
-    "dataset": _COMMON | {"paired", "count", "size", "protocol", "files", "instructions", "split", "sources", "scale"},
+    "dataset": _COMMON
+    | {"paired", "count", "size", "protocol", "files", "instructions", "split", "sources", "scale", "annotations"},
     "metric": _COMMON
     | {
         "mode",

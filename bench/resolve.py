@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from bench import published
 from bench.data.build import build_dataset
 from bench.data.items import Dataset
+from bench.data.survey import as_available
 from bench.errors import BenchError, MissingFile, suggest
 from bench.fetch.assets import Asset
 from bench.methods.base import Method, StoredMethod
@@ -135,6 +136,8 @@ class Selection(NamedTuple):
     limit: int | None = None
     commercial_safe: bool = False
     """Refuse what is not known to be free for commercial use."""
+    available: bool = False
+    """Take what is there of a dataset of which part is missing."""
 
 
 def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  # noqa: B008 – an immutable tuple
@@ -224,7 +227,9 @@ def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missin
         if label not in kept:
             continue
         try:
-            dataset = build_dataset(registry("dataset").get(spec.dataset), spec.options, file.base)
+            entry = registry("dataset").get(spec.dataset)
+            options = as_available(entry, spec.options) if selection.available else spec.options
+            dataset = build_dataset(entry, options, file.base)
             if wrong_protocol and spec.protocol is None:
                 continue
             rules = protocol(spec.protocol or file.suite.protocol or dataset.protocol or DEFAULT)

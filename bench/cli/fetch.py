@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -60,18 +60,46 @@ def assets_of_entry(entry: Entry) -> list[Asset]:
     return build_method(entry, {}, None).assets()
 
 
-def _manual_datasets(names: tuple[str, ...]) -> dict[str, str]:
-    """Datasets without a file list, that only a person can bring, with the steps."""
-    from bench.errors import one_line
+class Wanted(NamedTuple):
+    """A dataset of the literature, and how a suite names it."""
+
+    entry: Entry
+    options: dict[str, Any]
+    base: Path | None
+
+
+def datasets_for(name: str) -> list[Wanted]:
+    """The datasets with a layout of their own that a suite or a dataset's name stands for."""
+    from bench import suite
     from bench.registry import registry
 
-    found: dict[str, str] = {}
-    for name in names:
-        if name in registry("dataset"):
-            fields = registry("dataset").get(name).fields
-            if fields.get("instructions") and not fields.get("files"):
-                found[name] = one_line(fields["instructions"], 600)
-    return found
+    known = registry("dataset")
+    if any(name in registry(kind) for kind in ("method", "metric", "dataset")):
+        found = [Wanted(known.get(name), {}, None)] if name in known else []
+    else:
+        file = suite.load(suite.find(name))
+        found = [Wanted(known.get(one.dataset), dict(one.options), file.base) for one in file.suite.datasets]
+    return [one for one in found if one.entry.fields.get("kind") == "official"]
+
+
+def _take_over(wanted: Wanted, mirror: Path) -> None:
+    from bench.data.survey import adopt, folder_of
+
+    copied = adopt(wanted.entry, mirror)
+    if copied:
+        click.echo(f"{'mirrored':<10}  {wanted.entry.name}  {copied} files into {folder_of(wanted.entry)}")
+
+
+def _tell(wanted: Wanted) -> bool:
+    """What is there of a dataset now, and what a person has to do; True when all of it is there."""
+    from bench.data.survey import steps, survey
+
+    state = survey(wanted.entry, wanted.options, wanted.base, deep=True)
+    first, *more = state.lines
+    click.echo(f"{'present' if state.status == 'here' else state.status:<10}  {first}")
+    for line in [*more, *(steps(wanted.entry) if state.status != "here" else [])]:
+        click.echo(f"{'':<10}  {line}")
+    return state.status == "here"
 
 
 def _plan(assets: list[Asset]) -> None:
@@ -93,24 +121,38 @@ def _plan(assets: list[Asset]) -> None:
 def command(names: tuple[str, ...], mirror: Path | None, pin: bool, force: bool, dry_run: bool, quiet: bool) -> int:
     """Bring the weights and data that suites, methods, metrics or datasets need, checked by SHA-256.
 
+    Archives are unpacked, and a dataset's layout is held against the official one; where only a person can get the
+    data, the steps are printed.
+
     Exit code 1 when a file could not be brought, or needs a person.
     """
     from bench.fetch.fetch import fetch
 
     wanted = {name: assets_for(name) for name in names}  # every name is known before the first byte comes
-    by_hand = _manual_datasets(names)
+    sets = {one.entry.name: one for name in names for one in datasets_for(name)}
     for name, assets in wanted.items():
-        if not assets and name not in by_hand:
+        if not assets and not sets:
             click.echo(f"{name} needs no files", err=True)
     everything = [asset for assets in wanted.values() for asset in assets]
     if dry_run:
         _plan(everything)
         return 0
+    from bench.data.survey import survey
+    from bench.fetch.mirror import check_folder
+
+    if mirror is not None:
+        for one in sets.values():
+            _take_over(one, check_folder(mirror))
+    done = {name for name, one in sets.items() if survey(one.entry, one.options, one.base, deep=False).status == "here"}
     results = fetch(
-        everything, mirror=mirror, pin=pin, force=force, progress=not quiet, say=lambda line: click.echo(line, err=True)
+        [asset for asset in everything if force or asset.owner not in done],
+        mirror=mirror,
+        pin=pin,
+        force=force,
+        progress=not quiet,
+        say=lambda line: click.echo(line, err=True),
     )
     for result in results:
         click.echo(f"{result.status:<10}  {result.asset.file}  {result.detail}")
-    for name, steps in by_hand.items():
-        click.echo(f"{'manual':<10}  {name}  {steps}")
-    return 0 if all(result.here for result in results) and not by_hand else 1
+    complete = [_tell(one) for one in sets.values()]
+    return 0 if all(result.here or result.asset.owner in sets for result in results) and all(complete) else 1

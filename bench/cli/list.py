@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from bench.registry import Entry
+
 _KINDS = ("methods", "datasets", "metrics", "protocols", "suites", "published")
 _SHOWN = {
-    "methods": ("task", "kind", "licence", "title"),
+    "methods": ("task", "status", "licence", "parameters", "venue"),
     "datasets": ("task", "count", "licence", "title"),
     "metrics": ("mode", "better", "licence", "title"),
     "protocols": ("verified", "source"),
@@ -39,10 +43,13 @@ def command(kind: str, task: str | None, style: str) -> int:
         entries = registry.registry(kind.removesuffix("s"))
         broken = entries.broken
         rows = [
-            {"name": entry.name, **{key: entry.fields.get(key, "") for key in _SHOWN[kind]}}
+            {"name": entry.name, **{key: _plain(_value(entry, key)) for key in _SHOWN[kind]}}
             for entry in entries
             if task is None or task in _tasks(entry.fields.get("task"))
         ]
+    if kind == "datasets":
+        for row in rows:
+            row["here"] = _here(str(row["name"]))
     if style == "json":
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
@@ -53,8 +60,32 @@ def command(kind: str, task: str | None, style: str) -> int:
     return 0
 
 
+def _here(name: str) -> str:
+    """Whether a dataset is on this machine: yes, no, or how much of it."""
+    from bench.data.survey import survey
+    from bench.errors import BenchError
+    from bench.registry import registry
+
+    try:
+        return survey(registry("dataset").get(name), deep=False).short
+    except BenchError:
+        return "?"
+
+
+def _value(entry: Entry, key: str) -> object:
+    if entry.kind == "method" and key in ("status", "venue"):
+        from bench.methods.status import status, venue
+
+        return status(entry) if key == "status" else venue(entry)
+    return entry.fields.get(key, "")
+
+
 def _tasks(value: object) -> list[str]:
     return [value] if isinstance(value, str) else [str(one) for one in value] if isinstance(value, list) else []
+
+
+def _plain(value: object) -> object:
+    return "" if value is None else value
 
 
 def _short(value: object) -> str:

@@ -14,8 +14,10 @@ def command(suites: tuple[str, ...], plugins: tuple[str, ...]) -> int:
     What is named rightly but not on this machine yet (weights, data) is listed and is no error.
     """
     from bench import suite
+    from bench.data.survey import deviations
     from bench.errors import BenchError
     from bench.plugins import load_plugins
+    from bench.registry import registry
     from bench.resolve import resolve
 
     load_plugins(plugins)
@@ -36,6 +38,10 @@ def command(suites: tuple[str, ...], plugins: tuple[str, ...]) -> int:
             f"{name}: valid ({len(resolved.datasets)} datasets × {len(resolved.methods)} methods = {cells} cells, "
             f"{len(resolved.file.suite.metrics)} metrics)"
         )
+        for bound in resolved.datasets:
+            entry = registry("dataset").get(bound.name)
+            for line in (*bound.dataset.notes, *deviations(entry, bound.dataset)):
+                click.echo(f"{name}: {bound.label}: {line}", err=True)
         for gone in resolved.missing:
             click.echo(f"{name}: not on this machine: {gone.detail}", err=True)
     return code

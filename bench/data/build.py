@@ -32,8 +32,9 @@ def build_dataset(entry: Entry, options: Mapping[str, Any], base: Path | None) -
     builder = entry.load()
     given = {**(entry.fields.get("options") or {}), **options}
     known = _options(builder)
-    if "scale" in entry.fields and "scale" in known:
-        given.setdefault("scale", entry.fields["scale"])
+    for fact in ("scale", "count"):
+        if fact in entry.fields and fact in known:
+            given.setdefault(fact, entry.fields[fact])
     if "files" in known and "files" in entry.fields:
         if "files" in given:
             raise BenchError(f"dataset {entry.name!r} has a list of files of its own, which a suite cannot change")
@@ -50,6 +51,11 @@ def build_dataset(entry: Entry, options: Mapping[str, Any], base: Path | None) -
     if dataset.protocol is None and entry.fields.get("protocol"):
         dataset = dataclasses.replace(dataset, protocol=entry.fields["protocol"])
     return dataset
+
+
+def takes(entry: Entry, option: str) -> bool:
+    """Whether an entry's builder knows an option."""
+    return option in _options(entry.load())
 
 
 def check_options(entry: Entry, given: Mapping[str, Any], known: Mapping[str, Option]) -> None:

@@ -56,6 +56,15 @@ def list_images(path: str | os.PathLike[str], base: Path | None = None) -> Listi
     return Listing(folder, [Listed(file.relative_to(folder).as_posix(), FileSource(file)) for file in images], False)
 
 
+def list_below(folder: Path, pattern: str) -> Listing:
+    """The images below a folder, itself taken literally, that a glob pattern matches; perhaps none. Rules as above."""
+    start = folder / paths.fixed_part(Path(pattern))
+    parts = Path(pattern).parts[len(start.parts) - len(folder.parts) :] or ("**", "*")
+    matched = set(_walk(start, parts, frozenset())) if start.is_dir() else set()
+    images = sorted(file for file in matched if file.suffix.lower() in IMAGE_SUFFIXES)
+    return Listing(start, [Listed(file.relative_to(start).as_posix(), FileSource(file)) for file in images], False)
+
+
 def _nothing(path: str, found: Path, base: Path | None, matched: set[Path]) -> str:
     if matched:
         kinds = ", ".join(sorted({shown(file.suffix) or "no suffix" for file in matched})[:5])

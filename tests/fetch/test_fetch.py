@@ -309,7 +309,7 @@ def named(monkeypatch: pytest.MonkeyPatch, asset: Asset) -> Asset:
         return names[name]
 
     monkeypatch.setattr(cli, "assets_for", assets_for)
-    monkeypatch.setattr(cli, "_manual_datasets", lambda _: {})
+    monkeypatch.setattr(cli, "datasets_for", lambda _: [])
     return asset
 
 
