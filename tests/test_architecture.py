@@ -44,11 +44,24 @@ def test_the_wheel_carries_the_catalogue_the_suites_and_the_papers_tables(tmp_pa
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
         "import bench; from bench.cli import main\n"
         f"assert bench.__file__.startswith({str(tmp_path)!r}), bench.__file__\n"
-        "main(['validate', 'quickstart'])"
+        "main(sys.argv[1:])"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    done = run("validate", "quickstart")
     assert done.returncode == 0, done.stderr
     assert "quickstart: valid" in done.stdout
+    done = run("table", "iqpir/table2", "--published")
+    if "bench/_published/INDEX.yaml" in names:
+        assert done.returncode == 0, done.stderr
+        assert "25.35" in done.stdout
+    else:
+        assert done.returncode == 2
+        assert "no published tables at" in done.stderr
 
 
 def test_a_wheel_can_be_built_where_results_were_deleted(tmp_path: Path):

@@ -25,11 +25,11 @@ def command(
     from bench.store import FILE_NAME, Store
     from bench.tables import frame, layout, published, render
 
-    if beside and run is None and not (paths.results(results) / FILE_NAME).is_file():
-        click.echo(published.contents(style), nl=False)
-        return 0
-    if beside and published.is_key(run):
-        click.echo(published.render_alone(str(run), style), nl=False)
+    key = run if beside and published.is_key(run) else None
+    if key is not None or (beside and run is None and not (paths.results(results) / FILE_NAME).is_file()):
+        if ci or against or common_items:
+            raise click.UsageError("--ci, --paired-with and --common-items need a run: a paper prints no single values")
+        click.echo(published.contents(style) if key is None else published.render_alone(key, style), nl=False)
         return 0
 
     with Store(paths.results(results), writable=False) as store:

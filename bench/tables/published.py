@@ -155,7 +155,8 @@ def of_run(data: RunData) -> PublishedTable:
     if key is None:
         raise BenchError(
             f"run {data.number} ({data.record.suite}) names no paper's table: write published: iqpir/table2, or "
-            "another of bench list published, into its suite and run it again, which repeats no work"
+            "another of bench list published, into its suite and run it again, which repeats no work; "
+            "bench table iqpir/table2 --published prints that table alone"
         )
     return load(str(key))
 

@@ -208,6 +208,8 @@ def test_tables_of_papers_need_no_run(folder: Path, capsys: pytest.CaptureFixtur
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == published.names()
     assert bench("table", "iqpir/table2", "--published", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)[0]["printed"] == "21.86"
+    assert bench("table", "iqpir/table2", "--published", "--ci") == 2
+    assert "need a run" in capsys.readouterr().err
     assert not list(folder.iterdir())
 
 
