@@ -30,6 +30,8 @@ def command(name: str) -> int:
     for entry in found:
         first = {key: entry.fields[key] for key in _FIRST if key in entry.fields}
         about = {"name": entry.name, "is a": entry.kind, "from": entry.origin, **first, **entry.fields}
+        if entry.kind == "method":
+            about |= _method(entry)
         if entry.kind == "metric":
             about["commercial use"] = "allowed" if entry.commercial_safe else "not allowed, or not known to be"
         _say(about, None)
@@ -38,6 +40,14 @@ def command(name: str) -> int:
         if entry.kind == "protocol":
             _say(_protocol(entry), False)
     return 0
+
+
+def _method(entry: Entry) -> dict[str, object]:
+    """How it comes to run, and why it does not run here with the catalogue's options alone."""
+    from bench.methods.status import status, why_not
+
+    reason = why_not(entry)
+    return {"status": status(entry), **({} if reason is None else {"cannot run here": reason})}
 
 
 def _protocol(entry: Entry) -> dict[str, object]:

@@ -52,7 +52,8 @@ OPTIONS = {
 `python`     what {python} stands for: the interpreter of its environment; that of bench when left out
 `pattern`    where in {output} an image's output lies: `{id}`, `*`, and `.*` for any image suffix
 `inputs`     where in {input} each image is put; several patterns for a script that wants copies
-`files`      weights and other files, in the clone, that its output depends on; a folder stands for all in it
+`files`      weights and other files, in the clone, that its output depends on; a folder stands for all in it, and the
+             entry's own options may be fields of a name
 `environment`  `NAME=value` sets a variable, `NAME` passes one on: what can change an output is to be set, not passed
 `config`     text of a configuration file, with the same fields; {config} in argv is its path
 `timeout`    seconds that one process may take
@@ -93,7 +94,11 @@ class CommandMethod(Method):
         self._repo = paths.find(options["repo"], base).absolute() if options["repo"] else None
         self._python = self._interpreter(options["python"], base)
         self._set, self._passed = self._variables(options["environment"])
-        self._files = [self._file(file, base) for file in _texts(self._where, "files", options["files"])]
+        files = _texts(self._where, "files", options["files"])
+        foreign = sorted({field for file in files for field in _FIELD.findall(file)} - set(self._fields))
+        if foreign:
+            raise BenchError(f"{self._where}: option 'files' may hold only options of its own, not {{{foreign[0]}}}")
+        self._files = [self._file(_fill(file, self._fields), base) for file in files]
         self._folder = options["folder"]
         self._device: str | None = None
         self._known: dict[str, Any] | None = None

@@ -35,16 +35,18 @@ class FolderMethod(StoredMethod):
     An item's id may be a path (`low/0001`) and then names sub-folders. The default pattern takes any image suffix.
     """
 
-    def __init__(self, name: str, path: str, pattern: str = "{id}.*", scale: int = 1, base: Path | None = None) -> None:
+    def __init__(
+        self, name: str, path: str | None, pattern: str = "{id}.*", scale: int = 1, base: Path | None = None
+    ) -> None:
         where = f"method {name!r}"
-        for text, known in ((path, {"dataset"}), (pattern, {"id", "dataset"})):
+        for text, known in ((path or "", {"dataset"}), (pattern, {"id", "dataset"})):
             foreign = set(_FIELD.findall(text)) - known
             if foreign:
                 named = ", ".join(f"{{{field}}}" for field in sorted(known))
                 raise BenchError(f"{where}: {text!r} may hold only {named}, not {{{foreign.pop()}}}")
         if "{id}" not in pattern:
             raise BenchError(f"{where}: pattern {pattern!r} must hold {{id}}, or every item would have the same output")
-        if "*" in str(PurePosixPath(pattern).parent) or "*" in path:
+        if "*" in str(PurePosixPath(pattern).parent) or "*" in (path or ""):
             raise BenchError(f"{where}: a * may stand only in the file name of pattern {pattern!r}")
         if not _inside(pattern.replace("{id}", "id")):
             raise BenchError(f"{where}: pattern {pattern!r} leaves the folder")
@@ -52,7 +54,7 @@ class FolderMethod(StoredMethod):
         self.scale = scale
         self._path, self._pattern, self._base = path, pattern, base
         self._names: dict[Path, tuple[int, list[str]]] = {}
-        if "{dataset}" not in path and not paths.find(path, base).is_dir():
+        if path is not None and "{dataset}" not in path and not paths.find(path, base).is_dir():
             raise BenchError(f"{where}: there is no folder {paths.find(path, base)}")
 
     @classmethod
@@ -61,7 +63,15 @@ class FolderMethod(StoredMethod):
         values = resolve(where, declared_options(where, entry.fields, OPTIONS), options)
         return cls(entry.name, values["path"], values["pattern"], values["scale"], base)
 
+    def unavailable(self) -> str | None:
+        """A method of which only outputs exist needs the folder that they were put into."""
+        if self._path is not None:
+            return None
+        return f"{self.name} exists as outputs only; options: {{path: FOLDER}} names the folder with them"
+
     def locate(self, dataset: str, item_id: str) -> Path:
+        if self._path is None:
+            raise ItemError(str(self.unavailable()))
         for word, value in (("id", item_id), ("dataset", dataset)):
             if not _inside(value):
                 raise ItemError(f"{word} {value!r} would leave the folder of outputs")

@@ -4,6 +4,7 @@ For official scripts with their authors' own folders written into them. It runs 
 its version, so it imports nothing of this package; a text that is not there ends it, as the script is then another one.
 """
 
+import os
 import sys
 
 
@@ -19,7 +20,7 @@ def main(arguments):  # type: ignore[no-untyped-def]
             sys.exit("%s does not hold %r: it is not the version that this entry was written for" % (script, old))  # noqa: UP031
         text = text.replace(old, new)
     sys.argv = [script, *passed]
-    sys.path[0] = ""  # the repository, where a script of it would look first
+    sys.path[0] = os.path.dirname(os.path.abspath(script))  # noqa: PTH100, PTH120 – as simple as python's own rule
     exec(compile(text, script, "exec"), {"__name__": "__main__", "__file__": script})  # noqa: S102 – as python SCRIPT does
 
 

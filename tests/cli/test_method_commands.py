@@ -1,0 +1,65 @@
+"""What `bench list`, `info` and `validate` say of methods: how each comes to run, and why one does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench import cli
+
+SUITE = """\
+schema: 1
+datasets: [builtin-lowlight]
+methods: [identity, mirnet, waveface]
+metrics: [psnr]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("BENCH_RESULTS", raising=False)
+    (tmp_path / "mine.yaml").write_text(SUITE, encoding="utf-8")
+    return tmp_path
+
+
+def bench(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(arguments))
+    return int(stop.value.code or 0)
+
+
+def test_methods_are_listed_with_their_route_licence_size_and_venue(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert bench("list", "methods", "--task", "low-light", "--format", "json") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows["cue"]) == ["name", "task", "status", "licence", "parameters", "venue"]
+    assert [rows["cue"][key] for key in ("status", "parameters", "venue")] == ["runs", 257129, "ICCV 2023"]
+    assert [rows["snr-net"][key] for key in ("status", "licence")] == ["command", "none stated"]
+    assert rows["hvi-cidnet"]["status"] == "download"
+    assert "dr2" not in rows
+
+
+def test_info_says_in_one_line_why_a_method_does_not_run_here(folder: Path, capsys: pytest.CaptureFixture[str]):
+    said = {}
+    for name in ("mirnet", "waveface", "sci-medium", "identity"):
+        assert bench("info", name) == 0
+        said[name] = yaml.safe_load(capsys.readouterr().out)
+    assert said["mirnet"]["cannot run here"].startswith("mirnet runs in its official repository: git clone https://")
+    assert said["waveface"]["cannot run here"].startswith("waveface exists as outputs only")
+    assert said["sci-medium"]["cannot run here"].endswith("bench fetch sci-medium")
+    assert "cannot run here" not in said["identity"]
+    assert [said[name]["status"] for name in said] == ["command", "results-only", "runs", "runs"]
+
+
+def test_validate_names_what_cannot_run_here_and_is_content(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert bench("validate", "mine.yaml") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ", 3)[2].split()[0] for line in lines if "not on this machine" in line] == [
+        "mirnet",
+        "waveface",
+    ]
+    assert all("options: {" in line for line in lines if "not on this machine" in line)
