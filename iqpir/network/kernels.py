@@ -44,6 +44,8 @@ class Conv:
     bias: Tensor
     norm: Norm | None = None
     silu: bool = False
+    out: torch.dtype = torch.float32
+    """What the result is kept in: float32 on the residual stream, where roundings would add up."""
 
     @property
     def channels(self) -> int:
@@ -62,12 +64,13 @@ def plan_conv(
     kind: Kind = "same",
     norm: nn.GroupNorm | None = None,
     silu: bool = False,
+    out: torch.dtype = torch.float32,
 ) -> Conv:
     """A copy of the weights as `convolve` wants them."""
     weight = fold_upsampling(conv.weight.detach()) if kind == "up" else conv.weight.detach()
     weight = weight.to(device, dtype, copy=True).contiguous(memory_format=torch.channels_last)
     bias = conv.bias.detach().to(device, dtype, copy=True)
-    return Conv(kind, weight, bias, None if norm is None else plan_norm(norm, device), silu)
+    return Conv(kind, weight, bias, None if norm is None else plan_norm(norm, device), silu, out)
 
 
 _FOLD = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
@@ -130,22 +133,22 @@ class WholeMaps:
     def give(self, *maps: Map) -> None:
         """The maps are not needed any more."""
 
-    def normalise(self, x: Map, norm: Norm, silu: bool) -> Tensor:
+    def normalise(self, x: Map, norm: Norm, silu: bool, dtype: torch.dtype) -> Tensor:
         if self.fused:
             from iqpir.network.triton_norm import group_norm
 
-            return group_norm(x.tensor, norm.weight, norm.bias, norm.groups, norm.eps, silu)
-        return group_norm_silu(x.tensor, norm, silu)
+            return group_norm(x.tensor, norm.weight, norm.bias, norm.groups, norm.eps, silu, dtype)
+        return group_norm_silu(x.tensor, norm, silu).to(dtype)
 
     def conv(self, x: Map, conv: Conv, add_to: Map | None = None) -> Map:
         """Norm, activation, convolution; added to `add_to` in place if that is given."""
-        t = x.tensor if conv.norm is None else self.normalise(x, conv.norm, conv.silu)
+        t = x.tensor if conv.norm is None else self.normalise(x, conv.norm, conv.silu, conv.weight.dtype)
         y = convolve(F.pad(t, (0, 0, 0, 1, 0, 1)) if conv.kind == "down" else t, conv)
-        return Map(y if add_to is None else add_to.tensor.add_(y))
+        return Map(y.to(conv.out) if add_to is None else add_to.tensor.add_(y))
 
 
 def group_norm_silu(x: Tensor, norm: Norm, silu: bool) -> Tensor:
-    """GroupNorm, and swish if wanted, of [N,H,W,C] in float32 as one affine map per channel; `x`'s dtype comes out."""
+    """GroupNorm, and swish if wanted, of [N,H,W,C] in float32, as one affine map per channel."""
     batch, height, width, channels = x.shape
     wide = x.float()
     grouped = wide.view(batch, height * width, norm.groups, channels // norm.groups)
@@ -154,7 +157,7 @@ def group_norm_silu(x: Tensor, norm: Norm, silu: bool) -> Tensor:
     scale = norm.weight * (variance + norm.eps).rsqrt().repeat_interleave(each, dim=1)
     shift = norm.bias - scale * mean.repeat_interleave(each, dim=1)
     y = torch.addcmul(shift[:, None, None], wide, scale[:, None, None])
-    return (F.silu(y) if silu else y).to(x.dtype)
+    return F.silu(y) if silu else y
 
 
 class _Moments:
@@ -212,8 +215,8 @@ class Bands:
         moments.add(tensor)
         return Map(tensor, *moments.merged())
 
-    def normalise(self, x: Map, norm: Norm, silu: bool) -> Tensor:
-        return _affine(x.tensor, *_grouped(x, norm), norm, silu)
+    def normalise(self, x: Map, norm: Norm, silu: bool, dtype: torch.dtype) -> Tensor:
+        return _affine(x.tensor, *_grouped(x, norm), norm, silu, dtype)
 
     def conv(self, x: Map, conv: Conv, add_to: Map | None = None) -> Map:
         """Norm, activation, convolution; added to `add_to` in place if that is given."""
@@ -223,7 +226,7 @@ class Bands:
         elif conv.kind == "down":
             height, width = height // 2, width // 2
         shape = (1, height, width, conv.channels)
-        out = self.take(shape, conv.weight.dtype) if add_to is None else add_to.tensor
+        out = self.take(shape, conv.out) if add_to is None else add_to.tensor
         statistics = None if conv.norm is None else _grouped(x, conv.norm)
         moments = _Moments(conv.channels)
         widest = x.tensor[0, 0].numel() * x.tensor.shape[1] // height
@@ -235,7 +238,7 @@ class Bands:
             if add_to is None:
                 band.copy_(y)
             else:
-                band.add_(y)
+                band.add_(y.to(band.dtype))  # torch adds mixed dtypes ten times slower
             moments.add(band)
         return Map(out, *moments.merged())
 
@@ -251,7 +254,7 @@ class Bands:
         above, below = max(-first, 0), max(last - x.shape[1], 0)
         t = x[:, first + above : last - below]
         if conv.norm is not None and statistics is not None:
-            t = _affine(t, *statistics, conv.norm, conv.silu)
+            t = _affine(t, *statistics, conv.norm, conv.silu, conv.weight.dtype)
         right = int(conv.kind == "down")
         return F.pad(t, (0, 0, 0, right, above, below)) if above or below or right else t
 
@@ -265,6 +268,8 @@ def _grouped(x: Map, norm: Norm) -> tuple[Tensor, Tensor]:
     return mean.expand_as(means).flatten(), variance.expand_as(means).flatten()
 
 
-def _affine(x: Tensor, mean: Tensor, variance: Tensor, norm: Norm, silu: bool) -> Tensor:
-    y = F.batch_norm(nchw(x), mean, variance, norm.weight, norm.bias, training=False, momentum=0.0, eps=norm.eps)
-    return nhwc(F.silu(y, inplace=True) if silu else y)
+def _affine(x: Tensor, mean: Tensor, variance: Tensor, norm: Norm, silu: bool, dtype: torch.dtype) -> Tensor:
+    y = F.batch_norm(
+        nchw(x.float()), mean, variance, norm.weight, norm.bias, training=False, momentum=0.0, eps=norm.eps
+    )
+    return nhwc(F.silu(y, inplace=True) if silu else y).to(dtype)

@@ -37,12 +37,13 @@ class OptimizedIQPIR:
     """Restores as the network it was made from does, [B,3,S,S] in [-1,1] → `Restoration`, without gradients.
 
     The plan has copies of the weights, on `device`: training the network later does not change it. Results are float32
-    in memory of their own. Weights and maps are in `dtype`; statistics, the latent, codebooks and the code predictor's
-    norms, residual stream and head are float32. On the CPU images of a batch are taken one by one, so a batch gives
-    exactly what its images give alone, and about twice the largest map's memory is kept between calls; `release` frees
-    it. Calls from several threads wait for each other.
+    in memory of their own. Weights, and what convolutions and attention take, are in `dtype`; the residual streams,
+    norms, last convolutions, latents, codebooks and the logits' head are float32. On the CPU the images of a batch are
+    taken one by one, so a batch gives exactly what its images give alone, and the memory of the largest maps is kept
+    between calls; `release` frees it. Calls from several threads wait for each other.
 
-    `compiled`: torch.compile makes the kernels, at the first call of each batch size; `warm_up` shows what that costs.
+    `compiled`: torch.compile makes the kernels, at the first call of each batch size; `warm_up` shows what that
+    costs: on a CPU minutes even for the small network, which then takes a quarter less time. So it is not the default.
     """
 
     def __init__(

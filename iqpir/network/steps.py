@@ -22,7 +22,7 @@ class Engine(Protocol):
 
     def map(self, tensor: Tensor) -> Map: ...
     def give(self, *maps: Map) -> None: ...
-    def normalise(self, x: Map, norm: Norm, silu: bool) -> Tensor: ...
+    def normalise(self, x: Map, norm: Norm, silu: bool, dtype: torch.dtype) -> Tensor: ...
     def conv(self, x: Map, conv: Conv, add_to: Map | None = None) -> Map: ...
 
 
@@ -66,7 +66,7 @@ class AttnStep:
     out: tuple[Tensor, Tensor]
 
     def __call__(self, engine: Engine, x: Map) -> Map:
-        tokens = engine.normalise(x, self.norm, silu=False).flatten(1, 2)[:, None]
+        tokens = engine.normalise(x, self.norm, False, self.qkv[0].dtype).flatten(1, 2)[:, None]
         q, k, v = F.linear(tokens, *self.qkv).chunk(3, dim=3)
         attended = F.linear(F.scaled_dot_product_attention(q, k, v), *self.out)
         return engine.map(x.tensor.add_(attended.view_as(x.tensor)))
@@ -121,14 +121,16 @@ def plan_steps(blocks: nn.ModuleList, dtype: torch.dtype, device: torch.device) 
             kind: Kind = "down" if isinstance(block, Downsample) else "up"
             steps.append(ConvStep(plan_conv(block.conv, dtype, device, kind)))
         elif isinstance(block, nn.Conv2d):
-            norm = modules[index - 1] if index else None
-            steps.append(ConvStep(plan_conv(block, dtype, device, norm=norm)))
+            # What leaves the last convolution is a result: it is computed in float32.
+            first, norm = index == 0, modules[index - 1]
+            conv = plan_conv(block, dtype if first else torch.float32, device, norm=None if first else norm)
+            steps.append(ConvStep(conv))
     return steps
 
 
 def plan_residual(block: ResBlock, dtype: torch.dtype, device: torch.device) -> ResStep:
     return ResStep(
-        plan_conv(block.conv1, dtype, device, norm=block.norm1, silu=True),
+        plan_conv(block.conv1, dtype, device, norm=block.norm1, silu=True, out=dtype),
         plan_conv(block.conv2, dtype, device, norm=block.norm2, silu=True),
         None if block.conv_out is None else plan_conv(block.conv_out, dtype, device, "point"),
     )

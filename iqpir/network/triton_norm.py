@@ -87,8 +87,10 @@ def _apply(
     tl.store(y + offsets, tile.to(y.dtype.element_ty), mask=inside)
 
 
-def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool) -> Tensor:
-    """Contiguous [N,H,W,C] → the same, of the same dtype; `weight` and `bias` float32 [C]."""
+def group_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool, dtype: torch.dtype
+) -> Tensor:
+    """Contiguous [N,H,W,C] → the same in `dtype`; `weight` and `bias` float32 [C]."""
     batch, height, width, channels = x.shape
     pixels, each = height * width, channels // groups
     columns = triton.next_power_of_2(channels)
@@ -97,7 +99,7 @@ def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float,
     parts = triton.cdiv(pixels, span)
     mean, m2 = torch.empty((2, batch, parts, channels), device=x.device, dtype=torch.float32)
     scale, shift = torch.empty((2, batch, channels), device=x.device, dtype=torch.float32)
-    y = torch.empty_like(x)
+    y = torch.empty_like(x, dtype=dtype)
     _moments[(batch, parts)](x, mean, m2, pixels, channels, span, rows=rows, columns=columns)
     _merge[(batch, groups)](
         mean, m2, weight, bias, scale, shift, pixels, channels, span, each, eps,
