@@ -91,10 +91,15 @@ def steps(entry: Entry) -> list[str]:
     layout = fields["options"]["layouts"][0]
     count = f"{fields['count']} images " if fields.get("count") else ""
     lines = [f"{fields['title']}; licence: {fields.get('licence', 'none stated')}; {fields.get('home', '')}"]
+    archives = [file for file in fields.get("files", []) if file.get("unpack")]
     if fields.get("instructions"):
         lines += str(fields["instructions"]).splitlines()
-    else:
-        lines.append(f"bench fetch {entry.name} downloads it; --pin accepts archives without a published hash")
+    elif archives:
+        pin = (
+            "" if all(file.get("sha256") for file in archives) else " --pin, for not every archive has a published hash"
+        )
+        lines.append(f"bench fetch {entry.name}{pin}; or by hand, unpacked into the folder below:")
+        lines += [f"  {_address(file['url'])}" for file in archives]
     references = f" and references {layout['gt']}" if "gt" in layout else ""
     return [
         *lines,
@@ -102,6 +107,15 @@ def steps(entry: Entry) -> list[str]:
         f"BENCH_DATA=DIR (DIR/{folder_of(entry).name}) or the option root in a suite",
         f"then: bench doctor {entry.name}",
     ]
+
+
+def _address(url: str) -> str:
+    """An address that a browser understands."""
+    if url.startswith("gdrive://"):
+        return f"https://drive.google.com/file/d/{url.removeprefix('gdrive://')}/view"
+    path, _, revision = url.removeprefix("hf://").partition("@")
+    owner, name, file = path.removeprefix("datasets/").split("/", 2)
+    return f"https://huggingface.co/datasets/{owner}/{name}/resolve/{revision or 'main'}/{file}"
 
 
 def adopt(entry: Entry, mirror: Path) -> int:

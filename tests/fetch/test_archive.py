@@ -9,9 +9,12 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from bench.cli.fetch import assets_of_entry
+from bench.cli.fetch import assets_of_entry, command
+from bench.data.images import encode_png
 from bench.errors import BenchError
 from bench.fetch.archive import Limits, unpack
 from bench.fetch.assets import Asset
@@ -203,3 +206,26 @@ def test_catalogued_archives_go_where_their_dataset_is_looked_for() -> None:
         for asset in assets_of_entry(entry):
             if asset.unpack is not None:
                 assert asset.unpack == f"data/{folder}" and asset.url and asset.url.startswith(("hf://", "gdrive://"))
+
+
+LOL = "1 22 23 55 79 111 146 179 493 547 665 669 748 778 780"
+
+
+@pytest.mark.parametrize("gone, code, said", [("", 0, "present     lol-v1: 15 images with references"),
+                                              ("low/778", 1, "partial     lol-v1: 14 of 15 images")])  # fmt: skip
+def test_the_command_brings_a_whole_test_set_and_checks_it(
+    server, answer, home, monkeypatch, gone: str, code: int, said: str
+) -> None:
+    image = encode_png(np.zeros((400, 600, 3), np.uint8))
+    names = [f"{side}/{number}" for side in ("low", "high") for number in LOL.split()]
+    content = zipped({f"LOLdataset/eval15/{name}.png": image for name in names if name != gone})
+    server.routes["/LOLdataset.zip"] = answer(data=content)
+    entry = registry("dataset").get("lol-v1")
+    (file,) = entry.fields["files"]
+    monkeypatch.setitem(entry.fields, "files", [{**file, "url": server.url("/LOLdataset.zip")}])
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    run = CliRunner().invoke(command, ["lol-v1", "--pin", "--quiet"], standalone_mode=False)
+    assert run.return_value == code and run.stdout.startswith("downloaded") and said in run.stdout
+    assert ("missing 778" in run.stdout) is bool(gone)
+    again = CliRunner().invoke(command, ["lol-v1", "--quiet"], standalone_mode=False)
+    assert again.return_value == code and len(server.requests) == 1  # nothing is downloaded twice
