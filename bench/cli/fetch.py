@@ -102,6 +102,15 @@ def _tell(wanted: Wanted) -> bool:
     return state.status == "here"
 
 
+def _by_hand(name: str) -> str | None:
+    """What a person has to bring for a method without files of ours: its repository, or a folder of its outputs."""
+    from bench import registry
+    from bench.methods.status import why_not
+
+    methods = registry.registry("method")
+    return why_not(methods.get(name)) if name in methods else None
+
+
 def _plan(assets: list[Asset]) -> None:
     for asset in assets:
         size = "? bytes" if asset.bytes is None else f"{asset.bytes:,} bytes"
@@ -132,7 +141,7 @@ def command(names: tuple[str, ...], mirror: Path | None, pin: bool, force: bool,
     sets = {one.entry.name: one for name in names for one in datasets_for(name)}
     for name, assets in wanted.items():
         if not assets and not sets:
-            click.echo(f"{name} needs no files", err=True)
+            click.echo(_by_hand(name) or f"{name} needs no files", err=True)
     everything = [asset for assets in wanted.values() for asset in assets]
     if dry_run:
         _plan(everything)

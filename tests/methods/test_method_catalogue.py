@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.errors import BenchError
 from bench.methods.build import build_method
@@ -125,6 +127,23 @@ def test_python_within_a_template_compiles(entry: Entry):
         compile(argv[2], entry.name, "exec")
     elif argv[1] == "{patched}":
         assert argv.index("--") % 2 == 1, "texts to replace come in pairs"
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in COMMANDS if "config" in entry.fields["options"]], ids=lambda entry: entry.name
+)
+def test_a_configuration_file_is_read_as_the_official_one_is(entry: Entry):
+    text = entry.fields["options"]["config"]
+    for field in re.findall(r"\{(\w+)\}", text):
+        text = text.replace("{" + field + "}", "7" if field == "seed" else f"/some/{field}")
+    found = json.loads(text) if entry.name == "gsad" else yaml.safe_load(text)
+    assert isinstance(found, dict)
+    assert "/some/input" in text or "{input}/" in entry.fields["options"]["argv"]
+    if entry.name == "reti-diff":
+        assert found["path"]["pretrain_network_g"] == "./pretrained_models//some/checkpoint"
+        assert found["datasets"]["val_0"]["dataset_type"] is None
+    if entry.name == "gsad":
+        assert found["train"]["manual_seed"] == 7 and found["path"]["resume_state"] == "/some/checkpoint"
 
 
 def test_outputs_that_are_all_there_is_need_their_folder(tmp_path: Path):
