@@ -63,3 +63,10 @@ def test_validate_names_what_cannot_run_here_and_is_content(folder: Path, capsys
         "waveface",
     ]
     assert all("options: {" in line for line in lines if "not on this machine" in line)
+
+
+def test_fetch_says_what_a_person_has_to_bring(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert bench("fetch", "mirnet") == 0
+    assert capsys.readouterr().err.startswith("mirnet runs in its official repository: git clone https://")
+    assert bench("fetch", "identity") == 0
+    assert capsys.readouterr().err == "identity needs no files\n"
