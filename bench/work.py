@@ -120,7 +120,7 @@ class Worker:
         self._news: queue.SimpleQueue[Result] = queue.SimpleQueue()
 
     def process(self, tasks: Iterable[Task]) -> Iterator[list[Result]]:
-        """Work on tasks in order and yield their news, as many at once as there are; the last of a task is `Finished`."""
+        """Work on tasks in order; yield their news, as many at once as there are. The last of a task is `Finished`."""
         import torch
 
         torch.set_num_threads(self.settings.threads)
