@@ -28,6 +28,7 @@ def run(
     workers: int = 1,
     results: str | Path | None = None,
     available: bool = False,
+    allow_commands: bool = False,
     progress: bool = False,
 ) -> Summary:
     """Run a suite (path or name) as `bench run` does; running again resumes.
@@ -41,6 +42,7 @@ def run(
     request = Request(
         suite=str(suite), methods=tuple(methods), datasets=tuple(datasets), limit=limit, device=device, batch=batch,
         workers=workers, results=None if results is None else str(results), available=available,
+        allow_commands=allow_commands,
     )  # fmt: skip
     if not progress:
         return run_request(request)

@@ -70,6 +70,8 @@ class Request:
     plugins: tuple[str, ...] = ()
     available: bool = False
     commercial_safe: bool = False
+    allow_commands: bool = False
+    """Whether methods of kind `command` may start the programs that the suite names: a suite alone never runs code."""
 
     @property
     def folder(self) -> Path:
@@ -99,7 +101,10 @@ def resolve_request(request: Request) -> Resolved:
     from bench.plugins import load_plugins
 
     load_plugins(request.plugins)
-    chosen = Selection(request.methods, request.datasets, request.limit, request.commercial_safe, request.available)
+    chosen = Selection(
+        request.methods, request.datasets, request.limit, request.commercial_safe, request.available,
+        request.allow_commands,
+    )  # fmt: skip
     resolved = resolve(suite.load(suite.find(request.suite)), chosen)
     if resolved.missing and not request.available:
         lines = [f"{request.suite}: {len(resolved.missing)} things it needs are not on this machine:"]

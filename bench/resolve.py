@@ -138,13 +138,15 @@ class Selection(NamedTuple):
     """Refuse what is not known to be free for commercial use."""
     available: bool = False
     """Take what is there of a dataset of which part is missing."""
+    commands: bool = True
+    """False where the programs that a suite names may not be started."""
 
 
 def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  # noqa: B008 – an immutable tuple
     """Bind every name of a suite. Raises `BenchError` with one line per thing that is wrong."""
     problems: list[str] = []
     missing: list[Missing] = []
-    methods = _methods(file, selection.methods, problems, missing)
+    methods = _methods(file, selection, problems, missing)
     datasets = _datasets(file, selection, problems, missing)
     # Where the tables were deleted with the results of other runs, a run still works; its table beside theirs does not.
     if file.suite.published is not None and published.folder().is_dir():
@@ -185,13 +187,13 @@ def _chosen(wanted: Sequence[str], labels: Sequence[str], names: Sequence[str], 
     return kept
 
 
-def _methods(file: SuiteFile, wanted: Sequence[str], problems: list[str], missing: list[Missing]) -> list[BoundMethod]:
+def _methods(file: SuiteFile, selection: Selection, problems: list[str], missing: list[Missing]) -> list[BoundMethod]:
     flat = [
         (index, spec, variant)
         for index, spec in enumerate(file.suite.methods)
         for variant in variants(spec, file.at("methods", index))
     ]
-    kept = _chosen(wanted, [v.label for _, _, v in flat], [s.method for _, s, _ in flat], "method")
+    kept = _chosen(selection.methods, [v.label for _, _, v in flat], [s.method for _, s, _ in flat], "method")
     bound: list[BoundMethod] = []
     for index, spec, variant in flat:
         if variant.label not in kept:
@@ -201,6 +203,8 @@ def _methods(file: SuiteFile, wanted: Sequence[str], problems: list[str], missin
             method = build_method(entry, variant.options, file.base)
             gone = [asset for asset in method.assets() if not asset.path.is_file()]
             detail = _how_to_get(gone) if gone else method.unavailable()
+            if detail is None and entry.fields.get("kind") == "command" and not selection.commands:
+                detail = f"{variant.label} starts a program that the suite names: bench run --allow-commands lets it"
             seeds = spec.seeds or file.suite.seeds
             if detail is not None:
                 missing.append(Missing("method", spec.method, detail))

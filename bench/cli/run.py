@@ -17,6 +17,7 @@ import click
 @click.option("--plan", is_flag=True, help="Say what would be done, and stop.")
 @click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
 @click.option("--available", is_flag=True, help="Run what is on this machine; the rest are rows with their reason.")
+@click.option("--allow-commands", is_flag=True, help="Let methods of kind command start the programs they name.")
 @click.option("--commercial-safe", is_flag=True, help="Refuse what is not known to be free for commercial use.")
 @click.option(
     "--allow-failures",
@@ -39,6 +40,7 @@ def command(
     plan: bool,
     plugins: tuple[str, ...],
     available: bool,
+    allow_commands: bool,
     commercial_safe: bool,
     allow_failures: float,
     results: str | None,
@@ -57,6 +59,7 @@ def command(
     request = driver.Request(
         suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
+        allow_commands=allow_commands,
     )  # fmt: skip
     render.check_style(style)
     if plan:

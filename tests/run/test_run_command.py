@@ -52,7 +52,7 @@ def test_one_failing_item_is_one_failure_row_and_the_others_are_scored(workplace
     red = np.asarray(Image.open(workplace.root / "data/low/red.png")).copy()
     red[0, 0] = (255, 0, 0)
     Image.fromarray(red).save(workplace.root / "data/low/red.png")
-    done = workplace.bench("run", workplace.suite(METHODS), "--batch", "4")
+    done = workplace.bench("run", workplace.suite(METHODS), "--batch", "4", "--allow-commands")
     assert done.code == 1, done.err
     rows = {row["item"]: row for row in workplace.export()}
     assert rows["red"]["status"] == "failed" and rows["red"]["value"] is None
@@ -69,8 +69,18 @@ def test_running_again_starts_no_process_until_the_repository_changes(workplace:
     workplace.pairs(2, 24)
     suite = workplace.suite(METHODS)
     for _ in range(2):
-        assert workplace.bench("run", suite).code == 0
+        assert workplace.bench("run", suite, "--allow-commands").code == 0
     assert len((clone / "calls.txt").read_text().split()) == 2
     (clone / "run.py").write_text(SCRIPT + "# another version\n", encoding="utf-8")
-    assert workplace.bench("run", suite).code == 0
+    assert workplace.bench("run", suite, "--allow-commands").code == 0
     assert len((clone / "calls.txt").read_text().split()) == 4
+
+
+def test_a_suite_alone_starts_nothing(workplace: Workplace, clone: Path):
+    workplace.pairs(2, 24)
+    suite = workplace.suite(METHODS[:-1] + ", identity]")
+    done = workplace.bench("run", suite)
+    assert done.code == 2 and "ours starts a program that the suite names: bench run --allow-commands" in done.err
+    done = workplace.bench("run", suite, "--available")
+    assert done.code == 0 and "--allow-commands" in done.out, done
+    assert not (clone / "calls.txt").exists()
