@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from bench import cli
+from commands import bench
 
 SUITE = """\
 schema: 1
@@ -15,21 +14,6 @@ datasets: [builtin-lowlight]
 methods: [identity, gamma]
 metrics: [psnr]
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("BENCH_RESULTS", raising=False)
-    (tmp_path / "mine.yaml").write_text(SUITE, encoding="utf-8")
-    return tmp_path
-
-
-def bench(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(list(arguments))
-    return int(stop.value.code or 0)
 
 
 def test_a_plan_says_what_would_be_done_and_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]):

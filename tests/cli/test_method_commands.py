@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from bench import cli
+from commands import bench
 
 SUITE = """\
 schema: 1
@@ -16,21 +15,6 @@ datasets: [builtin-lowlight]
 methods: [identity, mirnet, waveface]
 metrics: [psnr]
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("BENCH_RESULTS", raising=False)
-    (tmp_path / "mine.yaml").write_text(SUITE, encoding="utf-8")
-    return tmp_path
-
-
-def bench(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(list(arguments))
-    return int(stop.value.code or 0)
 
 
 def test_methods_are_listed_with_their_route_licence_size_and_venue(folder: Path, capsys: pytest.CaptureFixture[str]):
