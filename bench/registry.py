@@ -51,6 +51,7 @@ FIELDS: dict[str, set[str]] = {
         "venue",
         "stochastic",
         "sites",
+        "network",
     },
     "dataset": _COMMON
     | {"paired", "count", "size", "protocol", "files", "instructions", "split", "sources", "scale", "annotations"},

@@ -46,6 +46,8 @@ class Method(ABC):
     """True when the output depends on `seeds`."""
     quantise: Quantise = "round"
     """How the official code turns floats into the 8-bit file it saves."""
+    untrained: bool = False
+    """True for random weights: such a method is timed, and `unavailable` where something would be scored."""
 
     @abstractmethod
     def load(self, device: str, dtype: str) -> None:
@@ -82,6 +84,10 @@ class Method(ABC):
 
     def unavailable(self) -> str | None:
         """Why it cannot run on this machine, in one line with the remedy; None where only `assets` can be missing."""
+        return None
+
+    def untrained_twin(self) -> Method | None:
+        """The same network with random weights, to be timed where the weights are missing; None where there is none."""
         return None
 
     def close(self) -> None:  # noqa: B027 – optional hook

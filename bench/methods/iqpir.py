@@ -1,6 +1,7 @@
 """Adapter for `kind: iqpir`: the restorer of the package `iqpir`, with the authors' weights or anybody's.
 
-Sizes, gray photographs and the score are `iqpir.restore`'s business; its choices are this method's options.
+Sizes, gray photographs and the score are `iqpir.restore`'s business; its choices are this method's options. Random
+weights make a method that can be timed and is never scored.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bench.registry import Entry
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from iqpir.network.model import IQPIR
     from iqpir.restore import Restorer
 
 OPTIONS = {
@@ -31,8 +33,11 @@ OPTIONS = {
     "gray": Option("gray", True, bool),
     "weights": Option("weights", None, str),
 }
-"""What every entry of this kind takes. `weights`: a checkpoint on disk in place of the catalogue's; `alpha` None: the
-checkpoint's own, or 0.8. An output has its input's size, so the fit `square` of `iqpir restore` is not among them."""
+"""What every entry of this kind takes. `weights`: a checkpoint on disk in place of the catalogue's, or `random`.
+`alpha` None: the checkpoint's own, or 0.8. An output has its input's size, so the fit `square` of `iqpir restore` is
+not among them."""
+RANDOM = "random"
+"""The value of `weights` for the catalogue's network with weights drawn from a fixed seed."""
 SOURCES = (
     "iqpir.restore", "iqpir.checkpoint", "iqpir.network.autoencoder", "iqpir.network.blocks",
     "iqpir.network.conditioning", "iqpir.network.config", "iqpir.network.fidelity", "iqpir.network.infer",
@@ -49,15 +54,20 @@ class IqpirMethod(Method):
 
     def __init__(self, entry: Entry, options: Mapping[str, Any], base: Path | None) -> None:
         self.name = entry.name
+        self._entry, self._base = entry, base
         self._options = dict(options)
         weights = self._options.pop("weights")
-        self._path = paths.find(weights, base) if weights is not None else None
+        self.untrained = weights == RANDOM
+        self._preset = str(entry.fields.get("network", "full"))
+        self._path = None if weights is None or self.untrained else paths.find(weights, base)
         if self._path is not None and not self._path.is_file():
             raise BenchError(f"method {entry.name!r}: option 'weights' names {self._path}, and there is no such file")
-        fields = entry.fields.get("weights")
-        if not isinstance(fields, Mapping):
-            raise BenchError(f"method {entry.name!r} ({entry.origin}) has no weights: {{file, url, sha256, bytes}}")
-        self._asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
+        self._asset: Asset | None = None
+        if weights is None:
+            fields = entry.fields.get("weights")
+            if not isinstance(fields, Mapping):
+                raise BenchError(f"method {entry.name!r} ({entry.origin}) has no weights: {{file, url, sha256, bytes}}")
+            self._asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
         self._restorer: Restorer | None = None
         self._digest: str | None = None
 
@@ -67,31 +77,40 @@ class IqpirMethod(Method):
         return cls(entry, resolve(where, declared_options(where, entry.fields, OPTIONS), options), base)
 
     def assets(self) -> list[Asset]:
-        return [] if self._path is not None else [self._asset]
+        return [] if self._asset is None else [self._asset]
+
+    def unavailable(self) -> str | None:
+        if not self.untrained:
+            return None
+        return (
+            f"{self.name} has random weights: bench latency times it, it is not scored without the option weights"
+        )
+
+    def untrained_twin(self) -> IqpirMethod:
+        return IqpirMethod(self._entry, {**self._options, "weights": RANDOM}, self._base)
 
     def identity(self) -> Mapping[str, Any]:
-        self._digest = file_hash(self._path) if self._path is not None else self._asset.digest()
+        if self._asset is not None:
+            self._digest = self._asset.digest()
+        elif self._path is not None:
+            self._digest = file_hash(self._path)
         return {
             "kind": "iqpir",
             "options": self._options,
             "sources": {name: source_hash(name) for name in (*SOURCES, __name__)},
             "packages": package_versions(["torch"]),
-            "weights": self._digest,
+            "weights": self._digest if self._digest is not None else f"{RANDOM}: {self._preset}",
         }
 
     def load(self, device: str, dtype: str) -> None:
         import torch
 
         from iqpir.errors import IQPIRError
-        from iqpir.network.model import IQPIR
         from iqpir.restore import Options, Restorer
 
-        path = self._path or self._asset.require_verified()
-        if self._digest is not None and file_hash(path) != self._digest:
-            raise BenchError(f"{self.name}: {path} changed while it was in use")
         options = {name: value for name, value in self._options.items() if name != "alpha"}
         try:
-            network = IQPIR.from_checkpoint(str(path), alpha=self._options["alpha"])
+            network = self._drawn() if self.untrained else self._read()
             target = getattr(torch, dtype)
             plain = target == torch.float16  # plans are made for the other dtypes
             self._restorer = Restorer(
@@ -104,6 +123,27 @@ class IqpirMethod(Method):
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
             raise BenchError(f"{self.name} cannot be loaded on {device!r} in {dtype!r}: {one_line(error)}") from error
+
+    def _read(self) -> IQPIR:
+        from iqpir.network.model import IQPIR
+
+        path = self._path if self._asset is None else self._asset.require_verified()
+        assert path is not None
+        if self._digest is not None and file_hash(path) != self._digest:
+            raise BenchError(f"{self.name}: {path} changed while it was in use")
+        return IQPIR.from_checkpoint(str(path), alpha=self._options["alpha"])
+
+    def _drawn(self) -> IQPIR:
+        """The entry's network as training would begin with it; the caller's random numbers stay what they were."""
+        import torch
+
+        from iqpir.network.config import preset
+        from iqpir.network.model import IQPIR
+
+        alpha = self._options["alpha"]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return IQPIR(preset(self._preset, **({} if alpha is None else {"alpha": alpha}))).eval()
 
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
         from iqpir.errors import IQPIRError

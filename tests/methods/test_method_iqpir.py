@@ -81,3 +81,42 @@ def test_a_wrong_path_or_option_is_named(tmp_path, checkpoint):
     (tmp_path / "x.pth").write_bytes(b"nothing")
     with pytest.raises(BenchError, match="cannot be read as weights"):
         make({"weights": str(tmp_path / "x.pth")}).load("cpu", "float32")
+
+
+ABLATION = {"a": (False, "none"), "b": (False, "add"), "c": (True, "add"), "d": (True, "add")}
+
+
+@pytest.mark.parametrize("letter", ABLATION)
+def test_the_ablation_has_the_papers_switches_and_random_weights(letter):
+    method = make(name=f"iqpir-ablation-{letter}")
+    assert method.untrained and method.assets() == []
+    assert "not scored" in str(method.unavailable())
+    assert method.identity()["weights"].startswith("random")
+    network = iqpir.preset(method._preset)
+    assert (network.dual, network.conditioning) == ABLATION[letter]
+
+
+def test_random_weights_are_drawn_alike_and_disturb_nobodys_draws(monkeypatch):
+    monkeypatch.setitem(iqpir.network.config.PRESETS, "full", iqpir.network.config.PRESETS["small"])
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    outputs = []
+    for _ in range(2):
+        method = make({"weights": "random"})
+        before = torch.get_rng_state()
+        method.load("cpu", "float32")
+        assert torch.equal(torch.get_rng_state(), before)
+        outputs.append(method.restore(image))
+    assert torch.equal(*outputs) and outputs[0].isfinite().all()
+
+
+def test_a_method_without_its_weights_has_an_untrained_twin(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    method = make({"score": 0.5})
+    twin = method.untrained_twin()
+    assert twin.untrained and not method.untrained
+    assert twin.identity()["options"] == {**twin.identity()["options"], "score": 0.5}
+
+
+def test_an_ablation_with_a_checkpoint_is_an_ordinary_method(checkpoint):
+    method = make({"weights": str(checkpoint)}, "iqpir-ablation-c")
+    assert not method.untrained and method.unavailable() is None
