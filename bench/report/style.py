@@ -1,0 +1,113 @@
+"""How every figure for a paper looks: sizes, fonts, colours that colour-blind readers can tell apart.
+
+matplotlib is imported when a figure is made, never with the package, and its global settings stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, one_line, suggest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMN = 3.45
+"""Width of one column of a two-column paper, inches."""
+PAGE = 7.1
+"""Width of its page, inches."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#5B5B5B")
+"""Okabe and Ito's palette without its yellow, which white paper swallows, and two more; in the order of use."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+
+SUFFIXES = ("pdf", "png", "svg")
+DPI = 300
+"""Of PNG files, and of photographs inside the others."""
+
+_RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "legend.fontsize": 7, "legend.frameon": False, "legend.handlelength": 1.8, "legend.borderaxespad": 0.3,
+    "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "axes.titlepad": 4,
+    "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5,
+    "axes.grid": True, "grid.linewidth": 0.4, "grid.color": "#d9d9d9", "axes.axisbelow": True,
+    "lines.linewidth": 1.3, "lines.markersize": 4, "patch.linewidth": 0.6,
+    "figure.dpi": 100, "savefig.dpi": DPI, "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "bench",
+    # A label is text that somebody chose, never TeX.
+    "text.parse_math": False, "text.usetex": False,
+}  # fmt: skip
+
+
+def colour(index: int) -> str:
+    """The colour of the series with that position; they repeat, and `dashes` and `marker` then differ."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def marker(index: int) -> str:
+    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+
+
+def dashes(index: int) -> Any:
+    """A line style that changes each time the colours begin again."""
+    return DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """Figures made inside look like the others; needs no display. Font look-ups stay silent."""
+    import logging
+
+    import matplotlib
+
+    logger = logging.getLogger("matplotlib.font_manager")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with matplotlib.rc_context(_RC):
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def figure(width: float = COLUMN, height: float | None = None) -> Figure:
+    """An empty figure of that size in inches, apart from pyplot's global list; call inside `applied`."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, width * 0.62 if height is None else height), layout="constrained")
+
+
+def suffix_of(target: Path) -> str:
+    """The file type a name asks for. Raises `BenchError` for one that is not written."""
+    found = target.suffix.lower().removeprefix(".")
+    if found not in SUFFIXES:
+        raise BenchError(f"{target}: a figure ends in {', '.join(SUFFIXES)}, not {found!r}{suggest(found, SUFFIXES)}")
+    return found
+
+
+def save(drawn: Figure, target: Path) -> None:
+    """Write a figure as its name's suffix says, the same bytes each time; call inside `applied`."""
+    kind = suffix_of(target)
+    # Without a date two runs of one command give one file.
+    about: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[kind]
+    temporary = target.with_name(f".part-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(temporary, format=kind, metadata=about, bbox_inches="tight", pad_inches=0.02)
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise BenchError(f"{target}: cannot be written: {one_line(error.strerror or error)}") from error
+
+
+def plain_text(text: str, limit: int = 40) -> str:
+    """A label as a figure shows it: one printable line, cut where it would not fit."""
+    shown = re.sub(r"\s+", " ", "".join(sign if sign.isprintable() else " " for sign in text)).strip()
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
