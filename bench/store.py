@@ -12,51 +12,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bench.data.items import Stamp
 from bench.errors import BenchError, one_line
 from bench.identity import set_hash
+from bench.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION, LatencyRow
 
-SCHEMA_VERSION = 1
 FILE_NAME = "bench.db"
 PATIENCE = 60.0
 """Seconds to wait for another process that is writing."""
-
-_SCHEMA = """
-CREATE TABLE content(id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE);
-CREATE TABLE memo(
-  locator TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-  content INTEGER NOT NULL REFERENCES content, height INTEGER, width INTEGER, error TEXT) WITHOUT ROWID;
-CREATE TABLE restoration(
-  id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, input INTEGER NOT NULL REFERENCES content,
-  status TEXT NOT NULL, reason TEXT, output INTEGER REFERENCES content, height INTEGER, width INTEGER,
-  suffix TEXT, seconds REAL, batch INTEGER, threads INTEGER, device TEXT, written REAL NOT NULL);
-CREATE TABLE signature(
-  id INTEGER PRIMARY KEY, text TEXT NOT NULL, mode TEXT NOT NULL, of_sets INTEGER NOT NULL, UNIQUE(text, mode));
-CREATE TABLE score(
-  output INTEGER NOT NULL, reference INTEGER NOT NULL, signature INTEGER NOT NULL,
-  status TEXT NOT NULL, value REAL, reason TEXT, seconds REAL,
-  PRIMARY KEY(output, reference, signature)) WITHOUT ROWID;
-CREATE TABLE extraction(
-  output INTEGER NOT NULL, reference INTEGER NOT NULL, signature INTEGER NOT NULL,
-  status TEXT NOT NULL, features BLOB, reason TEXT, seconds REAL,
-  PRIMARY KEY(output, reference, signature)) WITHOUT ROWID;
-CREATE TABLE run(
-  id INTEGER PRIMARY KEY, suite TEXT NOT NULL, digest BLOB NOT NULL, created REAL NOT NULL, finished REAL,
-  record TEXT NOT NULL);
-CREATE TABLE unit(
-  run INTEGER NOT NULL REFERENCES run, cell INTEGER NOT NULL, item INTEGER NOT NULL,
-  restoration INTEGER REFERENCES restoration, reference INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY(run, cell, item)) WITHOUT ROWID;
-CREATE TABLE claim(key BLOB PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL,
-  beat REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX unit_restoration ON unit(restoration);
-CREATE INDEX restoration_output ON restoration(output);
-"""
-
-# One SQL script per step: _MIGRATIONS[n] turns version n into n + 1.
-_MIGRATIONS: dict[int, str] = {}
 
 _IN_LIST = 500
 """Members of one `IN (…)` list; SQLite allows at least 999 parameters."""
@@ -164,10 +129,10 @@ class Store:
         with self._db:
             version = self._version()
             if version == 0:
-                self._script(_SCHEMA)
+                self._script(SCHEMA)
                 version = SCHEMA_VERSION
             while version < SCHEMA_VERSION:
-                self._script(_MIGRATIONS[version])
+                self._script(MIGRATIONS[version])
                 version += 1
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
@@ -383,6 +348,30 @@ class Store:
         output = self.content_id(set_hash(member for member, _, _ in ready), create=create)
         reference = self.content_id(set_hash(references), create=create) if references else 0
         return None if output is None or reference is None else (output, reference)
+
+    # Times; what a row means is `bench.latency.stored`
+
+    def machine_id(self, digest: bytes, description: str) -> int:
+        """The integer that stands for a machine's fingerprint."""
+        self._rows("INSERT OR IGNORE INTO machine(digest, description) VALUES(?,?)", (digest, description))
+        return int(self._rows("SELECT id FROM machine WHERE digest=?", (digest,))[0][0])
+
+    def put_latency(self, row: LatencyRow) -> int:
+        """Add a row; its `id` and the machine's two texts are this store's business. Nothing is ever replaced."""
+        values = row._asdict()
+        values |= {"id": None, "machine": self.machine_id(row.machine, values.pop("description"))}
+        marks = ",".join(f":{name}" for name in values)
+        sql = f"INSERT INTO latency({','.join(values)}) VALUES({marks}) RETURNING id"
+        return int(self._rows(sql, values)[0][0])  # type: ignore[arg-type]
+
+    def latencies(self, column: Literal["method", "request", "session"], values: Iterable[Any]) -> list[LatencyRow]:
+        """Rows whose column has one of these values, newest first."""
+        names = ",".join(
+            {"id": "latency.id", "machine": "machine.digest"}.get(name, name) for name in LatencyRow._fields
+        )
+        sql = f"SELECT {names} FROM latency JOIN machine ON machine.id=machine WHERE {column} IN (?)"  # noqa: S608
+        rows = self._rows_in(sql, values)
+        return sorted((LatencyRow(*row) for row in rows), key=lambda row: -row.id)
 
     # Runs
 

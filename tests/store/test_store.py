@@ -15,7 +15,8 @@ from bench import identity
 from bench.claims import Claims
 from bench.data.items import Stamp
 from bench.errors import BenchError
-from bench.store import FILE_NAME, SCHEMA_VERSION, Memo, Score, Store
+from bench.schema import SCHEMA_VERSION
+from bench.store import FILE_NAME, Memo, Score, Store
 
 
 def key(text: str) -> bytes:
