@@ -35,6 +35,7 @@ from bench.plan import (
 )  # fmt: skip
 from bench.resolve import BoundMetric, Resolved, Selection, resolve
 from bench.sets import Member, aggregate, complete, pack
+from bench.shortfall import screen
 from bench.store import Score, Store
 from bench.tables.frame import Column, Record, failures, read_cells
 from bench.work import Decoded, Finished, Restored, Result, Scored, Settings, unworkable
@@ -107,12 +108,11 @@ def resolve_request(request: Request) -> Resolved:
     )  # fmt: skip
     resolved = resolve(suite.load(suite.find(request.suite)), chosen)
     if resolved.missing and not request.available:
-        lines = [f"{request.suite}: {len(resolved.missing)} things it needs are not on this machine:"]
-        lines += [f"  {gone.detail}" for gone in resolved.missing]
-        lines.append(f"bring all of them: bench fetch {request.suite}; or run what is there: --available")
-        raise BenchError("\n".join(lines))
-    if not resolved.datasets:
-        raise BenchError(f"{request.suite}: no dataset of it is on this machine")
+        raise BenchError(screen(request.suite, resolved.missing))
+    if all(bound.unavailable is not None for bound in resolved.datasets):
+        raise BenchError(
+            f"{request.suite}: no dataset of it is on this machine\n{screen(request.suite, resolved.missing)}"
+        )
     return resolved
 
 
@@ -421,7 +421,7 @@ class _Driver:
 def describe_run(plan: Plan) -> Record:
     """The immutable description of what a run measures."""
     resolved = plan.resolved
-    first = {cell.method.label: cell for cell in reversed(plan.cells)}
+    first = dict(enumerate(plan.cells[: len(resolved.methods)]))
     return Record(
         suite=resolved.file.name,
         title=resolved.file.suite.title,
@@ -433,6 +433,7 @@ def describe_run(plan: Plan) -> Record:
                 "paired": bound.dataset.paired,
                 "protocol": bound.protocol.name,
                 "items": [item.id for item in bound.dataset.items],
+                **({} if bound.unavailable is None else {"unavailable": bound.unavailable}),
                 "columns": [
                     Column(
                         label=metric.label,
@@ -457,13 +458,14 @@ def describe_run(plan: Plan) -> Record:
                 "label": bound.label,
                 "name": bound.name,
                 "options": dict(bound.options),
-                "identity": dict(first[bound.label].identity),
-                "mode": first[bound.label].mode,
+                "identity": dict(first[index].identity),
+                "mode": first[index].mode,
                 "repeats": bound.repeats,
                 "unavailable": bound.unavailable,
                 "licence": bound.entry.fields.get("licence"),
                 "restores": isinstance(bound.method, Method),
+                **({} if bound.datasets is None else {"datasets": sorted(bound.datasets)}),
             }
-            for bound in resolved.methods
+            for index, bound in enumerate(resolved.methods)
         ],
     )

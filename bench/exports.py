@@ -51,6 +51,8 @@ def images(store: Store, data: frame.RunData, results: Path, target: Path) -> La
     taken: set[Path] = set()
     cells = [(dataset, method) for dataset in data.record.datasets for method in data.record.methods]
     for index, (dataset, method) in enumerate(cells):
+        if dataset["label"] not in method.get("datasets", (dataset["label"],)):
+            continue
         repeats = int(method["repeats"])
         folder = target / _one_folder(dataset["label"]) / _one_folder(method["label"])
         for position in range(len(dataset["items"]) * repeats):

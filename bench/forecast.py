@@ -33,6 +33,8 @@ def summarise(plan: Plan, store: Store) -> list[CellPlan]:
     """One line per cell."""
     found: list[CellPlan] = []
     for cell in plan.cells:
+        if not cell.method.is_for(cell.dataset.label):
+            continue
         states, facts = plan.states[cell.index], plan.facts[cell.index]
         absent = cell.method.method is None
         blocked = cell.units if absent else sum(fact.problem is not None for fact in facts)

@@ -52,7 +52,7 @@ class Cell:
 
     @property
     def units(self) -> int:
-        return len(self.dataset.dataset.items) * self.method.repeats
+        return len(self.dataset.dataset.items) * self.method.repeats if self.method.is_for(self.dataset.label) else 0
 
     def item(self, unit: int) -> Item:
         return self.dataset.dataset.items[unit // self.method.repeats]

@@ -33,6 +33,8 @@ class Missing(NamedTuple):
     label: str
     detail: str
     """One line with the command that brings it."""
+    have: str = ""
+    """What of it is there, in short, such as `14/15`."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,12 @@ class BoundMetric:
     def heading(self) -> str:
         """The metric's usual symbol in place of its catalogue name; a label that somebody chose stays."""
         symbol = str(self.entry.fields.get("symbol", self.entry.name.upper()))
-        rest = self.label.removeprefix(self.entry.name)
-        return symbol + rest if rest != self.label and (not rest or rest[0] == "(") else self.label
+        alias = self.entry.fields.get("alias") or []
+        for name in (self.entry.name, *([alias] if isinstance(alias, str) else alias)):
+            rest = self.label.removeprefix(name)
+            if rest != self.label and (not rest or rest[0] == "("):
+                return symbol + rest
+        return self.label
 
     @property
     def digits(self) -> int:
@@ -94,6 +100,8 @@ class BoundDataset:
     dataset: Dataset
     protocol: Protocol
     metrics: tuple[BoundMetric, ...]
+    unavailable: str | None = None
+    """Why it is not on this machine, in one line; it has no items then."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,11 @@ class BoundMethod:
     unavailable: str | None = None
     """Why it cannot run here, in one line."""
     seeds: int = 1
+    datasets: frozenset[str] | None = None
+    """Labels of those it is for; None: all."""
+
+    def is_for(self, dataset: str) -> bool:
+        return self.datasets is None or dataset in self.datasets
 
     @property
     def repeats(self) -> int:
@@ -124,7 +137,7 @@ class Resolved:
     missing: tuple[Missing, ...]
 
     def cells(self) -> list[tuple[BoundDataset, BoundMethod]]:
-        """Dataset × method in table order."""
+        """Dataset × method in table order, those included that the method is not for: they have no units."""
         return [(dataset, method) for dataset in self.datasets for method in self.methods]
 
 
@@ -206,11 +219,11 @@ def _methods(file: SuiteFile, selection: Selection, problems: list[str], missing
             if detail is None and entry.fields.get("kind") == "command" and not selection.commands:
                 detail = f"{variant.label} starts a program that the suite names: bench run --allow-commands lets it"
             seeds = spec.seeds or file.suite.seeds
+            on = None if spec.datasets is None else frozenset(spec.datasets)
+            present = method if detail is None else None
             if detail is not None:
                 missing.append(Missing("method", spec.method, detail))
-                bound.append(BoundMethod(variant.label, spec.method, variant.options, entry, None, detail, seeds))
-            else:
-                bound.append(BoundMethod(variant.label, spec.method, variant.options, entry, method, None, seeds))
+            bound.append(BoundMethod(variant.label, spec.method, variant.options, entry, present, detail, seeds, on))
         except BenchError as error:
             problems.append(_say(file, error, "methods", index))
     return bound
@@ -237,14 +250,22 @@ def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missin
             if wrong_protocol and spec.protocol is None:
                 continue
             rules = protocol(spec.protocol or file.suite.protocol or dataset.protocol or DEFAULT)
+            detail = None
         except MissingFile as error:
-            missing.append(Missing("dataset", spec.dataset, str(error)))
-            continue
+            detail = str(error)
+            missing.append(Missing("dataset", spec.dataset, detail, getattr(error, "have", "")))
+            dataset = Dataset(spec.dataset, (), paired=bool(entry.fields.get("paired", True)))
+            try:
+                named = spec.protocol or file.suite.protocol or entry.fields.get("protocol") or DEFAULT
+                rules = common if wrong_protocol and spec.protocol is None else protocol(str(named))
+            except BenchError as wrong:
+                problems.append(_say(file, wrong, "datasets", index))
+                continue
         except BenchError as error:
             problems.append(_say(file, error, "datasets", index))
             continue
         metrics = _metrics(file, rules, problems, missing)
-        bound.append(BoundDataset(label, spec.dataset, dataset.limited(selection.limit), rules, tuple(metrics)))
+        bound.append(BoundDataset(label, spec.dataset, dataset.limited(selection.limit), rules, tuple(metrics), detail))
     if not bound:  # no dataset could be bound: the metrics are looked at all the same, to name every mistake at once
         _metrics(file, common, problems, missing)
     return bound

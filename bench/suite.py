@@ -38,13 +38,23 @@ class DatasetSpec(_Strict):
 
 
 class MethodSpec(_Strict):
-    """One line under `methods:`; `sweep` runs it once per combination of option values."""
+    """One line under `methods:`; `sweep` runs it once per combination of option values.
+
+    `datasets` names those (by label) that it is for, all by default: lines for different datasets may share a label, so
+    that a method with weights per dataset is one row of each.
+    """
 
     method: str
     options: dict[str, Any] = {}
     sweep: dict[str, list[Any]] = {}
     label: str | None = None
     seeds: int | None = Field(default=None, ge=1)
+    datasets: list[str] | None = Field(default=None, min_length=1)
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _short_datasets(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
 
 
 class MetricSpec(_Strict):
@@ -198,15 +208,21 @@ def _check_labels(suite: Suite, lines: Mapping[Path_, SourceLine]) -> None:
                 where, first = _nearest(lines, (kind, index)), _nearest(lines, (kind, seen[label]))
                 raise BenchError(f"{where}: label {label!r} is already used at {first}: give one of them a label:")
             seen[label] = index
-    seen = {}
+    taken: dict[tuple[str, str], int] = {}
     for index, spec in enumerate(suite.methods):
+        for name in spec.datasets or ():
+            if name not in named["datasets"]:
+                at = _nearest(lines, ("methods", index, "datasets"))
+                raise BenchError(f"{at}: no dataset {name!r} in this suite{suggest(name, named['datasets'])}")
         for variant in variants(spec, str(_nearest(lines, ("methods", index)))):
-            if variant.label in seen:
-                where, first = _nearest(lines, ("methods", index)), _nearest(lines, ("methods", seen[variant.label]))
-                raise BenchError(
-                    f"{where}: label {variant.label!r} is already used at {first}: give one of them a label:"
-                )
-            seen[variant.label] = index
+            for dataset in spec.datasets or named["datasets"]:
+                place = (variant.label, dataset)
+                if place in taken:
+                    where, first = _nearest(lines, ("methods", index)), _nearest(lines, ("methods", taken[place]))
+                    raise BenchError(
+                        f"{where}: label {variant.label!r} is already used at {first}: give one of them a label:"
+                    )
+                taken[place] = index
 
 
 def label_of(spec: DatasetSpec | MetricSpec) -> str:

@@ -19,6 +19,7 @@ def command(suites: tuple[str, ...], plugins: tuple[str, ...]) -> int:
     from bench.plugins import load_plugins
     from bench.registry import registry
     from bench.resolve import resolve
+    from bench.shortfall import screen
 
     load_plugins(plugins)
     code = 0
@@ -33,15 +34,16 @@ def command(suites: tuple[str, ...], plugins: tuple[str, ...]) -> int:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
             continue
-        cells = len(resolved.datasets) * len(resolved.methods)
+        cells = sum(method.is_for(dataset.label) for dataset, method in resolved.cells())
+        labels = len({method.label for method in resolved.methods})
         click.echo(
-            f"{name}: valid ({len(resolved.datasets)} datasets × {len(resolved.methods)} methods = {cells} cells, "
+            f"{name}: valid ({len(resolved.datasets)} datasets, {labels} methods, {cells} cells, "
             f"{len(resolved.file.suite.metrics)} metrics)"
         )
         for bound in resolved.datasets:
             entry = registry("dataset").get(bound.name)
             for line in (*bound.dataset.notes, *deviations(entry, bound.dataset)):
                 click.echo(f"{name}: {bound.label}: {line}", err=True)
-        for gone in resolved.missing:
-            click.echo(f"{name}: not on this machine: {gone.detail}", err=True)
+        if resolved.missing:
+            click.echo(screen(name, resolved.missing), err=True)
     return code

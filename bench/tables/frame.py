@@ -57,9 +57,10 @@ class Record:
     definition: Mapping[str, Any]
     """The resolved suite file, includes merged."""
     datasets: Sequence[Mapping[str, Any]]
-    """label, name, paired, protocol, items, columns."""
+    """label, name, paired, protocol, items, columns; unavailable: why there are no items."""
     methods: Sequence[Mapping[str, Any]]
-    """label, name, options, identity, mode, repeats, unavailable, licence, restores."""
+    """label, name, options, identity, mode, repeats, unavailable, licence, restores; datasets: labels of those
+    that it is for, where it is not for all."""
 
     def as_json(self, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
         return {**asdict(self), "provenance": provenance}
@@ -94,6 +95,8 @@ class Cell:
     scores: Sequence[ItemScore]
     """Per item; for a set metric, whether its features are there."""
     set_score: ItemScore | None = None
+    absent: str | None = None
+    """Why the whole dataset is not on this machine."""
 
     @property
     def n(self) -> int:
@@ -102,7 +105,7 @@ class Cell:
 
     @property
     def complete(self) -> bool:
-        return self.n == self.expected
+        return self.n == self.expected and self.absent is None
 
     @property
     def value(self) -> float | None:
@@ -124,6 +127,8 @@ class Cell:
             return "nan" if math.isnan(value) else "inf" if math.isinf(value) else "ok"
         if self.column.is_set and self.n and self.set_score is not None:
             return self.set_score.status
+        if self.absent is not None:
+            return "unavailable"
         statuses = [score.status for score in self.scores]
         return max(set(statuses), key=statuses.count) if statuses else "no items"
 
@@ -132,6 +137,8 @@ class Cell:
         """Why the value is missing or incomplete: the first reason of an item."""
         if self.set_score is not None and self.set_score.reason:
             return self.set_score.reason
+        if self.absent is not None:
+            return self.absent
         return next((score.reason for score in self.scores if score.status not in SCORED and score.reason), None)
 
 
@@ -204,8 +211,9 @@ def read_cells(store: Store, number: int) -> RunData:
     index = 0
     for dataset in record.datasets:
         for method in record.methods:
-            reader = _CellReader(store, dataset, method, index, units, made)
-            cells.extend(reader.read(Column(**column)) for column in dataset["columns"])
+            if dataset["label"] in method.get("datasets", (dataset["label"],)):
+                reader = _CellReader(store, dataset, method, index, units, made)
+                cells.extend(reader.read(Column(**column)) for column in dataset["columns"])
             index += 1
     devices = frozenset(entry.device for _, entry in made.values() if entry.device)
     return RunData(number, record, provenance, cells, devices)
@@ -235,7 +243,8 @@ class _CellReader:
 
     def read(self, column: Column) -> Cell:
         scores = list(self._scores(column))
-        cell = Cell(self.dataset["label"], self.method["label"], column, len(self.units), scores)
+        absent = self.dataset.get("unavailable")
+        cell = Cell(self.dataset["label"], self.method["label"], column, len(self.units), scores, absent=absent)
         if not column.is_set or not cell.n:
             return cell
         return Cell(cell.dataset, cell.method, column, cell.expected, scores, self._set_score(column))

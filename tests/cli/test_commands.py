@@ -88,7 +88,7 @@ def test_validate_names_every_mistake_with_its_line(folder: Path, capsys: pytest
     (folder / "bad.yaml").write_text(SUITE.replace("gamma", "gama").replace("psnr", "pnsr"), encoding="utf-8")
     assert bench("validate", "mine.yaml", "bad.yaml") == 2
     shown = capsys.readouterr()
-    assert "mine.yaml: valid (1 datasets × 2 methods = 2 cells, 1 metrics)" in shown.out
+    assert "mine.yaml: valid (1 datasets, 2 methods, 2 cells, 1 metrics)" in shown.out
     assert "bad.yaml:3: unknown method 'gama'; did you mean 'gamma'?" in shown.err
     assert "bad.yaml:4: unknown metric 'pnsr'; did you mean 'psnr'?" in shown.err
 
@@ -97,7 +97,7 @@ def test_missing_weights_are_told_with_the_command_that_brings_them(folder: Path
     (folder / "net.yaml").write_text(SUITE.replace("gamma", "sci-medium"), encoding="utf-8")
     assert bench("run", "net.yaml", "--limit", "1") == 2
     said = capsys.readouterr().err
-    assert "weights/sci/medium.pt" in said
+    assert "  weights         bench fetch sci-medium" in said
     assert "bench fetch sci-medium" in said
     assert bench("run", "net.yaml", "--limit", "1", "--available") == 0
     shown = capsys.readouterr()

@@ -42,11 +42,11 @@ def test_info_says_in_one_line_why_a_method_does_not_run_here(folder: Path, caps
 def test_validate_names_what_cannot_run_here_and_is_content(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert bench("validate", "mine.yaml") == 0
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(": ", 3)[2].split()[0] for line in lines if "not on this machine" in line] == [
-        "mirnet",
-        "waveface",
-    ]
-    assert all("options: {" in line for line in lines if "not on this machine" in line)
+    assert lines[0] == "mine.yaml: 2 things it needs are not on this machine:"
+    assert lines[1].startswith(
+        "  programs        mirnet – a clone and a python each, as bench info mirnet says: options {"
+    )
+    assert any(line.startswith("  outputs         waveface – ") for line in lines)
 
 
 def test_fetch_says_what_a_person_has_to_bring(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -353,13 +353,13 @@ def test_a_run_says_all_that_is_missing_and_available_runs_the_rest(
     file = suite(tmp_path, "lol-v1", "baid", "builtin-lowlight")
     assert bench("run", file) == 2
     said = capsys.readouterr().err
-    assert "lol-v1: no references" in said and "dataset 'baid' is not below" in said and "bench fetch baid" in said
+    assert "lol-v1 has 15/15 no GT – bench fetch lol-v1" in said and "bench fetch baid prints the steps" in said
     assert "--available" in said and len(said.splitlines()) <= 6
     assert bench("run", file, "--available", "--limit", "2") == 0
     said = capsys.readouterr()
     assert "lol-v1: no references" in said.err and "n/a: lol-v1: no GT" in said.out
     assert bench("validate", file) == 0
-    assert "not on this machine: dataset 'baid'" in capsys.readouterr().err
+    assert "2 things it needs are not on this machine" in capsys.readouterr().err
 
 
 def test_fetch_takes_a_set_from_a_mirror_and_says_what_it_lacks(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,27 @@ def test_every_suite_that_ships_is_valid_and_short():
         path = suite.find(name)
         assert suite.load(path).suite.title
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
+
+
+BY_DATASET = """schema: 1
+datasets: [lol-v1, {dataset: lol-v2-real, label: real}]
+methods: [{method: sci-easy, datasets: [lol-v1], label: SCI}, {method: sci-medium, datasets: real, label: SCI}, identity]
+metrics: [psnr]
+"""
+
+
+def test_lines_for_different_datasets_may_share_a_label():
+    methods = suite.parse(BY_DATASET).suite.methods
+    assert [method.datasets for method in methods] == [["lol-v1"], ["real"], None]
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [(BY_DATASET.replace("datasets: real", "datasets: lol-v1"), "suite:3: label 'SCI' is already used at suite:3"),
+     (BY_DATASET.replace("identity", "{method: identity, label: SCI}"), "label 'SCI' is already used"),
+     (BY_DATASET.replace("datasets: real", "datasets: lol-v2-real"), "suite:3: no dataset 'lol-v2-real' in this suite"),
+     (BY_DATASET.replace("datasets: real", "datasets: []"), "methods.1.datasets")],
+)  # fmt: skip
+def test_a_method_is_for_datasets_of_its_suite_and_has_its_label_to_itself(text: str, said: str):
+    with pytest.raises(BenchError, match=re.escape(said)):
+        suite.parse(text)

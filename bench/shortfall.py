@@ -1,0 +1,88 @@
+"""What a suite needs that is not on this machine, on one screen: grouped by who brings it, each group with its command.
+
+Names appear once, however many datasets and methods they would meet in; `bench info NAME` has the details.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from bench.registry import Entry, registry
+from bench.resolve import Missing
+
+_WIDTH = 118
+_LABEL = 16
+_GROUPS = {
+    "datasets": "bench fetch {names}",
+    "data by hand": "bench fetch {names} prints the steps for a person",
+    "weights": "bench fetch {names}{pin}",
+    "weights by hand": "bench fetch {names} says from where and whereto",
+    "metric weights": "bench fetch {names}{pin}",
+    "programs": "a clone and a python each, as bench info {first} says; options {{repo: …, python: …}}, --allow-commands",
+    "outputs": "no code or weights are public; outputs made elsewhere are scored by options {{path: FOLDER}}",
+    "training": "no weights are published; what iqpir train makes is taken by options {{weights: FILE}}",
+}
+
+
+def screen(suite: str, missing: Sequence[Missing]) -> str:
+    """All that is missing in a few lines, without a final newline."""
+    groups: dict[str, list[Missing]] = {group: [] for group in _GROUPS}
+    for gone in {(one.kind, one.label): one for one in missing}.values():
+        groups[group_of(gone)].append(gone)
+    count = sum(map(len, groups.values()))
+    lines = [
+        f"{suite}: {count} thing{'s' * (count != 1)} it needs {'are' if count != 1 else 'is'} not on this machine:"
+    ]
+    for group, members in groups.items():
+        if members:
+            shown = ", ".join(one.label + (f" ({one.have})" if one.have else "") for one in members)
+            names = list(dict.fromkeys(one.label for one in members))
+            remedy = _GROUPS[group].format(names=" ".join(names), first=names[0], pin=_pin(members))
+            lines += _folded(
+                group, f"{shown} – {remedy}" if "{names}" not in _GROUPS[group] else _brief(members, remedy)
+            )
+    lines.append(f"what a machine can bring: bench fetch {suite}; run what is there: bench run {suite} --available")
+    return "\n".join(lines)
+
+
+def _brief(members: Sequence[Missing], remedy: str) -> str:
+    """The command names them all; only what is there in part is said before it."""
+    partly = [f"{one.label} has {one.have}" for one in members if one.have]
+    return f"{', '.join(partly)} – {remedy}" if partly else remedy
+
+
+def _folded(group: str, text: str) -> list[str]:
+    pad = " " * (_LABEL + 2)
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=f"  {group:<{_LABEL}}", subsequent_indent=pad, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _pin(members: Iterable[Missing]) -> str:
+    """`--pin` where a file among them has no published hash."""
+    return " --pin" if any(not _hashed(registry(one.kind).get(one.label)) for one in members) else ""
+
+
+def _hashed(entry: Entry) -> bool:
+    weights = entry.fields.get("weights") or []
+    files = weights if isinstance(weights, list) else [weights]
+    return all(one.get("sha256") or one.get("prefix") for one in files if isinstance(one, dict) and one.get("url"))
+
+
+def group_of(gone: Missing) -> str:
+    """Who or what brings a missing thing; one of the groups of the screen."""
+    fields = registry(gone.kind).get(gone.label).fields
+    if gone.kind == "metric":
+        return "metric weights"
+    if gone.kind == "dataset":
+        return "data by hand" if fields.get("instructions") else "datasets"
+    if fields.get("status") in ("training", "timing-only"):
+        return "training"
+    if fields.get("kind") in ("command", "folder"):
+        return "programs" if fields["kind"] == "command" else "outputs"
+    weights = fields.get("weights") or []
+    files = weights if isinstance(weights, list) else [weights]
+    reachable = all(one.get("url") for one in files if isinstance(one, dict))
+    return "weights" if reachable else "weights by hand"
