@@ -19,7 +19,7 @@ _GROUPS = {
     "weights": "bench fetch {names}{pin}",
     "weights by hand": "bench fetch {names} says from where and whereto",
     "metric weights": "bench fetch {names}{pin}",
-    "programs": "a clone and a python each, as bench info {first} says; options {{repo: …, python: …}}, --allow-commands",
+    "programs": "a clone and a python each, as bench info {first} says; options {{repo: …, python: …}}",
     "outputs": "no code or weights are public; outputs made elsewhere are scored by options {{path: FOLDER}}",
     "training": "no weights are published; what iqpir train makes is taken by options {{weights: FILE}}",
 }
@@ -31,25 +31,23 @@ def screen(suite: str, missing: Sequence[Missing]) -> str:
     for gone in {(one.kind, one.label): one for one in missing}.values():
         groups[group_of(gone)].append(gone)
     count = sum(map(len, groups.values()))
-    lines = [
-        f"{suite}: {count} thing{'s' * (count != 1)} it needs {'are' if count != 1 else 'is'} not on this machine:"
-    ]
+    counted = "1 thing it needs is" if count == 1 else f"{count} things it needs are"
+    lines = [f"{suite}: {counted} not on this machine:"]
     for group, members in groups.items():
         if members:
-            shown = ", ".join(one.label + (f" ({one.have})" if one.have else "") for one in members)
             names = list(dict.fromkeys(one.label for one in members))
             remedy = _GROUPS[group].format(names=" ".join(names), first=names[0], pin=_pin(members))
-            lines += _folded(
-                group, f"{shown} – {remedy}" if "{names}" not in _GROUPS[group] else _brief(members, remedy)
-            )
+            lines += _folded(group, f"{_before(group, members)}{remedy}")
     lines.append(f"what a machine can bring: bench fetch {suite}; run what is there: bench run {suite} --available")
     return "\n".join(lines)
 
 
-def _brief(members: Sequence[Missing], remedy: str) -> str:
-    """The command names them all; only what is there in part is said before it."""
+def _before(group: str, members: Sequence[Missing]) -> str:
+    """The names, where the command does not have them all; else only what is there in part."""
+    if "{names}" not in _GROUPS[group]:
+        return f"{', '.join(one.label for one in members)} – "
     partly = [f"{one.label} has {one.have}" for one in members if one.have]
-    return f"{', '.join(partly)} – {remedy}" if partly else remedy
+    return f"{', '.join(partly)} – " if partly else ""
 
 
 def _folded(group: str, text: str) -> list[str]:

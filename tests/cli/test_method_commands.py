@@ -43,9 +43,7 @@ def test_validate_names_what_cannot_run_here_and_is_content(folder: Path, capsys
     assert bench("validate", "mine.yaml") == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "mine.yaml: 2 things it needs are not on this machine:"
-    assert lines[1].startswith(
-        "  programs        mirnet – a clone and a python each, as bench info mirnet says: options {"
-    )
+    assert lines[1].startswith("  programs        mirnet – a clone and a python each, as bench info mirnet says; ")
     assert any(line.startswith("  outputs         waveface – ") for line in lines)
 
 

@@ -151,7 +151,8 @@ def test_every_suite_that_ships_is_valid_and_short():
 
 BY_DATASET = """schema: 1
 datasets: [lol-v1, {dataset: lol-v2-real, label: real}]
-methods: [{method: sci-easy, datasets: [lol-v1], label: SCI}, {method: sci-medium, datasets: real, label: SCI}, identity]
+methods:
+  [{method: sci-easy, datasets: [lol-v1], label: SCI}, {method: sci-medium, datasets: real, label: SCI}, identity]
 metrics: [psnr]
 """
 
@@ -163,9 +164,9 @@ def test_lines_for_different_datasets_may_share_a_label():
 
 @pytest.mark.parametrize(
     "text, said",
-    [(BY_DATASET.replace("datasets: real", "datasets: lol-v1"), "suite:3: label 'SCI' is already used at suite:3"),
+    [(BY_DATASET.replace("datasets: real", "datasets: lol-v1"), "suite:4: label 'SCI' is already used at suite:4"),
      (BY_DATASET.replace("identity", "{method: identity, label: SCI}"), "label 'SCI' is already used"),
-     (BY_DATASET.replace("datasets: real", "datasets: lol-v2-real"), "suite:3: no dataset 'lol-v2-real' in this suite"),
+     (BY_DATASET.replace("datasets: real", "datasets: lol-v2-real"), "suite:4: no dataset 'lol-v2-real' in this suite"),
      (BY_DATASET.replace("datasets: real", "datasets: []"), "methods.1.datasets")],
 )  # fmt: skip
 def test_a_method_is_for_datasets_of_its_suite_and_has_its_label_to_itself(text: str, said: str):
