@@ -11,10 +11,18 @@ import click
 @click.option("--ci", is_flag=True, help="Bootstrap intervals of the means.")
 @click.option("--paired-with", "against", metavar="METHOD", help="Test every method against this one, item by item.")
 @click.option("--common-items", is_flag=True, help="Only items that every method has a value for.")
+@click.option("--venue/--no-venue", default=None, help="Where each method was published; in LaTeX unless refused.")
 @click.option("--published", "beside", is_flag=True, help="With the paper's values, or PAPER/TABLE on its own.")
 @click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
 def command(
-    run: str | None, style: str, ci: bool, against: str | None, common_items: bool, beside: bool, results: str | None
+    run: str | None,
+    style: str,
+    ci: bool,
+    against: str | None,
+    common_items: bool,
+    venue: bool | None,
+    beside: bool,
+    results: str | None,
 ) -> int:
     """Print the newest run of a suite, a run by its number, or the newest of all.
 
@@ -36,5 +44,5 @@ def command(
         data = frame.read_cells(store, frame.find_run(store, run))
     shown = layout.common_items(data) if common_items else data
     show = published.render_beside if beside else render.render
-    click.echo(show(shown, style, layout.Extras(ci, against)), nl=False)
+    click.echo(show(shown, style, layout.Extras(ci, against, venue)), nl=False)
     return 0

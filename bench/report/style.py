@@ -30,7 +30,7 @@ SUFFIXES = ("pdf", "png", "svg")
 DPI = 300
 """Of PNG files, and of photographs inside the others."""
 
-_RC: dict[str, Any] = {
+_RC: Any = {  # newer releases of matplotlib want a Literal for each key
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,

@@ -12,8 +12,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bench.tables import statistics
-from bench.tables.frame import Cell, RunData
+from bench.tables.frame import SCORED, Cell, ItemScore, RunData
 
+_WORDS = {"n/a": "n/a", "unavailable": "unavailable", "pending": "pending"}
+"""Statuses by what the footer calls them; any other has failed."""
+_MOST_REASONS = 12
+_MOST_PLACES = 4
 _EMPTY = {"n/a": "n/a", "unavailable": "–", "pending": "…", "failed": "failed", "input": "failed", "nan": "nan"}
 
 
@@ -23,6 +27,12 @@ class Shown(NamedTuple):
     text: str
     rank: int
     """1 best, 2 second best, 0 neither."""
+    beside: str = ""
+    """What stands behind the value and is no part of it: an interval, a p-value."""
+    mark: str = ""
+    """Letter of the footer's line that says why the value is missing or incomplete."""
+    reason: str = ""
+    """What that line says."""
 
 
 class Row(NamedTuple):
@@ -35,6 +45,8 @@ class Row(NamedTuple):
     """`n scored / n expected`: items for which every value is there."""
     first: bool
     """First row of its dataset."""
+    venue: str = ""
+    """Where the method was published, empty where that is unknown."""
 
 
 class Extras(NamedTuple):
@@ -44,6 +56,8 @@ class Extras(NamedTuple):
     """Bootstrap intervals of the means."""
     against: str | None = None
     """Label of the method that every other one is tested against."""
+    venue: bool | None = None
+    """Where each method was published; None leaves it to the format."""
 
 
 PLAIN = Extras()
@@ -61,6 +75,8 @@ class Table(NamedTuple):
     footer: Sequence[str]
     counted: bool = True
     """Whether the numbers of items are shown; a paper's table has none."""
+    venues: bool = False
+    """Whether a column says where each method was published."""
 
 
 def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
@@ -68,20 +84,37 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
     grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
     ranks = _ranks(data.cells)
-    methods = [method["label"] for method in data.record.methods]
+    venues = venues_of(data) if extras.venue else {}
+    reasons = _Reasons(data.cells)
     rows: list[Row] = []
     for dataset in data.record.datasets:
-        for position, method in enumerate(methods):
+        there = dict.fromkeys(cell.method for cell in data.cells if cell.dataset == dataset["label"])
+        for position, method in enumerate(there):
             cells = [grid[dataset["label"], method, label] for label in labels]
             full = _fully_scored(cells)
-            shown = [Shown(_text(cell) + beside(cell, grid, extras), ranks.get(id(cell), 0)) for cell in cells]
-            rows.append(Row(dataset["label"], method, shown, f"{full}/{cells[0].expected}", position == 0))
+            shown = [
+                Shown(_text(cell), ranks.get(id(cell), 0), beside(cell, grid, extras), *reasons.of(cell))
+                for cell in cells
+            ]
+            scored = f"{full}/{min(cell.expected for cell in cells)}"
+            rows.append(Row(dataset["label"], method, shown, scored, position == 0, venues.get(method, "")))
     directions = {cell.column.label: cell.column.higher_is_better for cell in data.cells}
     arrows = ["↑" if directions[label] else "↓" for label in labels]
     headings = {cell.column.label: cell.column.heading for cell in data.cells}
     header = [headings[label] for label in labels]
-    footer = [*_footer(data), *_statistics_footer(data, extras)]
-    return Table(data.record.title or data.record.suite, header, arrows, rows, footer)
+    footer = [*_footer(data, reasons), *_statistics_footer(data, extras)]
+    title = data.record.title or data.record.suite
+    return Table(title, header, arrows, rows, footer, venues=any(venues.values()))
+
+
+def venues_of(data: RunData) -> dict[str, str]:
+    """Where each method was published, by label, as the catalogue says today; empty where it does not."""
+    from bench.methods.status import venue
+    from bench.registry import registry
+
+    known = registry("method")
+    named = {method["label"]: method.get("name", "") for method in data.record.methods}
+    return {label: venue(known.get(name)) if name in known else "" for label, name in named.items()}
 
 
 def common_items(data: RunData) -> RunData:
@@ -107,10 +140,9 @@ def _fully_scored(cells: Sequence[Cell]) -> int:
     applicable = [cell for cell in cells if cell.status != "n/a"]
     if not applicable:
         return 0
-    return sum(
-        all(score.status in ("ok", "inf") for score in scores)
-        for scores in zip(*(cell.scores for cell in applicable), strict=True)
-    )
+    # Metrics need not be of the same items: `common_items` leaves whole sets as they are.
+    scored = ({(score.item, score.repeat) for score in cell.scores if score.status in SCORED} for cell in applicable)
+    return len(set.intersection(*scored))
 
 
 def _text(cell: Cell) -> str:
@@ -205,7 +237,76 @@ def _printed(cell: Cell) -> float:
     return value if math.isinf(value) else round(value, cell.column.digits)
 
 
-def _footer(data: RunData) -> Iterator[str]:
+class _Reasons:
+    """Why values are missing. Every cell without a value, or with fewer items than expected, has a letter; equal
+    reasons share a line, and what else went wrong follows as long as there is room."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._places: dict[tuple[str, str], list[str]] = {}
+        self._letters: dict[tuple[str, str], str] = {}
+        for cell in cells:
+            found = list(_missing(cell))
+            for key, place in found:
+                places = self._places.setdefault(key, [])
+                if place not in places[-2:]:
+                    places.append(place)
+            if found and found[0][0] not in self._letters:
+                self._letters[found[0][0]] = _letter(len(self._letters))
+
+    def of(self, cell: Cell) -> tuple[str, str]:
+        """(letter, reason) of a cell; both empty where nothing is missing."""
+        for key, _ in _missing(cell):
+            return self._letters[key], f"{key[0]}: {key[1]}"
+        return "", ""
+
+    def lines(self) -> Iterator[str]:
+        left = max(_MOST_REASONS - len(self._letters), 0)
+        dropped = 0
+        for key, places in self._places.items():
+            letter = self._letters.get(key)
+            if letter is None and left == 0:
+                dropped += 1
+                continue
+            left -= letter is None
+            distinct = list(dict.fromkeys(places))
+            also = "; ".join(distinct[1:_MOST_PLACES])
+            if len(distinct) > _MOST_PLACES:
+                also += f" and {len(distinct) - _MOST_PLACES} more"
+            line = ": ".join(part for part in (key[0], distinct[0], key[1]) if part) + (
+                f" (also {also})" if also else ""
+            )
+            yield f"[{letter}] {line}" if letter else line
+        if dropped:
+            yield f"… and {dropped} more reasons (bench export RUN --format csv has every row)"
+
+
+def _missing(cell: Cell) -> Iterator[tuple[tuple[str, str], str]]:
+    """((what, reason), where) of everything that a cell lacks, what decides about its value first."""
+    lacks = [
+        score for score in [*([cell.set_score] if cell.set_score else []), *cell.scores] if score.status not in SCORED
+    ]
+    for score in lacks:
+        what = _WORDS.get(score.status, "failed")
+        yield (what, score.reason or score.status), _place(cell, score, what)
+    if not lacks and (cell.value is None or not cell.complete):  # a dataset that is not here has no items to speak of
+        yield (_WORDS.get(cell.status, cell.status), cell.reason or "no items"), "" if cell.reason else cell.dataset
+
+
+def _place(cell: Cell, score: ItemScore, what: str) -> str:
+    if what == "n/a":
+        return cell.dataset
+    if what == "pending":
+        return "some items"
+    where = f"{cell.method} on {cell.dataset}"
+    return f"{where}, {printable(score.item)}" if what == "failed" and score.item else where
+
+
+def _letter(index: int) -> str:
+    """a … z, aa, ab …"""
+    return ("" if index < 26 else _letter(index // 26 - 1)) + chr(ord("a") + index % 26)
+
+
+def _footer(data: RunData, reasons: _Reasons) -> Iterator[str]:
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
     for label in labels:
         used = {cell.dataset: cell.column for cell in data.cells if cell.column.label == label}
@@ -218,22 +319,7 @@ def _footer(data: RunData) -> Iterator[str]:
                 yield f"{heading} on {dataset}: {column.signature}"
     yield "Values are means over items; n: items with every value / items expected."
     yield "Best is bold, second best underlined, per dataset and among complete cells."
-    seen: dict[str, int] = {}
-    for cell in data.cells:
-        for score in [*cell.scores, *([cell.set_score] if cell.set_score else [])]:
-            if score.status not in ("ok", "inf"):
-                what = {"n/a": "n/a", "unavailable": "unavailable", "pending": "pending"}.get(score.status, "failed")
-                where = cell.dataset if score.status == "n/a" else f"{cell.method} on {cell.dataset}"
-                if what == "failed" and score.item:
-                    where += f", {printable(score.item)}"
-                if what == "pending":
-                    where = "some items"
-                line = f"{what}: {where}: {score.reason}"
-                seen[line] = seen.get(line, 0) + 1
-    shown = list(seen)[:12]
-    yield from shown
-    if len(seen) > len(shown):
-        yield f"… and {len(seen) - len(shown)} more reasons (bench export RUN --format csv has every row)"
+    yield from reasons.lines()
     if len(data.devices) > 1:
         yield f"Outputs were made on different devices: {', '.join(sorted(data.devices))}."
 

@@ -164,6 +164,7 @@ def of_run(data: RunData) -> PublishedTable:
 def render_beside(data: RunData, style: str, extras: Extras = PLAIN) -> str:
     """A run beside its paper's table in one of `render.FORMATS`. Raises `BenchError` as `render.render` does."""
     render.check(data, style, extras)
+    extras = render.settled(extras, style)
     table = of_run(data)
     if style in render.PAGES:
         return render.PAGES[style](beside(data, table, extras))

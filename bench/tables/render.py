@@ -10,11 +10,13 @@ import html
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.errors import BenchError, suggest
 from bench.tables.frame import RunData
-from bench.tables.layout import PLAIN, Extras, Table, interval_of, lay_out, paired_test, printable
+from bench.tables.layout import PLAIN, Extras, Table, interval_of, lay_out, paired_test, printable, venues_of
+from bench.tables.tex import FALLBACK, tex, tex_value
 
 
 def markdown(table: Table) -> str:
@@ -22,56 +24,63 @@ def markdown(table: Table) -> str:
     from tabulate import tabulate
 
     marks: tuple[str, ...] = ("{}", "**{}**", "<u>{}</u>")
-    header = [
-        "Dataset",
-        "Method",
-        *(f"{name} {arrow}".rstrip() for name, arrow in zip(table.header, table.arrows, strict=True)),
-        *(["n"] if table.counted else []),
-    ]
+    header = ["Dataset", "Method", *(["Venue"] if table.venues else []), *_headings(table)]
     body = [
         [
             _pipe(row.dataset) if row.first else "",
             _pipe(row.method),
-            *(marks[cell.rank].format(_pipe(cell.text)) for cell in row.cells),
+            *([_pipe(row.venue)] if table.venues else []),
+            *(
+                marks[cell.rank].format(_pipe(cell.text))
+                + _pipe(cell.beside)
+                + (f" [{cell.mark}]" if cell.mark else "")
+                for cell in row.cells
+            ),
             *([row.scored] if table.counted else []),
         ]
         for row in table.rows
     ]
-    align = ("left", "left", *("right" for _ in header[2:]))
+    texts = 2 + table.venues
+    align = (*("left" for _ in header[:texts]), *("right" for _ in header[texts:]))
     text = tabulate(body, [_pipe(name) for name in header], tablefmt="pipe", colalign=align, disable_numparse=True)
     notes = "\n".join(f"- {printable(line)}" for line in table.footer)
     return f"**{printable(table.title)}**\n\n{text}\n\n{notes}\n"
+
+
+def _headings(table: Table) -> list[str]:
+    """Metrics with their arrows, and the column of counts."""
+    heads = [f"{name} {arrow}".rstrip() for name, arrow in zip(table.header, table.arrows, strict=True)]
+    return [*heads, *(["n"] if table.counted else [])]
 
 
 def _pipe(text: str) -> str:
     return printable(text).replace("|", "\\|")
 
 
-_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "…": r"\dots{}", "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$", "†": r"$\dagger$", "<": r"$<$", ">": r"$>$", "|": r"$|$", "×": r"$\times$",
-}  # fmt: skip
-
-
-def tex(text: str) -> str:
-    """Text with every character that LaTeX reads as a command escaped."""
-    return "".join(_TEX.get(sign, sign) for sign in printable(text))
+_COLUMN_HOLDS = 7
+"""Columns of a table that one column of a paper has room for."""
 
 
 def latex(table: Table) -> str:
-    r"""A booktabs table (`\usepackage{booktabs,multirow}`); best is \textbf, second best \underline."""
+    r"""A booktabs table; best is \textbf, second best \underline. Its first lines name the packages that it needs."""
     marks: tuple[str, ...] = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
+    texts = 2 + table.venues
+    columns = "l" * texts + "r" * (len(table.header) + table.counted)
+    # In a paper of two columns a table of many stands across both.
+    kind = "table*" if len(columns) > _COLUMN_HOLDS else "table"
     out = [
-        r"% needs \usepackage{booktabs,multirow}",
-        r"\begin{table}[t]",
+        rf"\begin{{{kind}}}[t]",
         r"\centering",
         rf"\caption{{{tex(table.title)}}}",
-        rf"\begin{{tabular}}{{ll{'r' * (len(table.header) + table.counted)}}}",
+        # Shrunk only where it is wider than the line.
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
     ]
-    heads = [f"{tex(name)} {tex(arrow)}".rstrip() for name, arrow in zip(table.header, table.arrows, strict=True)]
-    out.append(" & ".join(["Dataset", "Method", *heads, *(["$n$"] if table.counted else [])]) + r" \\")
+    heads = [tex(head) for head in _headings(table)]
+    if table.counted:
+        heads[-1] = "$n$"
+    out.append(" & ".join(["Dataset", "Method", *(["Venue"] if table.venues else []), *heads]) + r" \\")
     sizes: dict[str, int] = {}
     for row in table.rows:
         sizes[row.dataset] = sizes.get(row.dataset, 0) + 1
@@ -79,41 +88,66 @@ def latex(table: Table) -> str:
         if row.first:
             out.append(r"\midrule")
         name = rf"\multirow{{{sizes[row.dataset]}}}{{*}}{{{tex(row.dataset)}}}" if row.first else ""
-        cells = [marks[cell.rank].format(tex(cell.text)) for cell in row.cells]
-        out.append(" & ".join([name, tex(row.method), *cells, *([row.scored] if table.counted else [])]) + r" \\")
-    out += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip\footnotesize"]
-    out += [rf"{tex(line)}\par" for line in table.footer]
-    out += [r"\end{table}"]
-    return "\n".join(out) + "\n"
+        cells = [
+            marks[cell.rank].format(tex_value(cell.text))
+            + (rf"{{\scriptsize{tex_value(cell.beside)}}}" if cell.beside else "")
+            + (rf"\textsuperscript{{{cell.mark}}}" if cell.mark else "")
+            for cell in row.cells
+        ]
+        said = [name, tex(row.method), *([tex(row.venue)] if table.venues else []), *cells]
+        out.append(" & ".join([*said, *([row.scored] if table.counted else [])]) + r" \\")
+    out += [r"\bottomrule", r"\end{tabular}}", r"\par\smallskip"]
+    out += [r"\begin{minipage}{\linewidth}\footnotesize\raggedright"]
+    out += [rf"{_note(line)}\par" for line in table.footer]
+    out += [r"\end{minipage}", rf"\end{{{kind}}}"]
+    body = "\n".join(out) + "\n"
+    head = ["% needs \\usepackage{booktabs,multirow,graphicx}; for pdfLaTeX, XeLaTeX and LuaLaTeX"]
+    if FALLBACK in body:
+        head.append(
+            f"% letters in {FALLBACK} need XeLaTeX or LuaLaTeX and a font that has them; pdfLaTeX prints numbers"
+        )
+    return "\n".join(head) + "\n" + body
+
+
+def _note(line: str) -> str:
+    """A line of the footer; the letter it begins with stands as it does in the cells."""
+    found = re.match(r"\[([a-z]+)\] ", line)
+    return rf"\textsuperscript{{{found[1]}}}~{tex(line[found.end() :])}" if found else tex(line)
 
 
 def html_page(table: Table) -> str:
     """A fragment with one table and its footer, styled inline."""
     marks: tuple[str, ...] = ("{}", "<b>{}</b>", "<u>{}</u>")
 
-    def cell(tag: str, text: str, align: str) -> str:
-        return f'<{tag} style="text-align:{align};padding:2px 8px">{text}</{tag}>'
+    def cell(tag: str, text: str, align: str, tip: str = "") -> str:
+        title = f' title="{_html(tip)}"' if tip else ""
+        return f'<{tag} style="text-align:{align};padding:2px 8px"{title}>{text}</{tag}>'
 
-    heads = [f"{html.escape(name)} {arrow}".rstrip() for name, arrow in zip(table.header, table.arrows, strict=True)]
-    out = ["<table>", f"<caption>{html.escape(printable(table.title))}</caption>", "<thead><tr>"]
-    out += [cell("th", "Dataset", "left"), cell("th", "Method", "left")]
-    out += [*(cell("th", head, "right") for head in [*heads, *(["n"] if table.counted else [])])]
+    out = ["<table>", f"<caption>{_html(table.title)}</caption>", "<thead><tr>"]
+    out += [cell("th", name, "left") for name in ("Dataset", "Method", *(["Venue"] if table.venues else []))]
+    out += [cell("th", _html(head), "right") for head in _headings(table)]
     out += ["</tr></thead>", "<tbody>"]
     for row in table.rows:
-        out.append("<tr>")
-        out.append(cell("td", html.escape(printable(row.dataset)) if row.first else "", "left"))
-        out.append(cell("td", html.escape(printable(row.method)), "left"))
-        out += [cell("td", marks[shown.rank].format(html.escape(shown.text)), "right") for shown in row.cells]
+        said = [row.dataset if row.first else "", row.method, *([row.venue] if table.venues else [])]
+        out += ["<tr>", *(cell("td", _html(text), "left") for text in said)]
+        for shown in row.cells:
+            text = marks[shown.rank].format(_html(shown.text)) + _html(shown.beside)
+            out.append(cell("td", text + (f" <sup>{shown.mark}</sup>" if shown.mark else ""), "right", shown.reason))
         out += [*([cell("td", row.scored, "right")] if table.counted else []), "</tr>"]
     out += ["</tbody></table>", "<ul>"]
-    out += [f"<li>{html.escape(printable(line))}</li>" for line in table.footer]
+    out += [f"<li>{_html(line)}</li>" for line in table.footer]
     return "\n".join([*out, "</ul>"]) + "\n"
+
+
+def _html(text: str) -> str:
+    return html.escape(printable(text))
 
 
 def records(data: RunData, extras: Extras = PLAIN) -> list[dict[str, object]]:
     """One row per dataset, method and metric; a value that is not finite is null with its status."""
     found: list[dict[str, object]] = []
     grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
+    venues = venues_of(data) if extras.venue else {}
     for cell in data.cells:
         value = cell.value
         finite = value is not None and math.isfinite(value)
@@ -130,6 +164,8 @@ def records(data: RunData, extras: Extras = PLAIN) -> list[dict[str, object]]:
                 "reason": None if cell.complete else cell.reason,
             }
         )
+        if extras.venue:
+            found[-1] |= {"venue": venues[cell.method] or None}
         if extras.ci:
             interval = interval_of(cell)
             found[-1] |= {"low": interval and interval.low, "high": interval and interval.high}
@@ -177,4 +213,10 @@ def check(data: RunData, style: str, extras: Extras) -> None:
 def render(data: RunData, style: str, extras: Extras = PLAIN) -> str:
     """A run in one of `FORMATS`. Raises `BenchError` for another word, and for a method that the run does not have."""
     check(data, style, extras)
+    extras = settled(extras, style)
     return PAGES[style](lay_out(data, extras)) if style in PAGES else LISTINGS[style](records(data, extras))
+
+
+def settled(extras: Extras, style: str) -> Extras:
+    """What a format shows where nothing was said: LaTeX goes into papers, whose tables name venues."""
+    return extras._replace(venue=style == "latex") if extras.venue is None else extras

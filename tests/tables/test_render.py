@@ -84,8 +84,37 @@ def test_json_rows_carry_what_other_tools_depend_on():
 def test_a_gap_says_why():
     data = run(cell("a", ["n/a", "n/a"]), cell("b", ["failed", "failed"]))
     text = render.render(data, "markdown")
-    assert re.search(r"\| a +\| +n/a \|", text)
-    assert "failed: b on d, i0: because failed" in text
+    assert re.search(r"\| a +\| +n/a \[a\] \|", text) and "- [a] n/a: d: because n/a" in text
+    assert re.search(r"\| b +\| +failed \[b\] \|", text)
+    assert "- [b] failed: b on d, i0: because failed (also b on d, i1)" in text
+
+
+def test_every_cell_without_a_value_has_its_reason_in_every_format():
+    gone = cell("c", ["unavailable"], column("ssim"))
+    half = cell("b", [1.0, "nan"])
+    data = run(cell("a", ["failed"]), cell("a", [1.0], column("ssim")), half, cell("b", ["pending"], column("ssim")),
+               cell("c", [2.0]), gone)  # fmt: skip
+    rows = layout.lay_out(data).rows
+    marked = {(row.method, n): shown for row in rows for n, shown in enumerate(row.cells) if shown.mark}
+    assert {place: shown.text for place, shown in marked.items()} == {
+        ("a", 0): "failed", ("b", 0): "1.00 (1/2)", ("b", 1): "…", ("c", 1): "–",
+    }  # fmt: skip
+    assert [shown.reason for shown in marked.values()] == [
+        "failed: because failed", "failed: because nan", "pending: because pending", "unavailable: because unavailable",
+    ]  # fmt: skip
+    footer = layout.lay_out(data).footer
+    for shown in marked.values():
+        assert any(line.startswith(f"[{shown.mark}] ") and line.endswith(shown.reason[-10:]) for line in footer)
+    page, paper = render.render(data, "html"), render.render(data, "latex")
+    for shown in marked.values():
+        assert re.search(rf'title="{re.escape(shown.reason)}">[^<]+ <sup>{shown.mark}</sup>', page)
+        assert rf"\textsuperscript{{{shown.mark}}}~" in paper and rf"\textsuperscript{{{shown.mark}}} &" in paper
+
+
+def test_many_equal_reasons_are_one_line():
+    data = run(*(cell(f"m{n}", ["unavailable"], col) for n in range(9) for col in (column("psnr"), column("ssim"))))
+    lines = [line for line in layout.lay_out(data).footer if "unavailable" in line]
+    assert lines == ["[a] unavailable: m0 on d: because unavailable (also m1 on d; m2 on d; m3 on d and 5 more)"]
 
 
 def test_the_footer_gives_every_signature_and_names_the_dataset_where_they_differ():
@@ -142,6 +171,18 @@ def test_html_is_balanced_and_runs_nothing():
 def test_common_items_recompute_on_the_intersection():
     data = layout.common_items(run(cell("a", [1.0, 2.0, "failed"]), cell("b", ["failed", 5.0, 6.0])))
     assert [(one.value, one.expected, one.n) for one in data.cells] == [(2.0, 1, 1), (5.0, 1, 1)]
+
+
+def test_common_items_leave_the_values_of_whole_sets_as_they_are():
+    fid = column("fid", is_set=True)
+    sets = [
+        Cell("d", name, fid, 3, cell(name, [1.0, 1.0, 1.0]).scores, ItemScore("", 0, "ok", 4.0, None)) for name in "ab"
+    ]  # fmt: skip
+    data = layout.common_items(run(cell("a", [1.0, 2.0, "failed"]), sets[0], cell("b", ["failed", 5.0, 6.0]), sets[1]))
+    rows = layout.lay_out(data).rows
+    assert [([shown.text for shown in row.cells], row.scored) for row in rows] == [
+        (["2.00", "4.00"], "1/1"), (["5.00", "4.00"], "1/1"),
+    ]  # fmt: skip
 
 
 def test_a_unit_fails_once_however_many_metrics_miss_it():
