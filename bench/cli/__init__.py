@@ -14,6 +14,8 @@ COMMANDS = {
     "score": "Score a folder of images, with or without references.",
     "table": "Print a run as markdown, LaTeX, CSV, HTML or JSON.",
     "compare": "Compare two runs item by item, with paired tests.",
+    "baseline": "Write down what a run gave, for later runs to be held against.",
+    "check": "Hold a run against a baseline; exit code 1 names what changed.",
     "explain": "Say why two numbers differ.",
     "runs": "List the runs of the results folder.",
     "list": "List methods, datasets, metrics, protocols or suites.",

@@ -1,36 +1,38 @@
-"""`bench compare BASE HEAD`: two runs item by item."""
+"""`bench compare BASE HEAD`: two runs, or a run and a baseline, item by item."""
 
 from __future__ import annotations
 
 import click
-
-VERDICTS = ("same", "better", "worse", "undecided", "new", "vanished", "incomparable", "incomplete")
 
 
 @click.command()
 @click.argument("base")
 @click.argument("head")
 @click.option(
-    "--fail-on", "fatal", multiple=True, type=click.Choice(VERDICTS), help="Exit with 1 on this verdict; repeatable."
+    "--fail-on",
+    "words",
+    multiple=True,
+    metavar="WORD",
+    help="Exit with 1 on any, worse or a kind of finding; repeatable.",
 )
 @click.option("--format", "style", type=click.Choice(["markdown", "json"]), default="markdown", show_default=True)
 @click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
-def command(base: str, head: str, fatal: tuple[str, ...], style: str, results: str | None) -> int:
+def command(base: str, head: str, words: tuple[str, ...], style: str, results: str | None) -> int:
     """Compare two runs, cell by cell, with a paired test over the items they share.
 
-    BASE and HEAD are run numbers or suites (their newest run), or DIR:RUN for a run in another results folder.
+    BASE and HEAD are run numbers or suites (their newest run), DIR:RUN for a run in another results folder, or
+    baseline files. --fail-on asks what bench check asks, with BASE as the baseline; what it finds is told on
+    standard error.
     """
-    from pathlib import Path
+    from bench.gate import findings, sides
+    from bench.gate.summary import render
+    from bench.tables import compare
 
-    from bench import paths
-    from bench.store import Store
-    from bench.tables import compare, frame
-
-    def read(name: str) -> frame.RunData:
-        folder, _, run = name.rpartition(":")
-        with Store(Path(folder) if folder else paths.results(results), writable=False) as store:
-            return frame.read_cells(store, frame.find_run(store, run or None))
-
-    found = compare.changes(read(base), read(head))
-    click.echo(compare.render(found, style), nl=False)
-    return int(any(change.verdict in fatal for change in found))
+    fatal = findings.kinds(words or ["none"])
+    first, second = sides.of(base, results), sides.of(head, results)
+    click.echo(compare.render(compare.changes(first.cells, second.cells), style), nl=False)
+    if not fatal:
+        return 0
+    found = findings.compare(first.snapshot, second.snapshot)
+    click.echo(render(found, first, second, fatal, "text"), err=True, nl=False)
+    return int(bool(found.failing(fatal)))

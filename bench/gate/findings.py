@@ -1,0 +1,352 @@
+"""Two snapshots beside each other: every difference that matters, named down to the item.
+
+Pure: it reads nothing and prints nothing. What is a difference is decided by the base's tolerances and by whether both
+were made on the same processor, device and packages; what fails a build is decided by the kinds that the caller picks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from bench.errors import BenchError, suggest
+from bench.explain import differences
+from bench.gate.form import Dataset, Made, Method, Metric, Snapshot, Timing, Tolerance, Value
+from bench.gate.timing import ratio
+
+KINDS = {
+    "worse": "a value moved the wrong way by more than its tolerance",
+    "better": "a value moved the right way by more than its tolerance",
+    "items": "values of single items moved, their mean did not",
+    "outputs": "restorations differ",
+    "inputs": "the dataset's inputs differ",
+    "references": "what outputs are compared with differs",
+    "signature": "the metric means something else: its numbers are not compared",
+    "new": "a cell or value that the base does not have",
+    "vanished": "a cell of the base that is gone",
+    "failed": "values of the base that are missing now",
+    "incomplete": "values are missing in both",
+    "fewer": "items of the base that are gone",
+    "more": "items that the base does not have",
+    "damaged": "a stored output is not what was scored",
+    "slower": "the median time of a call grew by more than its limit",
+    "faster": "the median time of a call fell by more than its limit",
+    "drift": "images differ where machine or packages do, every value is within its tolerance",
+    "inconclusive": "times that cannot be told apart or must not be compared",
+}
+"""Every kind of finding, with what it means."""
+
+NOTES = ("faster", "drift", "inconclusive")
+"""Kinds that are reported and fail only where they are named."""
+
+GROUPS = {
+    "any": frozenset(KINDS) - frozenset(NOTES),
+    "worse": frozenset({"worse", "signature", "vanished", "failed", "fewer", "damaged", "slower"}),
+    "none": frozenset[str](),
+}
+"""Words that stand for several kinds. `worse` has what is worse, and what can no longer be shown not to be."""
+
+_WITHOUT_VALUE = ("n/a", "unavailable", "no items")
+"""Statuses of values that nobody expects."""
+
+
+class Finding(NamedTuple):
+    """One difference. An empty method or metric stands for all of them."""
+
+    kind: str
+    dataset: str
+    method: str
+    metric: str
+    base: float | None = None
+    head: float | None = None
+    items: tuple[str, ...] = ()
+    """Those concerned, the most important first; empty where it is not about single items."""
+    detail: str = ""
+    digits: int = 4
+    tolerance: Tolerance | None = None
+
+
+class Comparison(NamedTuple):
+    """What came out."""
+
+    findings: tuple[Finding, ...]
+    compared: int
+    """Values that both have."""
+    elsewhere: tuple[str, ...]
+    """What differs between the places where base and head were made; empty for the same machine and packages."""
+
+    def failing(self, kinds: Collection[str]) -> list[Finding]:
+        return [finding for finding in self.findings if finding.kind in kinds]
+
+
+def kinds(words: Iterable[str]) -> frozenset[str]:
+    """The kinds that `--fail-on` words stand for; without any, all that are no mere notes."""
+    chosen: set[str] = set()
+    given = list(words) or ["any"]
+    for word in given:
+        if word not in GROUPS and word not in KINDS:
+            known = [*GROUPS, *KINDS]
+            raise BenchError(f"--fail-on {word!r} is no kind of finding{suggest(word, known)} ({', '.join(known)})")
+        chosen |= GROUPS.get(word, {word})
+    return frozenset(chosen)
+
+
+def compare(base: Snapshot, head: Snapshot, *, strict: bool = False, more: Iterable[Finding] = ()) -> Comparison:
+    """Every difference, in the order of the head. `strict` takes both for made in the same place.
+
+    `more` are findings from elsewhere, such as damaged files, that belong to the same answer.
+    """
+    elsewhere = tuple(other_place(base.made, head.made))
+    walk = _Walk(base, head, here=strict or not elsewhere)
+    found = _folded([*walk.cells(), *more], head)
+    return Comparison((*found, *_times(base, head)), walk.compared, elsewhere)
+
+
+def other_place(base: Made, head: Made) -> Iterator[str]:
+    """What differs of all that last bits depend on: processor, device, system library, packages."""
+    places = ("processor", "device", "device_model", "platform")
+    said: set[tuple[str, str]] = set()
+    for name in places:
+        pair = getattr(base, name), getattr(head, name)
+        if pair[0] != pair[1] and pair not in said:
+            said.add(pair)
+            yield f"{name.replace('_', ' ')} {pair[0] or 'unknown'} against {pair[1] or 'unknown'}"
+    for name in sorted({*base.packages, *head.packages} - {"iqpir-bench"}):
+        versions = base.packages.get(name, "none"), head.packages.get(name, "none")
+        if versions[0] != versions[1]:
+            yield f"{name} {versions[0]} against {versions[1]}"
+
+
+class _Walk:
+    """One pass over two snapshots."""
+
+    def __init__(self, base: Snapshot, head: Snapshot, *, here: bool) -> None:
+        self.base = base
+        self.head = head
+        self.here = here
+        self.compared = 0
+
+    def cells(self) -> Iterator[Finding]:
+        for name in dict.fromkeys([*self.head.datasets, *self.base.datasets]):
+            old, new = self.base.datasets.get(name), self.head.datasets.get(name)
+            if old is None or new is None:
+                yield Finding("new" if old is None else "vanished", name, "", "")
+                continue
+            moved = [item for item, content in new.inputs.items() if old.inputs.get(item, content) != content]
+            if moved:
+                yield self._images("inputs", name, "", moved, len(new.inputs))
+            yield from self._dataset(name, old, new)
+
+    def _dataset(self, name: str, old: Dataset, new: Dataset) -> Iterator[Finding]:
+        for label in dict.fromkeys([*new.methods, *old.methods]):
+            before, after = old.methods.get(label), new.methods.get(label)
+            if before is None or after is None:
+                yield Finding("new" if before is None else "vanished", name, label, "")
+                continue
+            yield from self._method(name, label, before, after)
+            for metric in dict.fromkeys([*new.metrics, *old.metrics]):
+                first, second = old.metrics.get(metric), new.metrics.get(metric)
+                if first is None or second is None:
+                    yield Finding("new" if first is None else "vanished", name, label, metric)
+                elif first.signature != second.signature:
+                    yield Finding("signature", name, label, metric, detail=_fields(first.signature, second.signature))
+                else:
+                    yield from _Values(self, name, label, metric, second, before, after).findings()
+
+    def _method(self, dataset: str, method: str, before: Method, after: Method) -> Iterator[Finding]:
+        gone = [item for item in before.items if item not in after.items]
+        come = [item for item in after.items if item not in before.items]
+        if gone:
+            detail = f"{after.expected} items, {before.expected} in the base"
+            yield Finding("fewer", dataset, method, "", items=tuple(gone), detail=detail)
+        if come:
+            detail = f"{after.expected} items, {before.expected} in the base"
+            yield Finding("more", dataset, method, "", items=tuple(come), detail=detail)
+        shared = [(item, before.items[item], after.items[item]) for item in after.items if item in before.items]
+        compared = [
+            item for item, old, new in shared if old.reference and new.reference and old.reference != new.reference
+        ]
+        if compared:
+            yield self._images("references", dataset, method, compared, len(shared))
+        made = [item for item, old, new in shared if old.output and new.output and old.output != new.output]
+        if made:
+            yield self._images("outputs", dataset, method, made, len(shared))
+        elif before.outputs != after.outputs and not gone and not come and all(
+            old.output == new.output for _, old, new in shared
+        ):  # fmt: skip
+            yield Finding("outputs", dataset, method, "", detail="the digest of all outputs differs")
+
+    def _images(self, kind: str, dataset: str, method: str, items: Sequence[str], of: int) -> Finding:
+        """Images that are not the same: strict in the same place, a note in another."""
+        detail = f"{len(items)} of {of} {kind} differ"
+        return Finding(kind if self.here else "drift", dataset, method, "", items=tuple(items), detail=detail)
+
+
+class _Values:
+    """One metric of one method on one dataset in both snapshots."""
+
+    def __init__(
+        self, walk: _Walk, dataset: str, method: str, label: str, metric: Metric, before: Method, after: Method
+    ) -> None:
+        self.walk = walk
+        self.place = (dataset, method, label)
+        self.metric = metric
+        self.before, self.after = before, after
+        self.tolerance = walk.base.tolerances.of(label, metric, here=walk.here)
+
+    def findings(self) -> Iterator[Finding]:
+        label = self.place[2]
+        old, new = self.before.values.get(label), self.after.values.get(label)
+        if old is None or new is None:
+            if old is not new:
+                yield Finding("new" if old is None else "vanished", *self.place)
+            return
+        if old.number is None or new.number is None:
+            yield from self._without(old, new)
+            return
+        self.walk.compared += 1
+        if self.metric.of_sets:
+            yield from self._of_sets(old, new)
+        else:
+            yield from self._of_items(old, new)
+
+    def _without(self, old: Value, new: Value) -> Iterator[Finding]:
+        if old.number is not None:
+            reason = new.reason or new.status
+            yield Finding("failed", *self.place, base=old.number, detail=reason, digits=self.metric.digits)
+        elif new.number is not None:
+            yield Finding("new", *self.place, head=new.number, detail=f"the base says {old.reason or old.status}")
+        elif new.status not in _WITHOUT_VALUE or old.status not in _WITHOUT_VALUE:
+            yield Finding("incomplete", *self.place, detail=new.reason or new.status)
+
+    def _of_sets(self, old: Value, new: Value) -> Iterator[Finding]:
+        if new.n < old.n:
+            yield Finding("failed", *self.place, detail=f"{new.n} items entered it, {old.n} in the base")
+        elif new.n == old.n < self.after.expected:
+            yield Finding("incomplete", *self.place, detail=f"{new.n} of {self.after.expected}: {new.reason or ''}")
+        if new.n == old.n and self.before.expected == self.after.expected:
+            yield from self._moved(old.number, new.number, (), "")
+
+    def _of_items(self, old: Value, new: Value) -> Iterator[Finding]:
+        label = self.place[2]
+        lost: list[str] = []
+        won: list[str] = []
+        still: list[str] = []
+        pairs: list[tuple[str, float, float]] = []
+        for item, row in self.after.items.items():
+            if item not in self.before.items:
+                continue
+            first, second = self.before.items[item].number(label), row.number(label)
+            if first is not None and second is not None:
+                pairs.append((item, first, second))
+            elif first is not None:
+                lost.append(item)
+            elif second is not None:
+                won.append(item)
+            else:
+                still.append(item)
+        if lost:
+            yield Finding("failed", *self.place, items=tuple(lost), detail=new.reason or "")
+        if won:
+            yield Finding("new", *self.place, items=tuple(won), detail=f"the base says {old.reason or 'no value'}")
+        if still:
+            yield Finding("incomplete", *self.place, items=tuple(still), detail=new.reason or old.reason or "")
+        means: tuple[float | None, float | None] = (old.number, new.number)
+        said = ""
+        if len(pairs) < max(len(self.before.items), len(self.after.items)):
+            means = _mean([first for _, first, _ in pairs]), _mean([second for *_, second in pairs])
+            said = f"over the {len(pairs)} items that both have"
+        moved = [(item, a, b) for item, a, b in pairs if not self._equal(a, b)]
+        moved.sort(key=lambda each: -_distance(each[1], each[2]))
+        yield from self._moved(*means, [item for item, _, _ in moved], said)
+
+    def _moved(self, old: float | None, new: float | None, items: Sequence[str], said: str) -> Iterator[Finding]:
+        if old is None or new is None:
+            return
+        if not self._equal(old, new):
+            kind = "better" if (new > old) == (self.metric.better == "higher") else "worse"
+        elif items:
+            kind = "items"
+        else:
+            return
+        yield Finding(kind, *self.place, old, new, tuple(items), said, self.metric.digits, self.tolerance)
+
+    def _equal(self, old: float, new: float) -> bool:
+        return self.tolerance.holds(old, new)
+
+
+def _distance(first: float, second: float) -> float:
+    return abs(first - second) if math.isfinite(first) and math.isfinite(second) else math.inf
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    if not values or {math.inf, -math.inf} <= set(values):
+        return None
+    return sum(values) if any(math.isinf(value) for value in values) else math.fsum(values) / len(values)
+
+
+def _fields(old: str, new: str) -> str:
+    """What two signatures disagree in."""
+    try:
+        rows = differences(old, new)
+    except BenchError:  # a baseline that was edited by hand
+        rows = []
+    named = ", ".join(f"{row.field}: {row.first} against {row.second}" for row in rows)
+    return named or f"{old} against {new}"
+
+
+def _times(base: Snapshot, head: Snapshot) -> Iterator[Finding]:
+    """Every method and setting that was timed in both, on the same machine."""
+    before = {(row.method, row.setting, row.machine): row for row in base.timings}
+    machines = {(row.method, row.setting): row.machine for row in base.timings}
+    timed = {(row.method, row.setting) for row in head.timings}
+    for method, setting in machines:
+        if (method, setting) not in timed:
+            yield Finding("inconclusive", "", method, f"latency, {setting}", detail="not timed again")
+    for row in head.timings:
+        old = before.get((row.method, row.setting, row.machine))
+        if old is not None:
+            yield from _time(old, row, base.tolerances.latency)
+        elif (row.method, row.setting) in machines:
+            detail = f"timed on {row.machine}, the base on {machines[row.method, row.setting]}: not compared"
+            yield Finding("inconclusive", "", row.method, f"latency, {row.setting}", detail=detail)
+
+
+def _time(old: Timing, new: Timing, limit: float) -> Iterator[Finding]:
+    change = ratio(old, new)
+    place = ("", new.method, f"latency, {new.setting}")
+    if old.n and not new.n:
+        yield Finding("failed", *place, detail=new.reason or "")
+        return
+    if change is None:
+        yield Finding("inconclusive", *place, detail=f"{min(old.n, new.n)} calls are too few to compare")
+        return
+    said = f"{change.ratio:.2f} times the base's median, interval {change.low:.2f} to {change.high:.2f}"
+    said += f" ({new.reason})" if new.reason else ""
+    medians = median(old.samples), median(new.samples)
+    if change.low > limit:
+        yield Finding("slower", *place, *medians, detail=f"{said}, limit {limit:g}")
+    elif change.high > limit:
+        yield Finding("inconclusive", *place, *medians, detail=f"{said}, which holds the limit {limit:g}")
+    elif change.high < 1 / limit:
+        yield Finding("faster", *place, *medians, detail=said)
+
+
+def _folded(found: Iterable[Finding], head: Snapshot) -> list[Finding]:
+    """What holds for all metrics of a method is said once, and then what holds for all methods of a dataset."""
+    sizes = {name: (len(one.metrics), len(one.methods)) for name, one in head.datasets.items()}
+    by_method = _fold(found, lambda one: one._replace(metric=""), {name: size[0] for name, size in sizes.items()})
+    return _fold(by_method, lambda one: one._replace(method=""), {name: size[1] for name, size in sizes.items()})
+
+
+def _fold(found: Iterable[Finding], wider: Callable[[Finding], Finding], sizes: Mapping[str, int]) -> list[Finding]:
+    groups: dict[Finding, list[Finding]] = {}
+    for one in found:
+        groups.setdefault(wider(one), []).append(one)
+    folded: list[Finding] = []
+    for whole, group in groups.items():
+        all_of_it = len(group) > 1 and len(group) == sizes.get(whole.dataset) and whole.base is whole.head is None
+        folded.extend([whole] if all_of_it else group)
+    return folded

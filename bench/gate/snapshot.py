@@ -1,0 +1,180 @@
+"""From a run in the store to the snapshot that the gate compares, and back to cells that tables can print."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Status, Timing, Value
+from bench.gate.timing import timing
+from bench.latency import stored
+from bench.store import Store
+from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+
+DIGITS = 12
+"""Significant digits that are kept: far below every tolerance, above the last bits in which processors differ."""
+_LINUX = re.compile(r"Linux-.*?-((?:x86_64|aarch64|arm64|ppc64le|riscv64)-with-)")
+"""A platform's kernel, which no number depends on; the C library's version, which some may, stays."""
+
+
+def take(store: Store, data: RunData) -> Snapshot:
+    """The snapshot of a run."""
+    row = store.run(data.number)
+    assert row is not None
+    return Snapshot(
+        suite=data.record.suite,
+        title=data.record.title,
+        made=_made(data.provenance, row.created),
+        datasets=_datasets(store, data),
+        timings=list(_timings(store, data)),
+    )
+
+
+def cells(snapshot: Snapshot) -> RunData:
+    """A snapshot as the cells of a run without a number, for tables and tests of per-item values."""
+    found: list[Cell] = []
+    for dataset, content in snapshot.datasets.items():
+        for method, made in content.methods.items():
+            for label, metric in content.metrics.items():
+                value = made.values[label]
+                column = Column(
+                    label, label, metric.signature, metric.signature, "", False, metric.of_sets,
+                    metric.better == "higher", metric.digits, None,
+                )  # fmt: skip
+                if metric.of_sets:
+                    scores = [ItemScore(item, 0, "ok", None, None) for item in list(made.items)[: value.n]]
+                    whole = ItemScore("", 0, value.status, value.number, value.reason)
+                    found.append(Cell(dataset, method, column, made.expected, scores, whole))
+                    continue
+                scores = [_score(item, row.values[label], value.reason) for item, row in made.items.items()]
+                found.append(Cell(dataset, method, column, made.expected, scores))
+    return RunData(0, Record(snapshot.suite, snapshot.title, {}, [], []), {}, found, frozenset())
+
+
+def item_key(item: str, repeat: int, repeats: int) -> str:
+    """An item's name in a snapshot: its id, and which repeat where there are several."""
+    return item if repeats == 1 else f"{item}#{repeat + 1}"
+
+
+def _score(item: str, given: float | str, reason: str | None) -> ItemScore:
+    if isinstance(given, str):
+        number = {"inf": math.inf, "-inf": -math.inf}.get(given)
+        return ItemScore(item, 0, given.removeprefix("-"), number, None if number is not None else reason)
+    return ItemScore(item, 0, "ok", given, None)
+
+
+def _made(provenance: Mapping[str, Any], created: float) -> Made:
+    started = datetime.datetime.fromtimestamp(created, datetime.UTC)
+    places = ("processor", "device", "device_model", "python")
+    return Made(
+        created=started.isoformat(timespec="seconds"),
+        packages={name: str(version) for name, version in provenance.get("packages", {}).items()},
+        commit=(provenance.get("code") or {}).get("commit"),
+        platform=_LINUX.sub(r"Linux-\1", str(provenance.get("platform", ""))),
+        **{name: str(provenance.get(name, "")) for name in places},
+    )
+
+
+def _datasets(store: Store, data: RunData) -> dict[str, Dataset]:
+    units = store.units(data.number)
+    made = store.restorations_of(data.number)
+    references = store.content_hashes(reference for _, reference in units.values() if reference)
+    by_place = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
+    found: dict[str, Dataset] = {}
+    index = 0
+    for dataset in data.record.datasets:
+        labels = [column["label"] for column in dataset["columns"]]
+        inputs: dict[str, str] = {}
+        methods: dict[str, Method] = {}
+        for method in data.record.methods:
+            places = [(dataset["label"], method["label"], label) for label in labels]
+            mine = [by_place[place] for place in places if place in by_place]
+            if not mine:  # a method that is not for this dataset
+                index += 1
+                continue
+            repeats = int(method["repeats"])
+            outputs: list[bytes | None] = []
+            items: dict[str, Item] = {}
+            for position in range(len(dataset["items"]) * repeats):
+                restoration, reference = units.get((index, position), (None, 0))
+                given, row = made.get(restoration, (None, None)) if restoration is not None else (None, None)
+                item, output = dataset["items"][position // repeats], row.output_hash if row is not None else None
+                if given is not None and output is not None:
+                    inputs[item] = _short(given)
+                outputs.append(output)
+                items[item_key(item, position % repeats, repeats)] = Item(
+                    output=None if output is None else _short(output),
+                    reference=_short(references[reference]) if reference in references else None,
+                    values={cell.column.label: _item_value(cell, position) for cell in mine if not cell.column.is_set},
+                )
+            methods[method["label"]] = Method(
+                expected=len(items),
+                outputs=_digest(zip(items, outputs, strict=True)),
+                values={cell.column.label: _value(cell) for cell in mine},
+                items=items,
+            )
+            index += 1
+        metrics = {column["label"]: _metric(Column(**column)) for column in dataset["columns"]}
+        found[dataset["label"]] = Dataset(inputs=inputs, metrics=metrics, methods=methods)
+    return found
+
+
+def _timings(store: Store, data: RunData) -> Iterator[Timing]:
+    """The newest time of every method of the run in every setting and on every machine that the store has it for."""
+    for method in data.record.methods:
+        known: set[tuple[str, str]] = set()
+        identity, request = method["identity"], stored.request_digest(method["name"], method["options"])
+        rows = (
+            stored.find(store, methods=[stored.method_digest(identity)])
+            if identity
+            else stored.find(store, requests=[request])
+        )
+        for row in rows:
+            setting = f"{row.setting.short}, {row.setting.threads} threads"
+            machine = ", ".join(f"{name} {value}" for name, value in sorted(row.fingerprint.items()) if value)
+            if row.setting.mode == "synchronised" and (setting, machine) not in known:
+                known.add((setting, machine))
+                reason = row.reason or "; ".join(row.noise) or None
+                seconds = [value / 1e9 for value in row.samples] if row.ok else []
+                yield timing(method["label"], setting, machine, seconds, reason)
+
+
+def _short(content: bytes) -> str:
+    return content.hex()[:16]
+
+
+def _digest(outputs: Iterable[tuple[str, bytes | None]]) -> str:
+    named = sorted((item, output.hex() if output is not None else None) for item, output in outputs)
+    return hashlib.sha256(json.dumps(named, ensure_ascii=False).encode()).hexdigest()
+
+
+def _metric(column: Column) -> Metric:
+    return Metric(
+        signature=column.signature,
+        better="higher" if column.higher_is_better else "lower",
+        digits=column.digits,
+        learned=bool(column.mode),
+        of_sets=column.is_set,
+    )
+
+
+def _value(cell: Cell) -> Value:
+    number, status = _number(cell.value, cell.status)
+    return Value(value=number, status=status, n=cell.n, reason=None if cell.complete else cell.reason)
+
+
+def _item_value(cell: Cell, position: int) -> float | Status:
+    score = cell.scores[position]
+    number, status = _number(score.value, score.status)
+    return status if number is None else number
+
+
+def _number(value: float | None, status: str) -> tuple[float | None, Status]:
+    """A value as JSON can hold it, with the word that says what is missing."""
+    word: Any = "-inf" if value == -math.inf else status
+    return (float(f"{value:.{DIGITS}g}") if value is not None and math.isfinite(value) else None), word
