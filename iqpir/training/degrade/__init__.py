@@ -1,0 +1,89 @@
+"""Training degradations: seeded, on the fly, each a frozen dataclass of ranges.
+
+>>> low_light = degradation({"kind": "low-light", "exposure": [0.02, 0.1]})
+>>> lq, params = low_light(gt, np.random.default_rng([seed, index]))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from iqpir.errors import IQPIRError, suggest
+from iqpir.training.degrade.base import Degradation, Degraded, Range
+from iqpir.training.degrade.colour import FaceColour, FaceColourParams
+from iqpir.training.degrade.face import Face, FaceParams
+from iqpir.training.degrade.light import Backlit, BacklitParams, LowLight, LowLightParams
+from iqpir.training.degrade.water import Underwater, UnderwaterParams
+
+KINDS: Mapping[str, Callable[[], Degradation]] = {
+    "face": Face,
+    "face-paper": Face.paper,
+    "face-small": Face.small,
+    "photo": Face.photo,
+    "face-colour": FaceColour,
+    "low-light": LowLight,
+    "underwater": Underwater,
+    "backlit": Backlit,
+}
+"""By the name that configurations use."""
+
+
+@dataclass(frozen=True)
+class Chain(Degradation):
+    """Several degradations one after the other; the record is a tuple of theirs."""
+
+    steps: tuple[Degradation, ...] = ()
+
+    def draw(self, rng: np.random.Generator, side: int) -> tuple[Any, ...]:
+        return tuple(step.draw(rng, side) for step in self.steps)
+
+    def apply(self, image: np.ndarray, params: tuple[Any, ...], rng: np.random.Generator) -> np.ndarray:
+        for step, drawn in zip(self.steps, params, strict=True):
+            image = np.clip(step.apply(image, drawn, rng), 0, 1).astype(np.float32)
+        return image
+
+
+def degradation(settings: str | Mapping[str, Any] | Sequence[Any]) -> Degradation:
+    """A degradation from a configuration: a name of `KINDS`, {kind: NAME, FIELD: value, …}, or a list of these.
+
+    A list is done in its order. Raises `IQPIRError` with the nearest name for one that does not exist.
+    """
+    if isinstance(settings, str):
+        settings = {"kind": settings}
+    if not isinstance(settings, Mapping):
+        return Chain(tuple(degradation(each) for each in settings))
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    kind = str(values.pop("kind", ""))
+    if kind not in KINDS:
+        raise IQPIRError(f"no degradation {kind!r}{suggest(kind, KINDS)} (there are {', '.join(KINDS)})")
+    base = KINDS[kind]()
+    known = [field.name for field in fields(base)]
+    if unknown := [key for key in values if key not in known]:
+        raise IQPIRError(
+            f"degradation {kind!r} has no {unknown[0]!r}{suggest(str(unknown[0]), known)} (it has {', '.join(known)})"
+        )
+    return replace(base, **values)
+
+
+__all__ = [
+    "KINDS",
+    "Backlit",
+    "BacklitParams",
+    "Chain",
+    "Degradation",
+    "Degraded",
+    "Face",
+    "FaceColour",
+    "FaceColourParams",
+    "FaceParams",
+    "LowLight",
+    "LowLightParams",
+    "Range",
+    "Underwater",
+    "UnderwaterParams",
+    "degradation",
+]

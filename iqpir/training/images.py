@@ -1,0 +1,302 @@
+"""Images to train on: generated ones, or a folder of any photographs. Random crops, each a function of seed and index.
+
+The sample of an index is the same in any order, in any worker and after any restart. The photographs that results are
+measured on, those in scikit-image's wheel, are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections import OrderedDict
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypedDict
+
+import cv2
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from iqpir.errors import ImageFailure, IQPIRError, few
+from iqpir.images import decode, find_images, read_bytes, to_tensor
+from iqpir.training import generate
+from iqpir.training.degrade.base import Range, jpeg, quantise, uniform
+
+GENERATED = "generated"
+COUNT = 1 << 20
+_CROP, _FLAW, _ORDER = 1, 2, 3
+"""What a random generator is for, beside seed and index, so that no two uses share their numbers."""
+
+
+class Flaw(NamedTuple):
+    """What was done to an image that is meant to be good."""
+
+    blur: float
+    """Standard deviation in pixels; 0 for none."""
+    noise: float
+    """Standard deviation in levels of 255; 0 for none."""
+    quality: float
+    """Of JPEG; 100 for none."""
+
+
+NO_FLAW = Flaw(0.0, 0.0, 100.0)
+BLUR: Range = (0.4, 1.6)
+NOISE: Range = (1.0, 8.0)
+QUALITY = (40, 90)
+
+
+class TrainingImage(TypedDict):
+    gt: Tensor
+    """float32 RGB [3,crop,crop] in [0,1], on the grid of 8 bits where the source is."""
+    index: int
+    flaw: Flaw
+
+
+class _Source(Protocol):
+    def crop(self, index: int, size: int, rng: np.random.Generator) -> np.ndarray:
+        """uint8 or uint16 RGB [size,size,3]."""
+
+
+class TrainingImages(Dataset[TrainingImage]):
+    """`count` crops of generated images or of a folder's photographs."""
+
+    def __init__(
+        self,
+        source: str | Path = GENERATED,
+        *,
+        crop: int,
+        count: int = COUNT,
+        seed: int = 0,
+        flawed: float | None = None,
+        shorter: int | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        """`source`: "generated", or a folder, whose images are taken at any depth (`iqpir.images.find_images`).
+
+        `flawed`: share of crops that get a mild `Flaw` of their own, so that a quality prior has something to tell;
+        0.4 of generated ones and none of a folder's, where None. `shorter`: images of a folder whose shorter side is
+        longer are made smaller to this. `cache`: folder that keeps drawn sheets (3 MB each), for several workers and
+        for the next run.
+
+        Raises `IQPIRError` for a folder with no image, with images too small for the crop, or with images of
+        scikit-image's, which results are measured on.
+        """
+        for name, value, low in (("crop", crop, 8), ("count", count, 1), ("seed", seed, 0), ("shorter", shorter, 8)):
+            if value is not None and (type(value) is not int or value < low):
+                raise IQPIRError(f"{name} is {value!r}; it must be a whole number, {low} or more")
+        self.crop, self.count, self.seed = crop, count, seed
+        made = source == GENERATED
+        self.flawed = (0.4 if made else 0.0) if flawed is None else flawed
+        if not 0 <= self.flawed <= 1:
+            raise IQPIRError(f"flawed is {flawed!r}; it must be a share in [0,1]")
+        if made:
+            if crop > generate.SIDE:
+                raise IQPIRError(f"crop is {crop}; generated images have {generate.SIDE} pixels a side")
+            self._source: _Source = _Sheets(seed, crop, cache)
+        else:
+            self._source = _Folder(Path(source), crop, seed, shorter)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> TrainingImage:
+        if not 0 <= index < self.count:
+            raise IndexError(f"sample {index} of {self.count}")
+        crop = self._source.crop(index, self.crop, _rng(self.seed, _CROP, index))
+        gt, flaw = self._with_flaw(to_tensor(crop), _rng(self.seed, _FLAW, index))
+        return {"gt": gt, "index": index, "flaw": flaw}
+
+    def _with_flaw(self, gt: Tensor, rng: np.random.Generator) -> tuple[Tensor, Flaw]:
+        if rng.random() >= self.flawed:
+            return gt, NO_FLAW
+        which = int(rng.integers(1, 8))  # at least one of the three
+        flaw = Flaw(
+            uniform(rng, BLUR) if which & 1 else 0.0,
+            uniform(rng, NOISE) if which & 2 else 0.0,
+            float(rng.integers(QUALITY[0], QUALITY[1] + 1)) if which & 4 else 100.0,
+        )
+        return add_flaw(gt, flaw, rng), flaw
+
+
+def add_flaw(image: Tensor, flaw: Flaw, rng: np.random.Generator) -> Tensor:
+    """float32 [3,H,W] in [0,1] → blurred, then noisy, then compressed, rounded to 8 bits."""
+    pixels = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
+    if flaw.blur:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), flaw.blur)
+    if flaw.noise:
+        pixels = pixels + rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(flaw.noise / 255)
+    if flaw.quality < 100:
+        pixels = jpeg(pixels, flaw.quality)
+    return to_tensor(quantise(pixels))
+
+
+def _rng(*seeds: int) -> np.random.Generator:
+    return np.random.default_rng(seeds)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Generated
+
+
+class _Sheets:
+    """Crops of generated sheets: several are open at once, and one is replaced after a number of crops.
+
+    Indices that follow each other fall on different sheets, so that a batch is as varied as a shuffled one, while
+    reading in order draws each sheet once.
+    """
+
+    OPEN = 16
+    """Sheets that are cropped by turns; 3 MB each."""
+
+    def __init__(self, seed: int, crop: int, cache: Path | None) -> None:
+        self._seed, self._cache = seed, cache
+        self.crops = max(64, 2 * (generate.SIDE // crop) ** 2)
+        """How many crops a sheet gives."""
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+        if cache is not None:
+            try:
+                cache.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise IQPIRError(f"{cache}: no folder for drawn sheets: {error.strerror or error}") from error
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": OrderedDict()}
+
+    def number(self, index: int) -> int:
+        """The sheet of a sample. Places in the row of open sheets are refilled one after the other, not all at once."""
+        turn, place = divmod(index, self.OPEN)
+        return (turn + place * self.crops // self.OPEN) // self.crops * self.OPEN + place
+
+    def crop(self, index: int, size: int, rng: np.random.Generator) -> np.ndarray:
+        sheet = self._sheet(self.number(index))
+        # One crop in three is of a larger window made smaller: the same things, at another scale and crisper.
+        window = size
+        if rng.random() < 1 / 3:
+            window = min(int(size * uniform(rng, (1.25, 2.5))), sheet.shape[0])
+        top, left = (int(each) for each in rng.integers(0, sheet.shape[0] - window + 1, size=2))
+        part = sheet[top : top + window, left : left + window]
+        if window > size:
+            part = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
+        part = np.rot90(part, int(rng.integers(4)))
+        return part[:, ::-1] if rng.integers(2) else part
+
+    def _sheet(self, number: int) -> np.ndarray:
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number]
+        self._kept[number] = sheet = self._load(number)
+        if len(self._kept) > self.OPEN + 4:
+            self._kept.popitem(last=False)
+        return sheet
+
+    def _load(self, number: int) -> np.ndarray:
+        if self._cache is None:
+            return generate.draw_sheet(self._seed, number)
+        path = self._cache / f"sheet-v{generate.VERSION}-{self._seed}-{number}.npy"
+        try:
+            sheet = np.load(path, allow_pickle=False)
+            if sheet.shape == (generate.SIDE, generate.SIDE, 3) and sheet.dtype == np.uint8:
+                return sheet
+        except (OSError, ValueError, EOFError):
+            pass  # not there yet, or cut off: it is drawn again
+        sheet = generate.draw_sheet(self._seed, number)
+        handle, partial = tempfile.mkstemp(dir=self._cache, suffix=".partial")
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, sheet)
+        Path(partial).replace(path)
+        return sheet
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A folder
+
+
+class _Folder:
+    """Crops of photographs: every image once before any twice, mirrored or not."""
+
+    MEMORY = 512 << 20
+    """Bytes of decoded images that are kept."""
+
+    def __init__(self, folder: Path, crop: int, seed: int, shorter: int | None) -> None:
+        self._paths = find_images(folder)
+        refuse_test_photographs(self._paths)
+        small = [path.name for path in self._paths if min(_size(path)) < crop]
+        if small or (shorter is not None and shorter < crop):
+            raise IQPIRError(f"a crop of {crop} does not fit into {few(small) if small else f'shorter: {shorter}'}")
+        self._seed, self._shorter = seed, shorter
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._order = lru_cache(maxsize=2)(self._permutation)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_kept", "_order")}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _kept=OrderedDict(), _order=lru_cache(maxsize=2)(self._permutation))
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        return _rng(self._seed, _ORDER, epoch).permutation(len(self._paths))
+
+    def crop(self, index: int, size: int, rng: np.random.Generator) -> np.ndarray:
+        epoch, place = divmod(index, len(self._paths))
+        image = self._image(int(self._order(epoch)[place]))
+        top, left = (int(rng.integers(0, length - size + 1)) for length in image.shape[:2])
+        part = image[top : top + size, left : left + size]
+        return part[:, ::-1] if rng.integers(2) else part
+
+    def _image(self, number: int) -> np.ndarray:
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number]
+        path = self._paths[number]
+        try:
+            image = decode(read_bytes(path))
+        except ImageFailure as error:
+            raise IQPIRError(f"{path}: {error}; take it out of the folder") from error
+        side = min(image.shape[:2])
+        if self._shorter is not None and side > self._shorter:
+            height, width = (round(length * self._shorter / side) for length in image.shape[:2])
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        self._kept[number] = image
+        while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > self.MEMORY:
+            self._kept.popitem(last=False)
+        return image
+
+
+def _size(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except Exception as error:  # a damaged header can make a decoder fail in any way
+        raise IQPIRError(f"{path}: not an image that can be read; take it out of the folder") from error
+
+
+def refuse_test_photographs(paths: list[Path]) -> None:
+    """Raises `IQPIRError` if a file is one of scikit-image's photographs, in place or copied byte by byte.
+
+    The built-in test sets are made of them: a network that has seen them in training would be measured on what it
+    has learned by heart.
+    """
+    spec = find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    home = (Path(spec.submodule_search_locations[0]) / "data").resolve()
+    known: dict[int, list[Path]] = {}
+    for file in home.iterdir() if home.is_dir() else ():
+        if file.is_file():
+            known.setdefault(file.stat().st_size, []).append(file)
+    for path in paths:
+        inside = home in path.resolve().parents
+        if inside or any(_digest(path) == _digest(file) for file in known.get(path.stat().st_size, ())):
+            raise IQPIRError(
+                f"{path} is one of scikit-image's photographs, which results are measured on; "
+                "what is trained on must not hold them: name another folder or take it out"
+            )
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
