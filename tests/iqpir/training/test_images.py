@@ -1,0 +1,229 @@
+"""Training data: one sample for one index, whatever the order, the workers or the restart; and no test photograph."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from iqpir.errors import IQPIRError
+from iqpir.training import generate, images
+from iqpir.training.degrade import Face, FaceParams, degradation
+from iqpir.training.images import NO_FLAW, Flaw, TrainingImages, add_flaw
+from iqpir.training.loading import PairedTraining, StepBatches, Timed, training_loader
+
+PHOTOS = Path(find_spec("skimage").submodule_search_locations[0]) / "data"
+
+
+@pytest.fixture
+def small_sheets(monkeypatch):
+    """Sheets of a sixteenth of the area, with the code that is used for large ones."""
+    monkeypatch.setattr(generate, "SIDE", 256)
+    draw = generate.draw_sheet
+    monkeypatch.setattr(generate, "draw_sheet", lambda seed, number: draw(seed, number, 256))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Five images of one gray each, 10 … 50, in two levels, one of them turned by EXIF."""
+    home = tmp_path / "photos"
+    (home / "more").mkdir(parents=True)
+    for place in range(5):
+        pixels = np.full((40, 64, 3), 10 * (place + 1), np.uint8)
+        pixels[:, :8, 0] = 255  # a red stripe on the left
+        exif = Image.Exif()
+        if place == 4:
+            exif[0x0112] = 6  # to be turned by 90° to the right: the stripe comes out on top
+        name = home / ("more" if place > 2 else "") / f"{place}.png"
+        Image.fromarray(pixels).save(name, exif=exif)
+    return home
+
+
+def same(left: dict, right: dict) -> bool:
+    return (
+        torch.equal(left["gt"], right["gt"])
+        and torch.equal(left["lq"], right["lq"])
+        and all(torch.equal(a, b) for a, b in zip(left["params"], right["params"], strict=True))
+        and all(torch.equal(a, b) for a, b in zip(left["flaw"], right["flaw"], strict=True))
+        and torch.equal(left["index"], right["index"])
+    )
+
+
+def test_a_generated_sample_is_a_function_of_seed_and_index(small_sheets):
+    first, again = TrainingImages(crop=32, count=5000, seed=1), TrainingImages(crop=32, count=5000, seed=1)
+    other = TrainingImages(crop=32, count=5000, seed=2)
+    order = [3, 2600, 0, 17, 3]  # 2600 lies on another sheet than 3 …
+    samples = {index: first[index] for index in order}
+    for index in reversed(order):
+        sample = again[index]
+        assert torch.equal(sample["gt"], samples[index]["gt"])
+        assert sample["flaw"] == samples[index]["flaw"]
+    assert not torch.equal(samples[3]["gt"], samples[0]["gt"])
+    assert not torch.equal(other[3]["gt"], samples[3]["gt"])
+    assert samples[3]["gt"].shape == (3, 32, 32)
+    assert samples[3]["gt"].dtype == torch.float32
+    with pytest.raises(IndexError):
+        first[5000]
+
+
+def test_sheets_are_replaced_one_at_a_time_and_give_their_crops_once():
+    sheets = TrainingImages(crop=64)._source
+    numbers = [sheets.number(index) for index in range(40 * sheets.crops)]
+    counts = np.bincount(numbers)
+    assert counts.max() == sheets.crops
+    assert len(set(numbers[:16])) == 16  # neighbours are on different sheets
+    new = [index for index in range(1, len(numbers)) if numbers[index] not in numbers[max(0, index - 32) : index]]
+    gaps = np.diff([index for index in new if index >= 32])
+    assert gaps.min() > sheets.crops // 2  # never a row of sheets to draw before the next batch
+
+
+def test_a_share_of_generated_images_has_flaws_of_the_stated_strength(small_sheets):
+    data = TrainingImages(crop=16, count=2000)
+    flaws = [data._with_flaw(torch.full((3, 16, 16), 0.5), np.random.default_rng(seed))[1] for seed in range(2000)]
+    flawed = [flaw for flaw in flaws if flaw != NO_FLAW]
+    assert abs(len(flawed) / 2000 - 0.4) < 5 * np.sqrt(0.24 / 2000)
+    blur, noise, quality = (np.array([getattr(flaw, name) for flaw in flawed]) for name in Flaw._fields)
+    for values, none, (low, high) in ((blur, 0, images.BLUR), (noise, 0, images.NOISE), (quality, 100, images.QUALITY)):
+        suffered = values[values != none]
+        assert abs(len(suffered) / len(flawed) - 4 / 7) < 0.1
+        assert low <= suffered.min() < suffered.max() <= high
+    assert all(sample["flaw"] == NO_FLAW for sample in (TrainingImages(crop=16, flawed=0.0)[i] for i in range(8)))
+
+
+def test_a_flaw_is_the_one_that_is_recorded():
+    rng = np.random.default_rng(0)
+    flat = torch.full((3, 128, 128), 0.5)
+    noisy = add_flaw(flat, Flaw(0.0, 6.0, 100.0), rng)
+    assert noisy.std().item() * 255 == pytest.approx(6, rel=0.02)
+    checks = (torch.arange(128) // 8 % 2).float().expand(3, 128, 128).contiguous()
+    blurred = add_flaw(checks, Flaw(1.5, 0.0, 100.0), rng)
+    # The slope of a blurred edge is 1/(σ√2π).
+    assert blurred.diff(dim=2).abs().max().item() == pytest.approx(1 / (1.5 * np.sqrt(2 * np.pi)), rel=0.05)
+    gray = noisy[:1].expand(3, -1, -1)  # JPEG halves the resolution of colours whatever its quality
+    coarse, fine = (add_flaw(gray, Flaw(0.0, 0.0, q), rng) for q in (40.0, 90.0))
+    assert (coarse - gray).abs().mean() > 1.5 * (fine - gray).abs().mean() > 0
+
+
+def test_drawn_sheets_are_kept_where_asked(small_sheets, tmp_path, monkeypatch):
+    cache = tmp_path / "sheets"
+    first = TrainingImages(crop=32, count=64, cache=cache)[5]["gt"]
+    kept = sorted(cache.iterdir())
+    assert [path.suffix for path in kept] == [".npy"]
+    with monkeypatch.context() as patch:
+        patch.setattr(generate, "draw_sheet", None)  # nothing is drawn again
+        assert torch.equal(TrainingImages(crop=32, count=64, cache=cache)[5]["gt"], first)
+    kept[0].write_bytes(kept[0].read_bytes()[:1000])  # a copy that was cut off is
+    assert torch.equal(TrainingImages(crop=32, count=64, cache=cache)[5]["gt"], first)
+
+
+def test_a_folder_gives_every_image_once_before_any_twice_turned_the_right_way(folder):
+    data = TrainingImages(folder, crop=40, count=200, seed=3)
+    grays = [round(data[index]["gt"][1].median().item() * 255) for index in range(200)]
+    for epoch in range(40):
+        assert sorted(grays[5 * epoch : 5 * epoch + 5]) == [10, 20, 30, 40, 50]
+    assert grays[:5] != grays[5:10] or grays[:5] != grays[10:15]
+    assert all(sample["flaw"] == NO_FLAW for sample in (data[index] for index in range(10)))
+    turned = [data[index]["gt"] for index in range(200) if grays[index] == 50]
+    assert any(image[0, 0].eq(1).all() for image in turned)  # the stripe runs along the top
+    assert not any(image[0, :, 0].eq(1).all() or image[0, :, -1].eq(1).all() for image in turned)
+    plain = [data[index]["gt"] for index in range(200) if grays[index] == 10]
+    sides = {(bool(image[0, :, 0].eq(1).all()), bool(image[0, :, -1].eq(1).all())) for image in plain}
+    assert (True, False) in sides  # as it is
+    assert (False, True) in sides  # and mirrored
+
+
+def test_shorter_makes_large_photographs_smaller_first(folder):
+    gt = TrainingImages(folder, crop=20, shorter=20, count=20)[0]["gt"]
+    assert gt.shape == (3, 20, 20)
+    stripes = {
+        int((TrainingImages(folder, crop=20, shorter=20, count=20)[index]["gt"][0] > 0.9).sum(dim=1).max())
+        for index in range(20)
+    }
+    assert max(stripes - {20}) == 4  # eight pixels at half size
+
+
+def test_what_cannot_be_trained_on_is_refused_in_one_line(folder, tmp_path):
+    with pytest.raises(IQPIRError, match=r"crop of 41 does not fit into 0\.png, 1\.png, 2\.png and 2 more"):
+        TrainingImages(folder, crop=41)
+    with pytest.raises(IQPIRError, match="crop is 4"):
+        TrainingImages(crop=4)
+    with pytest.raises(IQPIRError, match="not a folder"):
+        TrainingImages(tmp_path / "nowhere", crop=16)
+    (folder / "5.png").write_bytes(b"no image")
+    with pytest.raises(IQPIRError, match=r"5\.png: not an image that can be read; take it out"):
+        TrainingImages(folder, crop=16)
+
+
+def test_test_photographs_never_enter_training(tmp_path):
+    with pytest.raises(IQPIRError, match="scikit-image's photographs, which results are measured on"):
+        TrainingImages(PHOTOS, crop=16)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(mine / "fine.png")
+    assert len(TrainingImages(mine, crop=16, count=3)) == 3
+    shutil.copy(PHOTOS / "chelsea.png", mine / "holiday.png")
+    with pytest.raises(IQPIRError, match=r"holiday\.png is one of scikit-image's photographs"):
+        TrainingImages(mine, crop=16)
+    (mine / "holiday.png").unlink()
+    (mine / "link.png").symlink_to(PHOTOS / "coffee.png")
+    with pytest.raises(IQPIRError, match=r"link\.png is one of"):
+        TrainingImages(mine, crop=16)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_workers_and_restarts_change_no_batch(small_sheets):
+    pairs = PairedTraining(TrainingImages(crop=32, count=400, seed=5), degradation("low-light"))
+    alone = list(training_loader(pairs, 4, 8, workers=0))
+    assert len(alone) == 8
+    torch.manual_seed(11)
+    state = torch.get_rng_state()
+    for workers, start in ((1, 0), (2, 0), (1, 5)):
+        others = list(training_loader(pairs, 4, 8, start=start, workers=workers))
+        assert len(others) == 8 - start
+        assert all(same(left, right) for left, right in zip(others, alone[start:], strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert alone[0]["lq"].shape == alone[0]["gt"].shape == (4, 3, 32, 32)
+    assert alone[2]["index"].tolist() == [8, 9, 10, 11]
+    assert alone[0]["params"].exposure.shape == (4,)
+
+
+def test_ranks_share_a_step_and_samples_come_round_again():
+    alone = list(StepBatches(10, 4, 3))
+    assert alone == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
+    parts = [list(StepBatches(10, 2, 3, rank=rank, world=2)) for rank in (0, 1)]
+    assert [left + right for left, right in zip(*parts, strict=True)] == alone
+    assert list(StepBatches(10, 4, 3, start=2)) == alone[2:]
+
+
+def test_a_dataset_survives_being_sent_to_a_process(folder):
+    data = PairedTraining(TrainingImages(folder, crop=16, count=20), Face.photo())
+    before = data[7]
+    after = pickle.loads(pickle.dumps(data))[7]
+    assert torch.equal(before["lq"], after["lq"])
+    assert isinstance(after["params"], FaceParams)
+
+
+def test_waiting_is_measured():
+    def slow():
+        for _ in range(5):
+            time.sleep(0.02)
+            yield 1
+
+    timed = Timed(slow())
+    for _ in timed:
+        time.sleep(0.02)
+    assert timed.wait.first > 0.015
+    assert 0.2 < timed.wait.share < 0.8
+    quick = Timed(iter(range(5)))
+    for _ in quick:
+        time.sleep(0.02)
+    assert quick.wait.share < 0.1
