@@ -20,7 +20,6 @@ from bench.engines.local import LocalEngine, Recipe, threads_per_worker
 from bench.errors import BenchError, one_line
 from bench.identity import digest
 from bench.methods.base import Method
-from bench.metrics.base import SetMetric
 from bench.plan import (
     Cell,
     Plan,
@@ -31,10 +30,10 @@ from bench.plan import (
     make_cells,
     make_plan,
     signature_of,
-    wanted,
 )  # fmt: skip
-from bench.resolve import BoundMetric, Resolved, Selection, resolve
-from bench.sets import Member, aggregate, complete, pack
+from bench.resolve import Resolved, Selection, resolve
+from bench.set_values import aggregate_run
+from bench.sets import pack
 from bench.shortfall import screen
 from bench.store import Score, Store
 from bench.tables.frame import Column, Record, failures, read_cells
@@ -158,7 +157,7 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
             if progress is not None:
                 progress.reset(len(todo))
             driver.work(todo)
-        driver.aggregate()
+        aggregate_run(store, plan, number)
         store.finish_run(number)
         counts = failures(read_cells(store, number))
         units = sum(cell.units for cell in plan.cells)
@@ -174,9 +173,8 @@ def warnings_before(plan: Plan) -> Iterator[str]:
     A dataset that has nothing left to do is silent, and its files are not opened.
     """
     asked = plan.resolved.file.suite
-    for key, value in (("latency", asked.latency), ("detection", asked.detection)):
-        if value is not None:
-            yield f"{plan.resolved.file.at(key)}: {key}: is read but not acted on by this version"
+    if asked.latency is not None:
+        yield f"{plan.resolved.file.at('latency')}: latency: is read but not acted on by this version"
     busy = {plan.cells[cell].dataset_index for cell, _ in plan.open_units()}
     for index, bound in enumerate(plan.resolved.datasets):
         if index in busy:
@@ -382,41 +380,6 @@ class _Driver:
             self.store.put_units(self.number, [self._unit_row(cell.index, news.task.unit, number, news.reference)])
         self.store.release([news.task.claim])
 
-    # Values of whole sets
-
-    def aggregate(self) -> None:
-        """Aggregate the stored features of every complete or partial cell."""
-        if not any(metric.is_set for dataset in self.plan.resolved.datasets for metric in dataset.metrics):
-            return
-        units = self.store.units(self.number)
-        made = self.store.restorations_of(self.number)
-        for cell in self.plan.cells:
-            members = [
-                (row.output_hash, row.output, reference)
-                for (index, _), (rid, reference) in units.items()
-                if index == cell.index and rid in made
-                and (row := made[rid][1]).output is not None and row.output_hash is not None
-            ]  # fmt: skip
-            for metric in cell.dataset.metrics:
-                if metric.is_set and metric.unavailable is None and wanted(cell, metric):
-                    self._aggregate(cell, metric, members)
-
-    def _aggregate(self, cell: Cell, metric: BoundMetric, made: Sequence[tuple[bytes, int, int]]) -> None:
-        extractor = signature_of(self.store, cell, metric)
-        assert extractor is not None and isinstance(metric.metric, SetMetric)
-        fr = metric.metric.mode == "FR"
-        given = [Member(hash_, output, reference if fr else 0) for hash_, output, reference in made]
-        members = complete(self.store, given, extractor, two_sets=metric.two_sets)
-        if not members:
-            return
-        place = self.store.set_place(members)
-        assert place is not None
-        signature = self.store.signature_id(metric.signature, cell.metric_mode(metric), of_sets=True)
-        assert signature is not None
-        known = self.store.scores([place[0]], signature).get(place)
-        if known is None or known.status == "failed":
-            self.store.put_score(*place, signature, aggregate(self.store, members, extractor, metric.metric))
-
 
 def describe_run(plan: Plan) -> Record:
     """The immutable description of what a run measures."""
@@ -449,6 +412,7 @@ def describe_run(plan: Plan) -> Record:
                         two_sets=metric.two_sets,
                     )._asdict()
                     for metric in bound.metrics
+                **({} if bound.annotations is None else {"annotation": bound.annotations.as_json()}),
                 ],
             }
             for bound in resolved.datasets
@@ -463,9 +427,11 @@ def describe_run(plan: Plan) -> Record:
                 "repeats": bound.repeats,
                 "unavailable": bound.unavailable,
                 "licence": bound.entry.fields.get("licence"),
+                        annotated=metric.annotated,
                 "restores": isinstance(bound.method, Method),
                 **({} if bound.datasets is None else {"datasets": sorted(bound.datasets)}),
             }
             for index, bound in enumerate(resolved.methods)
         ],
     )
+                "scale": bound.method.scale if isinstance(bound.method, Method) else None,

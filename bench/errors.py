@@ -18,6 +18,10 @@ class ItemError(Exception):
     """One item cannot be read, restored or scored. The message is one line and becomes the row's reason."""
 
 
+class NotApplicable(ItemError):
+    """There is no such value, and none was due: nothing failed. The message is one line and becomes the reason."""
+
+
 class ImageError(ItemError, BenchError):
     """An image file cannot be decoded into pixels, or may not be (a decompression bomb)."""
 

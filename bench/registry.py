@@ -1,4 +1,4 @@
-"""One lazy registry for every kind of thing a suite can name: methods, datasets, metrics, protocols.
+"""One lazy registry for every kind of thing a suite can name: methods, datasets, metrics, protocols, detectors.
 
 An entry is data – a name, where it was said, and a "module:object" target that nobody imports until it is used – so
 listing everything costs no torch. Entries come from the YAML catalogue, from entry points of installed packages, and
@@ -20,7 +20,7 @@ import yaml
 from bench import paths
 from bench.errors import BenchError, one_line, suggest
 
-KINDS = ("method", "dataset", "metric", "protocol")
+KINDS = ("method", "dataset", "metric", "protocol", "detector")
 
 PERMISSIVE = frozenset(
     {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "HPND", "ISC", "MIT", "PSF-2.0", "Unlicense"}
@@ -72,7 +72,8 @@ FIELDS: dict[str, set[str]] = {
         "amends",
         "variant",
     },
-    "protocol": _COMMON | {"view", "metrics", "quantise", "verified", "notes"},
+    "protocol": _COMMON | {"view", "metrics", "quantise", "verified", "notes", "detection"},
+    "detector": _COMMON | {"weights", "classes"},
 }
 
 

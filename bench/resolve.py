@@ -7,14 +7,16 @@ Every complaint of a suite is collected, so that one look shows them all; what i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from bench import published
+from bench import detecting, published
 from bench.data.build import build_dataset
 from bench.data.items import Dataset
 from bench.data.survey import as_available
+from bench.detection.boxes import Annotations
+from bench.detection.detector import build_detector
 from bench.errors import BenchError, MissingFile, suggest
 from bench.fetch.assets import Asset
 from bench.methods.base import Method, StoredMethod
@@ -54,8 +56,8 @@ class BoundMetric:
         alias = self.entry.fields.get("alias") or []
         for name in (self.entry.name, *([alias] if isinstance(alias, str) else alias)):
             rest = self.label.removeprefix(name)
-            if rest != self.label and (not rest or rest[0] == "("):
-                return symbol + rest
+            if rest != self.label and (not rest or rest[0] in "(/"):
+                return symbol + (f" {rest[1:]}" if rest.startswith("/") else rest)
         return self.label
 
     @property
@@ -81,6 +83,11 @@ class BoundMetric:
         return isinstance(self.metric, SetMetric)
 
     @property
+    def annotated(self) -> bool:
+        """True for a set metric of boxes, which are held against the dataset's annotation."""
+        return isinstance(self.metric, SetMetric) and self.metric.annotated
+
+    @property
     def two_sets(self) -> bool:
         """True for a set metric whose references are a set of their own."""
         return isinstance(self.metric, SetMetric) and self.metric.two_sets
@@ -102,6 +109,8 @@ class BoundDataset:
     metrics: tuple[BoundMetric, ...]
     unavailable: str | None = None
     """Why it is not on this machine, in one line; it has no items then."""
+    annotations: Annotations | None = None
+    """Where its objects are, read only when a metric counts boxes."""
 
 
 @dataclass(frozen=True)
@@ -238,14 +247,21 @@ def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missin
     except BenchError as error:
         problems.append(_say(file, error, "protocol"))
         wrong_protocol, common = True, protocol(DEFAULT)
+    try:
+        split = detecting.split_of(file.suite.detection)
+    except BenchError as error:
+        problems.append(_say(file, error, "detection", "protocol"))
+        split = None
     bound: list[BoundDataset] = []
+    parts: dict[str, str] = {}
     for index, spec in enumerate(specs):
         label = label_of(spec)
         if label not in kept:
             continue
         try:
             entry = registry("dataset").get(spec.dataset)
-            options = as_available(entry, spec.options) if selection.available else spec.options
+            options = detecting.options_for(spec, split)
+            options = as_available(entry, options) if selection.available else options
             dataset = build_dataset(entry, options, file.base)
             if wrong_protocol and spec.protocol is None:
                 continue
@@ -264,27 +280,56 @@ def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missin
         except BenchError as error:
             problems.append(_say(file, error, "datasets", index))
             continue
-        metrics = _metrics(file, rules, problems, missing)
-        bound.append(BoundDataset(label, spec.dataset, dataset.limited(selection.limit), rules, tuple(metrics), detail))
+        bound.append(BoundDataset(label, spec.dataset, dataset.limited(selection.limit), rules, (), detail))
+        parts[label] = detecting.name_of(spec, split)
+    annotated = [one.dataset for one in bound]
     if not bound:  # no dataset could be bound: the metrics are looked at all the same, to name every mistake at once
-        _metrics(file, common, problems, missing)
-    return bound
+        _metrics(file, common, annotated, None, "", problems, missing)
+    return [_with_metrics(file, one, annotated, parts[one.label], problems, missing) for one in bound]
 
 
-def _metrics(file: SuiteFile, rules: Protocol, problems: list[str], missing: list[Missing]) -> list[BoundMetric]:
+def _with_metrics(
+    file: SuiteFile, bound: BoundDataset, all_: Sequence[Dataset], split: str, problems: list[str],
+    missing: list[Missing],
+) -> BoundDataset:  # fmt: skip
+    """A dataset with its columns, and its annotation where one of them counts boxes."""
+    annotations: Annotations | None = None
+    if bound.dataset.annotations is not None and detecting.counts_boxes(file):
+        try:
+            annotations = bound.dataset.annotations.read(bound.dataset.items)
+            bound = replace(bound, dataset=replace(bound.dataset, notes=(*bound.dataset.notes, *annotations.notes)))
+        except MissingFile as error:
+            missing.append(Missing("dataset", bound.name, str(error)))
+        except BenchError as error:
+            problems.append(_say(file, error, "datasets"))
+    metrics = _metrics(file, bound.protocol, all_, annotations, split, problems, missing)
+    return replace(bound, metrics=tuple(metrics), annotations=annotations)
+
+
+def _metrics(
+    file: SuiteFile, rules: Protocol, datasets: Sequence[Dataset], annotations: Annotations | None, split: str,
+    problems: list[str], missing: list[Missing],
+) -> list[BoundMetric]:  # fmt: skip
     bound: list[BoundMetric] = []
-    for index, spec in enumerate(file.suite.metrics):
+    for index, label, spec in detecting.columns(file, datasets):
         try:
             entry = registry("metric").get(spec.metric)
-            metric = build_metric(entry, spec.options, rules.settings)
+            metric = build_metric(_without_verdict(entry), spec.options, rules.settings)
+            metric, detector = detecting.bound(metric, spec.metric, file, annotations, split)
             gone = [asset for asset in metric.assets() if not asset.path.is_file()]
-            detail = _how_to_get(gone) if gone else None
+            detail = entry.fields.get("unavailable") or (_how_to_get(gone) if gone else None)
             if detail is not None:
-                missing.append(Missing("metric", spec.metric, detail))
-            bound.append(BoundMetric(label_of(spec), metric, entry, detail))
+                needy = ("metric", spec.metric) if detector is None else ("detector", detector.name)
+                missing.append(Missing(*needy, detail))
+            bound.append(BoundMetric(label, metric, entry, detail))
         except BenchError as error:
             problems.append(_say(file, error, "metrics", index))
     return bound
+
+
+def _without_verdict(entry: Entry) -> Entry:
+    """The entry of a metric that cannot be measured here, so that it is a column with its reason and no error."""
+    return replace(entry, fields={key: value for key, value in entry.fields.items() if key != "unavailable"})
 
 
 def _how_to_get(gone: Sequence[Asset]) -> str:
@@ -307,9 +352,15 @@ def assets_of(name: str) -> list[Asset]:
             built = build_method(registry("method").get(method.method), variant.options, file.base)
             found.update((asset.file, asset) for asset in built.assets())
     rules = protocol(file.suite.protocol or DEFAULT)
-    for metric in file.suite.metrics:
-        made = build_metric(registry("metric").get(metric.metric), metric.options, rules.settings)
+    for _, _, spec in detecting.columns(file, ()):
+        entry = registry("metric").get(spec.metric)
+        if entry.fields.get("unavailable"):
+            continue
+        made = build_metric(entry, spec.options, rules.settings)
         found.update((asset.file, asset) for asset in made.assets())
+    if file.suite.detection is not None:
+        detector = build_detector(file.suite.detection.detector, file.suite.detection.options, (), file.base)
+        found.update((asset.file, asset) for asset in detector.assets())
     for dataset in file.suite.datasets:
         entry = registry("dataset").get(dataset.dataset)
         for fields in entry.fields.get("files", []):

@@ -91,6 +91,11 @@ def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Aske
         name, options = parse_spec(spec) if isinstance(spec, str) else _single(spec)
         entry = registry("metric").get(name)
         metric = build_metric(entry, options, settings)
+        if isinstance(metric, SetMetric) and metric.annotated:
+            raise BenchError(
+                f"{name}: holds boxes against a dataset's annotation: write a suite with detection: {{detector: …}} "
+                "and the folder's annotations, and use bench run"
+            )
         signature = str(metric.signature())
         label = (
             f"{entry.name}[{','.join(f'{key}={value}' for key, value in options.items())}]" if options else entry.name

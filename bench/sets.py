@@ -7,12 +7,13 @@ What features add up to is the metric's business.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.errors import ItemError, one_line
+from bench.errors import ItemError, NotApplicable, one_line
+from bench.identity import digest
 from bench.metrics.base import SetMetric
 from bench.store import Score, Store
 
@@ -56,17 +57,40 @@ def aggregate(store: Store, members: Sequence[Member], extractor: int, metric: S
     return value_of(metric, features, references)
 
 
-def value_of(metric: SetMetric, features: np.ndarray, references: np.ndarray | None) -> Score:
-    """A set's value, or why there is none."""
+def boxed(item: str, output: bytes) -> bytes:
+    """Stands for an output together with the item whose annotation it is held against, in the hash of a set."""
+    return digest(["boxed", item, output.hex()])
+
+
+def aggregate_boxes(store: Store, members: Sequence[tuple[Member, Placed]], extractor: int, metric: SetMetric) -> Score:
+    """As `aggregate`, for features that are boxes; in the order of the items' ids."""
+    ordered = sorted(members, key=lambda pair: (pair[1].item, pair[0]))
+    found = [placed.inverse(unpack(store.features(member.output, 0, extractor))) for member, placed in ordered]
+    return value_of(metric, found, [placed.boxes for _, placed in ordered])
+
+
+class Placed(NamedTuple):
+    """What is annotated in an item, and where an output's pixels lie in its image."""
+
+    item: str
+    boxes: Any
+    inverse: Callable[[np.ndarray], np.ndarray]
+    """Detections in the output's pixels → in the annotated image's."""
+
+
+def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
+    """A set's value, or why there is none; with a value, what its reader has to know of the references."""
     try:
         value = float(metric.aggregate(features) if references is None else metric.aggregate(features, references))
+    except NotApplicable as error:
+        return Score("n/a", None, one_line(error))
     except ItemError as error:
         return Score("failed", None, one_line(error))
     except Exception as error:  # noqa: BLE001 – one metric that fails is a row with its reason
         return Score("failed", None, f"{type(error).__name__}: {one_line(error)}")
     if np.isnan(value):
         return Score("nan", None, "not a number")
-    return Score("inf", value, None) if np.isinf(value) else Score("ok", value, None)
+    return Score("inf" if np.isinf(value) else "ok", value, None if references is None else metric.remark(references))
 
 
 def _stacked(store: Store, places: Sequence[tuple[int, int]], extractor: int) -> np.ndarray:
@@ -76,12 +100,15 @@ def _stacked(store: Store, places: Sequence[tuple[int, int]], extractor: int) ->
 
 
 def pack(features: np.ndarray) -> bytes:
-    """One image's features as the store keeps them."""
+    """One image's features as the store keeps them: in float32 where that loses nothing, as of most networks."""
+    short = features.astype(np.float32)
+    exact = features.dtype == np.float64 and np.array_equal(short.astype(np.float64), features)
     buffer = io.BytesIO()
-    np.save(buffer, features, allow_pickle=False)
+    np.save(buffer, short if exact else features, allow_pickle=False)
     return buffer.getvalue()
 
 
 def unpack(blob: bytes) -> np.ndarray:
-    """What `pack` made, read as data."""
-    return np.load(io.BytesIO(blob), allow_pickle=False)
+    """What `pack` made, read as data; floats are float64 whatever they were kept as."""
+    features = np.load(io.BytesIO(blob), allow_pickle=False)
+    return features.astype(np.float64) if features.dtype == np.float32 else features

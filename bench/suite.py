@@ -71,9 +71,22 @@ class LatencySpec(_Strict):
     order: Literal["interleaved", "sequential"] = "interleaved"
 
 
+class FinetuneSpec(_Strict):
+    """Train the detector on the train part of the protocol's split, restored by each method."""
+
+    epochs: int = Field(ge=1)
+    size: int = Field(default=640, ge=32)
+    batch: int = Field(default=8, ge=1)
+    seed: int = 0
+
+
 class DetectionSpec(_Strict):
+    """Which detector looks at the restored images; what it finds is held against the dataset's annotation."""
+
     detector: str
+    options: dict[str, Any] = {}
     protocol: str | None = None
+    finetune: FinetuneSpec | None = None
 
 
 class Suite(_Strict):

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from bench.fetch.assets import Asset
     from bench.registry import Entry
 
+_KINDS = ("method", "metric", "dataset", "detector")
 _WITHOUT_FILES = ("classical", "folder", "command")
 """Kinds of methods that bring their own files or need none."""
 
 
 def assets_for(name: str) -> list[Asset]:
-    """The files that a suite (name or path), method, metric or dataset needs.
+    """The files that a suite (name or path), method, metric, dataset or detector needs.
 
     Raises `BenchError` for a name that is none of them, with the nearest one that is.
     """
@@ -24,15 +25,17 @@ def assets_for(name: str) -> list[Asset]:
     from bench.errors import BenchError, suggest
     from bench.registry import registry
 
-    kinds = [kind for kind in ("method", "metric", "dataset") if name in registry(kind)]
+    kinds = [kind for kind in _KINDS if name in registry(kind)]
     if kinds:
         return [asset for kind in kinds for asset in assets_of_entry(registry(kind).get(name))]
     if name in suite.names() or Path(name).suffix in {".yaml", ".yml"} or Path(name).is_file():
         from bench.resolve import assets_of
 
         return assets_of(name)
-    known = [*suite.names(), *(known for kind in ("method", "metric", "dataset") for known in registry(kind).names())]
-    raise BenchError(f"no suite, method, metric or dataset {name!r}{suggest(name, known)} (bench list methods)")
+    known = [*suite.names(), *(known for kind in _KINDS for known in registry(kind).names())]
+    raise BenchError(
+        f"no suite, method, metric, dataset or detector {name!r}{suggest(name, known)} (bench list methods)"
+    )
 
 
 def assets_of_entry(entry: Entry) -> list[Asset]:
@@ -45,6 +48,9 @@ def assets_of_entry(entry: Entry) -> list[Asset]:
         return [
             Asset.from_fields(entry.name, {**shared, **file}, fields.get("licence")) for file in fields.get("files", [])
         ]
+    if entry.kind == "detector":
+        weights = entry.fields.get("weights")
+        return [] if weights is None else [Asset.from_fields(entry.name, weights, entry.fields.get("licence"))]
     if entry.kind == "metric":
         if entry.fields.get("unavailable"):
             return []
@@ -74,7 +80,7 @@ def datasets_for(name: str) -> list[Wanted]:
     from bench.registry import registry
 
     known = registry("dataset")
-    if any(name in registry(kind) for kind in ("method", "metric", "dataset")):
+    if any(name in registry(kind) for kind in _KINDS):
         found = [Wanted(known.get(name), {}, None)] if name in known else []
     else:
         file = suite.load(suite.find(name))
@@ -154,7 +160,7 @@ def command(names: tuple[str, ...], mirror: Path | None, pin: bool, force: bool,
             _take_over(one, check_folder(mirror))
     done = {name for name, one in sets.items() if survey(one.entry, one.options, one.base, deep=False).status == "here"}
     results = fetch(
-        [asset for asset in everything if force or asset.owner not in done],
+        [asset for asset in everything if force or asset.owner not in done or asset.unpack is None],
         mirror=mirror,
         pin=pin,
         force=force,

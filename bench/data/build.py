@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.data.annotations import AnnotationSource
 from bench.data.items import Dataset
 from bench.errors import BenchError, one_line, suggest
 from bench.registry import Entry
@@ -32,6 +33,12 @@ def build_dataset(entry: Entry, options: Mapping[str, Any], base: Path | None) -
     builder = entry.load()
     given = {**(entry.fields.get("options") or {}), **options}
     known = _options(builder)
+    annotated = entry.fields.get("annotations")
+    if "annotations" in given and "annotations" not in known:
+        annotated = given.pop("annotations")
+        if not isinstance(annotated, Mapping):
+            example = "{format: yolo, path: labels, classes: […]}"
+            raise BenchError(f"dataset {entry.name!r}: annotations are a mapping, such as {example}")
     for fact in ("scale", "count"):
         if fact in entry.fields and fact in known:
             given.setdefault(fact, entry.fields[fact])
@@ -50,6 +57,9 @@ def build_dataset(entry: Entry, options: Mapping[str, Any], base: Path | None) -
         raise BenchError(f"dataset {entry.name!r} ({entry.origin}) built a {type(dataset).__name__}, not a Dataset")
     if dataset.protocol is None and entry.fields.get("protocol"):
         dataset = dataclasses.replace(dataset, protocol=entry.fields["protocol"])
+    if annotated and dataset.annotations is None:
+        source = AnnotationSource.of(entry.name, annotated, base)
+        dataset = dataclasses.replace(dataset, annotations=source)
     return dataset
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from bench.data.annotations import AnnotationSource
 
 
 class Stamp(NamedTuple):
@@ -78,6 +81,8 @@ class Dataset:
     """Name of the protocol its papers use, where one is the custom; the suite may override it."""
     notes: Sequence[str] = field(default_factory=tuple)
     """Lines worth showing before any work: extra files, deviations from the official layout."""
+    annotations: AnnotationSource | None = None
+    """Where the boxes of its objects are; read only when a metric asks for them."""
 
     def limited(self, limit: int | None) -> Dataset:
         """The same dataset with at most `limit` items, spread evenly, so that a limited run sees all of it."""
@@ -85,4 +90,4 @@ class Dataset:
             return self
         step = len(self.items) / limit
         kept = [self.items[int(index * step)] for index in range(limit)]
-        return Dataset(self.name, kept, self.paired, self.scale, self.protocol, self.notes)
+        return replace(self, items=kept)

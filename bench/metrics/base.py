@@ -104,6 +104,9 @@ class SetMetric(Metric):
     two_sets: bool = False
     """FR only: the references are a set of their own, as for FID against the GT. Then `extract` sees every image,
     restored or reference, alone and under the NR view; a reference is stored once for all methods and metrics."""
+    annotated: bool = False
+    """The features are boxes [K,6], as many per image as there are, and are held against the dataset's annotation:
+    `aggregate` gets both as lists, in the order of the items' ids. NR only."""
 
     @abstractmethod
     def extractor(self) -> Signature:
@@ -120,3 +123,7 @@ class SetMetric(Metric):
         `references` are those of the references in the order of theirs, with `two_sets` and only then. Raises
         `ItemError` with the reason where the members are too few for a value.
         """
+
+    def remark(self, references: Any) -> str | None:
+        """What a reader of the value has to know of its references, in one line; None where nothing is unusual."""
+        return None

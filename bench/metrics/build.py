@@ -17,7 +17,7 @@ from bench.metrics.protocols import Protocol
 from bench.metrics.view import CHOICES, PAIR_OPTIONS, View, option_names
 from bench.registry import Entry
 
-_ALIASES = {"range": "rounding"}
+_ALIASES = {"range": "rounding", "class": "category"}
 """The signature's name of an option, accepted as well."""
 
 

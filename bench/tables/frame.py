@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError, suggest
-from bench.sets import Member, complete
+from bench.sets import Member, boxed, complete
 from bench.store import Restoration, RunRow, Score, Store
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Column(NamedTuple):
     unavailable: str | None
     two_sets: bool = False
     """True where outputs and references have features of their own."""
+    annotated: bool = False
+    """True where features are boxes, held against the dataset's annotation."""
 
     @property
     def of_pairs(self) -> bool:
@@ -234,6 +236,9 @@ class _CellReader:
         self.store = store
         self.dataset = dataset
         self.method = method
+        self.annotation: Mapping[str, Any] | None = dataset.get("annotation")
+        self.unboxed: Mapping[str, str] = (self.annotation or {}).get("problems", {})
+        """Items without an annotation, and why."""
         repeats = int(method["repeats"])
         self.units: list[tuple[str, int, Restoration | None, int]] = []
         for position in range(len(dataset["items"]) * repeats):
@@ -263,6 +268,10 @@ class _CellReader:
                 yield ItemScore(item, repeat, "unavailable", None, column.unavailable)
             elif column.fr and not self.dataset["paired"]:
                 yield ItemScore(item, repeat, "n/a", None, "no GT")
+            elif column.annotated and self.annotation is None:
+                yield ItemScore(item, repeat, "n/a", None, "no boxes are annotated")
+            elif column.annotated and item in self.unboxed:
+                yield ItemScore(item, repeat, "input", None, self.unboxed[item])
             elif row is None:
                 yield ItemScore(item, repeat, "pending", None, "not worked on yet: run again")
             elif row.output is None:
@@ -284,10 +293,15 @@ class _CellReader:
         extractor = self.store.signature_id(column.row_signature, column.mode, create=False)
         signature = self.store.signature_id(column.signature, column.mode, create=False)
         made = [
-            Member(row.output_hash, row.output, reference if column.fr else 0)
-            for _, _, row, reference in self.units
+            Member(
+                boxed(item, row.output_hash) if column.annotated else row.output_hash,
+                row.output,
+                reference if column.fr else 0,
+            )
+            for item, _, row, reference in self.units
             if row is not None and row.output is not None and row.output_hash is not None
-        ]
+            and not (column.annotated and item in self.unboxed)
+        ]  # fmt: skip
         members = complete(self.store, made, extractor, two_sets=column.two_sets) if extractor is not None else []
         score = None
         if signature is not None and members:

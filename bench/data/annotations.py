@@ -1,0 +1,183 @@
+"""Annotations of a dataset's images: which objects are where, read from files as their publishers lay them out.
+
+Formats: `bbgt` (Piotr's toolbox, as ExDark has it: a header line, then `Class left top width height …`) and `yolo`
+(`number cx cy w h` as parts of the image's sides). A file that is broken, empty or missing is a problem of its item,
+named with file and line, and never an image without objects.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from bench import paths
+from bench.data.images import shown
+from bench.data.items import Item
+from bench.data.pairing import item_id
+from bench.detection.boxes import Annotations, Boxes, digest_of, plain
+from bench.errors import BenchError, ImageError, MissingFile, one_line, suggest
+
+FORMATS = ("bbgt", "yolo")
+KEYS = ("format", "path", "file", "classes", "empty")
+_HEADER = "% bbGt version=3"
+_LIMIT = 1 << 20
+
+
+class _Said(NamedTuple):
+    """What one annotation file says."""
+
+    where: str
+    """How messages name it."""
+    rows: tuple[tuple[float, ...], ...]
+    """(class, a, b, c, d) as written."""
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class AnnotationSource:
+    """Where a dataset's annotations lie. Nothing is read before `read`."""
+
+    owner: str
+    """The dataset's catalogue name, for messages."""
+    path: Path
+    """A folder or a zip archive, with one text file per image at any depth."""
+    format: str
+    classes: tuple[str, ...]
+    empty: str = "fail"
+    """What a file without boxes means: `fail`, an annotation that was forgotten; `background`, no objects."""
+
+    @classmethod
+    def of(cls, owner: str, given: Mapping[str, Any], base: Path | None) -> AnnotationSource:
+        """From a catalogue entry's `annotations` or a suite's option of that name. Raises `BenchError`."""
+        where = f"dataset {owner!r}: annotations"
+        for key in given:
+            if key not in KEYS:
+                raise BenchError(f"{where}: unknown key {key!r}{suggest(key, KEYS)} (it takes {', '.join(KEYS)})")
+        kind, classes, empty = given.get("format"), given.get("classes"), given.get("empty", "fail")
+        if kind not in FORMATS:
+            raise BenchError(f"{where}: format {kind!r} is not one of {', '.join(FORMATS)}")
+        if empty not in ("fail", "background"):
+            raise BenchError(f"{where}: empty {empty!r} is neither fail nor background")
+        named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
+        if not named or len({plain(name) for name in classes or ()}) < len(classes or ()):
+            raise BenchError(f"{where}: classes is a list of different names, in the order of their numbers")
+        if ("path" in given) == ("file" in given):
+            raise BenchError(f"{where}: name the folder or zip with path")
+        path = paths.find(given["path"], base) if "path" in given else paths.home() / given["file"]
+        return cls(owner, path, kind, tuple(classes or ()), empty)
+
+    def read(self, items: Sequence[Item]) -> Annotations:
+        """The objects of some images, found by name: `2015_00001.png.txt` or `2015_00001.txt`, in whatever case.
+
+        Raises `MissingFile` where there is no such folder or archive, `BenchError` where it cannot be read.
+        """
+        files = list(self._files())
+        said = {name: self._parse(name, data) for name, data in files}
+        known: dict[str, list[str]] = {}
+        for name in said:
+            known.setdefault(_stem(name), []).append(name)
+        boxes: dict[str, Boxes] = {}
+        sizes: dict[str, tuple[int, int]] = {}
+        problems: dict[str, str] = {}
+        for item in items:
+            hits = known.get(PurePosixPath(item.id).name.casefold(), [])
+            folder = PurePosixPath(item.id).parent.name.casefold()
+            hits = [hit for hit in hits if PurePosixPath(hit).parent.name.casefold() == folder] or hits
+            try:
+                if item.lq is None:
+                    raise BenchError(item.problem or "no image")
+                if len(hits) != 1:
+                    told = ", ".join(shown(hit) for hit in hits[:3]) if hits else "none"
+                    raise BenchError(f"{item.id}: needs one annotation file below {shown(self.path)}, found {told}")
+                one = said[hits[0]]
+                if one.problem is not None:
+                    raise BenchError(one.problem)
+                sizes[item.id] = item.lq.size()
+                boxes[item.id] = Boxes.of(list(self._corners(one.rows, sizes[item.id])))
+            except (BenchError, ImageError) as error:
+                problems[item.id] = one_line(error)
+        raw = {_stem(name): [*one.rows, *([one.problem] if one.problem else [])] for name, one in said.items()}
+        notes = [f"no boxes: {reason}" for reason in list(problems.values())[:10]]
+        if len(problems) > 10:
+            notes.append(f"no boxes: {len(problems) - 10} more images")
+        return Annotations(self.classes, digest_of(self.classes, raw), boxes, sizes, problems, tuple(notes))
+
+    def _files(self) -> Iterator[tuple[str, bytes]]:
+        """(posix path, content) of every text file, sorted."""
+        if self.path.is_dir():
+            for file in sorted(self.path.rglob("*.txt")):
+                if file.is_file():
+                    with file.open("rb") as stream:
+                        yield file.relative_to(self.path).as_posix(), stream.read(_LIMIT)
+            return
+        if not self.path.is_file():
+            raise MissingFile(
+                f"dataset {self.owner!r} needs its annotations, {shown(self.path)}: bench fetch {self.owner}"
+            )
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                for info in sorted(archive.infolist(), key=lambda one: one.filename):
+                    if info.filename.lower().endswith(".txt"):
+                        with archive.open(info) as stream:
+                            yield info.filename, stream.read(_LIMIT)
+        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise BenchError(f"annotations {shown(self.path)} cannot be read: {one_line(error)}") from error
+
+    def _parse(self, name: str, data: bytes) -> _Said:
+        where = f"{shown(self.path.name)}/{shown(name)}"
+        rows: list[tuple[float, ...]] = []
+        line = 1
+        try:
+            lines = data.decode("utf-8-sig").splitlines()
+            if self.format == "bbgt" and (not lines or lines[0].strip() != _HEADER):
+                raise ValueError(f"a bbGt file begins with {_HEADER!r}" if lines else "the file is empty")
+            for line, text in enumerate(lines, start=1):
+                if text.strip() and not (self.format == "bbgt" and line == 1):
+                    rows.append(self._row(text.split()))
+            if not rows and self.empty == "fail":
+                raise ValueError("no box in it; write them in, or say empty: background")
+        except UnicodeDecodeError:
+            return _Said(where, (), f"{where}:{line}: not a text file: bring it again")
+        except ValueError as error:
+            return _Said(where, (), f"{where}:{line}: {one_line(error)}")
+        return _Said(where, tuple(rows), None)
+
+    def _row(self, words: list[str]) -> tuple[float, ...]:
+        if len(words) < 5:
+            raise ValueError(f"{len(words)} columns, needs 5: the class and four numbers")
+        if self.format == "bbgt":
+            places = {plain(name): place for place, name in enumerate(self.classes)}
+            if plain(words[0]) not in places:
+                raise ValueError(f"unknown class {words[0]!r}{suggest(words[0], self.classes)}")
+            number = places[plain(words[0])]
+        else:
+            number = int(words[0]) if words[0].isdecimal() else -1
+            if not 0 <= number < len(self.classes):
+                raise ValueError(f"class {words[0]!r} is not a number from 0 to {len(self.classes) - 1}")
+        try:
+            box = [float(word) for word in words[1:5]]
+        except ValueError:
+            raise ValueError(f"{' '.join(words[1:5])!r} are not four numbers") from None
+        if not all(abs(value) < 1e6 for value in box) or box[2] <= 0 or box[3] <= 0:
+            raise ValueError(f"{' '.join(words[1:5])!r} is no box: its width and height are not positive")
+        if self.format == "yolo" and not all(-0.01 <= value <= 1.01 for value in box):
+            raise ValueError(f"{' '.join(words[1:5])!r} are not parts of the image's sides, from 0 to 1")
+        return (number, *box)
+
+    def _corners(self, rows: Sequence[tuple[float, ...]], size: tuple[int, int]) -> Iterator[tuple[float, ...]]:
+        """(class, left, top, right, bottom) in pixels. ExDark's own counting from the left edge is taken as it is."""
+        for kind, first, second, width, height in rows:
+            if self.format == "yolo":
+                across, down = size[1], size[0]
+                left, top = (first - width / 2) * across, (second - height / 2) * down
+                yield kind, left, top, left + width * across, top + height * down
+            else:
+                yield kind, first, second, first + width, second + height
+
+
+def _stem(name: str) -> str:
+    """An annotation file's image: its name without folders, `.txt` and the image's suffix, casefolded."""
+    return item_id(PurePosixPath(name).name[: -len(".txt")]).casefold()

@@ -1,0 +1,1 @@
+"""Detectors, boxes and average precision; which images and which annotations is the business of others."""
