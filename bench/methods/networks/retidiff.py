@@ -8,6 +8,8 @@ where they start.
 
 from __future__ import annotations
 
+from math import sqrt
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
@@ -101,12 +103,14 @@ class Denoiser(nn.Module):
 
 def posterior() -> list[tuple[float, float]]:
     """For each step, the first last-run: what the guess and the noisy prior weigh in the mean of the one before."""
-    beta = torch.linspace(FIRST**0.5, LAST**0.5, STEPS, dtype=torch.float64) ** 2
-    kept = torch.cumprod(1 - beta, dim=0)
-    before = torch.cat([kept.new_ones(1), kept[:-1]])
-    guess = beta * before.sqrt() / (1 - kept)
-    noisy = (1 - before) * (1 - beta).sqrt() / (1 - kept)
-    return list(zip(guess.tolist(), noisy.tolist(), strict=True))
+    low, high = sqrt(FIRST), sqrt(LAST)
+    weights, before = [], 1.0
+    for step in range(STEPS):
+        beta = (low + (high - low) * step / (STEPS - 1)) ** 2
+        kept = before * (1 - beta)
+        weights.append((beta * sqrt(before) / (1 - kept), (1 - before) * sqrt(1 - beta) / (1 - kept)))
+        before = kept
+    return weights
 
 
 class RetiDiff(nn.Module):
