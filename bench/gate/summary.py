@@ -92,8 +92,8 @@ def _head(found: Comparison, base: Side, head: Side) -> str:
 
 def _place(found: Comparison) -> str:
     if not found.elsewhere:
-        return "made in the same place: outputs bit by bit, values to the tolerances of `here`"
-    return f"made in another place ({'; '.join(found.elsewhere)}): values to the tolerances of `elsewhere`"
+        return "made in the same place: images are held bit by bit, values to the tolerances of that"
+    return f"made in another place ({'; '.join(found.elsewhere)}): values are held to the tolerances of that"
 
 
 def _text(found: Comparison, base: Side, head: Side, kinds: Collection[str]) -> str:
@@ -109,7 +109,8 @@ def _markdown(found: Comparison, base: Side, head: Side, kinds: Collection[str])
     notes = [one for one in _ordered(found, kinds) if one.kind not in kinds]
     passed = "passed" if not failing else "failed"
     lines = [f"### bench check {_cell(head.snapshot.suite)}: {passed}", ""]
-    lines += [f"{_cell(_verdict(found, kinds))}. {_cell(head.name)} against `{_cell(base.name)}`.", ""]
+    name = printable(base.name).replace("`", "'")
+    lines += [f"{_cell(head.name)} against `{name}`: {_verdict(found, kinds)}.", ""]
     if failing:
         lines += [*_table(failing[:SHOWN]), ""]
     if len(failing) > SHOWN:

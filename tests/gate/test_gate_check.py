@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ITEMS, Place
 from PIL import Image
 
@@ -225,3 +228,19 @@ def test_the_json_form_is_strict_also_with_infinite_values(place: Place):
     place.put("mine", "a", place.pixels("high", "a") + 1)
     assert place.run() == 0
     assert place.check().failing[0] == ("worse", "Mine", "psnr", ["a"])
+
+
+# What the documentation says
+
+
+def test_the_workflow_to_paste_names_commands_and_options_that_exist():
+    text = (Path(__file__).resolve().parents[2] / "docs/ci.md").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    (job,) = workflow["jobs"].values()
+    lines = [line for step in job["steps"] for line in step.get("run", "").splitlines()]
+    lines += [line.strip() for line in text.splitlines() if line.startswith("    bench ")]
+    commands = [shlex.split(line, comments=True) for line in lines if line.split()[0] == "bench"]
+    assert {command[1] for command in commands} == {"fetch", "run", "check", "baseline", "latency", "compare"}
+    for _, name, *rest in commands:
+        command = importlib.import_module(f"bench.cli.{name}").command
+        command.make_context(name, rest)  # raises for an option or argument that the command does not take

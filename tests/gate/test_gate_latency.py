@@ -1,0 +1,141 @@
+"""Times in the gate: a ratio of medians with its interval, on the same machine and in the same setting only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Place
+
+from bench.gate import timing
+from bench.latency import stored
+from bench.latency.setting import Setting, Size
+from bench.store import Store
+from bench.tables import frame
+
+SETTING = Setting(Size(512, 512), 1, "float32", "cpu", "synchronised", 2)
+HERE = {"processor": "P", "usable": 2, "torch": "2.5"}
+
+
+def measured(median: float = 20e6, count: int = 64, spread: float = 0.01, seed: int = 0) -> np.ndarray:
+    """Nanoseconds: log-normal with a known median, as times of calls are skewed."""
+    return median * np.exp(np.random.default_rng(seed).normal(0, spread, count))
+
+
+def put(place: Place, samples: np.ndarray, method: str = "identity", **changes: Any) -> None:
+    """A measurement of a method of the newest run."""
+    with Store(place.root / "results") as store:
+        record = frame.read_cells(store, frame.find_run(store, "mine")).record
+        identity = next(one["identity"] for one in record.methods if one["label"] == method)
+        row = stored.Timing(
+            label=method, name=method, setting=SETTING, machine="ab" * 32, fingerprint=HERE, status="ok", reason=None,
+            samples=samples, events=np.array([]), cpu=np.array([]), record={}, session="s", written=1.0,
+            method=stored.method_digest(identity), request=b"",
+        )  # fmt: skip
+        stored.put(store, row._replace(**changes))
+
+
+@pytest.fixture
+def timed(place: Place) -> Place:
+    put(place, measured())
+    assert place.bench("baseline", "mine")[0] == 0
+    assert "2 values and 1 times" in place.err
+    return place
+
+
+def test_the_same_times_pass(timed: Place):
+    assert timed.check() == (0, [], timed.check().data)
+    put(timed, measured(seed=1))
+    assert timed.check().code == 0 and timed.check().findings == []
+
+
+def test_a_method_that_is_30_percent_slower_is_found_and_named(timed: Place):
+    put(timed, measured(seed=1) * 1.3)
+    found = timed.check()
+    assert (found.code, found.failing) == (
+        1,
+        [("slower", "identity", "latency, 512×512, batch 1, float32, cpu, 2 threads", [])],
+    )
+    (row,) = found.findings
+    assert row["baseline"] == pytest.approx(0.020, rel=0.01) and row["run"] == pytest.approx(0.026, rel=0.01)
+    assert row["detail"].startswith("1.30 times the base's median") and row["detail"].endswith("limit 1.15")
+    assert timed.check("--fail-on", "worse").code == 1
+    assert timed.check("--fail-on", "outputs").code == 0
+
+
+def test_what_disturbed_a_measurement_is_told(timed: Place):
+    put(timed, measured() * 1.3, record={"noise": ["foreign load 37 %"]})
+    assert "(foreign load 37 %)" in timed.check().findings[0]["detail"]
+
+
+def test_a_difference_below_the_limit_passes_and_the_limit_is_the_users(timed: Place):
+    put(timed, measured(seed=1) * 1.1)
+    assert timed.check().findings == []
+    timed.edit(lambda data: data["tolerances"].update(latency=1.05))
+    assert [kind for kind, *_ in timed.check().failing] == ["slower"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "changes", "said"),
+    [
+        (measured(spread=0.3, seed=2, count=20) * 1.15, {}, "which holds the limit 1.15"),
+        (measured(count=4) * 2, {}, "4 calls are too few to compare"),
+        (measured() * 2, {"machine": "cd" * 32, "fingerprint": {**HERE, "processor": "Q"}}, "timed on processor Q"),
+    ],
+    ids=["straddles", "few", "another machine"],
+)  # fmt: skip
+def test_what_cannot_be_told_is_inconclusive_and_does_not_fail(
+    place: Place, samples: np.ndarray, changes: dict[str, Any], said: str
+):
+    put(place, measured())
+    assert place.bench("baseline", "mine")[0] == 0
+    place.sql("DELETE FROM latency")  # as in a results folder that starts anew
+    put(place, samples, **changes)
+    found = place.check()
+    assert found.code == 0
+    assert [kind for kind, _ in found.notes] == ["inconclusive"] and said in found.notes[0][1]
+    assert place.check("--fail-on", "inconclusive").code == 1
+
+
+def test_another_setting_is_not_compared(timed: Place):
+    timed.sql("DELETE FROM latency")
+    put(timed, measured() * 2, setting=SETTING._replace(batch=4))
+    put(timed, measured() * 2, setting=SETTING._replace(mode="dispatch"))
+    assert timed.check().code == 0
+    assert timed.check().notes == [("inconclusive", "not timed again")]
+
+
+def test_a_faster_method_is_a_note(timed: Place):
+    put(timed, measured() / 2)
+    assert [kind for kind, _ in timed.check().notes] == ["faster"]
+
+
+def test_a_method_that_cannot_be_timed_any_more_is_found(timed: Place):
+    put(timed, np.array([]), status="failed", reason="out of memory")
+    found = timed.check()
+    assert found.code == 1 and found.failing[0][:2] == ("failed", "identity")
+    assert found.findings[0]["detail"] == "out of memory"
+
+
+def test_a_baseline_keeps_ranks_of_many_samples(place: Place):
+    put(place, measured(count=5000))
+    assert place.bench("baseline", "mine")[0] == 0
+    (row,) = json.loads(place.baseline.read_text(encoding="utf-8"))["timings"]
+    assert (row["n"], len(row["samples"]), row["samples"] == sorted(row["samples"])) == (5000, timing.KEPT, True)
+    assert np.median(row["samples"]) == pytest.approx(np.median(measured(count=5000)) / 1e9, rel=1e-3)
+
+
+def test_the_interval_holds_the_true_ratio_as_often_as_it_says():
+    """95 % of intervals of two samples of one distribution hold the ratio 1 (percentile bootstrap: nearly)."""
+    held = 0
+    for seed in range(60):
+        first, second = (
+            timing.timing("m", "s", "here", list(measured(count=40, spread=0.1, seed=2 * seed + part) / 1e9))
+            for part in (0, 1)
+        )
+        found = timing.ratio(first, second)
+        assert found is not None and found.low <= found.ratio <= found.high
+        held += found.low <= 1 <= found.high
+    assert 51 <= held <= 60
