@@ -19,6 +19,7 @@ _GROUPS = {
     "weights": "bench fetch {names}{pin}",
     "weights by hand": "bench fetch {names} says from where and whereto",
     "metric weights": "bench fetch {names}{pin}",
+    "not measurable": "",
     "programs": "a clone and a python each, as bench info {first} says; options {{repo: …, python: …}}",
     "outputs": "no code or weights are public; outputs made elsewhere are scored by options {{path: FOLDER}}",
     "training": "no weights are published; what iqpir train makes is taken by options {{weights: FILE}}",
@@ -37,7 +38,9 @@ def screen(suite: str, missing: Sequence[Missing]) -> str:
         if members:
             names = list(dict.fromkeys(one.label for one in members))
             remedy = _GROUPS[group].format(names=" ".join(names), first=names[0], pin=_pin(members))
-            lines += _folded(group, f"{_before(group, members)}{remedy}")
+            reasons = "; ".join(f"{one.label}: {one.detail}" for one in members)
+            told = f"{_before(group, members)}{remedy}" if remedy else reasons
+            lines += _folded(group, told)
     lines.append(f"what a machine can bring: bench fetch {suite}; run what is there: bench run {suite} --available")
     return "\n".join(lines)
 
@@ -72,7 +75,9 @@ def _hashed(entry: Entry) -> bool:
 def group_of(gone: Missing) -> str:
     """Who or what brings a missing thing; one of the groups of the screen."""
     fields = registry(gone.kind).get(gone.label).fields
-    if gone.kind == "metric":
+    if gone.kind == "metric" and fields.get("unavailable"):
+        return "not measurable"
+    if gone.kind in ("metric", "detector"):
         return "metric weights"
     if gone.kind == "dataset":
         return "data by hand" if fields.get("instructions") else "datasets"

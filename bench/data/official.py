@@ -56,6 +56,7 @@ def official(
     part: Literal["all", "train", "val", "test"] | None = None,
     skip: str | None = None,
     only: str | None = None,
+    ground_truth: bool = False,
     available: bool = False,
 ) -> Dataset:
     """A dataset with a known layout.
@@ -65,8 +66,8 @@ def official(
     patterns `lq` and `gt` and the id options of `folder`, tried in order; `shared`: an id pattern that gives an
     input's reference where several inputs share one. `count`: images of the official set. `names` (`1..10` is a
     range) or `split` (a list in that folder, which `bench fetch` brings): their names; `part`: of ExDark's list.
-    `skip` leaves out ids that are not of the set, `only` (a suite's choice) all others. `available`: take what is
-    there, without references if need be.
+    `skip` leaves out ids that are not of the set, `only` (a suite's choice) all others. `ground_truth`: the references
+    are the images, each once, and have none themselves. `available`: take what is there, without references if need be.
     Raises `MissingFile` with the command that helps, `Incomplete` where some is there, `BenchError` for bad options.
     """
     for layout in layouts:
@@ -87,6 +88,15 @@ def official(
     if only is not None:
         choice = _pattern(only, "only", name)
         present = [item for item in present if choice.search(item.id)]
+    if ground_truth and "gt" not in found.layout:
+        raise BenchError(f"dataset {name!r} has no references: option 'ground_truth' does not apply")
+    if ground_truth and not paired:
+        raise Incomplete(
+            f"{name}: no references ({found.layout['gt']}) below {shown(found.top)}: bench fetch {name}", have
+        )
+    if ground_truth:
+        once = {item.gt.where: Item(item.id, item.gt) for item in reversed(present) if item.gt is not None}
+        present, paired = sorted(once.values(), key=lambda item: item.id), False
     if not present:
         raise BenchError(f"dataset {name!r}: no image below {shown(found.top)} is left by its list and options")
     extra = _extra(found, pairing, wanted, count)

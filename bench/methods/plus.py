@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OPTIONS = {
     "host": Option("host", type=str, required=True),
     "host_options": Option("host_options"),
-    "weights": Option("weights", type=str, required=True),
+    "weights": Option("weights", type=str),
     "score": Option("score", 0.9, float, min=0, max=1),
     "guidance": Option("guidance", 1.0, float, min=0),
 }
@@ -41,7 +41,9 @@ class PlusMethod(Method):
     `guidance`: 1 is the conditioned output; more goes beyond it, away from the output without a score.
     """
 
-    def __init__(self, name: str, host: NetworkMethod, path: Path, score: float = 0.9, guidance: float = 1.0) -> None:
+    def __init__(
+        self, name: str, host: NetworkMethod, path: Path | None, score: float = 0.9, guidance: float = 1.0
+    ) -> None:
         self.name = name
         self.scale, self.quantise = host.scale, host.quantise
         self.batch_invariant, self.stochastic = host.batch_invariant, host.stochastic
@@ -53,20 +55,32 @@ class PlusMethod(Method):
     def from_entry(cls, entry: Entry, options: Mapping[str, Any], base: Path | None) -> PlusMethod:
         where = f"method {entry.name!r} ({entry.origin})"
         values = resolve(where, declared_options(where, entry.fields, OPTIONS), options)
-        path = paths.find(values["weights"], base)
-        if not path.is_file():
+        path = None if values["weights"] is None else paths.find(values["weights"], base)
+        if path is not None and not path.is_file():
             raise BenchError(f"{where}: option 'weights' names {path}, and there is no such file: iqpir train plus")
         host = host_of(where, values["host"], values["host_options"] or {}, base)
         return cls(entry.name, host, path, values["score"], values["guidance"])
 
     def assets(self) -> list[Asset]:
-        return self._host.assets()
+        return self._host.assets() if self._path is not None else []
+
+    def unavailable(self) -> str | None:
+        """Nobody publishes weights of a "+", so that without the option there is nothing to run."""
+        if self._path is not None:
+            return None
+        made = f"iqpir train plus makes them from {self._host.name}, options: {{weights: FILE}} takes them"
+        return f"no weights of {self.name} are published: {made}"
+
+    def _weights(self) -> Path:
+        if self._path is None:
+            raise BenchError(str(self.unavailable()))
+        return self._path
 
     def valid_crop(self, height: int, width: int) -> Box | None:
         return self._host.valid_crop(height, width)
 
     def identity(self) -> Mapping[str, Any]:
-        self._digest = file_hash(self._path)
+        self._digest = file_hash(self._weights())
         return {
             "kind": "plus",
             "host": self._host.identity(),
@@ -82,11 +96,12 @@ class PlusMethod(Method):
         from iqpir.errors import IQPIRError
         from iqpir.plus import ScoreConditioner
 
-        if self._digest is not None and file_hash(self._path) != self._digest:
-            raise BenchError(f"{self.name}: {self._path} changed while it was in use")
+        path = self._weights()
+        if self._digest is not None and file_hash(path) != self._digest:
+            raise BenchError(f"{self.name}: {path} changed while it was in use")
         self._host.load(device, dtype)
         try:
-            plus = ScoreConditioner.load(network_of(self._host), self._path)
+            plus = ScoreConditioner.load(network_of(self._host), path)
         except IQPIRError as error:
             raise BenchError(f"{self.name}: {error}") from error
         plus = plus.to(device, getattr(torch, dtype)).eval().requires_grad_(False)

@@ -6,10 +6,11 @@ from bench.errors import BenchError
 from bench.methods.build import build_method
 from bench.registry import Entry
 
-STATUSES = ("runs", "download", "command", "results-only", "timing-only")
+STATUSES = ("runs", "download", "command", "results-only", "timing-only", "training")
 """`runs`: as it is, or with small weights of a known hash. `download`: with weights that their authors host, whose hash
 is accepted once. `command`: in the authors' repository. `results-only`: only outputs are to be had, and scored.
-`timing-only`: only the network is known, and timed with random weights."""
+`timing-only`: only the network is known, and timed with random weights. `training`: the network is here, and nobody
+publishes its weights: `iqpir train` makes them."""
 
 
 def status(entry: Entry) -> str:
