@@ -131,9 +131,14 @@ def load(key: str) -> PublishedTable:
 
 
 def canonical(metric: str) -> str:
-    """The catalogue's own name of a metric, or the name itself where the catalogue has none."""
+    """The catalogue's own name of a metric or of its part, or the name itself where the catalogue has none."""
     metrics = registry("metric")
-    return metrics.get(metric).name if metric in metrics else metric
+    name, slash, part = metric.partition("/")
+    if name not in metrics:
+        name = str(_index()["metrics"].get(name, {}).get("as", name))
+    if name not in metrics:
+        return metric
+    return metrics.get(name).name + slash + str(_index()["parts"].get(part, part) if part else "")
 
 
 def quantity(metric: str) -> Quantity:

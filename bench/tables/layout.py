@@ -7,6 +7,7 @@ its numbers, and with the reason for every value that is missing.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -308,10 +309,18 @@ def _letter(index: int) -> str:
 
 def _footer(data: RunData, reasons: _Reasons) -> Iterator[str]:
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
+    told: set[str] = set()
     for label in labels:
         used = {cell.dataset: cell.column for cell in data.cells if cell.column.label == label}
         signatures = {column.signature for column in used.values()}
         heading = next(iter(used.values())).heading
+        whole, slash, _ = label.rpartition("/")
+        if slash and all(column.annotated for column in used.values()):  # a column for each class says it once
+            if whole in told:
+                continue
+            told.add(whole)
+            heading = f"{heading.partition(' ')[0]} of each class, and their mean"
+            signatures = {re.sub(r"\|class:[^|]*", "|class:each", one) for one in signatures}
         if len(signatures) == 1:
             yield f"{heading}: {signatures.pop()}"
         else:
@@ -320,6 +329,8 @@ def _footer(data: RunData, reasons: _Reasons) -> Iterator[str]:
     yield "Values are means over items; n: items with every value / items expected."
     yield "Best is bold, second best underlined, per dataset and among complete cells."
     yield from reasons.lines()
+    remarks = (cell for cell in data.cells if cell.set_score is not None and cell.set_score.status in SCORED)
+    yield from dict.fromkeys(f"{cell.dataset}: {cell.reason}." for cell in remarks if cell.complete and cell.reason)
     if len(data.devices) > 1:
         yield f"Outputs were made on different devices: {', '.join(sorted(data.devices))}."
 
