@@ -95,7 +95,7 @@ def register_method(name: str, factory: Callable[..., Any]) -> None:
 
 
 def load_results(path: str | Path = "results/bench.db", run: str | None = None) -> pd.DataFrame:
-    """A run as a long-form DataFrame, one row per item and metric (columns: `bench.tables.frame.COLUMNS`).
+    """A run as a long-form DataFrame, one row per item and metric (columns and types: `bench.tables.frame.DTYPES`).
 
     `path` is the database or its folder; `run` a run number or a suite, None for the newest of all.
     """

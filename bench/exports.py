@@ -99,14 +99,28 @@ def text(data: frame.RunData, style: str) -> str:
 
 
 def write(data: frame.RunData, style: str, target: Path) -> None:
-    """The same rows into a file; parquet through pandas."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if style == "parquet":
-        import pandas as pd
+    """The same rows into a file, which appears whole or not at all.
 
-        pd.DataFrame(list(frame.rows(data)), columns=list(frame.COLUMNS)).to_parquet(target, index=False)
+    Parquet holds what `bench.load_results` returns: types as documented, infinities as they are.
+    """
+    if style == "parquet":
+        buffer = io.BytesIO()
+        frame.to_frame(frame.rows(data)).to_parquet(buffer, engine="pyarrow", index=False)
+        put(target, buffer.getvalue())
     else:
-        target.write_text(text(data, style), encoding="utf-8")
+        put(target, text(data, style).encode("utf-8"))
+
+
+def put(target: Path, payload: bytes) -> None:
+    """Write a file a user named, replacing it in one step. Raises `BenchError`."""
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(payload)
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise BenchError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
 def collect(store: Store, results: Path, keep: int | None, *, dry_run: bool) -> Freed:

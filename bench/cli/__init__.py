@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "Restore and score a suite; run again to resume.",
     "score": "Score a folder of images, with or without references.",
     "table": "Print a run as markdown, LaTeX, CSV, HTML or JSON.",
+    "report": "Write a run as one HTML page: tables, pictures, failures.",
     "compare": "Compare two runs item by item, with paired tests.",
     "baseline": "Write down what a run gave, for later runs to be held against.",
     "check": "Hold a run against a baseline; exit code 1 names what changed.",

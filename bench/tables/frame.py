@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -337,12 +337,35 @@ def rows(data: RunData) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-COLUMNS = ("run", "suite", "dataset", "method", "item", "repeat", "metric", "signature", "status", "value", "reason")
-"""Columns of the long form, in order; stable."""
+DTYPES = {
+    "run": "int64",
+    "suite": "string",
+    "dataset": "string",
+    "method": "string",
+    "item": "string",
+    "repeat": "int64",
+    "metric": "string",
+    "signature": "string",
+    "status": "string",
+    "value": "float64",
+    "reason": "string",
+}
+"""Columns of the long form with their pandas types, in order; stable.
+
+`run` is the run's number; `dataset`, `method` and `metric` are labels as the suite writes them. `item` is empty for the
+value of a whole set, `repeat` counts from 0. `status` is ok, inf, nan, failed, input, n/a, unavailable or pending;
+`value` is NaN where there is none, and `reason` is missing where nothing is to be said.
+"""
+COLUMNS = tuple(DTYPES)
+
+
+def to_frame(found: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Long-form rows as a DataFrame with exactly `DTYPES`, however few rows there are."""
+    import pandas as pd
+
+    return pd.DataFrame(list(found), columns=list(COLUMNS)).astype(DTYPES)
 
 
 def load(store: Store, name: str | None = None) -> pd.DataFrame:
-    """A run in long form as a DataFrame with the columns `COLUMNS`."""
-    import pandas as pd
-
-    return pd.DataFrame(list(rows(read_cells(store, find_run(store, name)))), columns=list(COLUMNS))
+    """A run in long form as a DataFrame with the columns and types of `DTYPES`."""
+    return to_frame(rows(read_cells(store, find_run(store, name))))

@@ -1,0 +1,36 @@
+"""`bench report`: a run as one HTML page."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="The page (RESULTS/reports/SUITE-RUN.html).")
+@click.option("--items", type=click.IntRange(0), default=4, show_default=True, help="Items shown of each dataset.")
+@click.option("--budget", type=click.FloatRange(0.1), default=12, show_default=True, help="Megabytes of pictures.")
+@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+def command(run: str | None, output: str | None, items: int, budget: float, results: str | None) -> int:
+    """Write the newest run of a suite, a run by its number, or the newest of all as a page that needs no network.
+
+    It holds the tables, pictures with details and a slider, best and worst items, distributions, failures and where
+    every number comes from. Its path is printed.
+    """
+    from pathlib import Path
+
+    from bench import exports, paths
+    from bench.report import page
+    from bench.store import Store
+    from bench.tables import frame
+
+    folder = paths.results(results)
+    with Store(folder, writable=False) as store:
+        data = frame.read_cells(store, frame.find_run(store, run))
+        made = page.render(store, data, folder, page.Options(items, round(budget * 1e6)))
+    name = f"{exports.safe_name(data.record.suite).replace('/', '_')}-{data.number}.html"
+    target = Path(output) if output is not None else folder / "reports" / name
+    exports.put(target, made.html.encode("utf-8"))
+    click.echo(f"{len(made.html.encode()) / 1e6:.1f} MB, {made.pictures} pictures", err=True)
+    click.echo(str(target))
+    return 0
