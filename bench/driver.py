@@ -41,6 +41,8 @@ from bench.work import Decoded, Finished, Restored, Result, Scored, Settings, un
 
 _CLAIM_CHUNK = 16
 _BEAT_SECONDS = 30.0
+_GATHER_SECONDS = 0.05
+"""News that come faster than this are committed together."""
 
 
 class Progress(Protocol):
@@ -196,6 +198,8 @@ class _Driver:
         self._ids: dict[bytes, int] = {}
         """Row numbers of the restorations that were just written, by key."""
         self._last_beat = time.monotonic()
+        self._unwritten: list[Result] = []
+        self._last_write = 0.0
 
     # The record
 
@@ -269,8 +273,13 @@ class _Driver:
         left = list(todo)
         while left:
             deferred: list[tuple[int, int]] = []
-            for results in engine.map(self._dispatch(left, deferred)):
-                self._write(results)
+            try:
+                for results in engine.map(self._dispatch(left, deferred)):
+                    self._unwritten.extend(results)
+                    if not results or time.monotonic() - self._last_write > _GATHER_SECONDS:
+                        self._flush()
+            finally:
+                self._flush()
             left = deferred
             if left:
                 if self.progress is not None:
@@ -289,6 +298,7 @@ class _Driver:
             yield from self._claimed(chunk, deferred)
 
     def _claimed(self, chunk: list[tuple[int, int]], deferred: list[tuple[int, int]]) -> Iterator[Task]:
+        self._flush()  # what is claimed next may be known by now
         cell = self.plan.cells[chunk[0][0]]
         units = [unit for _, unit in chunk]
         keys = [claim_key(cell, unit, self.plan.facts[cell.index][unit]) for unit in units]
@@ -313,6 +323,12 @@ class _Driver:
                 if self.progress is not None:
                     self.progress.set_description_str(f"{cell.method.label} · {cell.dataset.label}")
                 yield Task(cell.index, unit, fact, key)
+
+    def _flush(self) -> None:
+        given, self._unwritten = self._unwritten, []
+        if given:
+            self._write(given)
+            self._last_write = time.monotonic()
 
     def _write(self, results: Sequence[Result]) -> None:
         """Put outputs in place, then commit all rows together."""

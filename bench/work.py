@@ -120,7 +120,10 @@ class Worker:
         self._news: queue.SimpleQueue[Result] = queue.SimpleQueue()
 
     def process(self, tasks: Iterable[Task]) -> Iterator[list[Result]]:
-        """Work on tasks in order; yield their news, as many at once as there are. The last of a task is `Finished`."""
+        """Work on tasks in order; yield their news, as many at once as there are. The last of a task is `Finished`.
+
+        An empty list asks to write down what was yielded before: another method begins, and may end the process.
+        """
         import torch
 
         torch.set_num_threads(self.settings.threads)
@@ -133,8 +136,14 @@ class Worker:
         # other's way.
         with ThreadPoolExecutor(max(1, self.settings.threads), "beside") as pool:
             try:
+                current: int | None = None
                 for group in self._groups(self._ahead(tasks, pool)):
-                    yield from self._drain()  # what was decoded is known before a method can bring the process down
+                    if group[0].task.cell != current:
+                        pending = self._settle(pending, 0)
+                        yield from self._drain()
+                        yield []
+                        current = group[0].task.cell
+                    yield from self._drain()  # what was decoded is known before a method can end a worker process
                     for loaded, restored in self._restore(group):
                         pending.add(pool.submit(self._finish, loaded, restored))
                     pending = self._settle(pending, limit)
@@ -187,6 +196,13 @@ class Worker:
             cell, made_source, facts.made_stamp, facts.made, need=made_source is not None
         )
         facts = facts._replace(lq=facts_lq, made=facts_made)
+        metrics = cell.dataset.metrics
+        compares = item.gt is not None and any(metric.metric.mode == "FR" for metric in metrics)
+        gt: np.ndarray | None = None
+        gt_error: str | None = None
+        if compares and facts.gt is None:  # without it nothing can be known of the pair's scores
+            gt, gt_error, facts_gt = self._decode(cell, item.gt, facts.gt_stamp, None, need=True)
+            facts = facts._replace(gt=facts_gt)
         state = self._state(cell, task.unit, facts)
 
         if isinstance(cell.method.method, StoredMethod):
@@ -200,11 +216,9 @@ class Worker:
             facts = facts._replace(lq=facts_lq)
             state = self._state(cell, task.unit, facts)
 
-        gt: np.ndarray | None = None
-        gt_error: str | None = None
-        metrics = cell.dataset.metrics
         todo = state.todo if made is not None and state.restoration is not None else range(len(metrics))
-        if item.gt is not None and any(metrics[index].metric.mode == "FR" for index in todo):
+        undecoded = gt is None and gt_error is None
+        if compares and undecoded and any(metrics[index].metric.mode == "FR" for index in todo):
             gt, gt_error, facts_gt = self._decode(cell, item.gt, facts.gt_stamp, facts.gt, need=True)
             facts = facts._replace(gt=facts_gt)
             state = self._state(cell, task.unit, facts)
@@ -445,15 +459,24 @@ def quantised(output: np.ndarray, rule: str) -> tuple[np.ndarray | None, str | N
 
     `round` goes to the nearest level (half to even), `truncate` cuts off, as `astype(uint8)` does.
     """
-    finite = np.isfinite(output)
-    if not finite.all():
-        return None, f"output has {output.size - np.count_nonzero(finite)} non-finite values of {output.size}"
-    image = np.clip(output, 0, 1)
-    if rule != "none":
-        image *= np.float32(255)
-        (np.rint if rule == "round" else np.floor)(image, out=image)
-        image = image.astype(np.uint8)
-    return np.ascontiguousarray(image.transpose(1, 2, 0)), None
+    low, high = output.min(), output.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        finite = np.count_nonzero(np.isfinite(output))
+        return None, f"output has {output.size - finite} non-finite values of {output.size}"
+    image = np.clip(output, 0, 1) if low < 0 or high > 1 else output
+    if rule == "none":
+        return np.ascontiguousarray(image.transpose(1, 2, 0)), None
+    levels = image * np.float32(255)
+    if rule == "round":
+        np.rint(levels, out=levels)
+    return _interleaved(levels.astype(np.uint8)), None
+
+
+def _interleaved(planes: np.ndarray) -> np.ndarray:
+    """uint8 [3,H,W] → [H,W,3]; OpenCV does it several times faster than a transposing copy."""
+    import cv2
+
+    return cv2.merge(list(planes))
 
 
 def _raw(source: ImageSource) -> bytes:

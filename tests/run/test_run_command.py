@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Workplace
 from PIL import Image
+from workplace import Workplace
 
 SCRIPT = """
 import sys

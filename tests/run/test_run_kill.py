@@ -8,9 +8,12 @@ import time
 from typing import NamedTuple
 
 import pytest
-from conftest import PLUGIN, Started, Workplace
+from workplace import PLUGIN, Started, Workplace
 
-METHODS = "[{method: traced, options: {milliseconds: 12}}, gamma, {method: traced, options: {gain: 2.0, name: twice}}]"
+METHODS = (
+    "[{method: traced, options: {milliseconds: 40}}, gamma, "
+    "{method: traced, options: {gain: 2.0, name: twice, milliseconds: 40}}]"
+)
 METRICS = "[psnr, ssim, psnr-pooled]"
 TRACED = {0: "traced", 2: "twice"}
 """Which cells' methods write down what they restore, and under which name."""

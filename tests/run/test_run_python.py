@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from conftest import Workplace
 from PIL import Image
+from workplace import Workplace
 
 
 def said(workplace: Workplace, program: str) -> object:

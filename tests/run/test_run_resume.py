@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PLUGIN, Workplace, photograph
 from PIL import Image
+from workplace import PLUGIN, Workplace, photograph
 
 TRACED = "[{method: traced}]"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from conftest import PLUGIN, Started, Workplace
+from workplace import PLUGIN, Started, Workplace
 
 BARRIER = """
 import os, pathlib, time
