@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from bench import artefacts, paths, provenance, suite
+from bench import artefacts, detecting, paths, provenance, suite
 from bench.claims import Claims
 from bench.data.pairing import check_sizes
 from bench.engines.local import LocalEngine, Recipe, threads_per_worker
@@ -412,6 +412,7 @@ def describe_run(plan: Plan) -> Record:
                 "paired": bound.dataset.paired,
                 "protocol": bound.protocol.name,
                 "items": [item.id for item in bound.dataset.items],
+                **detecting.record(bound.annotations, (metric.metric for metric in bound.metrics)),
                 **({} if bound.unavailable is None else {"unavailable": bound.unavailable}),
                 "columns": [
                     Column(
@@ -426,9 +427,9 @@ def describe_run(plan: Plan) -> Record:
                         digits=metric.digits,
                         unavailable=metric.unavailable,
                         two_sets=metric.two_sets,
+                        annotated=metric.annotated,
                     )._asdict()
                     for metric in bound.metrics
-                **({} if bound.annotations is None else {"annotation": bound.annotations.as_json()}),
                 ],
             }
             for bound in resolved.datasets
@@ -443,11 +444,10 @@ def describe_run(plan: Plan) -> Record:
                 "repeats": bound.repeats,
                 "unavailable": bound.unavailable,
                 "licence": bound.entry.fields.get("licence"),
-                        annotated=metric.annotated,
                 "restores": isinstance(bound.method, Method),
+                "scale": bound.method.scale if isinstance(bound.method, Method) else None,
                 **({} if bound.datasets is None else {"datasets": sorted(bound.datasets)}),
             }
             for index, bound in enumerate(resolved.methods)
         ],
     )
-                "scale": bound.method.scale if isinstance(bound.method, Method) else None,
