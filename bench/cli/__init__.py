@@ -14,6 +14,7 @@ COMMANDS = {
     "score": "Score a folder of images, with or without references.",
     "table": "Print a run as markdown, LaTeX, CSV, HTML or JSON.",
     "report": "Write a run as one HTML page: tables, pictures, failures.",
+    "latency": "Time methods side by side, every sample kept.",
     "compare": "Compare two runs item by item, with paired tests.",
     "baseline": "Write down what a run gave, for later runs to be held against.",
     "check": "Hold a run against a baseline; exit code 1 names what changed.",

@@ -20,6 +20,8 @@ DTYPES = {
     "float32": "float32", "fp32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16", "float16": "float16",
     "fp16": "float16",
 }  # fmt: skip
+STAGES = ("decode", "preprocess", "transfer", "model", "postprocess", "encode", "untracked")
+"""`preprocess`: 8 bits to floats. `transfer`: to the device and back. `postprocess`: floats to 8 bits."""
 _MOST_PIXELS = 2**28
 
 

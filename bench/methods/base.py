@@ -90,6 +90,10 @@ class Method(ABC):
         """The same network with random weights, to be timed where the weights are missing; None where there is none."""
         return None
 
+    def parameters(self) -> int | None:
+        """How many learned numbers the loaded network holds; None where that is not known."""
+        return None
+
     def close(self) -> None:  # noqa: B027 – optional hook
         """Free what `load` took."""
 

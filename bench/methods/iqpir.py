@@ -69,6 +69,7 @@ class IqpirMethod(Method):
                 raise BenchError(f"method {entry.name!r} ({entry.origin}) has no weights: {{file, url, sha256, bytes}}")
             self._asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
         self._restorer: Restorer | None = None
+        self._parameters: int | None = None
         self._digest: str | None = None
 
     @classmethod
@@ -82,9 +83,7 @@ class IqpirMethod(Method):
     def unavailable(self) -> str | None:
         if not self.untrained:
             return None
-        return (
-            f"{self.name} has random weights: bench latency times it, it is not scored without the option weights"
-        )
+        return f"{self.name} has random weights: bench latency times it, it is not scored without the option weights"
 
     def untrained_twin(self) -> IqpirMethod:
         return IqpirMethod(self._entry, {**self._options, "weights": RANDOM}, self._base)
@@ -111,6 +110,7 @@ class IqpirMethod(Method):
         options = {name: value for name, value in self._options.items() if name != "alpha"}
         try:
             network = self._drawn() if self.untrained else self._read()
+            self._parameters = sum(one.numel() for one in network.parameters())
             target = getattr(torch, dtype)
             plain = target == torch.float16  # plans are made for the other dtypes
             self._restorer = Restorer(
@@ -154,6 +154,9 @@ class IqpirMethod(Method):
             return self._restorer.restore(images)
         except IQPIRError as error:
             raise ItemError(one_line(error)) from error
+
+    def parameters(self) -> int | None:
+        return self._parameters
 
     def close(self) -> None:
         self._restorer = None

@@ -107,6 +107,10 @@ class ModuleMethod(Method):
     def identity(self) -> Mapping[str, Any]:
         return self._identity
 
+    def parameters(self) -> int | None:
+        given = getattr(self._module, "parameters", None)
+        return sum(one.numel() for one in given()) if callable(given) else None
+
     def close(self) -> None:
         self._loaded = None
 

@@ -171,6 +171,9 @@ class NetworkMethod(Method):
         output = self._network(padded, seeds) if self.stochastic else self._network(padded)
         return output[..., : height * self.scale, : width * self.scale].float()
 
+    def parameters(self) -> int | None:
+        return None if self._network is None else sum(one.numel() for one in self._network.parameters())
+
     def close(self) -> None:
         self._network = None
 

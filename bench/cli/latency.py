@@ -1,0 +1,92 @@
+"""`bench latency`: how long methods take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("what", metavar="SUITE|METHOD,...")
+@click.option("--size", help="Side, or HxW, in pixels; several with commas.  [default: the suite's, else 512]")
+@click.option("--dtype", help="float32, bf16 or fp16.  [default: the suite's, else float32]")
+@click.option("--batch", default="1", show_default=True, help="Images per call; several with commas.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch on the CPU.  [default: all cores]")
+@click.option("--order", type=click.Choice(["interleaved", "sequential"]), help="Turns of one call, or of all calls.")
+@click.option("--dispatch", is_flag=True, help="Do not wait for the device before the clock stops.")
+@click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples, whatever the rules say.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Stop after so many seconds of a method's own time.")
+@click.option("--brief", is_flag=True, help="Without the stages of the whole job and the count of operations.")
+@click.option("--raw", type=click.Path(dir_okay=False), help="Write every sample to this CSV file as well.")
+@click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
+@click.option("--allow-commands", is_flag=True, help="Let methods of kind command start the programs they name.")
+@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
+def command(
+    what: str,
+    size: str | None,
+    dtype: str | None,
+    batch: str,
+    device: str,
+    threads: int | None,
+    order: str | None,
+    dispatch: bool,
+    samples: int | None,
+    seconds: float | None,
+    brief: bool,
+    raw: str | None,
+    plugins: tuple[str, ...],
+    allow_commands: bool,
+    results: str | None,
+    style: str,
+) -> int:
+    """Time methods side by side, each in a fresh process, and keep every sample.
+
+    Unless told otherwise, a method is measured until it has 64 samples and 10 s, or a relative spread below 0.5 %, or
+    60 s, and the table says which. A method whose weights are missing, and whose network is known, is timed with
+    random ones and named so. Exit code 1: a method failed; its row has the reason.
+    """
+    from bench import driver, paths
+    from bench.latency import ask, session, stored
+    from bench.latency.setting import Rules
+    from bench.plugins import load_plugins
+    from bench.store import Store
+    from bench.tables import latency as tables
+    from bench.tables import render
+
+    render.check_style(style)
+    load_plugins(plugins)
+    asked = ask.understand(what)
+    driver.check_device(device)
+    job = session.Job(
+        subjects=asked.subjects,
+        settings=ask.settings(
+            size or asked.size, batch, dtype or asked.dtype, device, "dispatch" if dispatch else "synchronised", threads
+        ),
+        rules=Rules.asked(samples, seconds),
+        order="sequential" if (order or asked.order) == "sequential" else "interleaved",
+        plugins=tuple(str(Path(plugin).resolve()) for plugin in plugins),
+        commands=allow_commands,
+        details=not brief,
+    )
+    table = tables.check_published(asked.published)
+    found: list[stored.Timing] = []
+    with Store(paths.results(results)) as store:
+
+        def write(timing: stored.Timing) -> None:
+            stored.put(store, timing)
+            found.append(timing)
+
+        try:
+            session.measure(job, write, lambda line: click.echo(line, err=True))
+        except KeyboardInterrupt as stop:
+            raise click.Abort from stop
+    # Rows come setting by setting, or method by method: a reader compares methods.
+    ranked = sorted(found, key=lambda timing: job.settings.index(timing.setting))
+    if raw is not None:
+        Path(raw).write_text(tables.raw(ranked), encoding="utf-8")
+    notes = [f"{label}: outputs that exist already, nothing to time." for label in asked.skipped]
+    click.echo(tables.text(tables.lines(ranked, table), style, f"Latency: {asked.title}", notes, table), nl=False)
+    return 0 if all(timing.ok for timing in found) else 1
