@@ -178,6 +178,6 @@ def _develop(image: np.ndarray, fields: list[np.ndarray], rng: np.random.Generat
     contrast = uniform(rng, (0.16, 0.27)) / max(float(gray.std()), 0.05)
     image = (image - gray.mean()) * np.clip(contrast, 0.6, 1.8) + uniform(rng, (0.32, 0.6))
     # Highlights and shadows bend instead of breaking off.
-    image = 0.5 + 0.5 * np.tanh(1.15 * (image - 0.5) / 0.5) / np.tanh(1.15)
+    image = 0.5 + 0.52 * np.tanh(2.5 * (image - 0.5))
     image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), uniform(rng, (0.3, 0.5)))
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -81,7 +81,7 @@ def training_loader(
     *,
     start: int = 0,
     workers: int = 1,
-    prefetch: int = 4,
+    prefetch: int = 8,
     rank: int = 0,
     world: int = 1,
     pin: bool = False,

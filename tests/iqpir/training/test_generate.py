@@ -17,7 +17,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 @pytest.fixture(scope="module")
 def sheets() -> list[np.ndarray]:
-    return [draw_sheet(0, number) for number in range(12)]
+    return [draw_sheet(0, number) for number in range(10)]
 
 
 def crops(images: list[np.ndarray], size: int, each: int) -> np.ndarray:

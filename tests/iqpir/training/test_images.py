@@ -15,7 +15,7 @@ from PIL import Image
 
 from iqpir.errors import IQPIRError
 from iqpir.training import generate, images
-from iqpir.training.degrade import Face, FaceParams, degradation
+from iqpir.training.degrade import KINDS, Face, FaceParams, degradation
 from iqpir.training.images import NO_FLAW, Flaw, TrainingImages, add_flaw
 from iqpir.training.loading import PairedTraining, StepBatches, Timed, training_loader
 
@@ -227,3 +227,14 @@ def test_waiting_is_measured():
     for _ in quick:
         time.sleep(0.02)
     assert quick.wait.share < 0.1
+
+
+def test_the_preview_is_a_picture_of_images_and_pairs(small_sheets, tmp_path, capsys):
+    from iqpir.training.preview import main
+
+    assert main([str(tmp_path / "grid.png")]) == 0
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (12 * 128, (4 + len(KINDS)) * 128)
+    assert main([str(tmp_path / "grid.png"), str(tmp_path / "nowhere")]) == 2
+    assert "not a folder" in capsys.readouterr().err
+    assert main([]) == 2
