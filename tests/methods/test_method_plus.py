@@ -6,9 +6,13 @@ import hashlib
 
 import pytest
 import torch
+from network_support import picture
+from normal_support import normals
 
 from bench.errors import BenchError, MissingFile
 from bench.methods.build import build_method
+from bench.methods.networks.mambair import MambaIR
+from bench.methods.networks.retidiff import RetiDiff
 from bench.methods.networks.sci import Sci
 from bench.registry import registry
 from iqpir.plus import ScoreConditioner, Site
@@ -126,6 +130,34 @@ def test_cidnets_sites_take_a_score_in_both_branches():
             plus.remove()
 
 
+def normal(host: torch.nn.Module) -> torch.nn.Module:
+    host.load_state_dict({name: normals(name, tuple(held.shape)) for name, held in host.state_dict().items()})
+    return host.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "arguments"),
+    [
+        ("reti-diff+", RetiDiff(blocks=1), [torch.tensor([1, 2])]),
+        ("mambair+", MambaIR(groups=1, depth=1, partition=20), []),
+    ],
+)
+def test_every_site_of_our_own_hosts_takes_a_score(name, host, arguments):
+    host, image = normal(host), picture(17, 23, 0.3).repeat(2, 1, 1, 1)
+    with torch.no_grad():
+        expected = host(image, *arguments)
+        for place, site in enumerate(sites_of(name)):
+            plus = ScoreConditioner(host, sites_of(name)).eval()
+            for score in (None, 0.05, 0.95):
+                assert torch.equal(plus(image, *arguments, score=score), expected)
+            plus.score[place].weight[9] = 0.5
+            scored = plus(image, *arguments, score=[0.95, 0.15])
+            assert (scored[0] - expected[0])[:, 4:-4, 4:-4].abs().max() > 1e-3, site
+            torch.testing.assert_close(scored[1], expected[1], atol=1e-5, rtol=1e-5)
+            plus.remove()
+        assert torch.equal(host(image, *arguments), expected)
+
+
 def test_codeformers_site_is_where_the_authors_add_their_map():
     from spandrel_extra_arches.architectures.CodeFormer import CodeFormer
 
@@ -140,5 +172,5 @@ def test_an_entry_of_the_papers_needs_the_trained_file_only() -> None:
     """Without it there is nothing to run or to fetch, which a suite says in its row."""
     method = build_method(registry("method").get("codeformer+"), {}, None)
     assert method.assets() == [] and "iqpir train plus makes them from codeformer" in str(method.unavailable())
-    with pytest.raises(BenchError, match="no weights of codeformer[+] are published"):
+    with pytest.raises(BenchError, match=r"no weights of codeformer[+] are published"):
         method.load("cpu", "float32")
