@@ -94,6 +94,16 @@ def columns(file: SuiteFile, datasets: Iterable[Dataset]) -> Iterator[Column]:
         yield Column(index, f"{label}/mean", bare)
 
 
+def record(annotations: Annotations | None, metrics: Iterable[Metric]) -> dict[str, Any]:
+    """What a run writes down of a dataset in which something was looked for; nothing of another one."""
+    if annotations is None:
+        return {}
+    used = (metric.detector for metric in metrics if isinstance(metric, AveragePrecision))
+    detector = next((one for one in used if one is not None), None)
+    told = None if detector is None else {"name": detector.name, "classes": list(detector.classes)}
+    return {"annotation": annotations.as_json(), "detector": told}
+
+
 def bound(
     metric: Metric, name: str, file: SuiteFile, annotations: Annotations | None, split: str
 ) -> tuple[Metric, Detector | None]:

@@ -8,11 +8,21 @@ import click
 @click.command()
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
 @click.option("--images", type=click.Path(file_okay=False), help="Lay outputs out here as DATASET/METHOD/ITEM.png.")
+@click.option("--detections", type=click.Path(file_okay=False), help="COCO JSON of what the detector found, here.")
+@click.option("--draw", type=click.Path(file_okay=False), help="Pictures here, with what was found drawn over them.")
 @click.option("--format", "style", type=click.Choice(["csv", "json", "parquet"]), help="Rows per item and metric.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File for the rows (needed for parquet).")
 @click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
-def command(run: str | None, images: str | None, style: str | None, output: str | None, results: str | None) -> int:
-    """Write the rows of a run (CSV unless said otherwise), or its images."""
+def command(
+    run: str | None,
+    images: str | None,
+    detections: str | None,
+    draw: str | None,
+    style: str | None,
+    output: str | None,
+    results: str | None,
+) -> int:
+    """Write the rows of a run (CSV unless said otherwise), or its images, or what a detector found in them."""
     from pathlib import Path
 
     from bench import exports, paths
@@ -24,11 +34,24 @@ def command(run: str | None, images: str | None, style: str | None, output: str 
     with Store(folder, writable=False) as store:
         number = frame.find_run(store, run)
         data = frame.read_cells(store, number)
+        missing = 0
         if images is not None:
             told = exports.images(store, data, folder, Path(images))
             click.echo(f"{told.written} images in {images}, {told.missing} not there", err=True)
-            if style is None:
-                return 0 if not told.missing else 1
+            missing += told.missing
+        if detections is not None or draw is not None:
+            from bench import detections as found
+
+            if detections is not None:
+                files, lost = found.export(store, data, Path(detections))
+                click.echo(f"{files} files in {detections}, {lost} outputs without detections", err=True)
+                missing += lost
+            if draw is not None:
+                files, lost = found.draw(store, data, folder, Path(draw))
+                click.echo(f"{files} pictures in {draw}, {lost} outputs not there", err=True)
+                missing += lost
+    if style is None and (images, detections, draw) != (None, None, None):
+        return 0 if not missing else 1
     style = style or "csv"
     if style == "parquet" and output is None:
         raise BenchError("parquet is a binary format: name a file with --output FILE")
