@@ -1,7 +1,7 @@
 """Weight files: what may be in them, where in them the tensors lie, and whether they fit a network to the last key.
 
-A pickle may hold tensors and plain data, and the `argparse.Namespace` that training scripts like to save; nothing else
-is unpickled, and nothing runs.
+A pickle may hold tensors and plain data, and what training scripts like to save beside them: an `argparse.Namespace`,
+and NumPy's numbers, such as the best PSNR so far. Nothing else is unpickled, and nothing runs.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def read_weights(path: Path) -> dict[str, Any]:
                 return load_file(path)
             except safetensors.SafetensorError as error:
                 raise BenchError(f"{path} is not a safetensors file: {one_line(error)}") from error
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace, *_numbers()]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except damaged as error:
         first = str(error).split("\n")[0]
@@ -98,6 +98,23 @@ def read_weights(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise BenchError(f"{path} holds {type(content).__name__}, not a mapping of names to tensors")
     return dict(content)
+
+
+def _numbers() -> list[Any]:
+    """What a pickled NumPy number is made of. Its builder has moved between versions: it goes by both its names."""
+    import numpy as np
+
+    build = np.float64(0).__reduce__()[0]
+
+    def alias(module: str) -> Any:
+        def scalar(*parts: Any) -> Any:
+            return build(*parts)
+
+        scalar.__module__, scalar.__qualname__ = module, "scalar"
+        return scalar
+
+    kinds = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
+    return [np.dtype, *kinds, *map(alias, ("numpy.core.multiarray", "numpy._core.multiarray"))]
 
 
 def fit(network: Module, state: Mapping[str, Tensor], where: str) -> None:

@@ -22,7 +22,7 @@ def test_methods_are_listed_with_their_route_licence_size_and_venue(folder: Path
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert list(rows["cue"]) == ["name", "task", "status", "licence", "parameters", "venue"]
     assert [rows["cue"][key] for key in ("status", "parameters", "venue")] == ["runs", 257129, "ICCV 2023"]
-    assert [rows["snr-net"][key] for key in ("status", "licence")] == ["command", "none stated"]
+    assert [rows["gsad"][key] for key in ("status", "licence")] == ["command", "none stated"]
     assert rows["hvi-cidnet"]["status"] == "download"
     assert "dr2" not in rows
 
