@@ -1,0 +1,77 @@
+"""`bench figure`: a run as a figure for a paper."""
+
+from __future__ import annotations
+
+import click
+
+
+def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> list[tuple[int, int, int, int]]:
+    found = []
+    for text in given:
+        parts = [part.strip() for part in text.split(",")]
+        if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+            raise click.BadParameter(f"{text!r} is not LEFT,TOP,WIDTH,HEIGHT in pixels", context, option)
+        left, top, width, height = map(int, parts)
+        found.append((left, top, width, height))
+    return found
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["grid", "distribution", "sweep"]))
+@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="A .pdf, .png or .svg file.")
+@click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset; again for more.")
+@click.option("--method", "-m", "methods", multiple=True, help="Only this method; again for more.")
+@click.option("--metric", "metrics", multiple=True, help="Only this metric; in a grid, written below its pictures.")
+@click.option("--item", "items", multiple=True, help="grid: this item, or DATASET/ITEM; again for more.")
+@click.option("--items", "count", type=click.IntRange(1), default=2, show_default=True, help="grid: so many a dataset.")
+@click.option("--crop", "boxes", multiple=True, callback=_box, metavar="X,Y,W,H", help="grid: enlarge this part.")
+@click.option("--option", help="sweep: the swept option on the axis, where there are several.")
+@click.option("--width", type=click.Choice(["column", "page"]), default="page", show_default=True)
+@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+def command(
+    kind: str,
+    run: str | None,
+    output: str,
+    datasets: tuple[str, ...],
+    methods: tuple[str, ...],
+    metrics: tuple[str, ...],
+    items: tuple[str, ...],
+    count: int,
+    boxes: list[tuple[int, int, int, int]],
+    option: str | None,
+    width: str,
+    results: str | None,
+) -> int:
+    """Draw a run for a paper, with fonts embedded and colours that colour-blind readers tell apart.
+
+    \b
+    grid           items down, LQ, methods and GT across, a detail of each enlarged
+    distribution   how the values of single items spread
+    sweep          a metric against an option that the suite sweeps, such as score
+    """
+    from pathlib import Path
+
+    from bench import paths
+    from bench.report import figures, grid, style
+    from bench.report.pictures import Pictures
+    from bench.store import Store
+    from bench.tables import frame
+
+    target = Path(output)
+    style.suffix_of(target)
+    folder = paths.results(results)
+    inches = style.PAGE if width == "page" else style.COLUMN
+    choice = figures.Choice(datasets, methods, metrics)
+    with Store(folder, writable=False) as store, style.applied():
+        data = frame.read_cells(store, frame.find_run(store, run))
+        if kind == "grid":
+            pictures = Pictures(store, data, folder)
+            drawn = grid.draw(data, pictures, choice, items, count, grid.Details(tuple(boxes)), inches)
+        elif kind == "distribution":
+            drawn = figures.distribution(data, choice, inches)
+        else:
+            drawn = figures.sweep(data, choice, option, inches)
+        style.save(drawn, target)
+    click.echo(str(target))
+    return 0
