@@ -20,7 +20,8 @@ def host(name: str) -> Host:
         entry = registry("method").get(name)
         sites = tuple(Site(**site) for site in entry.fields.get("sites") or ())
         options = entry.fields.get("options") or {}
-        asked = options["host"] if entry.fields.get("kind") == "plus" and sites else name
+        named = options.get("host") if entry.fields.get("kind") == "plus" else None
+        asked = named if isinstance(named, str) else name  # `plus` itself only declares the option
         method = host_of(f"host {name!r}", asked, {}, None)
         if method.scale != 1:
             raise IQPIRError(f"{name} changes the size by {method.scale}; a host restores at the same size")

@@ -52,6 +52,7 @@ FIELDS: dict[str, set[str]] = {
         "stochastic",
         "sites",
         "network",
+        "suffix",
     },
     "dataset": _COMMON
     | {"paired", "count", "size", "protocol", "files", "instructions", "split", "sources", "scale", "annotations"},
@@ -188,20 +189,37 @@ class Registry:
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._entries or any(name in _aliases(entry) for entry in self._entries.values())
+        return self._found(name) is not None
 
     def names(self) -> list[str]:
         return sorted(self._entries)
 
     def get(self, name: str) -> Entry:
-        """The entry of that name or alias, or a `BenchError` with the nearest known name."""
-        found = self._entries.get(name)
-        if found is None:
-            found = next((entry for entry in self._entries.values() if name in _aliases(entry)), None)
+        """The entry of that name, alias or suffix, or a `BenchError` with the nearest known name."""
+        found = self._found(name)
         if found is None:
             known = [*self._entries, *(alias for entry in self._entries.values() for alias in _aliases(entry))]
             raise BenchError(f"unknown {self.kind} {name!r}{suggest(name, known)} (bench list {self.kind}s)")
         return found
+
+    def _found(self, name: str) -> Entry | None:
+        found = self._entries.get(name)
+        if found is None:
+            found = next((entry for entry in self._entries.values() if name in _aliases(entry)), None)
+        return self._suffixed(name) if found is None else found
+
+    def _suffixed(self, name: str) -> Entry | None:
+        """An entry with `suffix: {"+": host}` answers `NAME+` for every other NAME, its option `host` set to that.
+
+        Entries that include such a one are no makers of others.
+        """
+        for maker in self._entries.values():
+            for suffix, option in (maker.fields.get("suffix") or {}).items():
+                base = name.removesuffix(suffix)
+                if base != name and not maker.name.endswith(suffix) and base in self:
+                    options = {**(maker.fields.get("options") or {}), option: base}
+                    return replace(maker, name=name, fields={**maker.fields, "options": options})
+        return None
 
 
 def _aliases(entry: Entry) -> list[str]:

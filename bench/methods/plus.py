@@ -1,7 +1,8 @@
 """Adapter for `kind: plus`: a network of the catalogue that was given a score and trained (`iqpir train plus`).
 
-What the papers write as a "+" behind a host's name. The host's own adapter does everything else: padding, tiles, the
-rounding of its output.
+What the papers write as a "+" behind a host's name; so does a suite, for any network of the catalogue or of one's own
+(`{method: NAME+, options: {weights: FILE}}`). The host's own adapter does everything else: padding, tiles, the rounding
+of its output.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from bench.errors import BenchError
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
 from bench.methods.base import Box, Method, source_hash
+from bench.methods.module import ModuleMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, declared_options, resolve
 from bench.registry import Entry, registry
@@ -32,6 +34,7 @@ OPTIONS = {
     "score": Option("score", 0.9, float, min=0, max=1),
     "guidance": Option("guidance", 1.0, float, min=0),
 }
+Host = NetworkMethod | ModuleMethod
 SOURCES = ("iqpir.plus", "iqpir.network.conditioning", __name__)
 
 
@@ -41,9 +44,7 @@ class PlusMethod(Method):
     `guidance`: 1 is the conditioned output; more goes beyond it, away from the output without a score.
     """
 
-    def __init__(
-        self, name: str, host: NetworkMethod, path: Path | None, score: float = 0.9, guidance: float = 1.0
-    ) -> None:
+    def __init__(self, name: str, host: Host, path: Path | None, score: float = 0.9, guidance: float = 1.0) -> None:
         self.name = name
         self.scale, self.quantise = host.scale, host.quantise
         self.batch_invariant, self.stochastic = host.batch_invariant, host.stochastic
@@ -105,7 +106,11 @@ class PlusMethod(Method):
         except IQPIRError as error:
             raise BenchError(f"{self.name}: {error}") from error
         plus = plus.to(device, getattr(torch, dtype)).eval().requires_grad_(False)
-        self._host._network = _scored(plus, self._score, self._guidance)
+        scored = _scored(plus, self._score, self._guidance)
+        if isinstance(self._host, ModuleMethod):
+            self._host._loaded = scored
+        else:
+            self._host._network = scored
 
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
         return self._host.restore(images, seeds)
@@ -114,25 +119,29 @@ class PlusMethod(Method):
         self._host.close()
 
 
-def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None) -> NetworkMethod:
+def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None) -> Host:
     """The method of that name, if it has a network that a score can be given to. Raises `BenchError`."""
     from bench.methods.build import build_method
 
     entry = registry("method").get(name)
     if not isinstance(options, Mapping):
         raise BenchError(f"{where}: host_options are a mapping of the host's options, not {options!r}")
-    if entry.fields.get("kind") not in ("network", "spandrel"):
+    if entry.fields.get("kind") not in ("network", "spandrel", "plugin"):
         raise BenchError(f"{where}: host {name!r} is of kind {entry.fields.get('kind')!r}; a host is a network")
     host = build_method(entry, options, base)
-    assert isinstance(host, NetworkMethod)
+    if isinstance(host, ModuleMethod) and hasattr(host._module, "get_submodule"):
+        return host
+    if not isinstance(host, NetworkMethod):
+        raise BenchError(f"{where}: host {name!r} is no torch module; bench.methods.module.from_module takes one")
     return host
 
 
-def network_of(method: NetworkMethod) -> Module:
+def network_of(method: Host) -> Module:
     """The network of a loaded method, without its padding and tiles."""
-    if method._network is None:
+    held: Any = method._loaded if isinstance(method, ModuleMethod) else method._network
+    if held is None:
         raise BenchError(f"method {method.name!r} is used before load()")
-    return method._network
+    return held  # type: ignore[no-any-return]
 
 
 def _scored(plus: ScoreConditioner, score: float, guidance: float) -> Any:
