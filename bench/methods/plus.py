@@ -141,7 +141,7 @@ def network_of(method: Host) -> Module:
     held: Any = method._loaded if isinstance(method, ModuleMethod) else method._network
     if held is None:
         raise BenchError(f"method {method.name!r} is used before load()")
-    return held  # type: ignore[no-any-return]
+    return held
 
 
 def _scored(plus: ScoreConditioner, score: float, guidance: float) -> Any:
