@@ -104,7 +104,7 @@ def _numbers() -> list[Any]:
     """What a pickled NumPy number is made of. Its builder has moved between versions: it goes by both its names."""
     import numpy as np
 
-    build = np.float64(0).__reduce__()[0]
+    build: Any = np.float64(0).__reduce__()[0]
 
     def alias(module: str) -> Any:
         def scalar(*parts: Any) -> Any:

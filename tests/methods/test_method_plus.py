@@ -12,6 +12,8 @@ from normal_support import normals
 from bench.errors import BenchError, MissingFile
 from bench.methods.build import build_method
 from bench.methods.networks.mambair import MambaIR
+from bench.methods.networks.nu2net import Nu2Net
+from bench.methods.networks.puie import Puie, PuieMostProbable
 from bench.methods.networks.retidiff import RetiDiff
 from bench.methods.networks.sci import Sci
 from bench.registry import registry
@@ -140,6 +142,9 @@ def normal(host: torch.nn.Module) -> torch.nn.Module:
     [
         ("reti-diff+", RetiDiff(blocks=1), [torch.tensor([1, 2])]),
         ("mambair+", MambaIR(groups=1, depth=1, partition=20), []),
+        ("nu2net+", Nu2Net(), []),
+        ("puie-net+", Puie(samples=2), [torch.tensor([1, 2])]),
+        ("puie-net-mp+", PuieMostProbable(), []),
     ],
 )
 def test_every_site_of_our_own_hosts_takes_a_score(name, host, arguments):
