@@ -20,6 +20,7 @@ from bench.engines.local import LocalEngine, Recipe, threads_per_worker
 from bench.errors import BenchError, one_line
 from bench.identity import digest
 from bench.methods.base import Method
+from bench.metrics.ratings import RatedMetric
 from bench.plan import (
     Cell,
     Plan,
@@ -31,7 +32,7 @@ from bench.plan import (
     make_plan,
     signature_of,
 )  # fmt: skip
-from bench.resolve import Resolved, Selection, resolve
+from bench.resolve import BoundDataset, BoundMethod, BoundMetric, Resolved, Selection, resolve
 from bench.set_values import aggregate_run
 from bench.sets import pack
 from bench.shortfall import screen
@@ -397,6 +398,16 @@ class _Driver:
         self.store.release([news.task.claim])
 
 
+def _given(dataset: BoundDataset, metric: BoundMetric, methods: Sequence[BoundMethod]) -> dict[str, Any]:
+    """What people say of a dataset's items, as the record keeps it; nothing for a metric that is computed."""
+    if not isinstance(metric.metric, RatedMetric):
+        return {}
+    items = [item.id for item in dataset.dataset.items]
+    rated = methods if metric.metric.ratings else ()
+    given = {method.label: metric.metric.values(dataset.label, method.label, items) for method in rated}
+    return {"given": given, "not_given": metric.metric.reason()}
+
+
 def describe_run(plan: Plan) -> Record:
     """The immutable description of what a run measures."""
     resolved = plan.resolved
@@ -428,6 +439,7 @@ def describe_run(plan: Plan) -> Record:
                         unavailable=metric.unavailable,
                         two_sets=metric.two_sets,
                         annotated=metric.annotated,
+                        **_given(bound, metric, resolved.methods),
                     )._asdict()
                     for metric in bound.metrics
                 ],

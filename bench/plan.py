@@ -243,6 +243,8 @@ def _decisive(ours: Score | None, theirs: Score | None) -> Score | None:
 
 def wanted(cell: Cell, metric: BoundMetric) -> bool:
     """FR metrics do not apply to LQ-only data, those of boxes not to data without annotations."""
+    if metric.metric.rated:
+        return False  # what people say is not computed
     if metric.annotated:
         return cell.dataset.annotations is not None
     return metric.metric.mode == "NR" or cell.dataset.dataset.paired

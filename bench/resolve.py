@@ -24,6 +24,7 @@ from bench.methods.build import build_method
 from bench.metrics.base import Metric, SetMetric
 from bench.metrics.build import build_metric
 from bench.metrics.protocols import DEFAULT, Protocol, protocol
+from bench.metrics.ratings import RatedMetric
 from bench.registry import Entry, registry
 from bench.suite import SuiteFile, label_of, variants
 
@@ -254,6 +255,7 @@ def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missin
         split = None
     bound: list[BoundDataset] = []
     parts: dict[str, str] = {}
+    ids: dict[str, set[str] | None] = {label_of(spec): None for spec in specs}
     for index, spec in enumerate(specs):
         label = label_of(spec)
         if label not in kept:
@@ -282,10 +284,29 @@ def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missin
             continue
         bound.append(BoundDataset(label, spec.dataset, dataset.limited(selection.limit), rules, (), detail))
         parts[label] = detecting.name_of(spec, split)
+        ids[label] = None if detail or selection.available else {item.id for item in dataset.items}
+    _check_votes(file, ids, problems)
     annotated = [one.dataset for one in bound]
     if not bound:  # no dataset could be bound: the metrics are looked at all the same, to name every mistake at once
         _metrics(file, common, annotated, None, "", problems, missing)
     return [_with_metrics(file, one, annotated, parts[one.label], problems, missing) for one in bound]
+
+
+def _check_votes(file: SuiteFile, ids: Mapping[str, set[str] | None], problems: list[str]) -> None:
+    """Hold the names in sheets of votes against the suite's, whatever part of it is asked for now."""
+    labels = {
+        variant.label
+        for index, spec in enumerate(file.suite.methods)
+        for variant in variants(spec, file.at("methods", index))
+    }
+    for index, given in enumerate(file.suite.metrics):
+        try:
+            entry = registry("metric").get(given.metric)
+            metric = build_metric(_without_verdict(entry), given.options, {})
+            if isinstance(metric, RatedMetric):
+                metric.based(file.base).check(ids, labels)
+        except BenchError as error:
+            problems.append(_say(file, error, "metrics", index))
 
 
 def _with_metrics(
@@ -315,6 +336,8 @@ def _metrics(
         try:
             entry = registry("metric").get(spec.metric)
             metric = build_metric(_without_verdict(entry), spec.options, rules.settings)
+            if isinstance(metric, RatedMetric):
+                metric = metric.based(file.base)
             metric, detector = detecting.bound(metric, spec.metric, file, annotations, split)
             gone = [asset for asset in metric.assets() if not asset.path.is_file()]
             detail = entry.fields.get("unavailable") or (_how_to_get(gone) if gone else None)

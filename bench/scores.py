@@ -96,6 +96,8 @@ def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Aske
                 f"{name}: holds boxes against a dataset's annotation: write a suite with detection: {{detector: …}} "
                 "and the folder's annotations, and use bench run"
             )
+        if metric.rated:
+            raise BenchError(f"{name}: people give it, for the methods of a suite: bench info {name}, then bench run")
         signature = str(metric.signature())
         label = (
             f"{entry.name}[{','.join(f'{key}={value}' for key, value in options.items())}]" if options else entry.name

@@ -59,6 +59,8 @@ class Metric(ABC):
     """True for deep networks: they run in float32, and the numeric mode joins the score's key."""
     serial: bool = False
     """True when the code behind it must not score two images at once in one process."""
+    rated: bool = False
+    """True where people give the values (`bench.metrics.ratings`): nothing is computed from pixels."""
     spaces: tuple[str, ...] | None = None
     """Colour spaces the metric takes, None for any. A protocol's other space does not apply to it."""
     view: View

@@ -44,6 +44,12 @@ class Column(NamedTuple):
     annotated: bool = False
     """True where features are boxes, held against the dataset's annotation."""
 
+    given: Mapping[str, Sequence[float | None]] | None = None
+    """Values that people gave, by method and in the order of the items; empty without a sheet, None for what is
+    computed."""
+    not_given: str | None = None
+    """Why an item has none of them."""
+
     @property
     def of_pairs(self) -> bool:
         """True where what is stored per image depends on its reference."""
@@ -261,8 +267,11 @@ class _CellReader:
         if signature is not None:
             wanted = [*outputs, *(reference for *_, reference in self.units)] if column.two_sets else outputs
             held = (self.store.extractions if column.is_set else self.store.scores)(wanted, signature)
-        for item, repeat, row, reference in self.units:
-            if self.method["unavailable"]:
+        repeats = int(self.method["repeats"])
+        for position, (item, repeat, row, reference) in enumerate(self.units):
+            if column.given == {}:
+                yield ItemScore(item, repeat, "n/a", None, column.not_given)
+            elif self.method["unavailable"]:
                 yield ItemScore(item, repeat, "unavailable", None, self.method["unavailable"])
             elif column.unavailable:
                 yield ItemScore(item, repeat, "unavailable", None, column.unavailable)
@@ -276,6 +285,10 @@ class _CellReader:
                 yield ItemScore(item, repeat, "pending", None, "not worked on yet: run again")
             elif row.output is None:
                 yield ItemScore(item, repeat, row.status, None, row.reason)
+            elif column.given is not None:
+                value = column.given[self.method["label"]][position // repeats]
+                status, why = ("n/a", column.not_given) if value is None else ("ok", None)
+                yield ItemScore(item, repeat, status, value, why)
             else:
                 score = held.get((row.output, reference if column.of_pairs else 0))
                 if column.two_sets:
