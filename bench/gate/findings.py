@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bench.errors import BenchError, suggest
 from bench.explain import differences
 from bench.gate.form import Dataset, Made, Method, Metric, Snapshot, Timing, Tolerance, Value
-from bench.gate.timing import ratio
+from bench.gate.timing import FLOOR, ratio
 
 KINDS = {
     "worse": "a value moved the wrong way by more than its tolerance",
@@ -304,19 +304,19 @@ def _times(base: Snapshot, head: Snapshot) -> Iterator[Finding]:
     timed = {(row.method, row.setting) for row in head.timings}
     for method, setting in machines:
         if (method, setting) not in timed:
-            yield Finding("inconclusive", "", method, f"latency, {setting}", detail="not timed again")
+            yield Finding("inconclusive", "", method, f"ms per call, {setting}", detail="not timed again")
     for row in head.timings:
         old = before.get((row.method, row.setting, row.machine))
         if old is not None:
             yield from _time(old, row, base.tolerances.latency)
         elif (row.method, row.setting) in machines:
             detail = f"timed on {row.machine}, the base on {machines[row.method, row.setting]}: not compared"
-            yield Finding("inconclusive", "", row.method, f"latency, {row.setting}", detail=detail)
+            yield Finding("inconclusive", "", row.method, f"ms per call, {row.setting}", detail=detail)
 
 
 def _time(old: Timing, new: Timing, limit: float) -> Iterator[Finding]:
     change = ratio(old, new)
-    place = ("", new.method, f"latency, {new.setting}")
+    place = ("", new.method, f"ms per call, {new.setting}")
     if old.n and not new.n:
         yield Finding("failed", *place, detail=new.reason or "")
         return
@@ -325,13 +325,15 @@ def _time(old: Timing, new: Timing, limit: float) -> Iterator[Finding]:
         return
     said = f"{change.ratio:.2f} times the base's median, interval {change.low:.2f} to {change.high:.2f}"
     said += f" ({new.reason})" if new.reason else ""
-    medians = median(old.samples), median(new.samples)
-    if change.low > limit:
-        yield Finding("slower", *place, *medians, detail=f"{said}, limit {limit:g}")
+    medians = 1e3 * median(old.samples), 1e3 * median(new.samples)
+    if change.low > limit and medians[1] - medians[0] < FLOOR:
+        yield Finding("inconclusive", *place, *medians, digits=2, detail=f"{said}, less than {FLOOR:g} ms apart")
+    elif change.low > limit:
+        yield Finding("slower", *place, *medians, digits=2, detail=f"{said}, limit {limit:g}")
     elif change.high > limit:
-        yield Finding("inconclusive", *place, *medians, detail=f"{said}, which holds the limit {limit:g}")
+        yield Finding("inconclusive", *place, *medians, digits=2, detail=f"{said}, which holds the limit {limit:g}")
     elif change.high < 1 / limit:
-        yield Finding("faster", *place, *medians, detail=said)
+        yield Finding("faster", *place, *medians, digits=2, detail=said)
 
 
 def _folded(found: Iterable[Finding], head: Snapshot) -> list[Finding]:

@@ -12,6 +12,8 @@ from bench.tables import statistics
 
 FEWEST = 5
 """Calls below which nothing is said of a difference."""
+FLOOR = 0.1
+"""Milliseconds by which medians of two sessions may always differ: what a call costs around the method."""
 KEPT = 100
 """Samples of a method that a snapshot keeps."""
 

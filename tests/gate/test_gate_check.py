@@ -161,6 +161,20 @@ def test_a_stored_output_that_was_changed_is_damaged(place: Place):
     assert place.check().code == 0
 
 
+def test_a_value_of_a_whole_set_is_held_too(place: Place):
+    place.suite("[psnr]", "[psnr-pooled]")
+    assert place.run() == 0 and place.bench("baseline", "mine")[0] == 0
+    assert place.check().code == 0
+    place.put("mine", "b", place.pixels("mine", "b") // 2)
+    assert place.run() == 0
+    found = place.check()
+    assert found.failing == [("worse", "Mine", "psnr-pooled", []), ("outputs", "Mine", "", ["b"])]
+    error = np.concatenate([place.pixels("mine", item) - place.pixels("high", item) for item in ITEMS])
+    assert found.findings[0]["run"] == pytest.approx(10 * np.log10(255**2 / np.mean(error**2)), abs=1e-6)
+    rows = json.loads(place.bench("compare", str(place.baseline), "mine", "--format", "json")[1])
+    assert {row["method"]: row["verdict"] for row in rows} == {"Mine": "undecided", "identity": "same"}
+
+
 # Which findings fail
 
 

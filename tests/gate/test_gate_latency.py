@@ -56,10 +56,10 @@ def test_a_method_that_is_30_percent_slower_is_found_and_named(timed: Place):
     found = timed.check()
     assert (found.code, found.failing) == (
         1,
-        [("slower", "identity", "latency, 512×512, batch 1, float32, cpu, 2 threads", [])],
+        [("slower", "identity", "ms per call, 512×512, batch 1, float32, cpu, 2 threads", [])],
     )
     (row,) = found.findings
-    assert row["baseline"] == pytest.approx(0.020, rel=0.01) and row["run"] == pytest.approx(0.026, rel=0.01)
+    assert row["baseline"] == pytest.approx(20, rel=0.01) and row["run"] == pytest.approx(26, rel=0.01)
     assert row["detail"].startswith("1.30 times the base's median") and row["detail"].endswith("limit 1.15")
     assert timed.check("--fail-on", "worse").code == 1
     assert timed.check("--fail-on", "outputs").code == 0
@@ -97,6 +97,15 @@ def test_what_cannot_be_told_is_inconclusive_and_does_not_fail(
     assert found.code == 0
     assert [kind for kind, _ in found.notes] == ["inconclusive"] and said in found.notes[0][1]
     assert place.check("--fail-on", "inconclusive").code == 1
+
+
+def test_microseconds_between_sessions_are_no_slower_method(place: Place):
+    put(place, measured(40e3))
+    assert place.bench("baseline", "mine")[0] == 0
+    put(place, measured(80e3))
+    found = place.check()
+    assert found.code == 0 and found.notes[0][0] == "inconclusive"
+    assert found.notes[0][1].endswith("less than 0.1 ms apart")
 
 
 def test_another_setting_is_not_compared(timed: Place):

@@ -1,0 +1,156 @@
+"""The comparison itself, on snapshots written by hand: sets, learned metrics, missing values, what is said once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bench.gate.findings import GROUPS, KINDS, NOTES, Finding, compare
+from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Value
+from bench.gate.snapshot import item_key
+
+MADE = Made(
+    created="", processor="P", device="cpu", device_model="P", platform="L", python="3", packages={"numpy": "2"}
+)
+FID = Metric(signature="fid|v:1", better="lower", digits=2, learned=True, of_sets=True)
+LPIPS = Metric(signature="lpips|v:1", better="lower", digits=4, learned=True)
+PSNR = Metric(signature="psnr|v:1", better="higher", digits=2)
+
+
+def value(number: float | None, n: int = 2, status: str = "ok", reason: str | None = None) -> Value:
+    return Value.model_validate({"value": number, "n": n, "status": status, "reason": reason})
+
+
+def method(values: Mapping[str, Value], items: Mapping[str, Mapping[str, Any]], outputs: str = "0") -> Method:
+    made = {name: Item.model_validate({"values": given}) for name, given in items.items()}
+    return Method(expected=len(made), outputs=outputs * 64, values=dict(values), items=made)
+
+
+def snapshot(metrics: Mapping[str, Metric], made: Made = MADE, **methods: Method) -> Snapshot:
+    return Snapshot(
+        suite="s", made=made, datasets={"d": Dataset(inputs={}, metrics=dict(metrics), methods=dict(methods))}
+    )
+
+
+def found(base: Snapshot, head: Snapshot) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    return [(one.kind, one.method, one.metric, one.items) for one in compare(base, head).findings]
+
+
+def of_set(number: float, n: int = 2) -> Snapshot:
+    return snapshot({"fid": FID}, m=method({"fid": value(number, n)}, {"a": {}, "b": {}}))
+
+
+def test_a_sets_value_has_its_direction_and_the_tolerance_of_learned_metrics():
+    assert found(of_set(50.0), of_set(50.04)) == []
+    assert found(of_set(50.0), of_set(50.06)) == [("worse", "m", "fid", ())]
+    assert found(of_set(50.06), of_set(50.0)) == [("better", "m", "fid", ())]
+
+
+def test_a_set_with_fewer_members_is_not_compared_as_a_number():
+    assert found(of_set(50.0), of_set(40.0, n=1)) == [("failed", "m", "fid", ())]
+
+
+def test_an_incomplete_set_is_never_equal():
+    assert found(of_set(50.0, n=1), of_set(50.0, n=1)) == [("incomplete", "m", "fid", ())]
+
+
+def learned(first: float, second: float, made: Made = MADE) -> Snapshot:
+    return snapshot(
+        {"lpips": LPIPS}, made,
+        m=method({"lpips": value((first + second) / 2)}, {"a": {"lpips": first}, "b": {"lpips": second}}),
+    )  # fmt: skip
+
+
+def test_learned_metrics_are_held_item_by_item_to_their_own_tolerance():
+    assert found(learned(0.2, 0.3), learned(0.20019, 0.3)) == []
+    (one,) = found(learned(0.2, 0.3), learned(0.21, 0.29))
+    assert one[:3] == ("items", "m", "lpips") and set(one[3]) == {"a", "b"}
+    assert found(learned(0.2, 0.3), learned(0.21, 0.3)) == [("worse", "m", "lpips", ("a",))]
+
+
+def test_the_item_that_moved_most_is_named_first():
+    (one,) = compare(learned(0.2, 0.3), learned(0.21, 0.35)).findings
+    assert one.items == ("b", "a")
+
+
+@pytest.mark.parametrize("field", ["processor", "device", "device_model", "platform"])
+def test_what_last_bits_depend_on_makes_another_place(field: str):
+    other = MADE.model_copy(update={field: "other"})
+    result = compare(learned(0.2, 0.3), learned(0.2, 0.3, other))
+    assert len(result.elsewhere) == 1 and "against other" in result.elsewhere[0]
+    assert compare(learned(0.2, 0.3), learned(0.2, 0.3, MADE.model_copy(update={"created": "x"}))).elsewhere == ()
+
+
+def test_a_package_that_is_gone_is_another_place():
+    assert compare(learned(0.2, 0.3), learned(0.2, 0.3, MADE.model_copy(update={"packages": {}}))).elsewhere == (
+        "numpy 2 against none",
+    )
+
+
+def without(word: str) -> Snapshot:
+    return snapshot({"psnr": PSNR}, m=method({"psnr": value(None, 0, word)}, {"a": {"psnr": word}}))
+
+
+def test_values_that_nobody_expects_are_no_finding():
+    assert found(without("n/a"), without("n/a")) == []
+    assert found(without("unavailable"), without("unavailable")) == []
+    assert found(without("failed"), without("failed")) == [("incomplete", "m", "psnr", ())]
+    assert found(without("nan"), without("nan")) == [("incomplete", "m", "psnr", ())]
+
+
+def test_a_method_that_is_no_longer_on_the_machine_has_failed_and_one_that_came_is_new():
+    whole = snapshot({"psnr": PSNR}, m=method({"psnr": value(20.0, 1)}, {"a": {"psnr": 20.0}}))
+    assert found(whole, without("unavailable")) == [("failed", "m", "psnr", ())]
+    assert found(without("unavailable"), whole) == [("new", "m", "psnr", ())]
+
+
+def test_a_value_that_became_not_a_number_has_failed():
+    base = snapshot({"psnr": PSNR}, m=method({"psnr": value(20.0)}, {"a": {"psnr": 20.0}, "b": {"psnr": 20.0}}))
+    head = snapshot({"psnr": PSNR}, m=method({"psnr": value(20.0, 1)}, {"a": {"psnr": 20.0}, "b": {"psnr": "nan"}}))
+    assert found(base, head) == [("failed", "m", "psnr", ("b",))]
+
+
+def test_the_digest_of_all_outputs_finds_what_short_hashes_would_miss():
+    items = {"a": {"psnr": 20.0}}
+    base, head = (snapshot({"psnr": PSNR}, m=method({"psnr": value(20.0, 1)}, items, sign)) for sign in "01")
+    assert found(base, head) == [("outputs", "m", "", ())]
+
+
+def test_what_all_metrics_or_all_methods_share_is_said_once():
+    metrics = {"psnr": PSNR, "lpips": LPIPS}
+
+    def both(broken: set[str]) -> Snapshot:
+        return snapshot(
+            metrics,
+            **{
+                name: method(
+                    {label: value(1.0, 1 if name in broken else 2, reason="broken file") for label in metrics},
+                    {
+                        "a": dict.fromkeys(metrics, 1.0),
+                        "b": dict.fromkeys(metrics, "failed" if name in broken else 1.0),
+                    },
+                )
+                for name in ("m", "o")
+            },
+        )
+
+    assert found(both(set()), both({"m"})) == [("failed", "m", "", ("b",))]
+    assert found(both(set()), both({"m", "o"})) == [("failed", "", "", ("b",))]
+
+
+def test_a_dataset_that_is_gone_is_one_finding():
+    empty = Snapshot(suite="s", made=MADE, datasets={})
+    assert compare(learned(0.2, 0.3), empty).findings == (Finding("vanished", "d", "", ""),)
+    assert compare(empty, learned(0.2, 0.3)).findings == (Finding("new", "d", "", ""),)
+
+
+def test_repeats_of_a_stochastic_method_have_names_of_their_own():
+    assert [item_key("a", 0, 1), item_key("a", 0, 2), item_key("a", 1, 2)] == ["a", "a#1", "a#2"]
+
+
+def test_the_groups_are_made_of_kinds_and_notes_are_in_none():
+    assert set(NOTES) < set(KINDS)
+    assert all(group <= set(KINDS) - set(NOTES) for group in GROUPS.values())
+    assert GROUPS["worse"] < GROUPS["any"]
