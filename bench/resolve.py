@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from bench import detecting, published
+from bench.data.annotations import AnnotationSource
 from bench.data.build import build_dataset
 from bench.data.items import Dataset
 from bench.data.survey import as_available
@@ -27,6 +28,8 @@ from bench.metrics.protocols import DEFAULT, Protocol, protocol
 from bench.metrics.ratings import RatedMetric
 from bench.registry import Entry, registry
 from bench.suite import SuiteFile, label_of, variants
+
+_RATED = f"{RatedMetric.__module__}:{RatedMetric.__name__}"
 
 
 class Missing(NamedTuple):
@@ -272,7 +275,11 @@ def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missin
         except MissingFile as error:
             detail = str(error)
             missing.append(Missing("dataset", spec.dataset, detail, getattr(error, "have", "")))
-            dataset = Dataset(spec.dataset, (), paired=bool(entry.fields.get("paired", True)))
+            boxes = entry.fields.get("annotations")
+            dataset = Dataset(
+                spec.dataset, (), paired=bool(entry.fields.get("paired", True)),
+                annotations=AnnotationSource.of(entry.name, boxes, file.base) if boxes else None,
+            )  # fmt: skip
             try:
                 named = spec.protocol or file.suite.protocol or entry.fields.get("protocol") or DEFAULT
                 rules = common if wrong_protocol and spec.protocol is None else protocol(str(named))
@@ -300,11 +307,12 @@ def _check_votes(file: SuiteFile, ids: Mapping[str, set[str] | None], problems: 
         for variant in variants(spec, file.at("methods", index))
     }
     for index, given in enumerate(file.suite.metrics):
+        if given.metric not in registry("metric") or registry("metric").get(given.metric).target != _RATED:
+            continue
         try:
-            entry = registry("metric").get(given.metric)
-            metric = build_metric(_without_verdict(entry), given.options, {})
-            if isinstance(metric, RatedMetric):
-                metric.based(file.base).check(ids, labels)
+            metric = build_metric(registry("metric").get(given.metric), given.options, {})
+            assert isinstance(metric, RatedMetric)
+            metric.based(file.base).check(ids, labels)
         except BenchError as error:
             problems.append(_say(file, error, "metrics", index))
 
@@ -315,7 +323,7 @@ def _with_metrics(
 ) -> BoundDataset:  # fmt: skip
     """A dataset with its columns, and its annotation where one of them counts boxes."""
     annotations: Annotations | None = None
-    if bound.dataset.annotations is not None and detecting.counts_boxes(file):
+    if bound.unavailable is None and bound.dataset.annotations is not None and detecting.counts_boxes(file):
         try:
             annotations = bound.dataset.annotations.read(bound.dataset.items)
             bound = replace(bound, dataset=replace(bound.dataset, notes=(*bound.dataset.notes, *annotations.notes)))

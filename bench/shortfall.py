@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.registry import Entry, registry
 from bench.resolve import Missing
+from bench.suite import find
 
 _WIDTH = 118
 _LABEL = 16
@@ -41,8 +42,15 @@ def screen(suite: str, missing: Sequence[Missing]) -> str:
             reasons = "; ".join(f"{one.label}: {one.detail}" for one in members)
             told = f"{_before(group, members)}{remedy}" if remedy else reasons
             lines += _folded(group, told)
-    lines.append(f"what a machine can bring: bench fetch {suite}; run what is there: bench run {suite} --available")
+    brought = f"bench fetch {_fetched_as(suite)}"
+    lines.append(f"what a machine can bring: {brought}; run what is there: bench run {suite} --available")
     return "\n".join(lines)
+
+
+def _fetched_as(suite: str) -> str:
+    """The suite as `bench fetch` takes it: by its file where an entry of the catalogue has the same name."""
+    taken = any(suite in registry(kind) for kind in ("method", "metric", "dataset", "detector"))
+    return str(find(suite)) if taken else suite
 
 
 def _before(group: str, members: Sequence[Missing]) -> str:

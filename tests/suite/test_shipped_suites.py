@@ -22,4 +22,4 @@ def test_a_shipped_suite_is_valid_and_says_what_is_not_fetched_yet(
     assert resolved.methods
     fetched = [gone for gone in resolved.missing if group_of(gone) in ("weights", "metric weights")]
     assert all("bench fetch" in gone.detail for gone in fetched)
-    assert assets_for(name) or not fetched
+    assert assets_for(str(suite.find(name))) or not fetched

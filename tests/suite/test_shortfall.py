@@ -87,6 +87,16 @@ def test_what_is_missing_is_a_row_with_its_reason_and_the_rest_is_measured(capsy
     assert [cell["value"] for cell in alone if cell["metric"] == "psnr"] == [found["b", "Tone", "psnr"]["value"]]
 
 
+def test_a_suite_that_shares_its_name_with_a_dataset_is_fetched_by_its_file() -> None:
+    missing = resolve(suite.load(suite.find("baid"))).missing
+    assert (
+        screen("baid", missing)
+        .splitlines()[-1]
+        .startswith(f"what a machine can bring: bench fetch {suite.find('baid')};")
+    )
+    assert "bench fetch bfr;" in screen("bfr", missing)
+
+
 def test_a_run_of_nothing_is_refused_with_the_same_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("run", "mine.yaml", "-d", "baid", "--available") == 2
     said = capsys.readouterr().err
