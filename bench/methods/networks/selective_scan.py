@@ -6,7 +6,8 @@ Channel d of a sequence holds N numbers, and at position t
     output[t,d] = Σ_n c[t,n] · state[d,n] + skip[d] · input[t,d]
 
 Only the multiply-and-add from one state to the next waits for the position before; everything else is done for a chunk
-of positions at once. Within a chunk states overwrite what flowed in, so that memory does not grow with the sequence.
+of positions at once. Where no gradient is asked for, chunks share two buffers, and the states of a chunk overwrite what
+flowed into them, so that memory does not grow with the sequence.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHUNK = 32
+CHUNK = 16
 """Positions at a time: enough to make single operations cheap, few enough for a processor's cache."""
 
 
@@ -24,22 +25,25 @@ def selective_scan(inputs: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tenso
     The leading dimensions of `a` and `skip` are the last ones of `*`. In the dtype of its inputs; exact to rounding,
     for any decay, since no quotient of products is ever formed. Differentiable.
     """
-    state = inputs.new_zeros(*inputs.shape[1:], a.shape[-1])
-    driven = delta * inputs
+    driven, rates = delta * inputs, a.mT.contiguous()  # states are [N,D], which runs faster along the longer axis
+    state = inputs.new_zeros(*inputs.shape[1:-1], *rates.shape[-2:])
+    learning = torch.is_grad_enabled() and any(each.requires_grad for each in (inputs, delta, a, b, c, skip))
+    held, flown = (state.new_empty(0 if learning else CHUNK, *state.shape) for _ in range(2))
     outputs = []
     for start in range(0, len(inputs), CHUNK):
-        part = slice(start, start + CHUNK)
-        decay = (delta[part, ..., None] * a).exp()
-        flow = driven[part, ..., None] * b[part, ..., None, :]
-        if decay.requires_grad or flow.requires_grad:
+        part = slice(start, min(start + CHUNK, len(inputs)))
+        length = part.stop - start
+        steps, flows = (delta[part].unsqueeze(-2), rates), (driven[part].unsqueeze(-2), b[part].unsqueeze(-1))
+        if learning:
             states = []
-            for kept, added in zip(decay, flow, strict=True):
+            for kept, added in zip(torch.mul(*steps).exp(), torch.mul(*flows), strict=True):
                 state = torch.addcmul(added, kept, state)
                 states.append(state)
-            flow = torch.stack(states)
+            chunk = torch.stack(states)
         else:
-            for kept, added in zip(decay, flow, strict=True):
+            decay, chunk = torch.mul(*steps, out=held[:length]).exp_(), torch.mul(*flows, out=flown[:length])
+            for kept, added in zip(decay, chunk, strict=True):
                 state = added.addcmul_(kept, state)
-            state = state.clone()  # the chunk's memory is free to go
-        outputs.append((flow @ c[part, ..., None])[..., 0])
+            state = state.clone()  # the next chunk takes its place
+        outputs.append((c[part].unsqueeze(-2) @ chunk).squeeze(-2))
     return torch.cat(outputs) + skip * inputs
