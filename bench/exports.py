@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -119,7 +120,8 @@ def put(target: Path, payload: bytes) -> None:
         temporary.write_bytes(payload)
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise BenchError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 

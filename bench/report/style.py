@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,8 @@ def save(drawn: Figure, target: Path) -> None:
         drawn.savefig(temporary, format=kind, metadata=about, bbox_inches="tight", pad_inches=0.02)
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise BenchError(f"{target}: cannot be written: {one_line(error.strerror or error)}") from error
 
 
