@@ -238,14 +238,15 @@ class _Values:
         for item, row in self.after.items.items():
             if item not in self.before.items:
                 continue
-            first, second = self.before.items[item].number(label), row.number(label)
+            known = self.before.items[item]
+            first, second = known.number(label), row.number(label)
             if first is not None and second is not None:
                 pairs.append((item, first, second))
             elif first is not None:
                 lost.append(item)
             elif second is not None:
                 won.append(item)
-            else:
+            elif not {known.values.get(label), row.values.get(label)} <= set(_WITHOUT_VALUE):
                 still.append(item)
         if lost:
             yield Finding("failed", *self.place, items=tuple(lost), detail=new.reason or "")

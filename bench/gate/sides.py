@@ -11,6 +11,7 @@ from bench.errors import BenchError
 from bench.gate import baseline, snapshot
 from bench.gate.findings import Finding
 from bench.gate.form import Snapshot
+from bench.progress import bar
 from bench.store import Store
 from bench.tables import frame
 from bench.tables.frame import RunData
@@ -70,6 +71,15 @@ def _damaged(store: Store, data: RunData, results: Path) -> Iterator[Finding]:
     units = store.units(data.number)
     made = store.restorations_of(data.number)
     whole: dict[bytes, bool] = {}
+    with bar("stored outputs", len(made)) as shown:
+        for _, output in made.values():
+            shown.update(1)
+            if output.output_hash is None or output.suffix is None or output.output_hash in whole:
+                continue
+            file = artefacts.path(results, output.output_hash, output.suffix)
+            whole[output.output_hash] = (
+                not file.is_file() or artefacts.read(results, output.output_hash, output.suffix) is not None
+            )
     index = 0
     for dataset in data.record.datasets:
         for method in data.record.methods:
@@ -79,15 +89,9 @@ def _damaged(store: Store, data: RunData, results: Path) -> Iterator[Finding]:
             for position in range(len(dataset["items"]) * repeats):
                 restoration, _ = units.get((index, position), (None, 0))
                 row = made[restoration][1] if restoration in made else None
-                if row is None or row.output_hash is None or row.suffix is None:
-                    continue
-                file = artefacts.path(results, row.output_hash, row.suffix)
-                if row.output_hash not in whole:
-                    held = not file.is_file() or artefacts.read(results, row.output_hash, row.suffix) is not None
-                    whole[row.output_hash] = held
-                if not whole[row.output_hash]:
+                if row is not None and row.output_hash is not None and not whole.get(row.output_hash, True):
                     bad.append(snapshot.item_key(dataset["items"][position // repeats], position % repeats, repeats))
-                    files.append(file)
+                    files.append(artefacts.path(results, row.output_hash, row.suffix or "png"))
             if bad:
                 detail = f"{files[0]} holds other pixels than those that were scored: delete it"
                 yield Finding("damaged", dataset["label"], method["label"], "", items=tuple(bad), detail=detail)

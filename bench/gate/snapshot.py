@@ -43,8 +43,9 @@ def cells(snapshot: Snapshot) -> RunData:
             for label, metric in content.metrics.items():
                 value = made.values[label]
                 column = Column(
-                    label, label, metric.signature, metric.signature, "", False, metric.of_sets,
-                    metric.better == "higher", metric.digits, None,
+                    label=label, heading=label, signature=metric.signature, row_signature=metric.signature, mode="",
+                    fr=False, is_set=metric.of_sets, higher_is_better=metric.better == "higher", digits=metric.digits,
+                    unavailable=None,
                 )  # fmt: skip
                 if metric.of_sets:
                     scores = [ItemScore(item, 0, "ok", None, None) for item in list(made.items)[: value.n]]

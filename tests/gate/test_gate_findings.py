@@ -100,6 +100,13 @@ def test_values_that_nobody_expects_are_no_finding():
     assert found(without("nan"), without("nan")) == [("incomplete", "m", "psnr", ())]
 
 
+def test_items_that_nobody_rated_are_no_finding():
+    rated = snapshot({"mos": PSNR}, m=method({"mos": value(4.0, 1)}, {"a": {"mos": 4.0}, "b": {"mos": "n/a"}}))
+    lower = snapshot({"mos": PSNR}, m=method({"mos": value(3.0, 1)}, {"a": {"mos": 3.0}, "b": {"mos": "n/a"}}))
+    assert found(rated, rated) == []
+    assert found(rated, lower) == [("worse", "m", "mos", ("a",))]
+
+
 def test_a_method_that_is_no_longer_on_the_machine_has_failed_and_one_that_came_is_new():
     whole = snapshot({"psnr": PSNR}, m=method({"psnr": value(20.0, 1)}, {"a": {"psnr": 20.0}}))
     assert found(whole, without("unavailable")) == [("failed", "m", "psnr", ())]
