@@ -19,6 +19,7 @@ from bench.data.pairing import check_sizes
 from bench.engines.local import LocalEngine, Recipe, threads_per_worker
 from bench.errors import BenchError, one_line
 from bench.identity import digest
+from bench.latency import after
 from bench.methods.base import Method
 from bench.metrics.ratings import RatedMetric
 from bench.plan import (
@@ -73,6 +74,8 @@ class Request:
     plugins: tuple[str, ...] = ()
     available: bool = False
     commercial_safe: bool = False
+    fresh_latency: bool = False
+    """Whether the times of the suite's `latency:` are measured again where this machine has them."""
     allow_commands: bool = False
     """Whether methods of kind `command` may start the programs that the suite names: a suite alone never runs code."""
 
@@ -161,6 +164,11 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
                 progress.reset(len(todo))
             driver.work(todo)
         aggregate_run(store, plan, number)
+        timed = after.wanted(resolved, store, request.device, fresh=request.fresh_latency)
+        if timed is not None and timed.todo:
+            check_device(request.device)
+            plugins = tuple(str(Path(plugin).resolve()) for plugin in request.plugins)
+            after.measure(timed, store, plugins=plugins, commands=request.allow_commands, note=note)
         store.finish_run(number)
         counts = failures(read_cells(store, number))
         units = sum(cell.units for cell in plan.cells)
@@ -175,9 +183,6 @@ def warnings_before(plan: Plan) -> Iterator[str]:
 
     A dataset that has nothing left to do is silent, and its files are not opened.
     """
-    asked = plan.resolved.file.suite
-    if asked.latency is not None:
-        yield f"{plan.resolved.file.at('latency')}: latency: is read but not acted on by this version"
     busy = {plan.cells[cell].dataset_index for cell, _ in plan.open_units()}
     for index, bound in enumerate(plan.resolved.datasets):
         if index in busy:

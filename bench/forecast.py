@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.latency import after
 from bench.plan import Cell, Plan
 from bench.store import FILE_NAME, Store
 
@@ -64,22 +65,22 @@ def _estimate(cell: Cell, plan: Plan, store: Store, units: int) -> float | None:
     return units * sum(times) / len(times) if times else None
 
 
-def render_plan(folder: Path, make: Callable[[Store], Plan]) -> str:
+def render_plan(folder: Path, make: Callable[[Store], Plan], device: str = "cpu") -> str:
     """The plan as a table. A results folder that does not exist yet is not created."""
     from tabulate import tabulate
 
-    if (folder / FILE_NAME).is_file():
-        with Store(folder) as store:
-            cells = summarise(make(store), store)
-    else:
-        with tempfile.TemporaryDirectory() as empty, Store(Path(empty)) as store:
-            cells = summarise(make(store), store)
+    known = (folder / FILE_NAME).is_file()
+    with tempfile.TemporaryDirectory() as empty, Store(folder if known else Path(empty)) as store:
+        plan = make(store)
+        cells = summarise(plan, store)
+        timed = after.wanted(plan.resolved, store, device)
     body = [[*cell[:7], "unknown" if cell.seconds is None else f"{cell.seconds:.1f} s"] for cell in cells]
     totals = [sum(cell[index] for cell in cells) for index in range(2, 7)]  # type: ignore[misc]
-    known = [cell.seconds for cell in cells if cell.seconds is not None]
-    body.append(["total", "", *totals, ("≥ " if len(known) < len(cells) else "") + f"{sum(known):.1f} s"])
+    estimates = [cell.seconds for cell in cells if cell.seconds is not None]
+    body.append(["total", "", *totals, ("≥ " if len(estimates) < len(cells) else "") + f"{sum(estimates):.1f} s"])
     header = ["dataset", "method", "units", "cached", "to score", "to restore", "blocked", "restoring takes"]
     return (
         tabulate(body, header, tablefmt="simple", disable_numparse=True, colalign=("left", "left", *["right"] * 6))
         + "\n"
+        + ("" if timed is None else timed.line() + "\n")
     )

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench import paths
 from bench.errors import BenchError, one_line, suggest
+from bench.latency.setting import DTYPES, parse_sizes
 
 _LIMIT_BYTES = 1 << 20
 _LIMIT_NODES = 100_000
@@ -66,9 +67,31 @@ class MetricSpec(_Strict):
 
 
 class LatencySpec(_Strict):
+    """Under `latency:`; what is timed after a run, batch 1."""
+
     size: int | str = 512
     dtype: str = "float32"
     order: Literal["interleaved", "sequential"] = "interleaved"
+    samples: int | None = Field(default=None, ge=1)
+    """Stop after so many, whatever the rules say."""
+    seconds: float | None = Field(default=None, ge=0)
+    """Stop after so many of a method's own time."""
+
+    @field_validator("size")
+    @classmethod
+    def _one_size(cls, given: int | str) -> int | str:
+        try:
+            (_,) = parse_sizes(given)
+        except (BenchError, ValueError):
+            raise ValueError("a side such as 512, or HxW such as 480x640, in pixels") from None
+        return given
+
+    @field_validator("dtype")
+    @classmethod
+    def _known_dtype(cls, given: str) -> str:
+        if given not in DTYPES:
+            raise ValueError(f"one of {', '.join(DTYPES)}{suggest(given, DTYPES)}")
+        return given
 
 
 class FinetuneSpec(_Strict):

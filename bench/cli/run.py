@@ -18,6 +18,7 @@ import click
 @click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
 @click.option("--available", is_flag=True, help="Run what is on this machine; the rest are rows with their reason.")
 @click.option("--allow-commands", is_flag=True, help="Let methods of kind command start the programs they name.")
+@click.option("--fresh-latency", is_flag=True, help="Time the methods again, for a suite with latency:.")
 @click.option("--commercial-safe", is_flag=True, help="Refuse what is not known to be free for commercial use.")
 @click.option(
     "--allow-failures",
@@ -41,6 +42,7 @@ def command(
     plugins: tuple[str, ...],
     available: bool,
     allow_commands: bool,
+    fresh_latency: bool,
     commercial_safe: bool,
     allow_failures: float,
     results: str | None,
@@ -59,13 +61,13 @@ def command(
     request = driver.Request(
         suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
-        allow_commands=allow_commands,
+        allow_commands=allow_commands, fresh_latency=fresh_latency,
     )  # fmt: skip
     render.check_style(style)
     if plan:
         from bench.forecast import render_plan
 
-        click.echo(render_plan(request.folder, lambda store: driver.plan_request(request, store)), nl=False)
+        click.echo(render_plan(request.folder, lambda store: driver.plan_request(request, store), device), nl=False)
         return 0
 
     def note(line: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError, suggest
+from bench.latency.stored import Timing, of_run
 from bench.sets import Member, boxed, complete
 from bench.store import Restoration, RunRow, Score, Store
 
@@ -159,6 +160,8 @@ class RunData(NamedTuple):
     cells: Sequence[Cell]
     devices: frozenset[str]
     """Devices that made the outputs of this run, as far as they are known."""
+    timings: Sequence[Timing] = ()
+    """Times of its methods, for a suite that asks for them."""
 
 
 class Failures(NamedTuple):
@@ -224,7 +227,7 @@ def read_cells(store: Store, number: int) -> RunData:
                 cells.extend(reader.read(Column(**column)) for column in dataset["columns"])
             index += 1
     devices = frozenset(entry.device for _, entry in made.values() if entry.device)
-    return RunData(number, record, provenance, cells, devices)
+    return RunData(number, record, provenance, cells, devices, of_run(store, number))
 
 
 class _CellReader:

@@ -21,13 +21,8 @@ from bench.published import Value, plain
 from bench.registry import registry
 from bench.tables import render
 from bench.tables.layout import printable
+from bench.tables.timed import METRIC, UNSYNCHRONISED, milliseconds, short
 
-METRIC = "inference-ms"
-"""What the papers' tables call a time per image."""
-UNSYNCHRONISED = (
-    "it states no protocol, and the timer of the authors' code stops without waiting for the GPU, so that its times "
-    "are probably those of dispatch (some 540 operations at about 10 µs each), which --dispatch measures"
-)
 _FORMS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}
 
 
@@ -143,18 +138,20 @@ def _times(found: Sequence[Line]) -> list[dict[str, str]]:
     for line in found:
         timing, told = line.timing, line.summary
         row = _place(found, line)
-        row["median ms"] = "failed" if told is None else _ms(told.median) + ("*" if told.n < FLOORS[50] else "")
-        row["IQR ms"] = "–" if told is None else _ms(told.iqr)
+        row["median ms"] = (
+            "failed" if told is None else milliseconds(told.median) + ("*" if told.n < FLOORS[50] else "")
+        )
+        row["IQR ms"] = "–" if told is None else milliseconds(told.iqr)
         for q in (90, 95, 99):
             row[f"p{q} ms"] = _tail(told, q)
         row["n"] = "0" if told is None else str(told.n)
         row[f"ratio to {_first(found)}"] = _ratio(line)
         if events:
-            row["CUDA events ms"] = _ms(float(np.median(timing.events))) if timing.events.size else "–"
+            row["CUDA events ms"] = milliseconds(float(np.median(timing.events))) if timing.events.size else "–"
         if cpu:
-            row["CPU ms"] = _ms(float(np.median(timing.cpu))) if timing.cpu.size else "–"
-        row["images/s"] = _short(line.images_per_second) if told else "–"
-        row["MP/s"] = _short(line.megapixels_per_second) if told else "–"
+            row["CPU ms"] = milliseconds(float(np.median(timing.cpu))) if timing.cpu.size else "–"
+        row["images/s"] = short(line.images_per_second) if told else "–"
+        row["MP/s"] = short(line.megapixels_per_second) if told else "–"
         if beside:
             row["paper ms"] = line.theirs.printed if line.theirs else "–"
         row["noise"] = "; ".join(timing.noise)
@@ -172,7 +169,7 @@ def _stages(found: Sequence[Line]) -> list[dict[str, str]]:
     for line in found:
         stages = line.timing.record.get("stages")
         if stages:
-            rows.append({**_place(found, line), **{name: _ms(stages[name]) for name in (*STAGES, "whole")}})
+            rows.append({**_place(found, line), **{name: milliseconds(stages[name]) for name in (*STAGES, "whole")}})
     return rows
 
 
@@ -184,13 +181,13 @@ def _costs(found: Sequence[Line]) -> list[dict[str, str]]:
             continue
         memory = record.get("memory", {})
         row = _place(found, line)
-        row |= {"load s": f"{record['load_ns'] / 1e9:.2f}", "first call ms": _ms(record["first_ns"])}
+        row |= {"load s": f"{record['load_ns'] / 1e9:.2f}", "first call ms": milliseconds(record["first_ns"])}
         for name, heading in _MEMORY.items():
             if name != "rss_peak" and line.timing.setting.kind == "cpu":
                 continue
             row[heading] = f"{memory[name] / 2**20:.0f}" if name in memory else "n/a"
         row["parameters"] = f"{record['parameters']:,}" if record.get("parameters") else "n/a"
-        row["GFLOP"] = _short(record["flops"] / 1e9) if record.get("flops") else "n/a"
+        row["GFLOP"] = short(record["flops"] / 1e9) if record.get("flops") else "n/a"
         row["stopped by"] = str(record.get("stop", ""))
         rows.append(row)
     return rows
@@ -220,19 +217,7 @@ def _tail(told: Summary | None, q: int) -> str:
     if told is None:
         return "–"
     value = {90: told.p90, 95: told.p95, 99: told.p99}[q]
-    return f"n/a (n={told.n}<{FLOORS[q]})" if value is None else _ms(value)
-
-
-def _ms(nanoseconds: float) -> str:
-    """Milliseconds with four significant digits at most, and never finer than a tenth of a microsecond."""
-    return _short(nanoseconds / 1e6)
-
-
-def _short(value: float) -> str:
-    for limit, digits in ((1000, 0), (100, 1), (10, 2), (0.1, 3)):
-        if abs(value) >= limit:
-            return f"{value:.{digits}f}"
-    return f"{value:.4f}"
+    return f"n/a (n={told.n}<{FLOORS[q]})" if value is None else milliseconds(value)
 
 
 def _footer(found: Sequence[Line], table: str | None) -> Iterator[str]:

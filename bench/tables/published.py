@@ -17,6 +17,7 @@ from bench.suite import MetricSpec, label_of
 from bench.tables import render
 from bench.tables.frame import RunData
 from bench.tables.layout import PLAIN, Extras, Row, Shown, Table, lay_out
+from bench.tables.timed import timed
 
 _GAP = "–"
 
@@ -167,7 +168,7 @@ def render_beside(data: RunData, style: str, extras: Extras = PLAIN) -> str:
     extras = render.settled(extras, style)
     table = of_run(data)
     if style in render.PAGES:
-        return render.PAGES[style](beside(data, table, extras))
+        return render.PAGES[style](timed(beside(data, table, extras), data, table))
     return render.LISTINGS[style](records(data, table, extras))
 
 

@@ -17,6 +17,7 @@ from bench.errors import BenchError, suggest
 from bench.tables.frame import RunData
 from bench.tables.layout import PLAIN, Extras, Table, interval_of, lay_out, paired_test, printable, venues_of
 from bench.tables.tex import FALLBACK, tex, tex_value
+from bench.tables.timed import timed
 
 
 def markdown(table: Table) -> str:
@@ -214,7 +215,9 @@ def render(data: RunData, style: str, extras: Extras = PLAIN) -> str:
     """A run in one of `FORMATS`. Raises `BenchError` for another word, and for a method that the run does not have."""
     check(data, style, extras)
     extras = settled(extras, style)
-    return PAGES[style](lay_out(data, extras)) if style in PAGES else LISTINGS[style](records(data, extras))
+    return (
+        PAGES[style](timed(lay_out(data, extras), data)) if style in PAGES else LISTINGS[style](records(data, extras))
+    )
 
 
 def settled(extras: Extras, style: str) -> Extras:

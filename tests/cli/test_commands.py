@@ -112,9 +112,3 @@ def test_mistakes_are_all_named_even_when_no_dataset_can_be_bound(folder: Path, 
     said = capsys.readouterr().err
     assert "bad.yaml:2: none/*.png: no image matches" in said
     assert "bad.yaml:4: unknown metric 'pnsr'; did you mean 'psnr'?" in said
-
-
-def test_a_section_that_is_not_acted_on_is_said(folder: Path, capsys: pytest.CaptureFixture[str]):
-    (folder / "fast.yaml").write_text(SUITE + "latency: {size: 64}\n", encoding="utf-8")
-    assert bench("run", "fast.yaml", "--limit", "1") == 0
-    assert "fast.yaml:5: latency: is read but not acted on" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from bench.latency.setting import STAGES
 from bench.latency.worker import Worker, scene
 from bench.store import Store
 from bench.tables import latency as tables
+from bench.tables.timed import milliseconds
 
 PLUGIN = Path(__file__).with_name("timed_plugin.py")
 SAMPLES = 24
@@ -114,7 +115,7 @@ def test_noise_is_marked_and_the_number_is_kept(measured: Measured):
     noisy = timing._replace(record={**timing.record, "noise": ["foreign load 37%"]})
     quiet = timing._replace(record={**timing.record, "noise": []})
     shown = tables.text(tables.lines([noisy]), "markdown", "x")
-    assert "noisy: foreign load 37%" in shown and tables._ms(float(np.median(timing.samples))) in shown
+    assert "noisy: foreign load 37%" in shown and milliseconds(float(np.median(timing.samples))) in shown
     assert "noisy" not in tables.text(tables.lines([quiet]), "markdown", "x")
 
 

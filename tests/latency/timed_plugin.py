@@ -57,3 +57,11 @@ class Fragile(Timed):
 bench.register_method("timed-steady", Timed)
 bench.register_method("timed-slowed", lambda: Slowed("timed-slowed"))
 bench.register_method("timed-fragile", lambda: Fragile("timed-fragile"))
+
+
+class Broken(Timed):
+    def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
+        raise ValueError("never works")
+
+
+bench.register_method("timed-broken", lambda: Broken("timed-broken"))

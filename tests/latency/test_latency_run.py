@@ -1,0 +1,110 @@
+"""A suite with `latency:`: its methods are timed once per machine, and stand in its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench import driver, suite
+from bench.errors import BenchError
+from bench.forecast import render_plan
+from bench.latency import after, stored
+from bench.store import Store
+from bench.tables import frame, render
+
+PLUGIN = Path(__file__).with_name("timed_plugin.py")
+SUITE = """
+schema: 1
+datasets: [{{dataset: folder, options: {{lq: "{folder}/lq", gt: "{folder}/lq"}}, label: mine}}]
+methods: [identity, {{method: timed-slowed, label: "(c)"}}, {{method: timed-broken, label: broken}}]
+metrics: [psnr]
+published: iqpir/table5
+latency: {{size: 32x24, samples: 12}}
+"""
+
+
+class Ran(NamedTuple):
+    folder: Path
+    request: driver.Request
+    number: int
+    said: list[str]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "lq").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "lq" / "a.png")
+    (folder / "mine.yaml").write_text(SUITE.format(folder=folder), encoding="utf-8")
+    request = driver.Request(str(folder / "mine.yaml"), results=str(folder / "results"), plugins=(str(PLUGIN),))
+    said: list[str] = []
+    return Ran(folder, request, driver.run(request, note=said.append).run, said)
+
+
+def test_methods_are_timed_after_the_run_and_a_broken_one_is_a_row(ran: Ran):
+    with Store(ran.request.folder, writable=False) as store:
+        found = {timing.label: timing for timing in stored.of_run(store, ran.number)}
+    assert list(found) == ["identity", "(c)", "broken"]
+    assert found["identity"].samples.size == found["(c)"].samples.size == 12
+    assert found["(c)"].median_ms > 5 and found["broken"].reason == "ValueError: never works"
+    assert any("measuring at 32×24" in line for line in ran.said)
+
+
+def test_the_table_has_a_column_of_times_with_what_they_rest_on(ran: Ran):
+    with Store(ran.request.folder, writable=False) as store:
+        data = frame.read_cells(store, ran.number)
+    shown = render.render(data, "markdown")
+    line = next(line for line in shown.splitlines() if "(c)" in line)
+    slowed = next(timing for timing in data.timings if timing.label == "(c)")
+    assert "Latency, ms ↓" in shown and f"{slowed.median_ms:.3f}"[:4] in line
+    assert "32×24, batch 1, float32, cpu" in shown and "torch" in shown
+    assert "latency failed: broken: ValueError: never works" in shown
+    for style in ("latex", "html"):
+        assert "Latency, ms" in render.render(data, style)
+    untimed = render.render(data._replace(timings=()), "markdown")
+    assert "Latency" not in untimed
+
+
+def test_beside_the_papers_values_stand_its_times(ran: Ran):
+    from bench.tables import published
+
+    with Store(ran.request.folder, writable=False) as store:
+        shown = published.render_beside(frame.read_cells(store, ran.number), "markdown")
+    assert "(5.63)" in next(line for line in shown.splitlines() if "(c)" in line)
+    assert "without waiting for the GPU" in shown
+
+
+def test_what_this_machine_has_measured_is_not_measured_again(ran: Ran):
+    again: list[str] = []
+    assert driver.run(ran.request, note=again.append).run == ran.number
+    told = [line for line in again if line.startswith("latency: ")]
+    assert {line.split(": ")[1] for line in told if "loading" in line} == {"broken"}, "failures are tried again"
+    plan = render_plan(ran.request.folder, lambda store: driver.plan_request(ran.request, store))
+    assert "latency: 1 methods to be timed at 32×24, batch 1, float32, cpu; 2 known on this machine" in plan
+    with Store(ran.request.folder, writable=False) as store:
+        resolved = driver.resolve_request(ran.request)
+        fresh = after.wanted(resolved, store, "cpu", fresh=True)
+        assert fresh is not None and len(fresh.todo) == 3 and not fresh.known
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ("{size: [512]}", "latency"),
+        ("{size: 12ab}", "a side such as 512"),
+        ("{size: '1,2'}", "a side such as 512"),
+        ("{dtype: bf61}", "did you mean 'bf16'"),
+        ("{samples: 0}", "greater than or equal to 1"),
+        ("{sise: 3}", "did you mean 'size'"),
+    ],
+)
+def test_a_wrong_latency_key_is_named_with_its_line(written, complaint):
+    text = f"schema: 1\ndatasets: [x]\nmethods: [y]\nmetrics: [z]\nlatency: {written}\n"
+    with pytest.raises(BenchError, match=complaint) as error:
+        suite.parse(text)
+    assert "suite:5" in str(error.value)
