@@ -323,15 +323,19 @@ def _with_metrics(
 ) -> BoundDataset:  # fmt: skip
     """A dataset with its columns, and its annotation where one of them counts boxes."""
     annotations: Annotations | None = None
+    unboxed: str | None = None
     if bound.unavailable is None and bound.dataset.annotations is not None and detecting.counts_boxes(file):
         try:
             annotations = bound.dataset.annotations.read(bound.dataset.items)
             bound = replace(bound, dataset=replace(bound.dataset, notes=(*bound.dataset.notes, *annotations.notes)))
         except MissingFile as error:
-            missing.append(Missing("dataset", bound.name, str(error)))
+            unboxed = str(error)
+            missing.append(Missing("dataset", bound.name, unboxed, "no annotation"))
         except BenchError as error:
             problems.append(_say(file, error, "datasets"))
     metrics = _metrics(file, bound.protocol, all_, annotations, split, problems, missing)
+    if unboxed is not None:
+        metrics = [replace(one, unavailable=one.unavailable or unboxed) if one.annotated else one for one in metrics]
     return replace(bound, metrics=tuple(metrics), annotations=annotations)
 
 
