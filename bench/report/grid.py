@@ -144,12 +144,22 @@ def _draw(
             _show(axis, _fitted(one.pixels, each))
             for index, each_window in enumerate(window):
                 colour = BOXES[index % len(BOXES)]
-                frame: dict[str, Any] = {"fill": False, "edgecolor": colour, "transform": axis.transAxes, "clip_on": False}
+                frame: dict[str, Any] = {
+                    "fill": False,
+                    "edgecolor": colour,
+                    "transform": axis.transAxes,
+                    "clip_on": False,
+                }
                 at = each_window.left, 1 - each_window.top - each_window.height
                 axis.add_patch(Rectangle(at, each_window.width, each_window.height, linewidth=0.8, **frame))
                 detail = place(left + index * (wide + _GAP), top + high + _GAP, wide, crop_high)
                 _show(detail, each_window.cut(one.pixels))
-                rim: dict[str, Any] = {"fill": False, "edgecolor": colour, "transform": detail.transAxes, "clip_on": False}
+                rim: dict[str, Any] = {
+                    "fill": False,
+                    "edgecolor": colour,
+                    "transform": detail.transAxes,
+                    "clip_on": False,
+                }
                 detail.add_patch(Rectangle((0, 0), 1, 1, linewidth=1.2, **rim))
             for line, metric in enumerate(metrics):
                 cell = values.get((dataset, one.label, metric))
