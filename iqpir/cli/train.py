@@ -61,3 +61,40 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     ours, theirs = (sum(pair[side] for pair in last) / len(last) for side in (0, 1))
     click.echo(f"{where}: mean L1 of the last {len(last)} steps: {ours:.5f} with the score, {theirs:.5f} without")
     return 0
+
+
+@command.command()
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option("-o", "--out", metavar="FILE", help="Default: results/train/quality/NAME-OF-CONFIG.safetensors.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), help="In place of the settings' number.")
+def quality(config: Path | None, out: str | None, device: str, steps: int | None) -> int:
+    """Train a small no-reference quality network on generated distortions; without CONFIG by its own settings.
+
+    Then a prior can have it as a member: iqpir assess IMAGES --member iqpir:FILE.
+    """
+    from dataclasses import asdict, replace
+
+    from tqdm import tqdm
+
+    from iqpir.errors import IQPIRError
+    from iqpir.quality.scorers import check_device
+    from iqpir.training.quality import QualitySettings, train_quality
+
+    check_device(device)
+    settings = QualitySettings.load(config) if config else QualitySettings()
+    settings = replace(settings, steps=steps or settings.steps)
+    where = Path(out or f"results/train/quality/{config.stem if config else 'tiny'}.safetensors")
+    if where.suffix != ".safetensors":
+        raise IQPIRError(f"{where}: the name must end in .safetensors")
+    with tqdm(total=settings.steps, unit=" steps", dynamic_ncols=True, disable=None) as bar:
+
+        def progress(step: int, error: float) -> None:
+            bar.set_description_str(f"error {error:.3f}")
+            bar.update(step - bar.n)
+
+        trained = train_quality(settings, device=device, progress=progress)
+    trained.network.save(where, {"settings": asdict(settings)})
+    last = trained.errors[-min(50, len(trained.errors)) :]
+    click.echo(f"{where}: mean absolute error of the last {len(last)} steps {sum(last) / len(last):.4f}")
+    return 0

@@ -1,7 +1,8 @@
 """Where a prior's raw scores come from: any no-reference metric, by name, behind one small protocol.
 
-A member is `NAME`, a metric of pyiqa, or `PROVIDER:NAME`, where other packages offer providers through the entry points
-`iqpir.scorers`. A provider is a function (name, device) → `Scorer` that raises `IQPIRError` for what it cannot give.
+A member is `NAME`, a metric of pyiqa, or `PROVIDER:NAME`: `iqpir:FILE` is a network of `iqpir train quality`, and
+other packages offer providers through the entry points `iqpir.scorers`. A provider is a function (name, device) → `Scorer`
+that raises `IQPIRError` for what it cannot give.
 """
 
 from __future__ import annotations
@@ -67,9 +68,13 @@ def load_scorer(member: str, device: str = "cpu") -> Scorer:
         provider, name = "pyiqa", member
     if provider == "pyiqa":
         return PyiqaScorer(name, device, member)
+    if provider == "iqpir":
+        from iqpir.quality.tiny import TinyScorer
+
+        return TinyScorer(name, device)
     points = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     if provider not in points:
-        known = ["pyiqa", *sorted(points)]
+        known = ["iqpir", "pyiqa", *sorted(points)]
         raise IQPIRError(f"no provider {provider!r}{suggest(provider, known)} (there are {', '.join(known)})")
     try:
         factory: Provider = points[provider].load()
