@@ -1,8 +1,8 @@
 """Where a prior's raw scores come from: any no-reference metric, by name, behind one small protocol.
 
 A member is `NAME`, a metric of pyiqa, or `PROVIDER:NAME`: `iqpir:FILE` is a network of `iqpir train quality`, and
-other packages offer providers through the entry points `iqpir.scorers`. A provider is a function (name, device) → `Scorer`
-that raises `IQPIRError` for what it cannot give.
+other packages offer providers through the entry points `iqpir.scorers`. A provider is a function (name, device) →
+`Scorer` that raises `IQPIRError` for what it cannot give.
 """
 
 from __future__ import annotations
