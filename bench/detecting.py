@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 from bench.data.items import Dataset
 from bench.detection.boxes import Annotations, plain
 from bench.detection.detector import Detector, build_detector
+from bench.detection.training import Recipe
 from bench.errors import BenchError
 from bench.metrics.base import Metric
 from bench.metrics.detection import AveragePrecision
 from bench.registry import registry
-from bench.suite import DatasetSpec, DetectionSpec, MetricSpec, SuiteFile, label_of
+from bench.suite import DatasetSpec, DetectionSpec, FinetuneSpec, MetricSpec, SuiteFile, label_of
 
 EACH = "per-class"
 OWN = "own"
@@ -51,6 +52,10 @@ def split_of(spec: DetectionSpec | None) -> Split | None:
         raise BenchError(f"protocol {spec.protocol!r} says nothing of detection (those that do: {', '.join(known)})")
     parts = {part: dict(told[part]) for part in ("train", "val", "test") if part in told}
     return Split(entry.name, str(told["dataset"]), parts)
+
+
+def recipe_of(spec: FinetuneSpec) -> Recipe:
+    return Recipe(spec.epochs, spec.size, spec.batch, spec.seed)
 
 
 def options_for(spec: DatasetSpec, split: Split | None) -> dict[str, Any]:
@@ -119,7 +124,12 @@ def bound(
         raise BenchError(f"metric {name!r} needs a detector: write detection: {{detector: yolox-nano}} ({known})")
     if annotations is None:
         return metric, None
-    detector = build_detector(spec.detector, spec.options, annotations.classes, file.base)
+    options = spec.options if spec.finetune is None else {**spec.options, "classes": "dataset"}
+    detector = build_detector(spec.detector, options, annotations.classes, file.base)
+    if spec.finetune is not None:
+        detector.tuned = recipe_of(spec.finetune).text()
+    elif detector.weights.architecture is not None:
+        raise BenchError(f"detector {spec.detector!r}: {detector.weights.architecture} has no weights: add finetune:")
     if detector.weights.asset is None and (gone := detector.missing()) is not None:
         raise BenchError(gone)
     return metric.on(detector, annotations, split), detector

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from bench import artefacts, detecting, paths, provenance, suite
+from bench import artefacts, detecting, finetuning, paths, provenance, suite
 from bench.claims import Claims
 from bench.data.pairing import check_sizes
 from bench.engines.local import LocalEngine, Recipe, threads_per_worker
@@ -79,6 +79,11 @@ class Request:
     allow_commands: bool = False
     """Whether methods of kind `command` may start the programs that the suite names: a suite alone never runs code."""
 
+    part: str = "test"
+    """`train` for the images that `finetune:` trains detectors on."""
+    trained: tuple[finetuning.Outcome, ...] = ()
+    """The detectors that were."""
+
     @property
     def folder(self) -> Path:
         return paths.results(self.results)
@@ -111,7 +116,9 @@ def resolve_request(request: Request) -> Resolved:
         request.methods, request.datasets, request.limit, request.commercial_safe, request.available,
         request.allow_commands,
     )  # fmt: skip
-    resolved = resolve(suite.load(suite.find(request.suite)), chosen)
+    file = suite.load(suite.find(request.suite))
+    resolved = resolve(finetuning.train_part(file) if request.part == finetuning.TRAIN else file, chosen)
+    resolved = finetuning.armed(resolved, request.trained)
     if resolved.missing and not request.available:
         raise BenchError(screen(request.suite, resolved.missing))
     if all(bound.unavailable is not None for bound in resolved.datasets):
@@ -149,6 +156,9 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
     """Do what the request asks and the store does not hold yet. `note` is told lines worth reading."""
     start = time.monotonic()
     resolved = resolve_request(request)
+    if finetuning.asked(resolved.file) is not None and request.part != finetuning.TRAIN:
+        request = _with_detectors(request, progress, note)
+        resolved = resolve_request(request)
     with Store(request.folder) as store:
         Claims(store).drop_abandoned()
         plan = make_plan(resolved, store, request.device)
@@ -176,6 +186,15 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
             number, resolved.file.name, units, len(todo), counts.failed, counts.expected, counts.unavailable,
             time.monotonic() - start,
         )  # fmt: skip
+
+
+def _with_detectors(request: Request, progress: Progress | None, note: Any) -> Request:
+    """The request with a detector trained for each method on the train part, which is restored first."""
+    part = replace(request, part=finetuning.TRAIN)
+    number = run(part, progress, note).run
+    with Store(request.folder) as store:
+        trained = finetuning.prepare(resolve_request(part), number, store, request.device, note)
+    return replace(request, trained=tuple(trained))
 
 
 def warnings_before(plan: Plan) -> Iterator[str]:
@@ -413,6 +432,12 @@ def _given(dataset: BoundDataset, metric: BoundMetric, methods: Sequence[BoundMe
     return {"given": given, "not_given": metric.metric.reason()}
 
 
+def _modes(plan: Plan, method: int) -> dict[str, str]:
+    """Numeric modes of a method with a detector of its own, by column."""
+    cells = [cell for cell in plan.cells if cell.index % len(plan.resolved.methods) == method]
+    return {one.label: cell.metric_mode(one) for cell in cells for one in cell.dataset.metrics if one.annotated}
+
+
 def describe_run(plan: Plan) -> Record:
     """The immutable description of what a run measures."""
     resolved = plan.resolved
@@ -464,6 +489,7 @@ def describe_run(plan: Plan) -> Record:
                 "restores": isinstance(bound.method, Method),
                 "scale": bound.method.scale if isinstance(bound.method, Method) else None,
                 **({} if bound.datasets is None else {"datasets": sorted(bound.datasets)}),
+                **({} if bound.detector is None else {"modes": _modes(plan, index)}),
             }
             for index, bound in enumerate(resolved.methods)
         ],

@@ -16,6 +16,8 @@ from bench.data.items import ImageSource, Item, Stamp
 from bench.errors import ImageError, ItemError
 from bench.identity import canonical, cropped_hash, digest, item_seed, restoration_key
 from bench.methods.base import Box, Method, StoredMethod
+from bench.metrics.base import Metric
+from bench.metrics.detection import AveragePrecision
 from bench.resolve import BoundDataset, BoundMethod, BoundMetric, Resolved
 from bench.store import Memo, Restoration, Score, Store
 
@@ -92,8 +94,23 @@ class Cell:
         return None if box is None else Box(*(value * scale for value in box))
 
     def metric_mode(self, metric: BoundMetric) -> str:
-        """The numeric mode as part of a score's key: only for learned metrics."""
-        return canonical(self.mode) if metric.metric.learned else ""
+        """The numeric mode as part of a score's key: only for learned metrics.
+
+        A detector that was trained on the method's outputs is part of it: the signature says how, not with what result.
+        """
+        own = self.method.detector if metric.annotated else None
+        tuned = {} if own is None else {"detector": own.sha256}
+        return canonical({**self.mode, **tuned}) if metric.metric.learned else ""
+
+    def measured(self, metric: BoundMetric) -> Metric:
+        """A metric as it looks at this cell."""
+        own = self.method.detector
+        return metric.metric.looking_with(own) if own and isinstance(metric.metric, AveragePrecision) else metric.metric
+
+    @property
+    def scorer(self) -> tuple[int, str]:
+        """Cells with the same one are scored by the same metrics."""
+        return self.dataset_index, self.method.label if self.method.detector is not None else ""
 
 
 class Facts(NamedTuple):

@@ -17,7 +17,7 @@ from bench.data.build import build_dataset
 from bench.data.items import Dataset
 from bench.data.survey import as_available
 from bench.detection.boxes import Annotations
-from bench.detection.detector import build_detector
+from bench.detection.detector import WeightFile, build_detector
 from bench.errors import BenchError, MissingFile, suggest
 from bench.fetch.assets import Asset
 from bench.methods.base import Method, StoredMethod
@@ -131,6 +131,8 @@ class BoundMethod:
     seeds: int = 1
     datasets: frozenset[str] | None = None
     """Labels of those it is for; None: all."""
+    detector: WeightFile | None = None
+    """Weights of the detector that was trained on its outputs and looks at them; None for the suite's one detector."""
 
     def is_for(self, dataset: str) -> bool:
         return self.datasets is None or dataset in self.datasets

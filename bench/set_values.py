@@ -40,7 +40,8 @@ def aggregate_run(store: Store, plan: Plan, run: int) -> None:
 
 def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Made]) -> None:
     extractor = signature_of(store, cell, metric)
-    assert extractor is not None and isinstance(metric.metric, SetMetric)
+    measured = cell.measured(metric)
+    assert extractor is not None and isinstance(measured, SetMetric)
     placed = _placed(cell, made) if metric.annotated else {}
     given = [*placed] if metric.annotated else [_member(metric, one) for one in made]
     members = complete(store, given, extractor, two_sets=metric.two_sets)
@@ -55,9 +56,9 @@ def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Ma
         return
     if metric.annotated:
         pairs = [(member, placed[member]) for member in members]
-        store.put_score(*place, signature, aggregate_boxes(store, pairs, extractor, metric.metric))
+        store.put_score(*place, signature, aggregate_boxes(store, pairs, extractor, measured))
     else:
-        store.put_score(*place, signature, aggregate(store, members, extractor, metric.metric))
+        store.put_score(*place, signature, aggregate(store, members, extractor, measured))
 
 
 def _member(metric: BoundMetric, one: _Made) -> Member:

@@ -101,6 +101,8 @@ class FinetuneSpec(_Strict):
     size: int = Field(default=640, ge=32)
     batch: int = Field(default=8, ge=1)
     seed: int = 0
+    train: dict[str, Any] | None = None
+    """Options of the dataset that give its train part, where no protocol does."""
 
 
 class DetectionSpec(_Strict):

@@ -115,7 +115,7 @@ class Worker:
         self._store = store
         self._store_lock = threading.Lock()
         self._scorer_lock = threading.Lock()
-        self._scorers: dict[int, Scorer] = {}
+        self._scorers: dict[tuple[int, str], Scorer] = {}
         self._method: tuple[int, Method | None, str | None] | None = None
         self._news: queue.SimpleQueue[Result] = queue.SimpleQueue()
 
@@ -371,11 +371,11 @@ class Worker:
         """The scorer of a dataset's metrics that are on this machine, and their positions among all."""
         with self._scorer_lock:
             present = [index for index, metric in enumerate(cell.dataset.metrics) if metric.unavailable is None]
-            scorer = self._scorers.get(cell.dataset_index)
+            scorer = self._scorers.get(cell.scorer)
             if scorer is None:
-                scorer = Scorer([cell.dataset.metrics[index].metric for index in present], self.settings.device)
+                scorer = Scorer([cell.measured(cell.dataset.metrics[index]) for index in present], self.settings.device)
                 scorer.load()
-                self._scorers[cell.dataset_index] = scorer
+                self._scorers[cell.scorer] = scorer
             return scorer, present
 
     def _finish(self, loaded: _Loaded, made: _Made | Restored | None) -> None:

@@ -47,12 +47,15 @@ class WeightFile:
     path: Path | None = None
     sha256: str | None = None
     """Of the user's file, where he states it: then it may be unpickled."""
+    architecture: str | None = None
+    """Instead of weights, a network to train from scratch, such as yolo11n.yaml."""
 
     def here(self) -> Path:
         """Where it lies. Raises `MissingFile` with the remedy."""
         if self.asset is not None:
             return self.asset.require()
-        assert self.path is not None
+        if self.path is None:
+            raise MissingFile(f"{self.owner}: {self.architecture} has no weights")
         if not self.path.is_file():
             raise MissingFile(f"{self.owner}: no weights at {self.path}")
         return self.path
@@ -61,7 +64,8 @@ class WeightFile:
         """Eight digits of the file's hash, as signatures name it; what it should be where it is not here yet."""
         if self.asset is not None:
             return (self.asset.sha256 or self.asset.expected() or "unpinned")[:8]
-        assert self.path is not None
+        if self.path is None:
+            return str(self.architecture)
         if self.sha256 is not None or not self.path.is_file():
             return (self.sha256 or "missing")[:8].lower()
         return memo.digest(self.path)[:8]
@@ -91,14 +95,16 @@ class Detector(ABC):
         self.classes = tuple(classes)
         """Names, in the order of the class numbers it returns."""
         self.settings = settings
+        self.tuned = ""
+        """How it is trained before it looks, as `training.Recipe` writes it; empty for a detector as it is."""
 
     def fields(self) -> list[tuple[str, object]]:
         """Signature fields: everything that decides its boxes."""
         s = self.settings
         names = digest(list(self.classes)).hex()[:8]
         return [
-            ("det", f"{self.name}@{self.weights.tag()}"), ("names", names), ("in", s.size), ("conf", s.conf),
-            ("nms", s.nms), ("keep", s.keep),
+            ("det", f"{self.name}@{self.weights.tag()}"), *([("tuned", self.tuned)] if self.tuned else []),
+            ("names", names), ("in", s.size), ("conf", s.conf), ("nms", s.nms), ("keep", s.keep),
         ]  # fmt: skip
 
     def assets(self) -> list[Asset]:
@@ -106,6 +112,8 @@ class Detector(ABC):
 
     def missing(self) -> str | None:
         """Why it cannot run here, in one line with the remedy."""
+        if self.weights.architecture is not None:
+            return None
         try:
             self.weights.here()
         except MissingFile as error:
@@ -158,6 +166,8 @@ def _weights(entry: Entry, options: Mapping[str, Any], base: Path | None) -> Wei
     given = options.get("weights")
     if given is not None:
         sha256 = options.get("sha256")
+        if str(given).endswith((".yaml", ".yml")):
+            return WeightFile(entry.name, architecture=str(given))
         return WeightFile(entry.name, None, paths.find(str(given), base), None if sha256 is None else str(sha256))
     fields = entry.fields.get("weights")
     if fields is None:

@@ -55,8 +55,10 @@ class Yolo(Detector):
     _device: str = "cpu"
 
     def load(self, device: str) -> None:
+        if self.weights.architecture is not None:
+            raise BenchError(f"{self.name}: {self.weights.architecture} is a network without weights: add finetune:")
         path = self.weights.trusted()
-        with _torch_numerics():
+        with numerics():
             try:
                 model = library().YOLO(str(path), task="detect")
             except BenchError:
@@ -73,7 +75,7 @@ class Yolo(Detector):
 
     def detect(self, image: np.ndarray) -> np.ndarray:
         chosen = self.settings
-        with _torch_numerics():
+        with numerics():
             [result] = self._model.predict(
                 np.ascontiguousarray(image[:, :, ::-1]), imgsz=chosen.size, conf=chosen.conf, iou=chosen.nms,
                 max_det=chosen.keep, device=self._device, verbose=False, save=False, half=False,
@@ -83,7 +85,7 @@ class Yolo(Detector):
 
 
 @contextlib.contextmanager
-def _torch_numerics() -> Iterator[None]:
+def numerics() -> Iterator[None]:
     """ultralytics changes torch's number of threads and its determinism; the rest of a run must not notice."""
     import torch
 

@@ -6,6 +6,7 @@ annotation, enters only where a set is aggregated. So one pass of the detector s
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ import numpy as np
 
 from bench.detection.ap import COCO_THRESHOLDS, Image, Rule, average_precision
 from bench.detection.boxes import plain, translation
-from bench.detection.detector import Detector
+from bench.detection.detector import Detector, WeightFile
 from bench.errors import BenchError, ItemError, NotApplicable, suggest
 from bench.metrics.base import SetMetric, Signature
 from bench.metrics.view import View
@@ -89,6 +90,12 @@ class AveragePrecision(SetMetric):
             self, category=chosen, detector=detector, classes=annotations.classes, truth=annotations.digest[:8],
             split=split,
         )  # fmt: skip
+
+    def looking_with(self, weights: WeightFile) -> Self:
+        """The same with the detector's weights exchanged, as for one that was trained on a method's outputs."""
+        own = copy.copy(self._detector())
+        own.weights = weights
+        return replace(self, detector=own)
 
     def signature(self) -> Signature:
         detector = self.detector.fields() if self.detector is not None else [("det", "of-the-suite")]

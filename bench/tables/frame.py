@@ -256,6 +256,7 @@ class _CellReader:
             self.units.append((dataset["items"][position // repeats], position % repeats, row, reference))
 
     def read(self, column: Column) -> Cell:
+        column = column._replace(mode=self.method.get("modes", {}).get(column.label, column.mode))
         scores = list(self._scores(column))
         absent = self.dataset.get("unavailable")
         cell = Cell(self.dataset["label"], self.method["label"], column, len(self.units), scores, absent=absent)
