@@ -55,7 +55,19 @@ FIELDS: dict[str, set[str]] = {
         "suffix",
     },
     "dataset": _COMMON
-    | {"paired", "count", "size", "protocol", "files", "instructions", "split", "sources", "scale", "annotations"},
+    | {
+        "paired",
+        "count",
+        "size",
+        "protocol",
+        "files",
+        "instructions",
+        "split",
+        "sources",
+        "scale",
+        "annotations",
+        "overlaps",
+    },
     "metric": _COMMON
     | {
         "mode",

@@ -184,7 +184,7 @@ def _row(
         cells.append({**shown._asdict(), "sort": "-Infinity" if sort == "-inf" else sort})
     done = row.scored.partition("/")[0]
     return {
-        "table": key, "method": row.method, "venue": row.venue, "cells": cells, "scored": row.scored,
+        "table": key, "method": row.named, "venue": row.venue, "cells": cells, "scored": row.scored,
         "sort": done if done.isdigit() else "0",
     }  # fmt: skip
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from bench.tables import statistics
+from bench.tables import marks, statistics
 from bench.tables.frame import SCORED, Cell, ItemScore, RunData
 
 _WORDS = {"n/a": "n/a", "unavailable": "unavailable", "pending": "pending"}
@@ -48,6 +48,13 @@ class Row(NamedTuple):
     """First row of its dataset."""
     venue: str = ""
     """Where the method was published, empty where that is unknown."""
+    sign: str = ""
+    """‡ where the method was trained on what the dataset tests."""
+
+    @property
+    def named(self) -> str:
+        """The method with its sign."""
+        return self.method + self.sign
 
 
 class Extras(NamedTuple):
@@ -87,6 +94,9 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
     ranks = _ranks(data.cells)
     venues = venues_of(data) if extras.venue else {}
     reasons = _Reasons(data.cells)
+    shared = marks.overlaps(data)
+    signs = {(one.dataset, one.method): "‡" for one in shared}
+    made_for = marks.prior(data)
     rows: list[Row] = []
     for dataset in data.record.datasets:
         there = dict.fromkeys(cell.method for cell in data.cells if cell.dataset == dataset["label"])
@@ -98,12 +108,14 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
                 for cell in cells
             ]
             scored = f"{full}/{min(cell.expected for cell in cells)}"
-            rows.append(Row(dataset["label"], method, shown, scored, position == 0, venues.get(method, "")))
+            sign = signs.get((dataset["label"], method), "")
+            rows.append(Row(dataset["label"], method, shown, scored, position == 0, venues.get(method, ""), sign))
     directions = {cell.column.label: cell.column.higher_is_better for cell in data.cells}
     arrows = ["↑" if directions[label] else "↓" for label in labels]
     headings = {cell.column.label: cell.column.heading for cell in data.cells}
-    header = [headings[label] for label in labels]
+    header = [headings[label] + ("†" if label in made_for else "") for label in labels]
     footer = [*_footer(data, reasons), *_statistics_footer(data, extras)]
+    footer += [*([marks.PRIOR_LINE] if made_for else []), *marks.overlap_lines(shared)]
     title = data.record.title or data.record.suite
     return Table(title, header, arrows, rows, footer, venues=any(venues.values()))
 

@@ -17,6 +17,7 @@ from bench.suite import MetricSpec, label_of
 from bench.tables import render
 from bench.tables.frame import RunData
 from bench.tables.layout import PLAIN, Extras, Row, Shown, Table, lay_out
+from bench.tables.marks import PRIOR_LINE
 from bench.tables.timed import timed
 
 _GAP = "–"
@@ -113,10 +114,7 @@ def _dagger(table: PublishedTable, metric: str) -> str:
 
 def _prior_line(table: PublishedTable, metrics: Iterable[str]) -> Iterator[str]:
     if any(_dagger(table, metric) for metric in metrics):
-        yield (
-            "† The paper's own methods, and hosts with its score (+), were conditioned on this metric or trained for "
-            "it: their values here are no independent evidence."
-        )
+        yield PRIOR_LINE
 
 
 def _unverified(table: PublishedTable) -> bool:
@@ -192,17 +190,15 @@ def beside(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> Tabl
     for name in table.datasets:
         if name not in meeting.datasets.values():
             rows += _paper_rows(table, meeting, name, dataset_title(name), notes, True)
-    header = [name + _dagger(table, meeting.metrics[one]) for name, one in zip(ours.header, columns, strict=True)]
     footer = [
         *ours.footer,
         f"In brackets: the value {'reported for' if _unverified(table) else 'printed in'} {_place(table)}, "
         "and ours less it.",
         "A paper states no signature: a difference may be one of protocol, weights or data.",
         *_one_sided(data, table, meeting),
-        *_prior_line(table, meeting.metrics.values()),
         *notes.lines(),
     ]
-    return ours._replace(header=header, rows=rows, footer=footer)
+    return ours._replace(rows=rows, footer=footer)
 
 
 def records(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> list[dict[str, object]]:

@@ -29,7 +29,7 @@ def markdown(table: Table) -> str:
     body = [
         [
             _pipe(row.dataset) if row.first else "",
-            _pipe(row.method),
+            _pipe(row.named),
             *([_pipe(row.venue)] if table.venues else []),
             *(
                 marks[cell.rank].format(_pipe(cell.text))
@@ -95,7 +95,7 @@ def latex(table: Table) -> str:
             + (rf"\textsuperscript{{{cell.mark}}}" if cell.mark else "")
             for cell in row.cells
         ]
-        said = [name, tex(row.method), *([tex(row.venue)] if table.venues else []), *cells]
+        said = [name, tex(row.named), *([tex(row.venue)] if table.venues else []), *cells]
         out.append(" & ".join([*said, *([row.scored] if table.counted else [])]) + r" \\")
     out += [r"\bottomrule", r"\end{tabular}}", r"\par\smallskip"]
     out += [r"\begin{minipage}{\linewidth}\footnotesize\raggedright"]
@@ -129,7 +129,7 @@ def html_page(table: Table) -> str:
     out += [cell("th", _html(head), "right") for head in _headings(table)]
     out += ["</tr></thead>", "<tbody>"]
     for row in table.rows:
-        said = [row.dataset if row.first else "", row.method, *([row.venue] if table.venues else [])]
+        said = [row.dataset if row.first else "", row.named, *([row.venue] if table.venues else [])]
         out += ["<tr>", *(cell("td", _html(text), "left") for text in said)]
         for shown in row.cells:
             text = marks[shown.rank].format(_html(shown.text)) + _html(shown.beside)
