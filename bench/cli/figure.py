@@ -17,7 +17,7 @@ def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["grid", "distribution", "sweep"]))
+@click.argument("kind", type=click.Choice(["grid", "distribution", "sweep", "pareto"]))
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="A .pdf, .png or .svg file.")
 @click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset; again for more.")
@@ -49,15 +49,19 @@ def command(
     grid           items down, LQ, methods and GT across, a detail of each enlarged
     distribution   how the values of single items spread
     sweep          a metric against an option that the suite sweeps, such as score
+    pareto         a metric (--metric, one) against latency, for a suite with latency:
     """
     from pathlib import Path
 
     from bench import paths
-    from bench.report import figures, grid, style
+    from bench.report import figures, grid, pareto, style
     from bench.report.pictures import Pictures
     from bench.store import Store
     from bench.tables import frame
+    from bench.tables.pareto import front
 
+    if kind == "pareto" and len(metrics) != 1:
+        raise click.UsageError("pareto draws one metric: --metric NAME")
     target = Path(output)
     style.suffix_of(target)
     folder = paths.results(results)
@@ -70,6 +74,8 @@ def command(
             drawn = grid.draw(data, pictures, choice, items, count, grid.Details(tuple(boxes)), inches)
         elif kind == "distribution":
             drawn = figures.distribution(data, choice, inches)
+        elif kind == "pareto":
+            drawn = pareto.draw(front(data._replace(cells=figures.chosen(data, choice)), metrics[0]), inches)
         else:
             drawn = figures.sweep(data, choice, option, inches)
         style.save(drawn, target)

@@ -18,6 +18,7 @@ import click
 @click.option("--dispatch", is_flag=True, help="Do not wait for the device before the clock stops.")
 @click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples, whatever the rules say.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="Stop after so many seconds of a method's own time.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For every method; repeatable.")
 @click.option("--brief", is_flag=True, help="Without the stages of the whole job and the count of operations.")
 @click.option("--raw", type=click.Path(dir_okay=False), help="Write every sample to this CSV file as well.")
 @click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
@@ -35,6 +36,7 @@ def command(
     dispatch: bool,
     samples: int | None,
     seconds: float | None,
+    options: tuple[str, ...],
     brief: bool,
     raw: str | None,
     plugins: tuple[str, ...],
@@ -61,7 +63,7 @@ def command(
     asked = ask.understand(what)
     driver.check_device(device)
     job = session.Job(
-        subjects=asked.subjects,
+        subjects=ask.with_options(asked.subjects, options),
         settings=ask.settings(
             size or asked.size, batch, dtype or asked.dtype, device, "dispatch" if dispatch else "synchronised", threads
         ),

@@ -12,6 +12,7 @@ import click
 @click.option("--paired-with", "against", metavar="METHOD", help="Test every method against this one, item by item.")
 @click.option("--common-items", is_flag=True, help="Only items that every method has a value for.")
 @click.option("--venue/--no-venue", default=None, help="Where each method was published; in LaTeX unless refused.")
+@click.option("--pareto", metavar="METRIC", help="This metric against latency: who is beaten in both, and who is not.")
 @click.option("--published", "beside", is_flag=True, help="With the paper's values, or PAPER/TABLE on its own.")
 @click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
 def command(
@@ -21,6 +22,7 @@ def command(
     against: str | None,
     common_items: bool,
     venue: bool | None,
+    pareto: str | None,
     beside: bool,
     results: str | None,
 ) -> int:
@@ -32,17 +34,25 @@ def command(
     from bench import paths
     from bench.store import FILE_NAME, Store
     from bench.tables import frame, layout, published, render
+    from bench.tables import pareto as fronts
 
     key = run if beside and published.is_key(run) else None
     if key is not None or (beside and run is None and not (paths.results(results) / FILE_NAME).is_file()):
-        if ci or against or common_items:
-            raise click.UsageError("--ci, --paired-with and --common-items need a run: a paper prints no single values")
+        if ci or against or common_items or pareto:
+            raise click.UsageError(
+                "--ci, --paired-with, --common-items and --pareto need a run: a paper prints no single values"
+            )
         click.echo(published.contents(style) if key is None else published.render_alone(key, style), nl=False)
         return 0
 
     with Store(paths.results(results), writable=False) as store:
         data = frame.read_cells(store, frame.find_run(store, run))
     shown = layout.common_items(data) if common_items else data
+    if pareto is not None:
+        if ci or against or beside:
+            raise click.UsageError("--pareto is a table of its own, without --ci, --paired-with and --published")
+        click.echo(fronts.text(fronts.front(shown, pareto), style, data.record.title or data.record.suite), nl=False)
+        return 0
     show = published.render_beside if beside else render.render
     click.echo(show(shown, style, layout.Extras(ci, against, venue)), nl=False)
     return 0

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import yaml
+
 from bench import suite
 from bench.errors import BenchError, suggest
 from bench.latency.session import Subject
@@ -69,6 +71,20 @@ def _asked(title: str, subjects: Sequence[Subject], whole: suite.Suite | None) -
         title, kept, tuple(one.label for one in stored), str(spec.size), spec.dtype, spec.order,
         whole.published if whole is not None else None,
     )  # fmt: skip
+
+
+def with_options(subjects: Sequence[Subject], given: Sequence[str]) -> tuple[Subject, ...]:
+    """Each subject with further options, written NAME=VALUE as in a suite. Raises `BenchError` for another form."""
+    more = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        try:
+            more[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not (name.isidentifier() and equals):
+            raise BenchError(f"option {text!r} is not NAME=VALUE, such as gray=false")
+    return tuple(one._replace(options={**one.options, **more}) for one in subjects)
 
 
 def settings(

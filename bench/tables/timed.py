@@ -66,16 +66,21 @@ def _text(timing: Timing | None) -> str:
     return short(timing.median_ms) + marks
 
 
-def _footer(timings: Sequence[Timing]) -> Iterator[str]:
+def setting_line(timings: Sequence[Timing]) -> str:
+    """What medians rest on, in one sentence."""
     first = timings[0]
     setting = first.setting
     threads = f", {setting.threads} threads" if setting.kind == "cpu" else ""
     samples = [timing.samples.size for timing in timings if timing.ok]
     counts = f", n {min(samples)} to {max(samples)}" if samples else ""
-    yield (
+    return (
         f"Latency: median of `restore` on generated images, {setting.short}{threads}{counts}, on "
         f"{machine_line(first.fingerprint)}; bench latency tells more."
     )
+
+
+def _footer(timings: Sequence[Timing]) -> Iterator[str]:
+    yield setting_line(timings)
     if any(timing.ok and timing.samples.size < FLOORS[50] for timing in timings):
         yield f"* median of fewer than {FLOORS[50]} samples."
     noisy = {timing.label: "; ".join(timing.noise) for timing in timings if timing.ok and timing.noise}

@@ -104,3 +104,12 @@ def test_methods_or_a_suite_are_understood(tmp_path):
     found = ask.understand(str(path))
     assert [one.options for one in found.subjects] == [{"score": 0.1}, {"score": 0.9}]
     assert (found.size, found.dtype, found.order, found.skipped) == ("64x48", "bf16", "sequential", ("Mine",))
+
+
+def test_options_for_every_method_are_read_as_a_suite_reads_them():
+    subjects = ask.understand("sci-medium,identity").subjects
+    found = ask.with_options(subjects, ["gray=false", "score=0.5", "fit=tile"])
+    assert found[0].options == {"gray": False, "score": 0.5, "fit": "tile"} and found[1].options == found[0].options
+    for wrong in ("gray", "=1", "a b=1", "x={"):
+        with pytest.raises(BenchError, match="is not NAME=VALUE"):
+            ask.with_options(subjects, [wrong])
