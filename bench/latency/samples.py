@@ -15,6 +15,8 @@ FLOORS = {50: 11, 90: 64, 95: 130, 99: 662}
 SEED = 12345
 RESAMPLES = 1000
 LEVEL = 0.95
+ROUNDS = 6
+"""Rounds from which on a ratio has an interval: of fewer, all resamples together say less than 95 %."""
 _CHUNK = 2**22
 """Resampled values held at once."""
 
@@ -44,8 +46,9 @@ class Ratio(NamedTuple):
     """Median of one method divided by that of another."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    """None for fewer rounds than `ROUNDS`, of which no interval can be told."""
+    high: float | None
     rounds: int
     """Pairs."""
 
@@ -66,12 +69,15 @@ def spread(samples: np.ndarray) -> float:
 def ratio(base: np.ndarray, other: np.ndarray, *, resamples: int = RESAMPLES, seed: int = SEED) -> Ratio | None:
     """Median of `other` over median of `base`, on the rounds that both took part in: sample i of each is of round i.
 
-    The interval is a percentile bootstrap that draws whole rounds. None for fewer than two rounds.
+    The interval is a percentile bootstrap that draws whole rounds. None without any round.
     """
     rounds = min(base.size, other.size)
-    if rounds < 2:
+    if not rounds:
         return None
     pairs = np.stack([base[:rounds], other[:rounds]])
+    first, second = np.median(pairs, axis=1)
+    if rounds < ROUNDS:
+        return Ratio(float(second / first), None, None, rounds)
     drawn = np.random.Generator(np.random.PCG64(seed))
     found = np.empty(resamples)
     step = max(1, _CHUNK // rounds)
@@ -80,7 +86,6 @@ def ratio(base: np.ndarray, other: np.ndarray, *, resamples: int = RESAMPLES, se
         medians = np.median(pairs[:, drawn.integers(0, rounds, (count, rounds))], axis=2)
         found[start : start + count] = medians[1] / medians[0]
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    first, second = np.median(pairs, axis=1)
     return Ratio(float(second / first), float(low), float(high), rounds)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench import published
 from bench.latency.machine import machine_line
-from bench.latency.samples import FLOORS, LEVEL, RESAMPLES, SEED, Ratio, Summary, ratio, summarise
+from bench.latency.samples import FLOORS, LEVEL, RESAMPLES, ROUNDS, SEED, Ratio, Summary, ratio, summarise
 from bench.latency.setting import STAGES
 from bench.latency.stored import Timing
 from bench.published import Value, plain
@@ -210,6 +210,8 @@ def _ratio(line: Line) -> str:
         return "1"
     if line.ratio is None:
         return "–"
+    if line.ratio.low is None:
+        return f"{line.ratio.value:.3f} (of {line.ratio.rounds})"
     return f"{line.ratio.value:.3f} [{line.ratio.low:.3f}, {line.ratio.high:.3f}]"
 
 
@@ -250,7 +252,7 @@ def _footer(found: Sequence[Line], table: str | None) -> Iterator[str]:
     if any(line.ratio for line in found):
         yield (
             f"Ratios are of medians over the rounds that both took part in, [low, high] their {LEVEL:.0%} bootstrap "
-            f"interval ({RESAMPLES} resamples of rounds, seed {SEED})."
+            f"interval ({RESAMPLES} resamples of rounds, seed {SEED}), none below {ROUNDS} rounds."
         )
     if any(line.timing.record.get("weights") == "random" for line in found):
         yield "Random weights: the network of that name without its trained weights; timed, never scored."

@@ -32,17 +32,22 @@ def test_drift_that_falls_on_both_cancels_in_a_ratio():
     drift = np.linspace(1, 3, 200)
     base = drift * drawn.normal(1, 0.005, 200)
     found = ratio(base, base * 1.02 * drawn.normal(1, 0.005, 200))
-    assert found is not None and found.rounds == 200
+    assert found is not None and found.rounds == 200 and found.low and found.high
     assert 1 < found.low < 1.02 < found.high < 1.04
     # Taken apart, the same samples could not tell 2 % in a drift of 200 %.
     apart = ratio(base, drawn.permutation(base * 1.02))
-    assert apart is not None and apart.low < 1 < apart.high
+    assert apart is not None and apart.low and apart.high and apart.low < 1 < apart.high
 
 
 def test_a_ratio_pairs_the_rounds_that_both_took_part_in():
-    found = ratio(np.array([1.0, 1, 1, 9, 9]), np.array([2.0, 2, 2]))
-    assert found is not None and (found.value, found.low, found.high, found.rounds) == (2, 2, 2, 3)
-    assert ratio(np.array([1.0]), np.array([2.0, 3.0])) is None
+    found = ratio(np.array([1.0, 1, 1, 1, 1, 1, 9, 9]), np.full(6, 2.0))
+    assert found is not None and (found.value, found.low, found.high, found.rounds) == (2, 2, 2, 6)
+    assert ratio(np.array([]), np.array([2.0, 3.0])) is None
+
+
+def test_few_rounds_have_a_ratio_and_no_interval():
+    found = ratio(np.array([1.0, 1, 9]), np.array([2.0, 2]))
+    assert found is not None and (found.value, found.low, found.high, found.rounds) == (2, None, None, 2)
 
 
 def test_warm_is_when_the_median_of_five_stands_still():

@@ -15,6 +15,7 @@ from bench import identity
 from bench.claims import Claims
 from bench.data.items import Stamp
 from bench.errors import BenchError
+from bench.latency import stored
 from bench.schema import SCHEMA_VERSION
 from bench.store import FILE_NAME, Memo, Score, Store
 
@@ -121,6 +122,9 @@ def test_every_released_schema_still_opens(tmp_path: Path):
         with Store(folder) as store:
             assert store.runs()[0].suite == "released"
             assert store.restorations([key("kept")])[key("kept")].output_hash == key("out")
+            times = stored.find(store, methods=[key("kept")])
+            assert [one.samples.tolist() for one in times] == ([] if script.stem == "v1" else [[1e6, 2e6, 4e6]])
+            assert {path.stem for path in (Path(__file__).parent / "schemas").glob("*.sql")} >= {f"v{SCHEMA_VERSION}"}
 
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path):
