@@ -186,6 +186,8 @@ def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  #
         used = [method.entry for method in methods]
         used += [registry("dataset").get(dataset.name) for dataset in datasets]
         used += [metric.entry for dataset in datasets for metric in dataset.metrics]
+        if file.suite.detection is not None and file.suite.detection.detector in registry("detector"):
+            used.append(registry("detector").get(file.suite.detection.detector))
         problems += [
             f"{file.path}: {entry.kind} {entry.name!r} has the licence "
             f"{entry.fields.get('licence') or '(none stated)'}, refused by --commercial-safe"

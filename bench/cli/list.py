@@ -10,12 +10,13 @@ import click
 if TYPE_CHECKING:
     from bench.registry import Entry
 
-_KINDS = ("methods", "datasets", "metrics", "protocols", "suites", "published")
+_KINDS = ("methods", "datasets", "metrics", "protocols", "detectors", "suites", "published")
 _SHOWN = {
     "methods": ("task", "status", "licence", "parameters", "venue"),
     "datasets": ("task", "count", "licence", "title"),
     "metrics": ("mode", "better", "licence", "title"),
     "protocols": ("verified", "source"),
+    "detectors": ("licence", "title"),
 }
 
 
@@ -24,7 +25,7 @@ _SHOWN = {
 @click.option("--task", help="Only entries for this task (low-light, faces, underwater, backlit, real-world …).")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(kind: str, task: str | None, style: str) -> int:
-    """List methods, datasets, metrics, protocols, suites or the papers' tables."""
+    """List methods, datasets, metrics, protocols, detectors, suites or the papers' tables."""
     from tabulate import tabulate
 
     from bench import registry

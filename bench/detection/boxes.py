@@ -5,6 +5,7 @@ Coordinates are (left, top, right, bottom) in pixels of the image, continuous: a
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,7 @@ def digest_of(classes: Sequence[str], raw: Mapping[str, Any]) -> str:
     return digest(["annotation", 1, list(classes), dict(raw)]).hex()
 
 
+@functools.lru_cache(maxsize=4096)
 def plain(name: str) -> str:
     """A class's name without case, blanks and punctuation, synonyms as COCO has them."""
     short = re.sub(r"[^a-z0-9]", "", SYNONYMS.get(name.casefold().strip(), name).casefold())

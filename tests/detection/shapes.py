@@ -34,10 +34,11 @@ def write_shapes(folder: Path, count: int, seed: int, side: int = 64) -> None:
     for index in range(count):
         image, rows = shape_image(draw, side)
         Image.fromarray(image).save(folder / "images" / f"{index:03d}.png")
-        lines = [
-            f"{kind} {(left + right) / 2 / side} {(top + bottom) / 2 / side} {(right - left) / side} {(bottom - top) / side}"
+        parts = (
+            (kind, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
             for kind, left, top, right, bottom in rows
-        ]
+        )
+        lines = [" ".join([str(kind), *(str(value / side) for value in box)]) for kind, *box in parts]
         (folder / "labels" / f"{index:03d}.txt").write_text("\n".join(lines) + "\n")
 
 
