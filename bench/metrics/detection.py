@@ -117,7 +117,8 @@ class AveragePrecision(SetMetric):
         return self.detector.assets() if self.detector is not None else []
 
     def load(self, device: str) -> None:
-        self._detector().load(device)
+        if self.detector is not None:  # beside images without an annotation there is nothing to look for
+            self.detector.load(device)
 
     def extract(self, restored: Tensor, reference: Tensor | None) -> np.ndarray:
         """float64 RGB [1,3,H,W] in [0,1] → float64 [1,K,6]: left, top, right, bottom, score, the detector's class."""
