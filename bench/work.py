@@ -370,7 +370,8 @@ class Worker:
     def _scorer(self, cell: Cell) -> tuple[Scorer, list[int]]:
         """The scorer of a dataset's metrics that are on this machine, and their positions among all."""
         with self._scorer_lock:
-            present = [index for index, metric in enumerate(cell.dataset.metrics) if metric.unavailable is None]
+            measured = enumerate(cell.dataset.metrics)
+            present = [i for i, metric in measured if metric.unavailable is None and wanted(cell, metric)]
             scorer = self._scorers.get(cell.scorer)
             if scorer is None:
                 scorer = Scorer([cell.measured(cell.dataset.metrics[index]) for index in present], self.settings.device)

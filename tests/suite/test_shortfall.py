@@ -107,3 +107,23 @@ def test_a_wrong_protocol_of_a_missing_dataset_is_still_wrong(capsys: pytest.Cap
     Path("mine.yaml").write_text(TEXT.replace("lol-v1,", "{dataset: lol-v1, protocol: reti-dif/lol},"))
     assert bench("validate", "mine.yaml") == 2
     assert "mine.yaml:2: unknown protocol 'reti-dif/lol'; did you mean 'reti-diff/lol'?" in capsys.readouterr().err
+
+
+def test_boxes_are_no_matter_for_data_without_annotations(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text(
+        "schema: 1\ndatasets: [builtin-lowlight]\ndetection: {detector: yolox-nano}\n"
+        "methods: [identity]\nmetrics: [psnr, ap50]\n"
+    )
+    assert bench("run", "mine.yaml", "--limit", "1", "--format", "json") == 0
+    psnr, boxes = json.loads(capsys.readouterr().out)
+    assert psnr["value"] is not None and (boxes["status"], boxes["reason"]) == ("n/a", "no boxes are annotated")
+
+
+def test_a_folder_with_images_of_another_part_alone_is_a_missing_dataset(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    low = folder / "home/data/lol-v1/eval15/low"
+    low.mkdir(parents=True)
+    (low / "2.png").write_bytes(b"of the training part")
+    assert bench("run", "mine.yaml", "-m", "identity", "--limit", "1", "--available") == 0
+    assert "dataset 'lol-v1': none of its 15 images is below" in capsys.readouterr().out
