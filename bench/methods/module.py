@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, one_line
 from bench.identity import canonical
 from bench.methods.base import Method, Quantise, package_versions, source_hash
-from bench.methods.network import pad_to_multiple
+from bench.methods.padding import pad_to_multiple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +79,7 @@ class ModuleMethod(Method):
             "scale": scale,
             "multiple": multiple,
             "options": dict(options or {}),
-            "sources": {__name__: source_hash(__name__), "bench.methods.network": source_hash("bench.methods.network")},
+            "sources": {__name__: source_hash(__name__), "bench.methods.padding": source_hash("bench.methods.padding")},
             "packages": package_versions(["torch", *(packages or [])]),
         }
         try:

@@ -21,6 +21,7 @@ from bench.fetch.assets import Asset
 from bench.identity import file_hash
 from bench.methods.base import Box, Method, package_versions, source_hash
 from bench.methods.options import Option, declared_options, resolve
+from bench.methods.padding import pad_to_multiple
 from bench.methods.tiling import tiled
 from bench.methods.weights import Layout, fit, read_weights
 from bench.registry import Entry
@@ -35,6 +36,9 @@ OPTIONS = {
     "max_pixels": Option("max_pixels", 0, int, min=0),
 }
 """Every network takes these: `tile` (side in pixels; 0: the image whole), `overlap`, `max_pixels` (0: no limit)."""
+
+_HELPERS = (__name__, tiled.__module__, fit.__module__, pad_to_multiple.__module__)
+"""Modules of ours that stand between a network and its output, whichever it is."""
 
 
 class NetworkMethod(Method):
@@ -92,7 +96,7 @@ class NetworkMethod(Method):
         options.pop("max_pixels")  # refuses an image, never alters an output
         if not options["tile"]:
             options.pop("overlap")
-        modules = [*self._sources(), *self._entry.fields.get("modules", []), __name__, tiled.__module__, fit.__module__]
+        modules = [*self._sources(), *self._entry.fields.get("modules", []), *_HELPERS]
         weights = [self._verified(asset, asset.digest()) for asset in self._weights]
         return {
             "kind": self._entry.fields["kind"],
@@ -176,19 +180,3 @@ class NetworkMethod(Method):
 
     def close(self) -> None:
         self._network = None
-
-
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """[B,C,H,W] grown on the right and bottom until H and W are multiples.
-
-    By reflection; by repetition of the edge along an axis that is too short to be reflected so far.
-    """
-    from torch.nn.functional import pad
-
-    height, width = images.shape[-2:]
-    right, bottom = -width % multiple, -height % multiple
-    if right:
-        images = pad(images, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
-    if bottom:
-        images = pad(images, (0, 0, 0, bottom), mode="reflect" if bottom < height else "replicate")
-    return images

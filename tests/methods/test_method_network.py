@@ -219,7 +219,7 @@ def test_identity_names_weights_sources_and_torch(home):
     identity = make(sha := save(home, gain())).identity()
     assert identity["weights"] == sha
     assert identity["packages"] == {"torch": importlib.metadata.version("torch")}
-    own = {"bench.methods.network", "bench.methods.tiling", "bench.methods.weights"}
+    own = {f"bench.methods.{name}" for name in ("network", "padding", "tiling", "weights")}
     assert set(identity["sources"]) == {"gain_net", *own}
     assert identity["sources"]["gain_net"] == hashlib.sha256(SOURCE.encode()).hexdigest()
     assert "gain_net" not in sys.modules

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench.methods.network import pad_to_multiple
+from bench.methods.padding import pad_to_multiple
 from bench.methods.tiling import ramp, starts, tiled
 
 

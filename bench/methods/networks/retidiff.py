@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 
-from bench.methods.network import pad_to_multiple
 from bench.methods.networks.rgformer import PRIOR, REFLECTANCE, RGFormer
 from bench.methods.networks.uretinex import Decomposition
+from bench.methods.padding import pad_to_multiple
 
 STEPS = 4
 FIRST, LAST = 0.1, 0.99
