@@ -80,7 +80,7 @@ def official(
         raise MissingFile(f"dataset {name!r} is not below {where} ({_patterns(layouts[0])}): bench fetch {name}")
     wanted = _wanted(name, names, split, part, [*places, paths.home() / "data" / (folder or name)])
     pairing, strangers = _pairing(found, skip, wanted)
-    if wanted and all(item.lq is None for item in pairing.items):
+    if available and wanted and all(item.lq is None for item in pairing.items):
         raise MissingFile(
             f"dataset {name!r}: none of its {len(wanted)} images is below {shown(found.lq.folder)}: bench fetch {name}"
         )
