@@ -63,6 +63,72 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     return 0
 
 
+def _stage(name: str, config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """Train a stage of IQPIR, from where its folder's state left off."""
+    from dataclasses import replace
+
+    from tqdm import tqdm
+
+    from iqpir.quality.scorers import check_device
+    from iqpir.training.engine import Report, train
+    from iqpir.training.settings import load
+    from iqpir.training.stages import make_stage
+
+    check_device(device)
+    settings = load(name, config)
+    settings = replace(settings, steps=steps or settings.steps)
+    where = Path(out) if out else Path("results") / "train" / config.stem
+    with tqdm(total=settings.steps, unit=" steps", dynamic_ncols=True, disable=None) as bar:
+
+        def progress(told: Report) -> None:
+            shown = [key for key in ("total", "held-out psnr") if key in told.values]
+            bar.set_description_str(", ".join(f"{key} {told.values[key]:.4g}" for key in shown))
+            bar.update(told.step - bar.n)
+
+        done = train(make_stage(settings, where, device), where, report=progress, device=device)
+    held = {key: value for key, value in done.values.items() if key.startswith("held-out")}
+    click.echo(f"{done.saved}: {done.steps} steps; " + ", ".join(f"{key} {value:.4g}" for key, value in held.items()))
+    if done.waiting > 0.05:
+        click.echo(f"the steps waited for images {done.waiting:.0%} of the time: more data.workers help", err=True)
+    return 0
+
+
+_CONFIG = click.argument("config", type=click.Path(path_type=Path))
+_OUT = click.option("-o", "--out", metavar="FOLDER", help="Default: results/train/NAME-OF-CONFIG. Goes on if it can.")
+_DEVICE = click.option("--device", default="cpu", show_default=True)
+_STEPS = click.option("--steps", type=click.IntRange(min=1), help="In place of the settings' number.")
+
+
+@command.command()
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def autoencoder(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """Stage 1: encoder, one or two codebooks, generator."""
+    return _stage("autoencoder", config, out, device, steps)
+
+
+@command.command()
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def restorer(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """Stage 2: the transformer that predicts codes from a degraded image and a score."""
+    return _stage("restorer", config, out, device, steps)
+
+
+@command.command()
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def fidelity(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """Stage 3: the blocks that bend the generator towards the input."""
+    return _stage("fidelity", config, out, device, steps)
+
+
 @command.command()
 @click.argument("config", type=click.Path(path_type=Path), required=False)
 @click.option("-o", "--out", metavar="FILE", help="Default: results/train/quality/NAME-OF-CONFIG.safetensors.")

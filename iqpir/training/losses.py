@@ -1,0 +1,112 @@
+"""Losses of the three stages. Images are [B,3,H,W] in about [-1,1]; every loss is a scalar, to be made small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from iqpir.errors import IQPIRError
+
+Quality = Callable[[Tensor], Tensor]
+"""Images [B,3,H,W] in [0,1] → [B], about [0,1], higher is better, with a gradient."""
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """What the generator wants of the discriminator's logits: the hinge form, −mean D(fake)."""
+    return -fake.mean()
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """mean relu(1 − D(real)) + mean relu(1 + D(fake)), without a factor ½."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
+    """How large the adversarial gradient at the last layer may be for the reconstruction's to match it, in [0,1].
+
+    VQGAN's rule with CodeFormer's clamp: ‖∇rec‖ / (‖∇adv‖ + 1e-4). No gradient passes it.
+    """
+    ours = torch.autograd.grad(reconstruction, last, retain_graph=True)[0]
+    theirs = torch.autograd.grad(adversarial, last, retain_graph=True)[0]
+    return (ours.norm() / (theirs.norm() + 1e-4)).clamp(0, 1).detach()
+
+
+def index_loss(logits: Tensor, codes: Tensor, *, summed: bool = False) -> Tensor:
+    """Cross-entropy of logits [B,N,K] with codes [B,N], or of both codebooks' [B,N,K,2] with [B,N,2], added.
+
+    The mean over tokens and images; `summed`: the sum over tokens, the mean over images.
+    """
+    if logits.ndim == 4:
+        return sum(
+            (index_loss(logits[..., book], codes[..., book], summed=summed) for book in range(logits.shape[3])),
+            start=logits.new_zeros(()),
+        )
+    loss = F.cross_entropy(logits.transpose(1, 2), codes)
+    return loss * codes.shape[1] if summed else loss
+
+
+def quality_loss(images: Tensor, quality: Quality, form: str) -> Tensor:
+    """relu(1 − mean Q), or −mean Q, of images clamped to what can be shown."""
+    found = quality(((images + 1) / 2).clamp(0, 1)).mean()
+    return F.relu(1 - found) if form == "hinge" else -found
+
+
+class Perceptual(nn.Module):
+    """LPIPS with VGG16 through pyiqa (PolyForm-Noncommercial), which fetches its weights.
+
+    CodeFormer's training normalises its input twice, once by ImageNet's statistics before LPIPS does it again;
+    `twice` does the same.
+    """
+
+    def __init__(self, device: torch.device, *, twice: bool = False) -> None:
+        super().__init__()
+        try:
+            import pyiqa
+
+            metric = pyiqa.create_metric("lpips-vgg", as_loss=True, device=device)
+        except Exception as error:
+            raise IQPIRError(
+                f"perceptual: LPIPS cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
+                "it needs its weights once, or perceptual: 0"
+            ) from error
+        self.metric = metric.requires_grad_(False)
+        self.twice = twice
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    def forward(self, restored: Tensor, target: Tensor) -> Tensor:
+        both = [(image + 1) / 2 for image in (restored, target)]
+        if self.twice:
+            both = [((image - self.mean) / self.std + 1) / 2 for image in both]
+        return self.metric(*both).mean()
+
+
+def named_quality(name: str, device: torch.device) -> Quality:
+    """A prior that training can climb: a file of `iqpir train quality`, or a no-reference metric of pyiqa.
+
+    pyiqa's are brought to [0,1] by the range that it states, and turned over where lower is better.
+    """
+    if name.endswith(".safetensors"):
+        from iqpir.quality.tiny import TinyQuality
+
+        return TinyQuality.load(Path(name)).to(device).eval().requires_grad_(False)
+    try:
+        import pyiqa
+
+        metric = pyiqa.create_metric(name, as_loss=True, device=device)
+        low, high = (float(end) for end in str(metric.score_range).replace("~", "").split(","))
+    except Exception as error:
+        raise IQPIRError(
+            f"quality_prior: {name!r} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+        ) from error
+    metric.requires_grad_(False)
+
+    def quality(images: Tensor) -> Tensor:
+        share = (metric(images).flatten() - low) / (high - low)
+        return 1 - share if metric.lower_better else share
+
+    return quality

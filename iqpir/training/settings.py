@@ -1,0 +1,373 @@
+"""What a stage is trained with: frozen settings, read from YAML as data, every key known and every number checked.
+
+The defaults are the authors' where the papers and their code disagree and the code can be run; the presets `authors`
+and `paper` name every one of those choices, see `PRESETS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+
+from iqpir.errors import IQPIRError, suggest
+from iqpir.network.config import PRESETS as NETWORKS
+from iqpir.network.config import IQPIRConfig, preset
+
+Settings = TypeVar("Settings", bound="Strict")
+
+
+class Strict:
+    """A frozen dataclass that is made of a mapping: an unknown key or a value of the wrong kind is an `IQPIRError`."""
+
+    @classmethod
+    def from_dict(cls, given: object, where: str = "") -> Self:
+        if not isinstance(given, Mapping):
+            raise IQPIRError(f"{where or 'settings'}: a mapping with the keys {', '.join(_names(cls))}, not {given!r}")
+        known, hints = _names(cls), get_type_hints(cls)
+        values: dict[str, Any] = {}
+        for key, value in given.items():
+            if key not in known:
+                raise IQPIRError(f"unknown key {_place(where, str(key))!r}{suggest(str(key), known)}")
+            values[key] = _checked(value, hints[key], _place(where, key))
+        lacking = [one.name for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING]  # type: ignore[arg-type]
+        for name in lacking:
+            if name not in values:
+                raise IQPIRError(f"the key {_place(where, name)!r} is missing")
+        return cls(**values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` takes."""
+        return asdict(self)  # type: ignore[call-overload]
+
+
+def _names(cls: type) -> list[str]:
+    return [one.name for one in fields(cls)]
+
+
+def _place(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _checked(value: Any, kind: Any, where: str) -> Any:
+    """The value as its type hint asks: numbers, text, nested settings, lists of numbers, one of several words."""
+    if kind is Any:
+        return value
+    options = get_args(kind)
+    if get_origin(kind) is Literal:
+        if value not in options:
+            raise IQPIRError(
+                f"{where} is {value!r}{suggest(str(value), options)} (one of {', '.join(map(str, options))})"
+            )
+        return value
+    if type(None) in options:
+        return None if value is None else _checked(value, next(one for one in options if one is not type(None)), where)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return value if isinstance(value, kind) else kind.from_dict(value, where)  # type: ignore[attr-defined]
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise IQPIRError(f"{where} is {value!r}, not a list")
+        inner = options if Ellipsis not in options else (options[0],) * len(value)
+        if len(inner) != len(value):
+            raise IQPIRError(f"{where} has {len(value)} values; it takes {len(inner)}")
+        return tuple(
+            _checked(one, of, f"{where}[{place}]") for place, (one, of) in enumerate(zip(value, inner, strict=True))
+        )
+    if get_origin(kind) is dict:
+        if not isinstance(value, Mapping):
+            raise IQPIRError(f"{where} is {value!r}, not a mapping")
+        return dict(value)
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if kind in (int, str, bool) and type(value) is kind:
+        return value
+    name = {float: "a finite number", int: "a whole number", str: "text", bool: "true or false"}.get(kind, str(kind))
+    raise IQPIRError(f"{where} is {value!r}, not {name}")
+
+
+def need(holds: bool, otherwise: str) -> None:
+    """Raise `IQPIRError` unless something holds."""
+    if not holds:
+        raise IQPIRError(otherwise)
+
+
+@dataclass(frozen=True)
+class Data(Strict):
+    """Where training images and their scores come from."""
+
+    source: str = "generated"
+    """"generated", or a folder of images."""
+    count: int = 1 << 20
+    """Different crops; sample i of the run is crop i modulo this."""
+    seed: int = 0
+    flawed: float | None = None
+    """Share of crops that are made a little worse; None: 0.4 of generated ones, none of a folder's."""
+    shorter: int | None = None
+    """Folder images are made smaller so that their shorter side is this."""
+    scores: str = "flaw"
+    """"flaw": 1 less what was done to a crop, see `iqpir.training.data.quality_of`; "none": no scores."""
+    degradation: Any = "face"
+    """A name, {kind: NAME, …} or a list of these; see `iqpir.training.degrade`. Stage 1 degrades nothing."""
+    cache: str | None = None
+    """Folder that keeps drawn sheets."""
+    workers: int = 1
+    """Processes that prepare batches; 0: none beside this one."""
+
+    def __post_init__(self) -> None:
+        need(self.count > 0, "data.count must be positive")
+        need(self.workers >= 0, "data.workers must not be negative")
+
+
+@dataclass(frozen=True)
+class Common(Strict):
+    """What all stages share."""
+
+    data: Data = field(default_factory=Data)
+    steps: int = 1000
+    batch: int = 8
+    """Images per step and process."""
+    accumulate: int = 1
+    """Parts that a batch is worked through in; the gradient is the whole batch's."""
+    rate: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    schedule: Literal["constant", "cosine"] = "constant"
+    end_rate: float = 0.0
+    """What the cosine ends at."""
+    warm_up: int = 0
+    """Steps over which the rate rises from 0."""
+    clip: float | None = None
+    """Largest norm of the gradient."""
+    ema: float = 0.995
+    """Decay of the averaged weights, which are what is saved for use; 0: the last weights."""
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    seed: int = 0
+    log_every: int = 50
+    sample_every: int = 500
+    save_every: int = 500
+    held_out: int = 32
+    """Samples, of another seed, that the loss is also measured on when a state is saved; 0: none."""
+
+    STAGE: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate", "log_every", "sample_every", "save_every"):
+            need(getattr(self, name) > 0, f"{name} must be positive")
+        need(
+            self.batch % self.accumulate == 0,
+            f"accumulate: {self.accumulate} does not divide the batch of {self.batch}",
+        )
+        need(0 <= self.ema < 1, "ema must lie in [0,1)")
+        need(0 <= self.rate < 1 and 0 <= self.end_rate < 1, "rates must lie in [0,1)")
+        need(all(0 <= beta < 1 for beta in self.betas), "betas must lie in [0,1)")
+        need(self.warm_up >= 0 and self.held_out >= 0, "warm_up and held_out must not be negative")
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, the first being 0."""
+        if step < self.warm_up:
+            return self.rate * (step + 1) / self.warm_up
+        if self.schedule == "constant":
+            return self.rate
+        done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
+        return self.end_rate + (self.rate - self.end_rate) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+
+@dataclass(frozen=True)
+class Adversary(Strict):
+    """The discriminator and its part in the loss."""
+
+    weight: float = 0.0
+    """0: none. The authors' is 0.8 of a weight that balances its gradient with the reconstruction's."""
+    start: int = 0
+    """First step in which it takes part."""
+    rate: float = 7e-5
+    channels: int = 64
+    depth: int = 4
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings(Common):
+    """Stage 1: encoder, codebooks and generator."""
+
+    network: str = "small"
+    """A preset of `iqpir.network.config`."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Settings of the network that differ from the preset's."""
+    l1: float = 1.0
+    perceptual: float = 0.0
+    """Weight of LPIPS (VGG16) through pyiqa, whose weights it fetches; 0: none."""
+    codebook: float = 1.0
+    adversary: Adversary = field(default_factory=Adversary)
+    hq: Literal["score", "always"] = "score"
+    """Whether the HQ+ codebook serves images whose score exceeds the network's threshold, or all."""
+    revive: int = 0
+    """Every so many steps codes that no image has used since are put on latents of the batch; 0: never."""
+
+    STAGE: ClassVar[str] = "autoencoder"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.config()
+
+    def config(self) -> IQPIRConfig:
+        need(self.network in NETWORKS, f"network: no preset {self.network!r}{suggest(self.network, NETWORKS)}")
+        return preset(self.network, **self.changes)
+
+
+@dataclass(frozen=True)
+class RestorerSettings(Common):
+    """Stage 2: the transformer that predicts codes from a degraded image and a score."""
+
+    autoencoder: str = ""
+    """File of stage 1; relative to the settings' folder."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Settings of the transformer (width, layers, conditioning, …) on top of the autoencoder's."""
+    train: tuple[str, ...] = ("encoder", "score_embed", "feat_emb", "position_emb", "ft_layers", "idx_pred_layer")
+    """Parts that learn. The authors fix the generator, and the codebooks get no gradient either way."""
+    feature: float = 1.0
+    feature_on: Literal["conditioned", "latent"] = "conditioned"
+    """What is drawn to the codes: the latent with the score's map (code), or without it (Eq. 5)."""
+    feature_target: Literal["gt", "predicted"] = "gt"
+    """The GT's codes (code, IQPFR), or the predicted ones (IQPIR's text)."""
+    index: float = 0.5
+    index_sum: bool = False
+    """Sum over tokens (as printed) instead of their mean."""
+    quality: float = 0.0
+    quality_prior: str = ""
+    """A file that `iqpir train quality` wrote, or a metric of pyiqa, whose weights it fetches."""
+    quality_loss: Literal["hinge", "negative"] = "hinge"
+    """relu(1 − Q), or −Q as printed; Q in [0,1]."""
+    quality_grad: Literal["ste", "soft", "gumbel"] = "ste"
+    """How the quality's gradient passes the codes: straight through to the encoder, or through the softmax to the
+    transformer as well; see `IQPIR.relax`."""
+    quality_from: int = 0
+    temperature: float = 1.0
+    code_cache: bool = False
+    """Keep the GT's codes by sample in a file: saves the frozen encoder's work when samples come again."""
+
+    STAGE: ClassVar[str] = "restorer"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.autoencoder), "the key 'autoencoder' is missing: a file of stage 1")
+        need(self.temperature > 0, "temperature must be positive")
+        need(
+            self.quality == 0 or bool(self.quality_prior), "quality needs a quality_prior: a file or a metric of pyiqa"
+        )
+
+
+@dataclass(frozen=True)
+class FidelitySettings(Common):
+    """Stage 3: the blocks that bend the generator towards the input (CodeFormer's w), with score and both codes."""
+
+    restorer: str = ""
+    """File of stage 2; relative to the settings' folder."""
+    train: tuple[str, ...] = ("fuse_convs_dict",)
+    """Parts that learn. The authors train everything but codebooks and generator."""
+    fidelity: float = 1.0
+    """w in training."""
+    l1: float = 1.0
+    perceptual: float = 0.0
+    feature: float = 0.0
+    index: float = 0.0
+    adversary: Adversary = field(default_factory=Adversary)
+
+    STAGE: ClassVar[str] = "fidelity"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.restorer), "the key 'restorer' is missing: a file of stage 2")
+        need(self.fidelity > 0, "fidelity must be positive")
+
+
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "autoencoder": {
+        "authors": {
+            "network": "full", "changes": {"alpha": 0.8, "threshold": 0.7, "beta_on": "codebook"},
+            "batch": 12, "steps": 200_000, "rate": 7e-5, "end_rate": 6e-5, "schedule": "cosine", "betas": [0.9, 0.99],
+            "perceptual": 1.0, "adversary": {"weight": 0.8, "start": 30_000, "rate": 7e-5},
+        },
+        "paper": {
+            "network": "paper", "changes": {"threshold": 0.9}, "batch": 32, "steps": 200_000, "rate": 7e-5,
+            "betas": [0.9, 0.999], "perceptual": 1.0, "adversary": {"weight": 0.8, "start": 30_000, "rate": 7e-5},
+        },
+    },
+    "restorer": {
+        "authors": {"batch": 28, "steps": 200_000, "rate": 1e-4, "betas": [0.9, 0.99], "data": {"degradation": "face"}},
+        "paper": {
+            "batch": 32, "steps": 200_000, "rate": 1e-4, "betas": [0.9, 0.999], "feature_on": "latent",
+            "index_sum": True, "quality": 0.1, "quality_loss": "negative", "quality_grad": "soft",
+            "quality_prior": "topiq_nr-face", "data": {"degradation": "face-paper"},
+        },
+    },
+    "fidelity": {
+        "authors": {
+            "batch": 24, "steps": 150_000, "rate": 5e-5, "end_rate": 2e-5, "schedule": "cosine", "ema": 0.997,
+            "train": [
+                "encoder", "score_embed", "feat_emb", "position_emb", "ft_layers", "idx_pred_layer", "fuse_convs_dict",
+            ],
+            "perceptual": 1.0, "feature": 1.0, "index": 0.5, "data": {"degradation": "face-small"},
+            "adversary": {"weight": 0.1, "start": 5_000, "rate": 5e-5},
+        },
+    },
+}  # fmt: skip
+"""By stage: what the authors' code does, and what the papers print; `preset: NAME` in a settings file."""
+
+STAGES: Mapping[str, type[Common]] = {
+    kind.STAGE: kind for kind in (AutoencoderSettings, RestorerSettings, FidelitySettings)
+}
+
+
+def load(stage: str, path: Path) -> Common:
+    """The settings of a stage from a YAML file; relative paths are those of the file's folder.
+
+    Raises `IQPIRError`, one line that begins with the file.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise IQPIRError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise IQPIRError(
+            f"{path}:{mark.line + 1 if mark else 1}: {getattr(error, 'problem', None) or 'not YAML'}"
+        ) from error
+    kind = STAGES[stage]
+    try:
+        if not isinstance(content, Mapping):
+            raise IQPIRError(f"settings are a mapping with the keys preset, {', '.join(_names(kind))}")
+        content = dict(content)
+        named = content.pop("preset", None)
+        if named is not None:
+            known = PRESETS[stage]
+            need(named in known, f"preset: {named!r}{suggest(str(named), known)} (there are {', '.join(known)})")
+            content = _merged(known[named], content)
+        return kind.from_dict(_with_paths(content, path.parent))
+    except IQPIRError as error:
+        raise IQPIRError(f"{path}: {error}") from error
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(base[key], over[key]) for key in base.keys() & over.keys() if _maps(base[key], over[key])}
+    return {**base, **over, **both}
+
+
+def _maps(*values: object) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
+
+
+def _with_paths(content: dict[str, Any], base: Path) -> dict[str, Any]:
+    for key in ("autoencoder", "restorer", "quality_prior"):
+        if isinstance(content.get(key), str) and (key != "quality_prior" or content[key].endswith(".safetensors")):
+            content[key] = str(base / content[key])
+    data = content.get("data")
+    if isinstance(data, Mapping):
+        data = dict(data)
+        for key, words in (("source", ("generated",)), ("scores", ("flaw", "none")), ("cache", ())):
+            if isinstance(data.get(key), str) and data[key] not in words:
+                data[key] = str(base / data[key])
+        content["data"] = data
+    return content
