@@ -3,7 +3,8 @@
     python tests/benchmarks/regress.py [.benchmarks] [--limit 1.15]
 
 Reads what `pytest --benchmark-autosave --benchmark-save-data` wrote. Exit code 1 where the whole 95 % bootstrap
-interval of a ratio of medians lies above the limit; one that reaches across it is inconclusive and fails nothing.
+interval of a ratio of medians lies above the limit; one that reaches across it is inconclusive and fails nothing, as is
+one beside which the machine itself was another 10 % slower or faster.
 The first run is the base, so that many small losses add up to one that is seen; delete its file to begin anew.
 """
 
@@ -20,6 +21,8 @@ import numpy as np
 LIMIT = 1.15
 LEAST = 5
 """Rounds below which nothing is concluded."""
+STEADY = 1.1
+"""How much slower or faster the machine itself may have been beside a benchmark; beyond it nothing is concluded."""
 RESAMPLES = 2000
 SEED = 12345
 _SAME = ("system", "machine", "python_implementation", "python_version")
@@ -36,6 +39,8 @@ class Verdict(NamedTuple):
     low: float
     high: float
     rounds: tuple[int, int]
+    machine: float = 1.0
+    """The machine's own time for a fixed piece of work beside the benchmark, now over before."""
 
 
 def machine(run: dict[str, Any]) -> tuple[Any, ...]:
@@ -68,11 +73,17 @@ def judge(name: str, before: np.ndarray, now: np.ndarray, limit: float = LIMIT) 
 def compare(before: dict[str, Any], now: dict[str, Any], limit: float = LIMIT) -> list[Verdict]:
     """Every benchmark that both runs have."""
     base = {one["fullname"]: one for one in before["benchmarks"]}
-    return [
-        judge(one["fullname"], np.array(base[one["fullname"]]["stats"]["data"]), np.array(one["stats"]["data"]), limit)
-        for one in now["benchmarks"]
-        if one["fullname"] in base
-    ]
+    found = []
+    for one in (one for one in now["benchmarks"] if one["fullname"] in base):
+        first = base[one["fullname"]]
+        verdict = judge(one["fullname"], np.array(first["stats"]["data"]), np.array(one["stats"]["data"]), limit)
+        fixed = [run.get("extra_info", {}).get("calibration") for run in (first, one)]
+        if all(fixed):
+            own = float(np.median(fixed[1]) / np.median(fixed[0]))
+            unsteady = not 1 / STEADY < own < STEADY
+            verdict = verdict._replace(machine=own, word="inconclusive" if unsteady else verdict.word)
+        found.append(verdict)
+    return found
 
 
 def main(arguments: list[str]) -> int:
@@ -93,7 +104,8 @@ def main(arguments: list[str]) -> int:
     verdicts = compare(runs[alike[0]], runs[-1], given.limit)
     print(f"{files[-1].name} against {files[alike[0]].name}, medians, 95 % bootstrap interval, limit {given.limit:g}")
     for one in sorted(verdicts, key=lambda one: -one.ratio):
-        print(f"{one.word:12} {one.ratio:6.3f} [{one.low:.3f}, {one.high:.3f}]  {one.name}  rounds {one.rounds}")
+        line = f"{one.word:12} {one.ratio:6.3f} [{one.low:.3f}, {one.high:.3f}]  {one.name}  rounds {one.rounds}"
+        print(f"{line}, machine {one.machine:.2f}")
     gone = {one["fullname"] for one in runs[alike[0]]["benchmarks"]} - {one.name for one in verdicts}
     for name in sorted(gone):
         print(f"gone         {name}")

@@ -16,11 +16,14 @@ regress = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(regress)
 
 
-def store(folder: Path, number: int, rounds: dict[str, np.ndarray], cpu: str = "A") -> None:
+def store(folder: Path, number: int, rounds: dict[str, np.ndarray], cpu: str = "A", own: float = 1.0) -> None:
     info = {"system": "Linux", "python_version": "3.11.7", "cpu": {"brand_raw": cpu, "count": 2}}
     found: dict[str, Any] = {
         "machine_info": info,
-        "benchmarks": [{"fullname": name, "stats": {"data": data.tolist()}} for name, data in rounds.items()],
+        "benchmarks": [
+            {"fullname": name, "stats": {"data": data.tolist()}, "extra_info": {"calibration": [own] * 3}}
+            for name, data in rounds.items()
+        ],
     }
     (folder / "Linux").mkdir(exist_ok=True)
     path = folder / "Linux" / f"{number:04d}_x.json"
@@ -68,3 +71,13 @@ def test_a_benchmark_that_vanished_is_named(tmp_path, capsys):
     store(tmp_path, 2, {"t": times(1.0)})
     assert regress.main([str(tmp_path)]) == 0
     assert "gone         u" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("own", "word", "code"), [(1.05, "slower", 1), (1.4, "inconclusive", 0), (0.7, "inconclusive", 0)]
+)
+def test_nothing_is_concluded_where_the_machine_itself_was_slower(tmp_path, capsys, own, word, code):
+    store(tmp_path, 1, {"t": times(1.0)})
+    store(tmp_path, 2, {"t": times(1.4, seed=1)}, own=own)
+    assert regress.main([str(tmp_path)]) == code
+    assert any(line.startswith(word) for line in capsys.readouterr().out.splitlines())
