@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
@@ -47,6 +48,8 @@ def draw(found: Front, width: float = style.PAGE) -> Figure:
 
 
 def _panel(axis: Axes, points: Sequence[Point], methods: Sequence[str]) -> list[Text]:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     front = sorted((point for point in points if point.front), key=lambda point: point.milliseconds)
     axis.plot(
         [one.milliseconds for one in front], [one.quality for one in front], color="#9a9a9a", linewidth=1, zorder=1
@@ -63,6 +66,11 @@ def _panel(axis: Axes, points: Sequence[Point], methods: Sequence[str]) -> list[
                                    textcoords="offset points", va="center", fontsize=6.5))  # fmt: skip
     axis.set_xscale("log")
     axis.margins(x=0.12, y=0.12)
+    # matplotlib writes powers of ten as TeX, which figures here never read.
+    narrow = max(one.milliseconds for one in points) < 30 * min(one.milliseconds for one in points)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     return texts
 
 
@@ -72,14 +80,25 @@ def _spread(axis: Axes, texts: Sequence[Text], points: Sequence[Point]) -> None:
 
     frame = axis.get_window_extent()
     dots = axis.transData.transform([(point.milliseconds, point.quality) for point in points])
-    taken = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in dots]
+    scale = axis.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    taken = [Bbox.from_bounds(x - 3 * scale, y - 3 * scale, 6 * scale, 6 * scale) for x, y in dots]
+    front = sorted(tuple(dot) for dot, point in zip(dots, points, strict=True) if point.front)
+    line = [
+        Bbox.from_bounds(x0 + (x1 - x0) * step / 40, y0 + (y1 - y0) * step / 40, 2, 2)
+        for (x0, y0), (x1, y1) in pairwise(front)
+        for step in range(41)
+    ]
     for index, text in enumerate(texts):
         best, least = (1, 0.0), float("inf")
         for side, lines in _PLACES:
             _put(text, side, lines)
             box = text.get_window_extent()
             others = [one for other, one in enumerate(taken) if other != index]
-            cost = sum(_shared(box, one) for one in others) + 4 * (box.width * box.height - _shared(box, frame))
+            cost = (
+                sum(_shared(box, one) for one in others)
+                + 3 * sum(_shared(box, one) for one in line)
+                + 4 * (box.width * box.height - _shared(box, frame))
+            )
             cost += 0.02 * abs(lines) * box.width
             if cost < least:
                 best, least = (side, lines), cost

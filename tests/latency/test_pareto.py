@@ -99,6 +99,7 @@ def test_labels_lie_inside_the_picture_and_not_on_each_other(tmp_path: Path):
         style.save(drawn, tmp_path / "front.png")
         style.save(drawn, tmp_path / "front.pdf")
     assert len(boxes) == 8
+    assert not any("$" in label.get_text() for label in axis.get_xticklabels())
     assert not [(i, j) for i in range(8) for j in range(i) if picture._shared(boxes[i], boxes[j]) > 0]
     assert all(picture._shared(box, frame) > 0.9 * box.width * box.height for box in boxes)
     assert (tmp_path / "front.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / "front.pdf").stat().st_size > 5000
