@@ -21,7 +21,8 @@ _GROUPS = {
     "weights by hand": "bench fetch {names} says from where and whereto",
     "metric weights": "bench fetch {names}{pin}",
     "not measurable": "",
-    "programs": "a clone and a python each, as bench info {first} says; options {{repo: …, python: …}}",
+    "programs": "a clone and a python each, as bench info {first} says; options {{repo: …, python: …}} "
+    "and --allow-commands",
     "outputs": "no code or weights are public; outputs made elsewhere are scored by options {{path: FOLDER}}",
     "training": "no weights are published; what iqpir train makes is taken by options {{weights: FILE}}",
 }
