@@ -24,6 +24,8 @@ from bench.latency.samples import spread, stable
 from bench.latency.setting import Order, Rules, Setting
 from bench.latency.stored import Timing, request_digest
 
+_WIDE = 0.1
+"""Standard deviation over mean from which on a sample itself tells of something that disturbed it."""
 _SETTLE_NS = 50e6
 """A call that is shorter is preceded in every turn by one that is not timed: it would pay for its neighbours' turns."""
 
@@ -274,6 +276,9 @@ class _Group:
         samples = [] if failed is not None else runner.samples
         if failed is None:
             noise = list(machines.noise(watched, runner.gpu, len(self.runners)))
+            wide = spread(runner.walls)
+            if _WIDE < wide < float("inf"):
+                noise.append(f"relative spread {wide:.0%}")
             record |= {
                 "stop": runner.stop,
                 "load_ns": loaded["load_ns"],

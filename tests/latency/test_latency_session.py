@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from bench import cli
-from bench.latency import stored
-from bench.latency.setting import STAGES
+from bench.latency import ask, session, stored
+from bench.latency.setting import STAGES, Rules
 from bench.latency.worker import Worker, scene
 from bench.store import Store
 from bench.tables import latency as tables
@@ -180,6 +180,17 @@ def test_the_stages_and_the_rest_make_up_the_whole_job():
     assert 0 < stages["untracked"] < stages["whole"]
     # 3·3 kernels of 3·3 weights over 2·48·40 pixels, two operations each.
     assert worker.do({"do": "flops"})["flops"] == 2 * 81 * 2 * 48 * 40
+
+
+def test_sequential_turns_mark_a_sample_that_does_not_agree_with_itself():
+    found: list[stored.Timing] = []
+    job = session.Job(
+        [session.Subject("wavering", "timed-wavering", {})], ask.settings("32", "1", "fp32", "cpu", threads=1),
+        Rules.asked(12, None), "sequential", (str(PLUGIN),), details=False,
+    )  # fmt: skip
+    session.measure(job, found.append)
+    assert found[0].ok and found[0].record["order"] == "sequential" and found[0].record["settled"] is False
+    assert any(line.startswith("relative spread ") for line in found[0].noise)
 
 
 def test_generated_scenes_are_dark_coloured_and_different():

@@ -59,9 +59,21 @@ bench.register_method("timed-slowed", lambda: Slowed("timed-slowed"))
 bench.register_method("timed-fragile", lambda: Fragile("timed-fragile"))
 
 
+class Wavering(Timed):
+    """Every other call sleeps, so that no two halves of its sample agree."""
+
+    calls = 0
+
+    def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
+        self.calls += 1
+        time.sleep(4 * STEP * (self.calls % 2))
+        return super().restore(images, seeds)
+
+
 class Broken(Timed):
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
         raise ValueError("never works")
 
 
+bench.register_method("timed-wavering", lambda: Wavering("timed-wavering"))
 bench.register_method("timed-broken", lambda: Broken("timed-broken"))
