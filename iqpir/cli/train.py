@@ -71,13 +71,15 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
 
     from iqpir.quality.scorers import check_device
     from iqpir.training.engine import Report, train
-    from iqpir.training.settings import load
+    from iqpir.training.settings import load, recipe
     from iqpir.training.stages import make_stage
 
     check_device(device)
-    settings = load(name, config)
+    where = _root(config, out)
+    settings = load(name, config, where)
     settings = replace(settings, steps=steps or settings.steps)
-    where = Path(out) if out else Path("results") / "train" / config.stem
+    if recipe(config) is not None:
+        where = where / name
     with tqdm(total=settings.steps, unit=" steps", dynamic_ncols=True, disable=None) as bar:
 
         def progress(told: Report) -> None:
@@ -91,6 +93,11 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
     if done.waiting > 0.05:
         click.echo(f"the steps waited for images {done.waiting:.0%} of the time: more data.workers help", err=True)
     return 0
+
+
+def _root(config: Path, out: str | None) -> Path:
+    """The folder of a run, or of a recipe's runs."""
+    return Path(out) if out else Path("results") / "train" / config.stem
 
 
 _CONFIG = click.argument("config", type=click.Path(path_type=Path))
@@ -148,9 +155,13 @@ def quality(config: Path | None, out: str | None, device: str, steps: int | None
     from iqpir.training.quality import QualitySettings, train_quality
 
     check_device(device)
+    from iqpir.training.settings import recipe
+
     settings = QualitySettings.load(config) if config else QualitySettings()
     settings = replace(settings, steps=steps or settings.steps)
     where = Path(out or f"results/train/quality/{config.stem if config else 'tiny'}.safetensors")
+    if config is not None and recipe(config) is not None and not out:
+        where = _root(config, None) / "quality" / "quality.safetensors"
     if where.suffix != ".safetensors":
         raise IQPIRError(f"{where}: the name must end in .safetensors")
     with tqdm(total=settings.steps, unit=" steps", dynamic_ncols=True, disable=None) as bar:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from iqpir.errors import IQPIRError
-from iqpir.network.blocks import AttnBlock, Downsample, ResBlock, Upsample, conv3, group_norm
+from iqpir.network.blocks import AttnBlock, Downsample, ResBlock, Shuffle, Unshuffle, Upsample, conv3, group_norm
 from iqpir.network.conditioning import batch_scores
 from iqpir.network.config import AutoEncoderConfig
 from iqpir.network.quantizer import AttentionFusion, Quantized, VectorQuantizer
@@ -25,7 +25,7 @@ class Encoder(nn.Module):
     def __init__(self, config: AutoEncoderConfig) -> None:
         super().__init__()
         channels, groups = config.channels, config.groups
-        blocks: list[nn.Module] = [conv3(3, channels)]
+        blocks: list[nn.Module] = [Unshuffle(channels, config.stem)]
         self.taps: dict[int, int] = {}
         """Side of a training image's feature map → index of the block whose output the fidelity blocks take."""
         for size in config.sizes:
@@ -85,7 +85,7 @@ class Generator(nn.Module):
                     self.joints[size] = len(blocks) - 1
                 if size in config.attention_sizes:
                     blocks.append(AttnBlock(channels, groups))
-        blocks += [group_norm(channels, groups), conv3(channels, 3)]
+        blocks += [group_norm(channels, groups), Shuffle(channels, config.stem)]
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, latent: Tensor) -> Tensor:

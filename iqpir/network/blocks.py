@@ -15,6 +15,28 @@ def conv3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
+class Unshuffle(nn.Conv2d):
+    """Images [B,3,H,W] → [B,out,H/s,W/s]: blocks of s×s pixels become channels, then 3×3. With s = 1 a plain 3×3."""
+
+    def __init__(self, outputs: int, stem: int) -> None:
+        super().__init__(3 * stem * stem, outputs, 3, padding=1)
+        self.stem = stem
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pixel_unshuffle(x, self.stem))
+
+
+class Shuffle(nn.Conv2d):
+    """[B,in,H,W] → images [B,3,H·s,W·s]: 3×3, then channels become blocks of s×s pixels."""
+
+    def __init__(self, inputs: int, stem: int) -> None:
+        super().__init__(inputs, 3 * stem * stem, 3, padding=1)
+        self.stem = stem
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(super().forward(x), self.stem)
+
+
 class ResBlock(nn.Module):
     """[B,in,H,W] → [B,out,H,W]: norm, swish and convolution, twice; 1×1 on the skip where the channels change."""
 

@@ -25,8 +25,11 @@ class AutoEncoderConfig:
 
     image_size: int = 512
     """Side of the square training images, in pixels."""
+    stem: int = 1
+    """Side of the blocks of pixels that become channels before the first convolution and pixels again after the last;
+    1: none. No published network has it: it makes small networks quick, as no map is kept at full resolution."""
     channels: int = 64
-    """Channels at full resolution."""
+    """Channels of the largest feature maps."""
     multipliers: tuple[int, ...] = (1, 2, 2, 4, 4, 8)
     """Channels per level, as multiples of `channels`; each further level halves the side."""
     blocks: int = 2
@@ -57,7 +60,7 @@ class AutoEncoderConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))  # JSON has lists only
         object.__setattr__(self, "attention_sizes", tuple(sorted(set(self.attention_sizes))))
-        counts = ("image_size", "channels", "blocks", "groups", "latent_channels", "codebook")
+        counts = ("image_size", "stem", "channels", "blocks", "groups", "latent_channels", "codebook")
         self._require(all(getattr(self, name) > 0 for name in counts), f"{', '.join(counts)} must be positive")
         self._require(self.hq_codebook >= 0, "hq_codebook must not be negative")
         self._require(bool(self.multipliers) and min(self.multipliers) > 0, "multipliers must be positive")
@@ -91,7 +94,7 @@ class AutoEncoderConfig:
     @property
     def downsampling(self) -> int:
         """Pixels per latent position, along one side."""
-        return 2 ** (len(self.multipliers) - 1)
+        return self.stem * 2 ** (len(self.multipliers) - 1)
 
     @property
     def latent_size(self) -> int:
@@ -105,7 +108,7 @@ class AutoEncoderConfig:
     @property
     def sizes(self) -> list[int]:
         """Sides of the feature maps, largest first."""
-        return [self.image_size // 2**level for level in range(len(self.multipliers))]
+        return [self.image_size // self.stem // 2**level for level in range(len(self.multipliers))]
 
     def as_dict(self) -> dict[str, Any]:
         """What `from_dict` takes; plain JSON types but for tuples."""
@@ -167,6 +170,12 @@ _SMALL: dict[str, Any] = {
     "hq_codebook": 64, "width": 64, "layers": 2, "mlp": 128, "connect": (32, 64),
 }  # fmt: skip
 
+_TINY: dict[str, Any] = {
+    "image_size": 256, "stem": 4, "channels": 48, "multipliers": (1, 2, 2), "blocks": 1, "attention_sizes": (),
+    "groups": 16, "latent_channels": 96, "codebook": 512, "hq_codebook": 256, "threshold": 0.9, "width": 128,
+    "heads": 4, "layers": 4, "mlp": 256, "score_init": "zero", "connect": (32, 64),
+}  # fmt: skip
+
 PRESETS: dict[str, dict[str, Any]] = {
     "full": {},
     "paper": {"alpha": 1.0},
@@ -177,9 +186,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "adaln": {"conditioning": "adaln"},
     "inpainting": {"connect": (32, 64, 128)},
     "small": _SMALL,
+    "tiny": _TINY,
 }
 """`full` is IQPIR as published, with the authors' α; `paper` has the α that the papers print; `baseline` is the network
-of CodeFormer, `score-only` and `dual-only` add one idea to it; `small` is for a CPU: 64×64 images, 1.5 M parameters."""
+of CodeFormer, `score-only` and `dual-only` add one idea to it; `small` is for a CPU: 64×64 images, 1.5 M parameters; `tiny`, that of iqpir-tiny, sees
+256×256 as 64×64 of blocks, 3.7 M parameters."""
 
 
 def preset(name: str, **changes: Any) -> IQPIRConfig:

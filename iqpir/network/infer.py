@@ -63,7 +63,10 @@ def _conditioning(state: Mapping[str, Tensor], channels: int, tokens: int) -> di
 
 def _autoencoder(state: Mapping[str, Tensor], latent_size: int) -> dict[str, Any]:
     codebook, latent_channels = _shape(state, "quantize.embedding.weight", 2)
-    channels = _shape(state, "encoder.blocks.0.weight", 4)[0]
+    channels, inputs = _shape(state, "encoder.blocks.0.weight", 4)[:2]
+    stem = math.isqrt(inputs // 3)
+    if 3 * stem * stem != inputs:
+        raise IQPIRError(f"encoder.blocks.0.weight takes {inputs} channels, which are no 3·s² of blocks of s×s pixels")
     levels = _levels(state)
     sizes = [latent_size * 2**level for level in reversed(range(len(levels)))]
     blocks = {len(widths) for widths, _ in levels}
@@ -71,7 +74,8 @@ def _autoencoder(state: Mapping[str, Tensor], latent_size: int) -> dict[str, Any
         raise IQPIRError("encoder.blocks are not arranged as levels of equally many residual blocks")
     dual = "quantize_aesthetic.embedding.weight" in state
     return {
-        "image_size": sizes[0],
+        "image_size": sizes[0] * stem,
+        "stem": stem,
         "channels": channels,
         "multipliers": tuple(widths[-1] // channels for widths, _ in levels),
         "blocks": blocks.pop(),

@@ -128,6 +128,7 @@ class IQPIR(VQAutoEncoder):
         *,
         codes: Tensor | None = None,
         detach_16: bool = True,
+        detach_skips: bool = True,
     ) -> Restoration:
         """Restore.
 
@@ -136,6 +137,7 @@ class IQPIR(VQAutoEncoder):
         `adain`: give the looked-up latent the input's statistics; the authors do when they restore, not in training.
         `codes`: integers to decode in place of the predicted ones, [B,h·w] or [B,h·w,2], ordered as the logits.
         `detach_16`: no gradient passes the codes; else it goes straight through to the features.
+        `detach_skips`: no gradient passes from the fidelity blocks to the encoder.
 
         Raises `IQPIRError` for another size, a missing, misshapen or NaN score, codes that do not exist.
         """
@@ -145,8 +147,9 @@ class IQPIR(VQAutoEncoder):
         else:
             self._check_codes(codes, predicted.logits.shape)
         restored = self.decode(
-            codes, predicted.features, fidelity=fidelity, skips=predicted.skips, adain=adain, detach_16=detach_16
-        )
+            codes, predicted.features, fidelity=fidelity, skips=predicted.skips, adain=adain, detach_16=detach_16,
+            detach_skips=detach_skips,
+        )  # fmt: skip
         return Restoration(restored, predicted.logits, predicted.features)
 
     def predict(self, image: Tensor, score: Score | None = None, with_skips: bool = False) -> Prediction:
@@ -231,14 +234,26 @@ class IQPIR(VQAutoEncoder):
         skips: Mapping[int, Tensor] | None = None,
         adain: bool = True,
         detach_16: bool = True,
+        detach_skips: bool = True,
     ) -> Tensor:
         """Codes and the features of the input → images. `skips` as `predict` gives them; needed if `fidelity` > 0."""
         latent = self.dequantize(codes)
         latent = latent.detach() if detach_16 else features + (latent - features).detach()
-        return self.generate(match_statistics(latent, features) if adain else latent, fidelity, skips)
+        latent = match_statistics(latent, features) if adain else latent
+        return self.generate(latent, fidelity, skips, detach_skips=detach_skips)
 
-    def generate(self, latent: Tensor, fidelity: float = 0.0, skips: Mapping[int, Tensor] | None = None) -> Tensor:
-        """A latent [B,C,h,w] → images [B,3,S,S], bent towards the encoder's features if `fidelity` > 0."""
+    def generate(
+        self,
+        latent: Tensor,
+        fidelity: float = 0.0,
+        skips: Mapping[int, Tensor] | None = None,
+        *,
+        detach_skips: bool = True,
+    ) -> Tensor:
+        """A latent [B,C,h,w] → images [B,3,S,S], bent towards the encoder's features if `fidelity` > 0.
+
+        `detach_skips`: the fidelity blocks teach the encoder nothing, as in the authors' code.
+        """
         if not fidelity >= 0:
             raise IQPIRError(f"fidelity is {fidelity}; it must be 0 or more")
         if fidelity == 0:
@@ -251,7 +266,8 @@ class IQPIR(VQAutoEncoder):
             latent = block(latent)
             if index in joints:
                 size = joints[index]
-                latent = self.fuse_convs_dict[str(size)](skips[size].detach(), latent, fidelity)
+                skip = skips[size].detach() if detach_skips else skips[size]
+                latent = self.fuse_convs_dict[str(size)](skip, latent, fidelity)
         return latent
 
     def _warn_of_fidelity(self) -> None:

@@ -170,7 +170,7 @@ class OptimizedIQPIR:
     def _encode(self, image: Tensor, keep: bool) -> tuple[Tensor, dict[int, Tensor]]:
         skips: dict[int, Tensor] = {}
         engine = self._engine
-        x = self._first(self._encoder, image)
+        x = self._first(self._encoder, F.pixel_unshuffle(image, self.config.stem))
         for index, step in enumerate(self._encoder[1:], start=1):
             x = step(engine, x)
             if keep and index in self._taps:
@@ -185,7 +185,7 @@ class OptimizedIQPIR:
             if fidelity is not None and index in self._joints:
                 size = self._joints[index]
                 x = self._fidelity[size](engine, skips.pop(size), x, fidelity)
-        return self._last(x)
+        return F.pixel_shuffle(self._last(x), self.config.stem)
 
     def _first(self, steps: list[Step], x: Tensor) -> Map:
         """The first convolution, which does not take its input over: that is the caller's."""

@@ -43,11 +43,12 @@ class VectorQuantizer(nn.Module):
         nn.init.uniform_(self.embedding.weight, -1 / size, 1 / size)
 
     def distances(self, latent: Tensor) -> Tensor:
-        """[B,C,h,w] → [B,h,w,size], squared and Euclidean, in at least float32."""
+        """[B,C,h,w] → [B,h,w,size], squared and Euclidean, in at least float32, under autocast too."""
         wide = torch.promote_types(latent.dtype, torch.float32)
-        points, codes = latent.permute(0, 2, 3, 1).to(wide), self.embedding.weight.to(wide)
-        squares = points.square().sum(dim=3, keepdim=True) + codes.square().sum(dim=1)
-        return squares - 2 * points @ codes.T
+        with torch.autocast(latent.device.type, enabled=False):
+            points, codes = latent.permute(0, 2, 3, 1).to(wide), self.embedding.weight.to(wide)
+            squares = points.square().sum(dim=3, keepdim=True) + codes.square().sum(dim=1)
+            return squares - 2 * points @ codes.T
 
     def nearest(self, latent: Tensor) -> Tensor:
         """[B,C,h,w] → int64 [B,h,w]."""
@@ -58,6 +59,7 @@ class VectorQuantizer(nn.Module):
         return self.embedding(codes).permute(0, 3, 1, 2).contiguous()
 
     def forward(self, latent: Tensor) -> Quantized:
+        latent = latent.to(torch.promote_types(latent.dtype, torch.float32))
         with torch.no_grad():
             distances = self.distances(latent)
             codes = distances.argmin(dim=3)

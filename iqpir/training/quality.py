@@ -23,6 +23,7 @@ from iqpir.quality.tiny import LEAST, TinyQuality
 from iqpir.training.degrade.base import log_uniform, uniform
 from iqpir.training.images import Flaw, TrainingImages, add_flaw
 from iqpir.training.loading import training_loader
+from iqpir.training.settings import read_yaml, recipe
 
 _DISTORT = 5
 DISTORTIONS = ("blur", "noise", "jpeg", "resize")
@@ -52,16 +53,9 @@ class QualitySettings:
 
     @classmethod
     def load(cls, path: Path) -> QualitySettings:
-        """From YAML, read as data. Raises `IQPIRError` with the nearest key for one that does not exist."""
-        import yaml
-
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise IQPIRError(f"{path}: cannot be read: {error.strerror or error}") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            raise IQPIRError(f"{path}:{mark.line + 1 if mark else 1}: not YAML") from error
+        """From YAML, read as data, or from a recipe's section `quality`. Raises `IQPIRError` with the nearest key for one that does not exist."""
+        sections = recipe(path)
+        content = read_yaml(path) or {} if sections is None else sections.get("quality", {})
         known = [field.name for field in fields(cls)]
         if not isinstance(content, Mapping):
             raise IQPIRError(f"{path}: settings are a mapping with the keys {', '.join(known)}")

@@ -263,10 +263,15 @@ class FidelitySettings(Common):
 
     restorer: str = ""
     """File of stage 2; relative to the settings' folder."""
+    autoencoder: str = ""
+    """File of stage 1, whose codes of the GT `index` and `feature` ask for; relative likewise."""
     train: tuple[str, ...] = ("fuse_convs_dict",)
     """Parts that learn. The authors train everything but codebooks and generator."""
     fidelity: float = 1.0
     """w in training."""
+    detach_skips: bool = True
+    """The fidelity blocks take the encoder's features as they are (the authors' way), or teach the encoder too: then
+    it learns what the blocks need, and w = 1 is a network that restores detail."""
     l1: float = 1.0
     perceptual: float = 0.0
     feature: float = 0.0
@@ -279,6 +284,8 @@ class FidelitySettings(Common):
         super().__post_init__()
         need(bool(self.restorer), "the key 'restorer' is missing: a file of stage 2")
         need(self.fidelity > 0, "fidelity must be positive")
+        asks = self.index > 0 or self.feature > 0
+        need(not asks or bool(self.autoencoder), "index and feature need the key 'autoencoder': a file of stage 1")
 
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -319,15 +326,16 @@ STAGES: Mapping[str, type[Common]] = {
 }
 
 
-def load(stage: str, path: Path) -> Common:
-    """The settings of a stage from a YAML file; relative paths are those of the file's folder.
+RECIPE = ("quality", "autoencoder", "restorer", "fidelity")
+"""Sections of a recipe, in the order in which they are trained; before them `common`, what the stages share."""
 
-    Raises `IQPIRError`, one line that begins with the file.
-    """
+
+def read_yaml(path: Path) -> object:
+    """What a YAML file says, as data. Raises `IQPIRError`, one line that begins with the file."""
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise IQPIRError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
@@ -335,6 +343,42 @@ def load(stage: str, path: Path) -> Common:
         raise IQPIRError(
             f"{path}:{mark.line + 1 if mark else 1}: {getattr(error, 'problem', None) or 'not YAML'}"
         ) from error
+
+
+def recipe(path: Path) -> Mapping[str, Mapping[str, Any]] | None:
+    """The sections of a file that describes several stages; None for one that describes a single one.
+
+    Raises `IQPIRError` for a section that no stage has.
+    """
+    content = read_yaml(path)
+    sections = ("common", *RECIPE)
+    if not isinstance(content, Mapping) or not any(isinstance(content.get(each), Mapping) for each in sections):
+        return None
+    for name, section in content.items():
+        if name not in sections:
+            raise IQPIRError(f"{path}: unknown section {str(name)!r}{suggest(str(name), sections)}")
+        if not isinstance(section, Mapping):
+            raise IQPIRError(f"{path}: {name} is {section!r}, not a mapping")
+    return content
+
+
+def load(stage: str, path: Path, root: Path | None = None) -> Common:
+    """The settings of a stage from a YAML file; relative paths are those of the file's folder.
+
+    The file describes one stage, or is a recipe (see `recipe`), of which `common` and the stage's section are taken;
+    with `root`, the folder that holds a folder per stage, a recipe's stages find each other's files by themselves.
+
+    Raises `IQPIRError`, one line that begins with the file.
+    """
+    sections = recipe(path)
+    content: object
+    if sections is None:
+        content = read_yaml(path)
+    elif stage in sections:
+        content = {key: value for key, value in sections.get("common", {}).items()}
+        content = _merged(content, sections[stage])
+    else:
+        raise IQPIRError(f"{path}: there is no section {stage!r} (there are {', '.join(map(str, sections))})")
     kind = STAGES[stage]
     try:
         if not isinstance(content, Mapping):
@@ -345,7 +389,10 @@ def load(stage: str, path: Path) -> Common:
             known = PRESETS[stage]
             need(named in known, f"preset: {named!r}{suggest(str(named), known)} (there are {', '.join(known)})")
             content = _merged(known[named], content)
-        return kind.from_dict(_with_paths(content, path.parent))
+        content = _with_paths(content, path.parent)
+        if sections is not None and root is not None:
+            content = _linked(content, kind, sections, root)
+        return kind.from_dict(content)
     except IQPIRError as error:
         raise IQPIRError(f"{path}: {error}") from error
 
@@ -357,6 +404,17 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _maps(*values: object) -> bool:
     return all(isinstance(value, Mapping) for value in values)
+
+
+def _linked(content: dict[str, Any], kind: type[Common], sections: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """The files that a recipe's earlier stages write, where the settings name no others."""
+    known = _names(kind)
+    for key in ("autoencoder", "restorer"):
+        if key in known and key in sections:
+            content.setdefault(key, str(root / key / f"{key}.safetensors"))
+    if "quality_prior" in known and "quality" in sections and content.get("quality"):
+        content.setdefault("quality_prior", str(root / "quality" / "quality.safetensors"))
+    return content
 
 
 def _with_paths(content: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -264,7 +264,11 @@ class FidelityStage(_WithAdversary):
             raise IQPIRError(f"{settings.restorer} has no fidelity blocks: its `connect` is empty")
         if self.averaged.config.conditioning != "none" and settings.data.scores == "none":
             raise IQPIRError("a restorer that is conditioned on quality needs scores: data.scores")
-        self.teacher = load_restorer(settings.restorer).requires_grad_(False).to(device)
+        self.teacher: VQAutoEncoder | None = None
+        if settings.index > 0 or settings.feature > 0:
+            self.teacher = load_autoencoder(settings.autoencoder).eval().requires_grad_(False).to(device)
+            if _books(self.teacher) != _books(self.averaged):
+                raise IQPIRError(f"{settings.autoencoder} has other codebooks than {settings.restorer}")
         train_only(self.averaged, settings.train)
         self._set_up(settings, settings.adversary, self.averaged, settings.perceptual, device)
 
@@ -275,12 +279,14 @@ class FidelityStage(_WithAdversary):
             with torch.no_grad():
                 made = network(batch["lq"], self._score(batch), settings.fidelity, adain=False)
             return self._judged(made.image, batch["gt"])
-        made = network(batch["lq"], self._score(batch), settings.fidelity, adain=False)
+        made = network(
+            batch["lq"], self._score(batch), settings.fidelity, adain=False, detach_skips=settings.detach_skips
+        )
         largest = max(network.config.connect)
         last = network.fuse_convs_dict[str(largest)].shift[-1].weight
         found = self._image_losses(made.image, batch["gt"], step, last, settings.l1, settings.perceptual)
         total = found.pop("image")
-        if settings.index > 0 or settings.feature > 0:
+        if self.teacher is not None:
             codes = gt_codes(self.teacher, batch["gt"])
             found["index"] = losses.index_loss(made.logits, codes)
             found["feature"] = F.mse_loss(made.features, network.dequantize(codes).detach())
@@ -311,6 +317,12 @@ class FidelityStage(_WithAdversary):
 
     def save(self, path: Path) -> None:
         save_checkpoint(self.averaged, path)
+
+
+def _books(network: VQAutoEncoder) -> list[tuple[int, ...]]:
+    """Shapes of the codebooks."""
+    return [tuple(value.shape) for name, value in network.state_dict().items() if name.endswith("embedding.weight")
+            and name.startswith("quantize")]  # fmt: skip
 
 
 def train_only(network: nn.Module, parts: Sequence[str]) -> None:

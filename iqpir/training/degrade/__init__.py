@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,10 +47,41 @@ class Chain(Degradation):
         return image
 
 
+class ChoiceParams(NamedTuple):
+    which: int
+    """Number of the degradation that was done."""
+    drawn: tuple[Any, ...]
+    """The records of all of them, so that samples of one batch have the same shape."""
+
+
+@dataclass(frozen=True)
+class Choice(Degradation):
+    """One of several degradations for each image, by the given shares: for a network of several tasks."""
+
+    of: tuple[Degradation, ...] = ()
+    shares: tuple[float, ...] = ()
+    """How often each, relative to the others; empty: equally often."""
+
+    def __post_init__(self) -> None:
+        shares = self.shares or (1.0,) * len(self.of)
+        if not self.of:
+            raise IQPIRError("degradation 'choice' needs a list of degradations under 'of'")
+        if len(shares) != len(self.of) or not all(0 <= share < float("inf") for share in shares) or not sum(shares):
+            raise IQPIRError(f"degradation 'choice' has {len(self.of)} degradations, and the shares {list(shares)}")
+        object.__setattr__(self, "shares", tuple(share / sum(shares) for share in shares))
+
+    def draw(self, rng: np.random.Generator, side: int) -> ChoiceParams:
+        which = int(rng.choice(len(self.of), p=self.shares))
+        return ChoiceParams(which, tuple(each.draw(rng, side) for each in self.of))
+
+    def apply(self, image: np.ndarray, params: ChoiceParams, rng: np.random.Generator) -> np.ndarray:
+        return self.of[params.which].apply(image, params.drawn[params.which], rng)
+
+
 def degradation(settings: str | Mapping[str, Any] | Sequence[Any]) -> Degradation:
     """A degradation from a configuration: a name of `KINDS`, {kind: NAME, FIELD: value, …}, or a list of these.
 
-    A list is done in its order. Raises `IQPIRError` with the nearest name for one that does not exist.
+    A list is done in its order; {kind: choice, of: […], shares: […]} does one of them. Raises `IQPIRError` with the nearest name for one that does not exist.
     """
     if isinstance(settings, str):
         settings = {"kind": settings}
@@ -58,6 +89,8 @@ def degradation(settings: str | Mapping[str, Any] | Sequence[Any]) -> Degradatio
         return Chain(tuple(degradation(each) for each in settings))
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     kind = str(values.pop("kind", ""))
+    if kind == "choice":
+        return _choice(values)
     if kind not in KINDS:
         raise IQPIRError(f"no degradation {kind!r}{suggest(kind, KINDS)} (there are {', '.join(KINDS)})")
     base = KINDS[kind]()
@@ -69,11 +102,24 @@ def degradation(settings: str | Mapping[str, Any] | Sequence[Any]) -> Degradatio
     return replace(base, **values)
 
 
+def _choice(values: dict[str, Any]) -> Choice:
+    if unknown := [key for key in values if key not in ("of", "shares")]:
+        raise IQPIRError(f"degradation 'choice' has no {unknown[0]!r} (it has of, shares)")
+    of, shares = values.get("of", ()), values.get("shares", ())
+    if not isinstance(of, tuple) or not isinstance(shares, tuple):
+        raise IQPIRError("degradation 'choice': of and shares are lists")
+    if not all(type(share) in (int, float) for share in shares):
+        raise IQPIRError(f"degradation 'choice': the shares {list(shares)} are not all numbers")
+    return Choice(tuple(degradation(each) for each in of), tuple(float(share) for share in shares))
+
+
 __all__ = [
     "KINDS",
     "Backlit",
     "BacklitParams",
     "Chain",
+    "Choice",
+    "ChoiceParams",
     "Degradation",
     "Degraded",
     "Face",

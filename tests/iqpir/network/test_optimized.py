@@ -31,6 +31,7 @@ CASES = {
     "adaln-no-attention": ({"conditioning": "adaln", "adaln_drops_attention": True}, 0.5),
     "attention": ({"fusion": "attention"}, 0.7),
     "unequal": ({"codebook": 48}, 0.7),
+    "stem": ({"stem": 2, "connect": (4, 8, 16)}, 0.7),
     "fidelity-at-attention": ({"connect": (8, 16, 32)}, 0.7),
 }
 
