@@ -189,8 +189,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": _TINY,
 }
 """`full` is IQPIR as published, with the authors' α; `paper` has the α that the papers print; `baseline` is the network
-of CodeFormer, `score-only` and `dual-only` add one idea to it; `small` is for a CPU: 64×64 images, 1.5 M parameters; `tiny`, that of iqpir-tiny, sees
-256×256 as 64×64 of blocks, 3.7 M parameters."""
+of CodeFormer, `score-only` and `dual-only` add one idea to it; `small` is for a CPU: 64×64 images, 1.5 M parameters;
+`tiny`, that of iqpir-tiny, sees 256×256 as 64×64 blocks of 4×4 pixels, 3.7 M parameters."""
 
 
 def preset(name: str, **changes: Any) -> IQPIRConfig:

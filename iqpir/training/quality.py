@@ -53,7 +53,10 @@ class QualitySettings:
 
     @classmethod
     def load(cls, path: Path) -> QualitySettings:
-        """From YAML, read as data, or from a recipe's section `quality`. Raises `IQPIRError` with the nearest key for one that does not exist."""
+        """From YAML, read as data, or from a recipe's section `quality`.
+
+        Raises `IQPIRError` with the nearest key for one that does not exist.
+        """
         sections = recipe(path)
         content = read_yaml(path) or {} if sections is None else sections.get("quality", {})
         known = [field.name for field in fields(cls)]

@@ -375,8 +375,7 @@ def load(stage: str, path: Path, root: Path | None = None) -> Common:
     if sections is None:
         content = read_yaml(path)
     elif stage in sections:
-        content = {key: value for key, value in sections.get("common", {}).items()}
-        content = _merged(content, sections[stage])
+        content = _merged(sections.get("common", {}), sections[stage])
     else:
         raise IQPIRError(f"{path}: there is no section {stage!r} (there are {', '.join(map(str, sections))})")
     kind = STAGES[stage]

@@ -81,7 +81,8 @@ class Choice(Degradation):
 def degradation(settings: str | Mapping[str, Any] | Sequence[Any]) -> Degradation:
     """A degradation from a configuration: a name of `KINDS`, {kind: NAME, FIELD: value, …}, or a list of these.
 
-    A list is done in its order; {kind: choice, of: […], shares: […]} does one of them. Raises `IQPIRError` with the nearest name for one that does not exist.
+    A list is done in its order; {kind: choice, of: […], shares: […]} does one of them. Raises `IQPIRError` with the
+    nearest name for one that does not exist.
     """
     if isinstance(settings, str):
         settings = {"kind": settings}

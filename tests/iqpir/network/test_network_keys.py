@@ -8,8 +8,8 @@ import pytest
 import torch
 from procedural import authors_keys, shapes_of
 
-from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.errors import IQPIRError
+from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import PRESETS, AutoEncoderConfig, preset
 from iqpir.network.discriminator import Discriminator
 from iqpir.network.infer import autoencoder_config, restorer_config
