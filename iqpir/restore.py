@@ -1,7 +1,7 @@
 """From images of any size to restored images: fitting to the network's size, gray photographs, range and dtype.
 
-The network takes squares of one size in [-1,1]. What becomes of other sizes is a choice that is named (`FITS`), never
-made silently, and never a crop.
+The network is trained on squares of one size in [-1,1]. What becomes of other sizes is a choice that is named
+(`FITS`), never made silently, and never a crop.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from iqpir.network.model import IQPIR, Score
     from iqpir.network.optimized import OptimizedIQPIR
 
-Fit = Literal["resize", "square", "tile", "exact"]
+Fit = Literal["resize", "square", "tile", "native", "exact"]
 FITS: dict[str, str] = {
     "resize": "squeezed to the network's square by bilinear interpolation, and the result brought back to the input's "
     "size by bicubic: nothing is cut off",
     "square": "squeezed likewise, and the square returned as it is: what the authors do with aligned faces",
     "tile": "squares of the network's size that overlap and are blended; a smaller image is extended by reflection",
+    "native": "restored at its own size, extended by reflection to what the network's strides divide, and cut back: "
+    "positions and score maps are stretched over it",
     "exact": "any other size is refused",
 }
 """What becomes of an image that is not the network's square."""
@@ -95,6 +97,8 @@ class Restorer:
             restored = self._squares(images)
         elif self.options.fit == "exact":
             raise IQPIRError(f"{height}×{width} pixels; this network takes {self.side}×{self.side} (fit exact)")
+        elif self.options.fit == "native":
+            restored = self._native(images)
         elif self.options.fit == "tile":
             restored = _tiled(self._squares, images, self.side, self.options.overlap)
         else:
@@ -106,13 +110,23 @@ class Restorer:
                 restored = interpolate(restored, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)
         return _keep_gray(restored, images) if self.options.gray else restored
 
-    def _squares(self, images: Tensor) -> Tensor:
+    def _native(self, images: Tensor) -> Tensor:
+        """At the images' own size, which no network of this kind is trained on."""
+        from iqpir.network.conditioning import LEAST_GRID
+
+        height, width = images.shape[-2:]
+        step = self.network.config.downsampling
+        rows, columns = (max(LEAST_GRID, -(-length // step)) * step for length in (height, width))
+        return self._squares(_extended(images, rows, columns), any_size=True)[..., :height, :width]
+
+    def _squares(self, images: Tensor, any_size: bool = False) -> Tensor:
         score = self._score(len(images))
         given = images * 2 - 1
         if isinstance(self.network, torch.nn.Module):  # a plan moves and casts by itself
             like = next(iter(self.network.parameters()))
             given = given.to(like.device, like.dtype)
-        found = self.network(given, score, fidelity=self.options.fidelity, adain=self.options.adain)
+        sizes = {"any_size": True} if any_size else {}
+        found = self.network(given, score, fidelity=self.options.fidelity, adain=self.options.adain, **sizes)
         return ((found.image.float().clamp(-1, 1) + 1) / 2).to(images.device)
 
     def _score(self, batch: int) -> Score | None:

@@ -29,7 +29,7 @@ OPTIONS = {
     "alpha": Option("alpha", None, float),
     "fidelity": Option("fidelity", 0.0, float, min=0),
     "adain": Option("adain", True, bool),
-    "fit": Option("fit", "resize", str, choices=("resize", "tile", "exact")),
+    "fit": Option("fit", "resize", str, choices=("resize", "tile", "native", "exact")),
     "gray": Option("gray", True, bool),
     "weights": Option("weights", None, str),
 }

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog="FIT: resize – squeezed to the network's square and brought back (default); square – the square is kept, as "
-    "the authors do with aligned faces; tile – overlapping squares; exact – other sizes are refused. Never a crop."
+    "the authors do with aligned faces; tile – overlapping squares; native – at its own size; exact – other sizes are "
+    "refused. Never a crop."
 )
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))

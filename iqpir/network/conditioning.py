@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from iqpir.errors import IQPIRError
 from iqpir.network.config import SCORE_CHANNELS, IQPIRConfig
@@ -95,3 +96,43 @@ def score_maps(
         return torch.stack(parts).sum(dim=0)
     rows = embedding(_bins(batch_scores(score, batch, device), embedding.num_embeddings))
     return rows.view(batch, -1, size, size)
+
+
+def to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Maps learned per position of the training images' latent, [B,C,h,w], for a latent of another `grid`.
+
+    Stretched bilinearly over the whole latent (corners not aligned, no antialiasing), in at least float32; the
+    training grid itself gets the very tensor. Linear in the maps: each new position has a weighted mean of four.
+    """
+    if tuple(maps.shape[-2:]) == grid:
+        return maps
+    wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    return interpolate(wide, grid, mode="bilinear", align_corners=False).to(maps.dtype)
+
+
+def positions_to_grid(positions: Tensor, size: int, grid: tuple[int, int]) -> Tensor:
+    """What belongs to the positions of a square grid, row by row, [size²,width] → [h·w,width], by `to_grid`."""
+    if grid == (size, size):
+        return positions
+    maps = positions.unflatten(0, (size, size)).permute(2, 0, 1)
+    return to_grid(maps[None], grid)[0].flatten(1).T.contiguous()
+
+
+LEAST_GRID = 2
+"""Positions of a latent along each side that the network can do with: statistics of one position have no variance."""
+
+
+def grid_of(image: Tensor, config: IQPIRConfig, any_size: bool) -> tuple[int, int]:
+    """Height and width of the latent of images [B,3,H,W]. Raises `IQPIRError` for what the network cannot take."""
+    side, step = config.image_size, config.downsampling
+    if image.ndim == 4 and image.shape[1:] == (3, side, side):
+        return config.latent_size, config.latent_size
+    shape = tuple(image.shape)
+    if not any_size:
+        raise IQPIRError(f"images of shape {shape}; this network takes [B,3,{side},{side}]: resize or tile them")
+    if image.ndim != 4 or shape[1] != 3 or any(each % step or each < LEAST_GRID * step for each in shape[2:]):
+        raise IQPIRError(
+            f"images of shape {shape}; this network takes [B,3,H,W], sides multiples of {step} from "
+            f"{LEAST_GRID * step} on: pad them"
+        )
+    return shape[2] // step, shape[3] // step

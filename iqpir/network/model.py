@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from iqpir.errors import FidelityWarning, IQPIRError
 from iqpir.network.autoencoder import VQAutoEncoder
-from iqpir.network.conditioning import score_embedding, score_maps
+from iqpir.network.conditioning import grid_of, positions_to_grid, score_embedding, score_maps, to_grid
 from iqpir.network.config import IQPIRConfig
 from iqpir.network.fidelity import FidelityBlock, match_statistics
 from iqpir.network.quantizer import VectorQuantizer
@@ -50,7 +50,9 @@ class Prediction(NamedTuple):
 class IQPIR(VQAutoEncoder):
     """Images [B,3,S,S] in [-1,1] with S = `config.image_size` → restored images of the same shape.
 
-    Other sizes are refused: position embedding and score maps are learned per position. Resize or tile them.
+    Other sizes are refused, as position embedding and score maps are learned per position: resize or tile them, or say
+    `any_size`. Then both are stretched over the latent that the image has, and everything else goes through at the
+    image's own size, as in any convolutional network; how well a network does there is not known from its training.
     """
 
     config: IQPIRConfig
@@ -129,6 +131,7 @@ class IQPIR(VQAutoEncoder):
         codes: Tensor | None = None,
         detach_16: bool = True,
         detach_skips: bool = True,
+        any_size: bool = False,
     ) -> Restoration:
         """Restore.
 
@@ -138,10 +141,11 @@ class IQPIR(VQAutoEncoder):
         `codes`: integers to decode in place of the predicted ones, [B,h·w] or [B,h·w,2], ordered as the logits.
         `detach_16`: no gradient passes the codes; else it goes straight through to the features.
         `detach_skips`: no gradient passes from the fidelity blocks to the encoder.
+        `any_size`: take [B,3,H,W] whose sides are multiples of `config.downsampling`, twice that or more.
 
         Raises `IQPIRError` for another size, a missing, misshapen or NaN score, codes that do not exist.
         """
-        predicted = self.predict(image, score, with_skips=fidelity > 0)
+        predicted = self.predict(image, score, with_skips=fidelity > 0, any_size=any_size)
         if codes is None:
             codes = self.best_codes(predicted.logits)
         else:
@@ -152,13 +156,11 @@ class IQPIR(VQAutoEncoder):
         )  # fmt: skip
         return Restoration(restored, predicted.logits, predicted.features)
 
-    def predict(self, image: Tensor, score: Score | None = None, with_skips: bool = False) -> Prediction:
+    def predict(
+        self, image: Tensor, score: Score | None = None, with_skips: bool = False, *, any_size: bool = False
+    ) -> Prediction:
         """The logits alone, without decoding: what stage 2 trains most of the time."""
-        side = self.config.image_size
-        if image.ndim != 4 or image.shape[1:] != (3, side, side):
-            raise IQPIRError(
-                f"images of shape {tuple(image.shape)}; this network takes [B,3,{side},{side}]: resize or tile them"
-            )
+        grid_of(image, self.config, any_size)
         latent, skips = self.encoder.features(image, self.config.connect if with_skips else ())
         return Prediction(*self.read(latent, score), skips)
 
@@ -166,8 +168,9 @@ class IQPIR(VQAutoEncoder):
         """The encoder's latent [B,C,h,w] → logits and features, as in `Prediction`."""
         features, score_map = self.condition(latent, score)
         tokens = self.feat_emb(features.flatten(2).transpose(1, 2))
+        position = positions_to_grid(self.position_emb, self.config.latent_size, _grid(features))
         for layer in self.ft_layers:
-            tokens = layer(tokens, self.position_emb, score_map)
+            tokens = layer(tokens, position, score_map)
         return self._by_book(self.idx_pred_layer(tokens)), features
 
     def condition(self, latent: Tensor, score: Score | None) -> tuple[Tensor, Tensor | None]:
@@ -177,6 +180,7 @@ class IQPIR(VQAutoEncoder):
         if score is None:
             raise IQPIRError("this network is conditioned on quality: give a score in [0,1], such as 0.9")
         maps = score_maps(self.score_embed, score, len(latent), self.config.latent_size, latent.device)
+        maps = to_grid(maps, _grid(latent))
         return (latent, maps) if self.config.conditioning == "adaln" else (latent + maps, None)
 
     def _by_book(self, logits: Tensor) -> Tensor:
@@ -196,14 +200,23 @@ class IQPIR(VQAutoEncoder):
         """Logits → int64 [B,h·w], or [B,h·w,2]."""
         return logits.argmax(dim=2)
 
-    def dequantize(self, codes: Tensor) -> Tensor:
-        """Integers [B,h·w], or [B,h·w,2], → the latent that they stand for, [B,C,h,w]."""
-        grid = codes.unflatten(1, (self.config.latent_size, -1))
-        if not self.config.dual:
-            return self.quantize.lookup(grid)
-        return self.fuse(self.quantize.lookup(grid[..., 1]), self.quantize_aesthetic.lookup(grid[..., 0]))
+    def dequantize(self, codes: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        """Integers [B,h·w], or [B,h·w,2], → the latent that they stand for, [B,C,h,w].
 
-    def relax(self, logits: Tensor, temperature: float = 1.0, gumbel: bool = False) -> Tensor:
+        `grid`: h and w; None: those of a training image. It is the same in `relax`.
+        """
+        placed = codes.unflatten(1, grid or self._square)
+        if not self.config.dual:
+            return self.quantize.lookup(placed)
+        return self.fuse(self.quantize.lookup(placed[..., 1]), self.quantize_aesthetic.lookup(placed[..., 0]))
+
+    @property
+    def _square(self) -> tuple[int, int]:
+        return self.config.latent_size, self.config.latent_size
+
+    def relax(
+        self, logits: Tensor, temperature: float = 1.0, gumbel: bool = False, grid: tuple[int, int] | None = None
+    ) -> Tensor:
         """Logits → the latent of the best codes, whose gradient is that of the softmax-weighted mean of all codes.
 
         So a loss on the image trains the transformer, which looked-up codes cut off. With `gumbel` noise is added
@@ -211,19 +224,23 @@ class IQPIR(VQAutoEncoder):
         """
         if gumbel:
             logits = logits - torch.empty_like(logits).exponential_().log()
-        hard = self.dequantize(self.best_codes(logits))
+        grid = grid or self._square
+        hard = self.dequantize(self.best_codes(logits), grid)
         shares = torch.softmax(logits / temperature, dim=2)
         if not self.config.dual:
-            soft = self._mean_code(shares, self.quantize)
+            soft = self._mean_code(shares, self.quantize, grid)
         else:
             hq, common = shares.unbind(dim=3)
-            soft = self.fuse(self._mean_code(common, self.quantize), self._mean_code(hq, self.quantize_aesthetic))
+            soft = self.fuse(
+                self._mean_code(common, self.quantize, grid), self._mean_code(hq, self.quantize_aesthetic, grid)
+            )
         return soft + (hard - soft).detach()
 
-    def _mean_code(self, shares: Tensor, book: VectorQuantizer) -> Tensor:
+    @staticmethod
+    def _mean_code(shares: Tensor, book: VectorQuantizer, grid: tuple[int, int]) -> Tensor:
         codes = book.embedding.weight.detach()
         means = shares[..., : len(codes)] @ codes
-        return means.transpose(1, 2).unflatten(2, (self.config.latent_size, -1))
+        return means.transpose(1, 2).unflatten(2, grid)
 
     def decode(
         self,
@@ -237,7 +254,7 @@ class IQPIR(VQAutoEncoder):
         detach_skips: bool = True,
     ) -> Tensor:
         """Codes and the features of the input → images. `skips` as `predict` gives them; needed if `fidelity` > 0."""
-        latent = self.dequantize(codes)
+        latent = self.dequantize(codes, _grid(features))
         latent = latent.detach() if detach_16 else features + (latent - features).detach()
         latent = match_statistics(latent, features) if adain else latent
         return self.generate(latent, fidelity, skips, detach_skips=detach_skips)
@@ -250,7 +267,7 @@ class IQPIR(VQAutoEncoder):
         *,
         detach_skips: bool = True,
     ) -> Tensor:
-        """A latent [B,C,h,w] → images [B,3,S,S], bent towards the encoder's features if `fidelity` > 0.
+        """A latent [B,C,h,w] → images [B,3,H,W], bent towards the encoder's features if `fidelity` > 0.
 
         `detach_skips`: the fidelity blocks teach the encoder nothing, as in the authors' code.
         """
@@ -290,3 +307,7 @@ class IQPIR(VQAutoEncoder):
         )
         if ((codes < 0) | (codes >= sizes)).any():
             raise IQPIRError(f"codes must lie in 0 … {sizes.tolist()} (excluded)")
+
+
+def _grid(latent: Tensor) -> tuple[int, int]:
+    return latent.shape[-2], latent.shape[-1]

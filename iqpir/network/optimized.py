@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from iqpir.errors import FidelityWarning, IQPIRError
-from iqpir.network.conditioning import score_maps
+from iqpir.network.conditioning import grid_of, score_maps, to_grid
 from iqpir.network.fidelity import match_statistics
 from iqpir.network.graphs import Graphs
 from iqpir.network.kernels import Bands, Map, WholeMaps, nchw, nhwc
@@ -41,6 +41,9 @@ class OptimizedIQPIR:
     norms, last convolutions, latents, codebooks and the logits' head are float32. On the CPU the images of a batch are
     taken one by one, so a batch gives exactly what its images give alone, and the memory of the largest maps is kept
     between calls; `release` frees it. Calls from several threads wait for each other.
+
+    With `any_size` images of other sizes go through as `IQPIR` says; neither a CUDA graph nor a compiled kernel is made
+    for them, since each would serve one size alone.
 
     `compiled`: torch.compile makes the kernels, at the first call of each batch size; `warm_up` shows what that
     costs: on a CPU minutes even for the small network, which then takes a quarter less time. So it is not the default.
@@ -99,6 +102,7 @@ class OptimizedIQPIR:
         adain: bool = True,
         *,
         codes: Tensor | None = None,
+        any_size: bool = False,
     ) -> Restoration:
         """As `IQPIR.forward`, for images of any device and floating dtype; the results are on the plan's device.
 
@@ -106,21 +110,19 @@ class OptimizedIQPIR:
         """
         from iqpir.network.model import Restoration
 
-        side = self.config.image_size
-        if image.ndim != 4 or image.shape[1:] != (3, side, side):
-            raise IQPIRError(
-                f"images of shape {tuple(image.shape)}; this network takes [B,3,{side},{side}]: resize or tile them"
-            )
+        grid = grid_of(image, self.config, any_size)
         if not fidelity >= 0:
             raise IQPIRError(f"fidelity is {fidelity}; it must be 0 or more")
         with torch.no_grad(), self._lock:
             if fidelity > 0:
                 self._warn_of_fidelity()
             if codes is not None:
-                codes = self._checked(codes, len(image))
-            image, maps = image.detach().to(self.device, torch.float32), self._score_maps(score, len(image))
+                codes = self._checked(codes, len(image), grid)
+            image, maps = image.detach().to(self.device, torch.float32), self._score_maps(score, len(image), grid)
             strength = float(fidelity) if fidelity > 0 else None
             run = self._batch if self._graphs is None else self._graphs
+            if grid != (self.config.latent_size, self.config.latent_size):
+                run = self._restore if self._bands is None else self._one_by_one
             return Restoration(*run(image, maps, codes, strength, adain))
 
     def warm_up(self, batch: int = 1) -> float:
@@ -141,6 +143,7 @@ class OptimizedIQPIR:
                 self._bands.release()
             if self._graphs is not None:
                 self._graphs.release()
+            self._predictor.release()
 
     def _one_by_one(
         self, image: Tensor, maps: Tensor | None, codes: Tensor | None, fidelity: float | None, adain: bool
@@ -162,7 +165,7 @@ class OptimizedIQPIR:
         features = latent if maps is None or adaln else latent + maps
         logits = self._predictor(features, maps if adaln else None)
         by_book = logits.argmax(dim=3) if codes is None else codes.view(len(image), -1, logits.shape[2]).long()
-        quantized = self._dequantize(by_book)
+        quantized = self._dequantize(by_book, (features.shape[-2], features.shape[-1]))
         matched = match_statistics(quantized, features) if adain else quantized
         restored = self._generate(matched, fidelity, skips)
         return restored, logits.transpose(2, 3) if self.config.dual else logits.squeeze(2), features
@@ -198,27 +201,26 @@ class OptimizedIQPIR:
         self._engine.give(x)
         return y
 
-    def _dequantize(self, codes: Tensor) -> Tensor:
+    def _dequantize(self, codes: Tensor, grid: tuple[int, int]) -> Tensor:
         """int64 [B,h·w,books] → [B,C,h,w]."""
-        size = self.config.latent_size
         if not self.config.dual:
-            return F.embedding(codes[..., 0], self._common).transpose(1, 2).unflatten(2, (size, size))
+            return F.embedding(codes[..., 0], self._common).transpose(1, 2).unflatten(2, grid)
         common, hq = F.embedding(codes[..., 1], self._common), F.embedding(codes[..., 0], self._hq)
         if self._attention is None:
-            return (common + hq).transpose(1, 2).unflatten(2, (size, size))
-        maps = [part.transpose(1, 2).unflatten(2, (size, size)).contiguous() for part in (common, hq)]
+            return (common + hq).transpose(1, 2).unflatten(2, grid)
+        maps = [part.transpose(1, 2).unflatten(2, grid).contiguous() for part in (common, hq)]
         return self._attention(*maps, torch.ones(len(codes), dtype=torch.bool, device=codes.device))
 
-    def _score_maps(self, score: Score | None, batch: int) -> Tensor | None:
+    def _score_maps(self, score: Score | None, batch: int, grid: tuple[int, int]) -> Tensor | None:
         if self._embedding is None:
             return None
         if score is None:
             raise IQPIRError("this network is conditioned on quality: give a score in [0,1], such as 0.9")
-        return score_maps(self._embedding, score, batch, self.config.latent_size, self.device)
+        return to_grid(score_maps(self._embedding, score, batch, self.config.latent_size, self.device), grid)
 
-    def _checked(self, codes: Tensor, batch: int) -> Tensor:
+    def _checked(self, codes: Tensor, batch: int, grid: tuple[int, int]) -> Tensor:
         config = self.config
-        expected = (batch, config.latent_size**2, 2) if config.dual else (batch, config.latent_size**2)
+        expected = (batch, grid[0] * grid[1], 2) if config.dual else (batch, grid[0] * grid[1])
         if codes.shape != expected or codes.is_floating_point():
             raise IQPIRError(
                 f"codes of shape {tuple(codes.shape)} and {codes.dtype}; give integers of shape {expected}"

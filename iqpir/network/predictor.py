@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iqpir.network.conditioning import positions_to_grid
 from iqpir.network.config import IQPIRConfig
 from iqpir.network.transformer import TransformerLayer
 
@@ -44,6 +45,9 @@ class Predictor:
     ) -> None:
         self.dtype, self.heads = dtype, config.heads
         self._embed = _pair(embed, dtype, device)
+        self._size = config.latent_size
+        self._stretched: tuple[tuple[int, int], list[Tensor]] | None = None
+        """Offsets of the last other grid, and that one alone: the published network's take 227 MB at 64×64."""
         self._layers = [_plan_layer(layer, position.detach(), dtype, device) for layer in layers]
         self._head_norm = _pair(head[0], torch.float32, device)
         books = 2 if config.dual else 1
@@ -59,25 +63,42 @@ class Predictor:
     def __call__(self, features: Tensor, score_map: Tensor | None) -> Tensor:
         """`score_map` [B,32,h,w] under adaLN only."""
         tokens = F.linear(features.flatten(2).transpose(1, 2).to(self.dtype), *self._embed).float()
-        for layer in self._layers:
-            tokens = self._layer(layer, tokens, score_map)
+        offsets = self._offsets((features.shape[-2], features.shape[-1]))
+        for layer, offset in zip(self._layers, offsets, strict=True):
+            tokens = self._layer(layer, offset, tokens, score_map)
         tokens = F.layer_norm(tokens, tokens.shape[2:], *self._head_norm)
         logits = F.linear(tokens, self._head).unflatten(2, (self._books, -1))
         return logits if self._beyond is None else logits.masked_fill(self._beyond, -torch.inf)
 
-    def _layer(self, layer: _Layer, tokens: Tensor, score_map: Tensor | None) -> Tensor:
+    def _offsets(self, grid: tuple[int, int]) -> list[Tensor]:
+        """The layers' offsets, stretched to a grid: they are linear in the positions, so their mean is the means'."""
+        if grid == (self._size, self._size):
+            return [layer.offset for layer in self._layers]
+        if self._stretched is None or self._stretched[0] != grid:
+            self._stretched = None  # freed before the next ones are made
+            made = [positions_to_grid(layer.offset, self._size, grid) for layer in self._layers]
+            self._stretched = grid, made
+        return self._stretched[1]
+
+    def release(self) -> None:
+        """Forget the stretched offsets."""
+        self._stretched = None
+
+    def _layer(self, layer: _Layer, offset: Tensor, tokens: Tensor, score_map: Tensor | None) -> Tensor:
         width = tokens.shape[2:]
         if layer.modulation is None or score_map is None:
-            tokens = tokens + self._attend(layer, F.layer_norm(tokens, width, *layer.norm1))
+            tokens = tokens + self._attend(layer, offset, F.layer_norm(tokens, width, *layer.norm1))
             return tokens + self._mlp(layer, F.layer_norm(tokens, width, *layer.norm2))
         modulation = F.conv2d(F.silu(score_map), *layer.modulation, padding=1).flatten(2).transpose(1, 2)
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = modulation.chunk(6, dim=2)
         if not layer.drops_attention:
-            tokens = tokens + gate * self._attend(layer, shift + scale * F.layer_norm(tokens, width, *layer.norm1))
+            tokens = tokens + gate * self._attend(
+                layer, offset, shift + scale * F.layer_norm(tokens, width, *layer.norm1)
+            )
         return tokens + mlp_gate * self._mlp(layer, mlp_shift + mlp_scale * F.layer_norm(tokens, width, *layer.norm2))
 
-    def _attend(self, layer: _Layer, normed: Tensor) -> Tensor:
-        qkv = F.linear(normed.to(self.dtype), layer.qkv) + layer.offset
+    def _attend(self, layer: _Layer, offset: Tensor, normed: Tensor) -> Tensor:
+        qkv = F.linear(normed.to(self.dtype), layer.qkv) + offset
         q, k, v = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return F.linear(attended, *layer.out).float()

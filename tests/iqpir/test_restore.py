@@ -79,6 +79,34 @@ def test_every_pixel_of_another_size_comes_back_where_it_was(size, fit):
     assert (restored - image).abs().max() < (1e-6 if fit == "tile" else 0.12)
 
 
+def test_native_is_exact_at_the_training_size(network):
+    image = photograph(SIDE, SIDE)
+    for each in (network, network.optimize()):
+        exact, native = (Restorer(each, Options(fit=fit)).restore(image) for fit in ("exact", "native"))
+        assert torch.equal(exact, native)
+
+
+@pytest.mark.parametrize("size", [(41, 57), (64, 150), (1, 70), (3, 3)])
+def test_native_returns_the_size_that_it_is_given(network, size):
+    images = torch.cat([photograph(*size, seed) for seed in range(2)])
+    plain, fast = (Restorer(each, Options(fit="native")) for each in (network, network.optimize()))
+    restored = plain.restore(images)
+    assert restored.shape == images.shape
+    torch.testing.assert_close(fast.restore(images), restored, atol=1e-4, rtol=0)
+    alone = torch.cat([plain.restore(image[None]) for image in images])
+    torch.testing.assert_close(restored, alone, atol=1e-5, rtol=0)
+
+
+def test_native_extends_by_reflection_and_cuts_back(network):
+    step = network.config.downsampling
+    image = photograph(40, 3 * step - 1)
+    grown = torch.nn.functional.pad(image, (0, 1, 0, -40 % step), mode="reflect")
+    with torch.no_grad():
+        direct = network(grown * 2 - 1, score=0.9, any_size=True).image.clamp(-1, 1) / 2 + 0.5
+    restored = Restorer(network, Options(fit="native")).restore(image)
+    assert torch.allclose(restored, direct[..., :40, : 3 * step - 1], atol=1e-6)
+
+
 def test_a_square_stays_a_square_and_is_squeezed_as_opencv_does():
     import cv2
 

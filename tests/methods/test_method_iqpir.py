@@ -41,6 +41,17 @@ def test_exact_makes_another_size_a_failed_item(checkpoint):
         method.restore(torch.zeros(1, 3, 65, 64))
 
 
+def test_native_keeps_the_size_and_has_an_identity_of_its_own(checkpoint):
+    options = {"weights": str(checkpoint), "fit": "native", "gray": False}
+    method = make(options)
+    method.load("cpu", "float32")
+    image = torch.rand(1, 3, 60, 72, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found = iqpir.IQPIR.from_checkpoint(str(checkpoint))(image * 2 - 1, score=0.9, any_size=True)
+    assert torch.allclose(method.restore(image), found.image.clamp(-1, 1) / 2 + 0.5, atol=1e-5)
+    assert method.identity() != make({**options, "fit": "resize"}).identity()
+
+
 def test_options_and_weights_are_its_identity(checkpoint, tmp_path):
     one = make({"weights": str(checkpoint)}).identity()
     copy = tmp_path / "elsewhere.safetensors"
