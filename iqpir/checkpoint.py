@@ -88,8 +88,12 @@ def _read_safetensors(path: Path) -> Checkpoint:
     return Checkpoint(state, config, metadata.get("fidelity_trained") == "true")
 
 
-def save_checkpoint(network: VQAutoEncoder, path: str | os.PathLike[str]) -> None:
-    """Write tensors and settings to `path`, which must end in `.safetensors`; a file there is replaced at once."""
+def save_checkpoint(network: VQAutoEncoder, path: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> None:
+    """Write tensors and settings to `path`, which must end in `.safetensors`; a file there is replaced at once.
+
+    `dtype`: what floating tensors are stored in, such as float16 for a file of half the size; None: as they are.
+    Networks are read as float32 whatever the file holds.
+    """
     from safetensors.torch import save_file
 
     path = Path(path)
@@ -102,7 +106,10 @@ def save_checkpoint(network: VQAutoEncoder, path: str | os.PathLike[str]) -> Non
         "config": json.dumps(replace(network.config, alpha=network.alpha).as_dict()),
         "fidelity_trained": "true" if restorer and network.fidelity_trained else "false",
     }
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    state = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

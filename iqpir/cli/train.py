@@ -89,7 +89,8 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
 
         done = train(make_stage(settings, where, device), where, report=progress, device=device)
     held = {key: value for key, value in done.values.items() if key.startswith("held-out")}
-    click.echo(f"{done.saved}: {done.steps} steps; " + ", ".join(f"{key} {value:.4g}" for key, value in held.items()))
+    told = ", ".join(f"{key} {value:.4g}" for key, value in held.items()) or "nothing to do"
+    click.echo(f"{done.saved}: {done.steps} steps; {told}")
     if done.waiting > 0.05:
         click.echo(f"the steps waited for images {done.waiting:.0%} of the time: more data.workers help", err=True)
     return 0
@@ -98,6 +99,44 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
 def _root(config: Path, out: str | None) -> Path:
     """The folder of a run, or of a recipe's runs."""
     return Path(out) if out else Path("results") / "train" / config.stem
+
+
+@command.command(name="all")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("-o", "--out", metavar="FOLDER", help="Holds a folder per stage. Default: results/train/NAME-OF-CONFIG.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), help="In place of every stage's number: to try a recipe out.")
+@click.pass_context
+def everything(context: click.Context, config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """Train all stages of a recipe, one after the other; what is finished already is not trained again.
+
+    Writes FOLDER/NAME-OF-CONFIG.safetensors: the last stage's network, its numbers stored in 16 bits.
+    """
+    import torch
+
+    from iqpir.checkpoint import load_autoencoder, load_restorer, save_checkpoint
+    from iqpir.errors import IQPIRError
+    from iqpir.training.settings import RECIPE, STAGES, recipe
+
+    sections = recipe(config)
+    stages = [name for name in RECIPE if sections is not None and name in sections]
+    if not any(name in STAGES for name in stages):
+        raise IQPIRError(f"{config}: a recipe has at least one of the sections {', '.join(STAGES)}")
+    root = _root(config, out)
+    for name in stages:
+        click.echo(f"{name}: {root / name}", err=True)
+        if name != "quality":
+            _stage(name, config, str(root), device, steps)
+            continue
+        made = root / "quality" / "quality.safetensors"
+        if not made.is_file():
+            context.invoke(quality, config=config, out=str(made), device=device, steps=steps)
+    last = stages[-1]
+    network = (load_autoencoder if last == "autoencoder" else load_restorer)(root / last / f"{last}.safetensors")
+    final = root / f"{config.stem}.safetensors"
+    save_checkpoint(network, final, dtype=torch.float16)
+    click.echo(f"{final}: {final.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
 _CONFIG = click.argument("config", type=click.Path(path_type=Path))

@@ -221,8 +221,10 @@ class RestorerSettings(Common):
 
     autoencoder: str = ""
     """File of stage 1; relative to the settings' folder."""
+    network: str = "full"
+    """A preset of `iqpir.network.config`, of which the transformer is taken; the rest is the autoencoder's."""
     changes: dict[str, Any] = field(default_factory=dict)
-    """Settings of the transformer (width, layers, conditioning, …) on top of the autoencoder's."""
+    """Settings of the transformer (width, layers, conditioning, …) that differ from the preset's."""
     train: tuple[str, ...] = ("encoder", "score_embed", "feat_emb", "position_emb", "ft_layers", "idx_pred_layer")
     """Parts that learn. The authors fix the generator, and the codebooks get no gradient either way."""
     feature: float = 1.0
@@ -251,6 +253,7 @@ class RestorerSettings(Common):
     def __post_init__(self) -> None:
         super().__post_init__()
         need(bool(self.autoencoder), "the key 'autoencoder' is missing: a file of stage 1")
+        need(self.network in NETWORKS, f"network: no preset {self.network!r}{suggest(self.network, NETWORKS)}")
         need(self.temperature > 0, "temperature must be positive")
         need(
             self.quality == 0 or bool(self.quality_prior), "quality needs a quality_prior: a file or a metric of pyiqa"

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from iqpir.checkpoint import load_autoencoder, load_restorer, save_checkpoint
 from iqpir.errors import IQPIRError, suggest
 from iqpir.network.autoencoder import VQAutoEncoder
-from iqpir.network.config import AutoEncoderConfig, IQPIRConfig
+from iqpir.network.config import AutoEncoderConfig, IQPIRConfig, preset
 from iqpir.network.discriminator import Discriminator
 from iqpir.network.model import IQPIR
 from iqpir.training import losses
@@ -35,6 +35,10 @@ def make_stage(settings: Common, folder: Path, device: str = "cpu") -> Autoencod
 
     `folder`: where the run keeps what it writes beside its states. Raises `IQPIRError`.
     """
+    for name in ("autoencoder", "restorer"):
+        file = getattr(settings, name, "")
+        if file and not Path(file).is_file():
+            raise IQPIRError(f"{file}: there is no such file; iqpir train {name} makes one")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if isinstance(settings, AutoencoderSettings):
@@ -175,9 +179,7 @@ class RestorerStage:
     def __init__(self, settings: RestorerSettings, device: torch.device, folder: Path) -> None:
         self.settings = settings
         autoencoder = load_autoencoder(settings.autoencoder)
-        config = IQPIRConfig.from_dict(
-            {**autoencoder.config.as_dict(), **_fitting(autoencoder.config), **settings.changes}
-        )
+        config = _restorer_config(settings, autoencoder.config)
         self.averaged = IQPIR(config)
         self.averaged.adopt(autoencoder)
         if config.conditioning != "none" and settings.data.scores == "none":
@@ -339,9 +341,15 @@ def train_only(network: nn.Module, parts: Sequence[str]) -> None:
         raise IQPIRError(f"train: {', '.join(parts) or 'nothing'} leaves nothing to learn")
 
 
-def _fitting(config: AutoEncoderConfig) -> dict[str, Any]:
-    """Transformer settings that fit an autoencoder of any size: fidelity blocks at all but the smallest maps."""
-    return {"connect": tuple(config.sizes[:-1])} if config.image_size < IQPIRConfig().image_size else {}
+def _restorer_config(settings: RestorerSettings, autoencoder: AutoEncoderConfig) -> IQPIRConfig:
+    """The autoencoder's settings, the preset's transformer, and what differs from it.
+
+    Fidelity blocks are where the preset has them, or, if its maps have other sides, at all but the smallest.
+    """
+    named = preset(settings.network).as_dict()
+    if not set(named["connect"]) <= set(autoencoder.sizes):
+        named["connect"] = tuple(autoencoder.sizes[:-1])
+    return IQPIRConfig.from_dict({**named, **autoencoder.as_dict(), **settings.changes})
 
 
 def psnr(image: Tensor, target: Tensor) -> float:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
+from iqpir.errors import IQPIRError
 from iqpir.training.degrade import (
     KINDS,
     Backlit,
@@ -233,3 +234,30 @@ def test_every_kind_keeps_its_promises(name):
         assert type(batch) is type(results[0].params)
         assert batch[0].shape == (6,)
     assert {field.name for field in fields(kind)} >= set(kind.BOUNDS), "a bound belongs to a field"
+
+
+def test_a_choice_does_one_of_its_degradations_by_their_shares():
+    both = degradation({"kind": "choice", "of": ["low-light", {"kind": "photo"}], "shares": [3, 1]})
+    image = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    drawn = [both.draw(np.random.default_rng(seed), 32).which for seed in range(400)]
+    assert 260 <= drawn.count(0) <= 340  # binomial with p = 3/4: 300 ± 4.6 standard deviations
+    degraded, params = both(image, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    again = both.draw(rng, 32)
+    alone = both.of[again.which].apply(image.numpy().transpose(1, 2, 0), again.drawn[again.which], rng)
+    assert again == params and np.abs(degraded.numpy().transpose(1, 2, 0) - alone.clip(0, 1)).max() <= 0.5 / 255 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "choice"}, "needs a list"),
+        ({"kind": "choice", "of": ["photo"], "shares": [1, 2]}, "has 1 degradations, and the shares"),
+        ({"kind": "choice", "of": ["photo"], "share": [1]}, "has no 'share'"),
+        ({"kind": "choice", "of": ["foto"]}, "no degradation 'foto'"),
+        ({"kind": "choice", "of": ["photo"], "shares": ["all"]}, "not all numbers"),
+    ],
+)
+def test_a_choice_of_the_wrong_kind_is_refused(settings, message):
+    with pytest.raises(IQPIRError, match=message):
+        degradation(settings)

@@ -1,0 +1,102 @@
+"""Recipes: one file for all stages, which find each other's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from iqpir.checkpoint import load_restorer
+from iqpir.cli.train import command
+from iqpir.errors import IQPIRError
+from iqpir.training.settings import load, recipe
+
+STAGE_1 = {
+    "changes": {
+        "image_size": 32, "channels": 8, "groups": 8, "multipliers": [1, 2], "blocks": 1, "attention_sizes": [],
+        "latent_channels": 16, "codebook": 16, "hq_codebook": 16, "connect": [32],
+    },
+}  # fmt: skip
+STAGE_2 = {"network": "small", "changes": {"width": 16, "heads": 2, "layers": 1, "mlp": 32}}
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    rough = np.random.default_rng(0).integers(30, 220, (5, 5, 3)).astype(np.uint8)
+    (tmp_path / "photographs").mkdir()
+    cv2.imwrite(str(tmp_path / "photographs" / "0.png"), cv2.resize(rough, (48, 48), interpolation=cv2.INTER_CUBIC))
+    sections = {
+        "common": {
+            "steps": 2, "batch": 2, "held_out": 2,
+            "data": {"source": "photographs", "workers": 0, "degradation": "low-light", "flawed": 0.5},
+        },
+        "quality": {"steps": 2, "batch": 2, "crop": 48, "source": "photographs", "workers": 0},
+        "autoencoder": STAGE_1,
+        "restorer": {**STAGE_2, "quality": 0.1},
+        "fidelity": {"index": 0.1, "steps": 1},
+    }  # fmt: skip
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(sections))
+    return path
+
+
+def test_stages_take_what_is_common_and_find_each_others_files(written: Path):
+    root = written.parent / "runs"
+    stage_3 = load("fidelity", written, root)
+    assert (stage_3.steps, stage_3.batch, stage_3.data.flawed) == (1, 2, 0.5)
+    assert stage_3.data.source == str(written.parent / "photographs")
+    assert stage_3.restorer == str(root / "restorer/restorer.safetensors")
+    assert stage_3.autoencoder == str(root / "autoencoder/autoencoder.safetensors")
+    assert load("restorer", written, root).quality_prior == str(root / "quality/quality.safetensors")
+
+
+def test_all_trains_every_stage_once_and_ends_with_a_small_file(written: Path):
+    torch.set_num_threads(1)
+    out = written.parent / "runs"
+    first = CliRunner().invoke(command, ["all", str(written), "-o", str(out)], catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    made = out / "fidelity" / "fidelity.safetensors"
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*/*.safetensors")}
+    assert {path.parent.name for path in before} == {"quality", "autoencoder", "restorer", "fidelity"}
+    halves, whole = load_file(out / "mine.safetensors"), load_file(made)
+    assert {tensor.dtype for tensor in halves.values() if tensor.is_floating_point()} == {torch.float16}
+    assert all(torch.equal(halves[name], tensor.to(halves[name].dtype)) for name, tensor in whole.items())
+    network = load_restorer(out / "mine.safetensors")
+    assert network.fidelity_trained and network.position_emb.dtype == torch.float32
+    again = CliRunner().invoke(command, ["all", str(written), "-o", str(out)], catch_exceptions=False)
+    assert again.output.count("nothing to do") == 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_repositorys_recipe_is_readable():
+    path = Path(__file__).parents[3] / "configs" / "tiny.yaml"
+    sections = recipe(path)
+    assert sections is not None
+    for stage in ("autoencoder", "restorer", "fidelity"):
+        load(stage, path, Path("runs"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("common: {}\nrestorrer: {}", "unknown section 'restorrer'.*restorer"),
+        ("common: {}\nrestorer: 3", "restorer is 3, not a mapping"),
+        ("common: {steps: 3}", "no section 'restorer'"),
+        ("restorer: {stepps: 3, autoencoder: x}", "unknown key 'stepps'"),
+    ],
+)
+def test_a_recipe_of_the_wrong_kind_is_one_line(tmp_path: Path, content: str, message: str):
+    (tmp_path / "x.yaml").write_text(content)
+    with pytest.raises(IQPIRError, match=message):
+        load("restorer", tmp_path / "x.yaml", tmp_path)
+
+
+def test_a_stage_whose_file_is_missing_names_the_command(written: Path):
+    found = CliRunner().invoke(command, ["restorer", str(written), "-o", str(written.parent / "none")])
+    assert isinstance(found.exception, IQPIRError) and "iqpir train autoencoder makes one" in str(found.exception)
