@@ -1,8 +1,9 @@
-"""From a stage's settings to the batches it is given."""
+"""From a stage's settings to the batches it is given: which samples, with which scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,88 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from iqpir.errors import IQPIRError
+from iqpir.errors import IQPIRError, few
+from iqpir.quality.files import read_scores
+from iqpir.quality.prior import normalise
 from iqpir.training.degrade import degradation
-from iqpir.training.images import BLUR, NOISE, QUALITY, Flaw, TrainingImages
+from iqpir.training.images import BLUR, NOISE, QUALITY, Flaw, TrainingImage, TrainingImages
 from iqpir.training.loading import PairedTraining
 from iqpir.training.settings import Data
 
+UNIT = (-0.5, 1.5)
+"""Scores beyond this are not in [0,1]. A score outside the range that a prior was fitted to may lie a little beyond."""
 
-def paired(data: Data, crop: int, *, degraded: bool, seed_offset: int = 0) -> Dataset[Any]:
-    """The samples of a stage; with `degraded` false there is no LQ image."""
-    images = TrainingImages(
+
+def paired(data: Data, crop: int, *, degraded: bool, seed_offset: int = 0, above: float | None = None) -> Dataset[Any]:
+    """The samples of a stage; with `degraded` false there is no LQ image.
+
+    `above`: only samples whose score is strictly greater. Raises `IQPIRError` where images have no score, and where
+    none is good enough.
+    """
+    images: TrainingImages | Scored = TrainingImages(
         data.source, crop=crop, count=data.count, seed=data.seed + seed_offset, flawed=data.flawed,
         shorter=data.shorter, cache=Path(data.cache) if data.cache else None,
     )  # fmt: skip
+    if data.scores not in ("flaw", "none") or above is not None:
+        images = Scored(images, _by_file(data, images), above)
     return PairedTraining(images, degradation(data.degradation)) if degraded else images
+
+
+def _by_file(data: Data, images: TrainingImages) -> np.ndarray | None:
+    """float32 scores of the folder's images, in their order; None where flaws are the scores."""
+    if data.scores == "flaw":
+        return None
+    assert images.names is not None  # `Data` refuses a file for generated images
+    file = read_scores(data.scores)
+    if data.normalise:
+        file = replace(file, scores=normalise(file.scores))
+    found = file.of(images.names)
+    if lacking := [name for name, score in zip(images.names, found, strict=True) if not np.isfinite(score)]:
+        raise IQPIRError(
+            f"data.scores: {data.scores} has no score for {len(lacking)} of {len(found)} images: {few(lacking)}; "
+            f"iqpir assess {data.source} gives every image one, or take them out"
+        )
+    low, high = float(found.min()), float(found.max())
+    if low < UNIT[0] or high > UNIT[1]:
+        raise IQPIRError(
+            f"data.scores: {data.scores} has scores from {low:g} to {high:g}, and training takes [0,1]: iqpir assess "
+            "makes such a file, and data.normalise: true brings a higher-is-better column there"
+        )
+    return found.astype(np.float32)  # as a stage compares them with its threshold
+
+
+class Scored(Dataset[TrainingImage]):
+    """Images with the scores of a file, or those of them that are good enough; each keeps its own index."""
+
+    def __init__(self, images: TrainingImages, by_file: np.ndarray | None, above: float | None) -> None:
+        """`by_file`: scores of the folder's images; None: a sample's flaw is its score."""
+        self.images, self.seed = images, images.seed
+        self._scores = None if by_file is None else by_file[images.files()]
+        self._places: np.ndarray | None = None
+        if above is not None:
+            scores = _flaw_scores(images) if self._scores is None else self._scores
+            self._places = np.flatnonzero(scores > above)
+            if not len(self._places):
+                raise IQPIRError(
+                    f"data.hq_only: none of {len(scores)} samples has a score greater than the threshold {above:g}, "
+                    f"the best has {scores.max():.4g}: lower the network's threshold"
+                )
+
+    def __len__(self) -> int:
+        return len(self.images) if self._places is None else len(self._places)
+
+    def __getitem__(self, index: int) -> TrainingImage:
+        place = index if self._places is None else int(self._places[index])
+        sample = self.images[place]
+        if self._scores is not None:
+            sample["score"] = float(self._scores[place])
+        return sample
+
+
+def _flaw_scores(images: TrainingImages) -> np.ndarray:
+    """The scores of all samples by their flaws, which are drawn without the images: 24 s for a million."""
+    flaws = np.array([images.flaw(index) for index in range(len(images))])
+    return quality_of(Flaw(*flaws.T)).numpy()
 
 
 def collate(raw: Mapping[str, Any], data: Data, device: torch.device) -> dict[str, Any]:
@@ -36,7 +105,7 @@ def collate(raw: Mapping[str, Any], data: Data, device: torch.device) -> dict[st
     if data.scores == "flaw":
         batch["score"] = quality_of(raw["flaw"]).to(device)
     elif data.scores != "none":
-        raise IQPIRError("data.scores: a CSV of scores is not read yet; use flaw or none")
+        batch["score"] = torch.as_tensor(raw["score"], dtype=torch.float32).to(device)
     return batch
 
 

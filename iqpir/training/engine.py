@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from iqpir.errors import IQPIRError
 from iqpir.training.data import collate, paired
@@ -145,11 +146,12 @@ class _Run:
         known = self.folder / "settings.json"
         if known.is_file():
             before = _read_json(known)
+            before["settings"] = self._in_full(before.get("settings", {}))
             # Longer training, or another pace of writing down, goes on with what is there.
             free = ("steps", "log_every", "sample_every", "save_every")
             changed = sorted(
                 key for key, value in asked["settings"].items()
-                if key not in free and before.get("settings", {}).get(key) != value
+                if key not in free and before["settings"].get(key) != value
             )  # fmt: skip
             if self.settings.schedule != "constant" and before["settings"].get("steps") != self.settings.steps:
                 changed.append("steps")
@@ -170,6 +172,13 @@ class _Run:
             raise IQPIRError(f"{self.folder / note['tensors']}: cannot be read ({error}): remove the folder") from error
         self._unpack(tensors)
         return int(note["step"])
+
+    def _in_full(self, settings: Any) -> Any:
+        """The settings of an earlier run, with the defaults of those that there were not yet."""
+        try:
+            return json.loads(json.dumps(type(self.settings).from_dict(settings).as_dict()))
+        except IQPIRError:
+            return settings
 
     def _unpack(self, tensors: Mapping[str, Tensor]) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
@@ -215,11 +224,11 @@ class _Run:
         import time
 
         settings, accelerator = self.settings, self.accelerator
+        samples = self._samples(above=self._threshold() if settings.data.hq_only else None)
         loader = Timed(
             training_loader(
-                paired(settings.data, self._crop(), degraded=self.stage.name != "autoencoder"), settings.batch, end,
-                start=begin, workers=settings.data.workers, rank=accelerator.process_index,
-                world=accelerator.num_processes,
+                samples, settings.batch, end, start=begin, workers=settings.data.workers,
+                rank=accelerator.process_index, world=accelerator.num_processes,
             )
         )  # fmt: skip
         record = _Record(self.folder, begin) if self.main else None
@@ -249,8 +258,12 @@ class _Run:
         saved = self.folder / f"{self.stage.name}.safetensors"
         return Outcome(step, values, loader.wait.share, time.perf_counter() - started, saved)
 
-    def _crop(self) -> int:
-        return int(self.stage.averaged.config.image_size)
+    def _samples(self, seed_offset: int = 0, above: float | None = None) -> Dataset[Any]:
+        crop, degraded = int(self.stage.averaged.config.image_size), self.stage.name != "autoencoder"
+        return paired(self.settings.data, crop, degraded=degraded, seed_offset=seed_offset, above=above)
+
+    def _threshold(self) -> float:
+        return float(self.stage.averaged.config.threshold)
 
     def _step(self, batch: Mapping[str, Any], step: int) -> dict[str, float]:
         settings, accelerator = self.settings, self.accelerator
@@ -293,7 +306,7 @@ class _Run:
 
     def _held_out_batches(self) -> Iterator[dict[str, Any]]:
         settings = self.settings
-        data = paired(settings.data, self._crop(), degraded=self.stage.name != "autoencoder", seed_offset=HELD_OUT_SEED)
+        data = self._samples(HELD_OUT_SEED)
         size = min(settings.batch, settings.held_out)
         for raw in training_loader(data, size, max(1, settings.held_out // size), workers=0):
             yield collate(raw, settings.data, self.accelerator.device)

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypedDict
+from typing import NamedTuple, NotRequired, Protocol, TypedDict
 
 import cv2
 import numpy as np
@@ -53,9 +53,14 @@ class TrainingImage(TypedDict):
     """float32 RGB [3,crop,crop] in [0,1], on the grid of 8 bits where the source is."""
     index: int
     flaw: Flaw
+    score: NotRequired[float]
+    """Where a file has scores, see `iqpir.training.data`."""
 
 
 class _Source(Protocol):
+    names: list[str] | None
+    """Of the images, where they are files: their paths below the folder, in its order."""
+
     def crop(self, index: int, size: int, rng: np.random.Generator) -> np.ndarray:
         """uint8 or uint16 RGB [size,size,3]."""
 
@@ -102,23 +107,39 @@ class TrainingImages(Dataset[TrainingImage]):
     def __len__(self) -> int:
         return self.count
 
+    @property
+    def names(self) -> list[str] | None:
+        """The images' paths below the folder; None for generated ones."""
+        return self._source.names
+
+    def files(self) -> np.ndarray:
+        """int64 [count]: the place in `names` of the image that each sample is a crop of."""
+        if not isinstance(self._source, _Folder):
+            raise IQPIRError("generated images are no files")
+        return self._source.files(self.count)
+
+    def flaw(self, index: int) -> Flaw:
+        """What a sample suffers from, without making it."""
+        return self._draw_flaw(_rng(self.seed, _FLAW, index))
+
     def __getitem__(self, index: int) -> TrainingImage:
         if not 0 <= index < self.count:
             raise IndexError(f"sample {index} of {self.count}")
         crop = self._source.crop(index, self.crop, _rng(self.seed, _CROP, index))
-        gt, flaw = self._with_flaw(to_tensor(crop), _rng(self.seed, _FLAW, index))
-        return {"gt": gt, "index": index, "flaw": flaw}
+        rng = _rng(self.seed, _FLAW, index)
+        flaw = self._draw_flaw(rng)
+        gt = to_tensor(crop)
+        return {"gt": gt if flaw == NO_FLAW else add_flaw(gt, flaw, rng), "index": index, "flaw": flaw}
 
-    def _with_flaw(self, gt: Tensor, rng: np.random.Generator) -> tuple[Tensor, Flaw]:
+    def _draw_flaw(self, rng: np.random.Generator) -> Flaw:
         if rng.random() >= self.flawed:
-            return gt, NO_FLAW
+            return NO_FLAW
         which = int(rng.integers(1, 8))  # at least one of the three
-        flaw = Flaw(
+        return Flaw(
             uniform(rng, BLUR) if which & 1 else 0.0,
             uniform(rng, NOISE) if which & 2 else 0.0,
             float(rng.integers(QUALITY[0], QUALITY[1] + 1)) if which & 4 else 100.0,
         )
-        return add_flaw(gt, flaw, rng), flaw
 
 
 def add_flaw(image: Tensor, flaw: Flaw, rng: np.random.Generator) -> Tensor:
@@ -148,6 +169,7 @@ class _Sheets:
     reading in order draws each sheet once.
     """
 
+    names: list[str] | None = None
     OPEN = 16
     """Sheets that are cropped by turns; 3 MB each."""
 
@@ -222,6 +244,7 @@ class _Folder:
 
     def __init__(self, folder: Path, crop: int, seed: int, shorter: int | None) -> None:
         self._paths = find_images(folder)
+        self.names: list[str] | None = [path.relative_to(folder).as_posix() for path in self._paths]
         refuse_test_photographs(self._paths)
         small = [path.name for path in self._paths if min(_size(path)) < crop]
         if small or (shorter is not None and shorter < crop):
@@ -238,6 +261,11 @@ class _Folder:
 
     def _permutation(self, epoch: int) -> np.ndarray:
         return _rng(self._seed, _ORDER, epoch).permutation(len(self._paths))
+
+    def files(self, count: int) -> np.ndarray:
+        """The image's number for each of `count` samples."""
+        epochs = -(-count // len(self._paths))
+        return np.concatenate([self._permutation(epoch) for epoch in range(epochs)])[:count]
 
     def crop(self, index: int, size: int, rng: np.random.Generator) -> np.ndarray:
         epoch, place = divmod(index, len(self._paths))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
+from typing import Any, Generic, NamedTuple, NotRequired, Protocol, TypedDict, TypeVar
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from iqpir.errors import IQPIRError
 from iqpir.training.degrade import Degradation
-from iqpir.training.images import Flaw, TrainingImages
+from iqpir.training.images import Flaw, TrainingImage
 
 _DEGRADE = 4
 
@@ -37,12 +37,23 @@ class TrainingPair(TypedDict):
     """What the degradation drew, such as `FaceParams`."""
     flaw: Flaw
     """What the GT itself suffers from."""
+    score: NotRequired[float]
+    """Of the GT, where a file has scores."""
+
+
+class Images(Protocol):
+    """What `TrainingImages` and a choice of them have in common."""
+
+    seed: int
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> TrainingImage: ...
 
 
 class PairedTraining(Dataset[TrainingPair]):
-    """Images and their degraded versions; a function of the index, as the images are."""
+    """Images and their degraded versions; a function of the images' own index, as they are."""
 
-    def __init__(self, images: TrainingImages, degradation: Degradation) -> None:
+    def __init__(self, images: Images, degradation: Degradation) -> None:
         self.images, self.degradation = images, degradation
 
     def __len__(self) -> int:
@@ -50,9 +61,9 @@ class PairedTraining(Dataset[TrainingPair]):
 
     def __getitem__(self, index: int) -> TrainingPair:
         image = self.images[index]
-        rng = np.random.default_rng((self.images.seed, _DEGRADE, index))
+        rng = np.random.default_rng((self.images.seed, _DEGRADE, image["index"]))
         lq, params = self.degradation(image["gt"], rng)
-        return {"lq": lq, "gt": image["gt"], "index": index, "params": params, "flaw": image["flaw"]}
+        return {"lq": lq, "params": params, **image}
 
 
 class StepBatches(Sampler[list[int]]):

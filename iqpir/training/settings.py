@@ -107,7 +107,13 @@ class Data(Strict):
     shorter: int | None = None
     """Folder images are made smaller so that their shorter side is this."""
     scores: str = "flaw"
-    """"flaw": 1 less what was done to a crop, see `iqpir.training.data.quality_of`; "none": no scores."""
+    """"flaw": 1 less what was done to a crop, see `iqpir.training.data.quality_of`; "none": no scores; else a CSV of
+    scores in [0,1] for the folder's images, as `iqpir assess` writes it (see `iqpir.quality.files`)."""
+    normalise: bool = False
+    """Bring the CSV's scores to [0,1] by their own range (Eq. 15); higher must be better."""
+    hq_only: bool = False
+    """Train on samples alone whose score exceeds the network's threshold: the filtering that the papers argue against.
+    Held-out samples stay what they are."""
     degradation: Any = "face"
     """A name, {kind: NAME, …} or a list of these; see `iqpir.training.degrade`. Stage 1 degrades nothing."""
     cache: str | None = None
@@ -118,6 +124,14 @@ class Data(Strict):
     def __post_init__(self) -> None:
         need(self.count > 0, "data.count must be positive")
         need(self.workers >= 0, "data.workers must not be negative")
+        need(not self.hq_only or self.scores != "none", "data.hq_only needs scores: data.scores")
+        files = self.scores not in ("flaw", "none")
+        need(
+            not files or self.source != "generated",
+            f"data.scores: {self.scores} scores files, and generated images are none: use flaw, or a folder as source",
+        )
+        need(not files or not self.flawed, "data.flawed: a file's scores know nothing of flaws: leave it out")
+        need(not self.normalise or files, "data.normalise is for a CSV of scores")
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def test_sheets_are_replaced_one_at_a_time_and_give_their_crops_once():
 
 def test_a_share_of_generated_images_has_flaws_of_the_stated_strength(small_sheets):
     data = TrainingImages(crop=16, count=2000)
-    flaws = [data._with_flaw(torch.full((3, 16, 16), 0.5), np.random.default_rng(seed))[1] for seed in range(2000)]
+    flaws = [data.flaw(index) for index in range(2000)]
     flawed = [flaw for flaw in flaws if flaw != NO_FLAW]
     assert abs(len(flawed) / 2000 - 0.4) < 5 * np.sqrt(0.24 / 2000)
     blur, noise, quality = (np.array([getattr(flaw, name) for flaw in flawed]) for name in Flaw._fields)
