@@ -51,7 +51,10 @@ class Restoration(NamedTuple):
     height: int | None
     width: int | None
     seconds: float | None
+    """What making it took, per image of its batch; None for outputs that were only read."""
     device: str | None
+    batch: int | None
+    threads: int | None
 
 
 class Score(NamedTuple):
@@ -251,8 +254,8 @@ class Store:
     # Restorations
 
     _RESTORATION = (
-        "SELECT key, restoration.id, status, reason, output, content.hash, suffix, height, width, seconds, device "
-        "FROM restoration LEFT JOIN content ON content.id=output WHERE "
+        "SELECT key, restoration.id, status, reason, output, content.hash, suffix, height, width, seconds, device, "
+        "batch, threads FROM restoration LEFT JOIN content ON content.id=output WHERE "
     )
 
     def restorations(self, keys: Iterable[bytes]) -> dict[bytes, Restoration]:
@@ -416,7 +419,7 @@ class Store:
         """By restoration id, for every unit of a run: its input's content hash, and the restoration."""
         sql = (
             "SELECT DISTINCT given.hash, r.id, r.status, r.reason, r.output, made.hash, r.suffix, r.height, r.width, "
-            "r.seconds, r.device FROM unit JOIN restoration r ON r.id=unit.restoration "
+            "r.seconds, r.device, r.batch, r.threads FROM unit JOIN restoration r ON r.id=unit.restoration "
             "JOIN content given ON given.id=r.input LEFT JOIN content made ON made.id=r.output WHERE unit.run=?"
         )
         return {row[1]: (row[0], Restoration(*row[1:])) for row in self._rows(sql, (run,))}

@@ -127,6 +127,12 @@ class Suite(_Strict):
     seed: int = 0
     seeds: int = Field(default=1, ge=1)
     published: str | None = None
+    bases: dict[str, str] = {}
+    """Label → label of the method it is made from; a NAME+ beside a NAME needs no line."""
+    gain: bool | dict[str, list[str]] = False
+    """Whether tables have a column of gains over bases; as a mapping, by dataset over which columns it is the mean."""
+    increments: bool = False
+    """Whether tables show gains over bases behind values."""
     latency: LatencySpec | None = None
     detection: DetectionSpec | None = None
 
@@ -246,6 +252,7 @@ def _check_labels(suite: Suite, lines: Mapping[Path_, SourceLine]) -> None:
                 where, first = _nearest(lines, (kind, index)), _nearest(lines, (kind, seen[label]))
                 raise BenchError(f"{where}: label {label!r} is already used at {first}: give one of them a label:")
             seen[label] = index
+    _check_gains(suite, named, lines)
     taken: dict[tuple[str, str], int] = {}
     for index, spec in enumerate(suite.methods):
         for name in spec.datasets or ():
@@ -261,6 +268,32 @@ def _check_labels(suite: Suite, lines: Mapping[Path_, SourceLine]) -> None:
                         f"{where}: label {variant.label!r} is already used at {first}: give one of them a label:"
                     )
                 taken[place] = index
+
+
+def _check_gains(suite: Suite, named: Mapping[str, list[str]], lines: Mapping[Path_, SourceLine]) -> None:
+    """Hold the labels that gains are told by against the suite's."""
+    methods = [
+        variant.label
+        for index, spec in enumerate(suite.methods)
+        for variant in variants(spec, str(_nearest(lines, ("methods", index))))
+    ]
+    for label, base in suite.bases.items():
+        at = _nearest(lines, ("bases", label))
+        for name in (label, base):
+            if name not in methods:
+                raise BenchError(f"{at}: no method {name!r} in this suite{suggest(name, methods)}")
+        if label == base:
+            raise BenchError(f"{at}: {label!r} cannot be its own base")
+    listed = suite.gain if isinstance(suite.gain, dict) else {}
+    for dataset, columns in listed.items():
+        at = _nearest(lines, ("gain", dataset))
+        if dataset not in named["datasets"]:
+            raise BenchError(f"{at}: no dataset {dataset!r} in this suite{suggest(dataset, named['datasets'])}")
+        if not columns:
+            raise BenchError(f"{at}: name the metrics that the gain on {dataset!r} is the mean of")
+        for column in columns:
+            if column not in named["metrics"]:
+                raise BenchError(f"{at}: no metric {column!r} in this suite{suggest(column, named['metrics'])}")
 
 
 def label_of(spec: DatasetSpec | MetricSpec) -> str:

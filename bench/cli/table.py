@@ -11,6 +11,11 @@ import click
 @click.option("--ci", is_flag=True, help="Bootstrap intervals of the means.")
 @click.option("--paired-with", "against", metavar="METHOD", help="Test every method against this one, item by item.")
 @click.option("--common-items", is_flag=True, help="Only items that every method has a value for.")
+@click.option("--seconds", is_flag=True, help="What the run spent per image; bench latency measures instead.")
+@click.option("--gain/--no-gain", default=None, help="Mean gain of a method over its base; as the suite says.")
+@click.option(
+    "--increments/--no-increments", default=None, help="Gain over the base behind each value; as the suite says."
+)
 @click.option("--venue/--no-venue", default=None, help="Where each method was published; in LaTeX unless refused.")
 @click.option("--pareto", metavar="METRIC", help="This metric against latency: who is beaten in both, and who is not.")
 @click.option("--published", "beside", is_flag=True, help="With the paper's values, or PAPER/TABLE on its own.")
@@ -21,6 +26,9 @@ def command(
     ci: bool,
     against: str | None,
     common_items: bool,
+    seconds: bool,
+    gain: bool | None,
+    increments: bool | None,
     venue: bool | None,
     pareto: str | None,
     beside: bool,
@@ -38,9 +46,10 @@ def command(
 
     key = run if beside and published.is_key(run) else None
     if key is not None or (beside and run is None and not (paths.results(results) / FILE_NAME).is_file()):
-        if ci or against or common_items or pareto:
+        if ci or against or common_items or pareto or seconds or gain or increments:
             raise click.UsageError(
-                "--ci, --paired-with, --common-items and --pareto need a run: a paper prints no single values"
+                "--ci, --paired-with, --common-items, --seconds, --gain, --increments and --pareto need a run: a "
+                "paper prints no single values"
             )
         click.echo(published.contents(style) if key is None else published.render_alone(key, style), nl=False)
         return 0
@@ -49,10 +58,13 @@ def command(
         data = frame.read_cells(store, frame.find_run(store, run))
     shown = layout.common_items(data) if common_items else data
     if pareto is not None:
-        if ci or against or beside:
-            raise click.UsageError("--pareto is a table of its own, without --ci, --paired-with and --published")
+        if ci or against or beside or seconds or gain or increments:
+            raise click.UsageError(
+                "--pareto is a table of its own, without --ci, --paired-with, --seconds, --gain, --increments and "
+                "--published"
+            )
         click.echo(fronts.text(fronts.front(shown, pareto), style, data.record.title or data.record.suite), nl=False)
         return 0
     show = published.render_beside if beside else render.render
-    click.echo(show(shown, style, layout.Extras(ci, against, venue)), nl=False)
+    click.echo(show(shown, style, layout.Extras(ci, against, venue, seconds, gain, increments)), nl=False)
     return 0

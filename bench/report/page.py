@@ -22,6 +22,7 @@ from bench.identity import digest
 from bench.report import charts, gallery
 from bench.report.pictures import Pictures
 from bench.store import Store
+from bench.tables import derived
 from bench.tables import published as papers
 from bench.tables.frame import SCORED, RunData, failures
 from bench.tables.layout import Extras, Row, Table, lay_out, printable, venues_of
@@ -151,6 +152,9 @@ def _table(table: Table, data: RunData, key: str) -> dict[str, Any]:
     """A laid-out table in one part per dataset, with numbers to sort by."""
     values = {(cell.dataset, cell.method, cell.column.label): cell.value for cell in data.cells}
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
+    for column in derived.columns(data):
+        labels.append(column.name)
+        values |= {(*place, column.name): entry.value for place, entry in column.entries.items()}
     about = {
         dataset["label"]: f"{_count(len(dataset['items']), 'item')}, protocol {dataset['protocol']}"
         for dataset in data.record.datasets

@@ -151,6 +151,16 @@ class Cell:
         return next((score.reason for score in self.scores if score.status not in SCORED and score.reason), None)
 
 
+class Seconds(NamedTuple):
+    """What one method took to restore each image of one dataset, as it was stored then."""
+
+    each: tuple[float, ...] = ()
+    settings: frozenset[str] = frozenset()
+    """Batch, threads and device that they were made with, in words."""
+    reason: str | None = None
+    """Why there are none."""
+
+
 class RunData(NamedTuple):
     """A run with all its cells, in table order."""
 
@@ -162,6 +172,8 @@ class RunData(NamedTuple):
     """Devices that made the outputs of this run, as far as they are known."""
     timings: Sequence[Timing] = ()
     """Times of its methods, for a suite that asks for them."""
+    seconds: Mapping[tuple[str, str], Seconds] = {}
+    """By (dataset, method)."""
 
 
 class Failures(NamedTuple):
@@ -219,15 +231,17 @@ def read_cells(store: Store, number: int) -> RunData:
     units = store.units(number)
     made = store.restorations_of(number)
     cells: list[Cell] = []
+    seconds: dict[tuple[str, str], Seconds] = {}
     index = 0
     for dataset in record.datasets:
         for method in record.methods:
             if dataset["label"] in method.get("datasets", (dataset["label"],)):
                 reader = _CellReader(store, dataset, method, index, units, made)
                 cells.extend(reader.read(Column(**column)) for column in dataset["columns"])
+                seconds[dataset["label"], method["label"]] = reader.seconds()
             index += 1
     devices = frozenset(entry.device for _, entry in made.values() if entry.device)
-    return RunData(number, record, provenance, cells, devices, of_run(store, number))
+    return RunData(number, record, provenance, cells, devices, of_run(store, number), seconds)
 
 
 class _CellReader:
@@ -263,6 +277,15 @@ class _CellReader:
         if not column.is_set or not cell.n:
             return cell
         return Cell(cell.dataset, cell.method, column, cell.expected, scores, self._set_score(column))
+
+    def seconds(self) -> Seconds:
+        made = [row for _, _, row, _ in self.units if row is not None and row.output is not None]
+        took = [(row, row.seconds) for row in made if row.seconds is not None]
+        settings = {
+            f"batch {row.batch}, {row.threads} thread{'' if row.threads == 1 else 's'}, {row.device}" for row, _ in took
+        }
+        reason = None if took else "its outputs were not made here" if made else self.method["unavailable"]
+        return Seconds(tuple(seconds for _, seconds in took), frozenset(settings), reason)
 
     def _scores(self, column: Column) -> Iterator[ItemScore]:
         signature = self.store.signature_id(column.row_signature, column.mode, create=False)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from bench.tables import marks, statistics
+from bench.tables import derived, gains, marks, statistics
 from bench.tables.frame import SCORED, Cell, ItemScore, RunData
 
 _WORDS = {"n/a": "n/a", "unavailable": "unavailable", "pending": "pending"}
@@ -66,6 +66,12 @@ class Extras(NamedTuple):
     """Label of the method that every other one is tested against."""
     venue: bool | None = None
     """Where each method was published; None leaves it to the format."""
+    seconds: bool = False
+    """The time that the run itself spent per image."""
+    gain: bool | None = None
+    """One number for what a method gains over its base; None leaves it to the suite."""
+    increments: bool | None = None
+    """What a method gains over its base, behind each value; None leaves it to the suite."""
 
 
 PLAIN = Extras()
@@ -94,6 +100,9 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
     ranks = _ranks(data.cells)
     venues = venues_of(data) if extras.venue else {}
     reasons = _Reasons(data.cells)
+    more = derived.columns(data, gain=extras.gain, seconds=extras.seconds)
+    extras = extras._replace(increments=gains.increments_wanted(data, extras.increments))
+    over = gains.bases(data) if extras.increments else {}
     shared = marks.overlaps(data)
     signs = {(one.dataset, one.method): "‡" for one in shared}
     made_for = marks.prior(data)
@@ -104,9 +113,13 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
             cells = [grid[dataset["label"], method, label] for label in labels]
             full = _fully_scored(cells)
             shown = [
-                Shown(_text(cell), ranks.get(id(cell), 0), beside(cell, grid, extras), *reasons.of(cell))
+                Shown(
+                    _text(cell), ranks.get(id(cell), 0), plus(cell, grid, over) + beside(cell, grid, extras),
+                    *reasons.of(cell),
+                )
                 for cell in cells
-            ]
+            ]  # fmt: skip
+            shown += [_derived(one.entries[dataset["label"], method]) for one in more]
             scored = f"{full}/{min(cell.expected for cell in cells)}"
             sign = signs.get((dataset["label"], method), "")
             rows.append(Row(dataset["label"], method, shown, scored, position == 0, venues.get(method, ""), sign))
@@ -114,7 +127,11 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
     arrows = ["↑" if directions[label] else "↓" for label in labels]
     headings = {cell.column.label: cell.column.heading for cell in data.cells}
     header = [headings[label] + ("†" if label in made_for else "") for label in labels]
+    header += [one.heading for one in more]
+    arrows += [one.arrow for one in more]
     footer = [*_footer(data, reasons), *_statistics_footer(data, extras)]
+    footer += [gains.increment_line(data)] if over else []
+    footer += [line for one in more for line in one.footer]
     footer += [*([marks.PRIOR_LINE] if made_for else []), *marks.overlap_lines(shared)]
     title = data.record.title or data.record.suite
     return Table(title, header, arrows, rows, footer, venues=any(venues.values()))
@@ -164,6 +181,22 @@ def _text(cell: Cell) -> str:
         return _EMPTY.get(cell.status, cell.status)
     text = format_value(value, cell.column.digits)
     return text if cell.complete else f"{text} ({cell.n}/{cell.expected})"
+
+
+def _derived(entry: derived.Entry) -> Shown:
+    return Shown(entry.text, 0, reason=entry.reason or "")
+
+
+def plus(cell: Cell, grid: Mapping[tuple[str, str, str], Cell], over: Mapping[str, str]) -> str:
+    """The increment over the base, in brackets; empty for a method without one."""
+    base = grid.get((cell.dataset, over[cell.method], cell.column.label)) if cell.method in over else None
+    more = None if base is None else gains.increment(base, cell)
+    return "" if more is None else f" ({signed(more, cell.column.digits)})"
+
+
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign; never a negative zero."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def beside(cell: Cell, grid: Mapping[tuple[str, str, str], Cell], extras: Extras) -> str:

@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.published import PublishedTable, Value, canonical, dataset_title, load, names, plain, quantity, title_of
 from bench.registry import registry
 from bench.suite import MetricSpec, label_of
-from bench.tables import render
+from bench.tables import derived, gains, render
 from bench.tables.frame import RunData
 from bench.tables.layout import PLAIN, Extras, Row, Shown, Table, lay_out
 from bench.tables.marks import PRIOR_LINE
@@ -139,12 +139,17 @@ class _Meeting(NamedTuple):
     datasets: Mapping[str, str]
     """Our label → the table's dataset."""
     metrics: Mapping[str, str]
-    """Our column → the catalogue's name of its metric."""
+    """Our column → the catalogue's name of its metric, or what the table calls a column that is derived."""
     grid: Mapping[tuple[str, str, str], Value]
     """(dataset, printed name, catalogue's metric) → value."""
 
     def value(self, dataset: str, method: str, column: str) -> Value | None:
         place = (self.datasets.get(dataset, ""), self.methods.get(method, ""), self.metrics[column])
+        return self.grid.get(place)
+
+    def increment(self, dataset: str, method: str, column: str) -> Value | None:
+        """The increment over its host that the paper prints behind a value."""
+        place = (self.datasets.get(dataset, ""), self.methods.get(method, ""), f"{self.metrics[column]}/increment")
         return self.grid.get(place)
 
 
@@ -173,8 +178,11 @@ def render_beside(data: RunData, style: str, extras: Extras = PLAIN) -> str:
 def beside(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> Table:
     """The run's table with the paper's value and ours less it in brackets, then the rows only the paper has."""
     ours = lay_out(data, extras)
-    meeting = _meet(data, table)
+    more = derived.columns(data, gain=extras.gain, seconds=extras.seconds)
+    meeting = _meet(data, table, more)
     values = {(cell.dataset, cell.method, cell.column.label): cell.value for cell in data.cells}
+    values |= {(*place, one.name): entry.value for one in more for place, entry in one.entries.items()}
+    incremented = gains.increments_wanted(data, extras.increments)
     columns = list(meeting.metrics)
     notes = _Notes()
     rows: list[Row] = []
@@ -184,7 +192,12 @@ def beside(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> Tabl
             for shown, column in zip(row.cells, columns, strict=True):
                 value = meeting.value(row.dataset, row.method, column)
                 own = values[row.dataset, row.method, column]
-                cells.append(shown if value is None else shown._replace(text=shown.text + _brackets(own, value, notes)))
+                if value is not None:
+                    shown = shown._replace(text=shown.text + _brackets(own, value, notes))
+                theirs = meeting.increment(row.dataset, row.method, column) if incremented else None
+                if theirs is not None:
+                    shown = shown._replace(beside=f"{shown.beside} ({theirs.printed} printed){notes.mark(theirs)}")
+                cells.append(shown)
             rows.append(row._replace(cells=cells))
         rows += _paper_rows(table, meeting, meeting.datasets.get(dataset["label"], ""), dataset["label"], notes, False)
     for name in table.datasets:
@@ -203,14 +216,18 @@ def beside(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> Tabl
 
 def records(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> list[dict[str, object]]:
     """The run's records with the paper's value beside each, then one per value that only the paper has."""
-    meeting = _meet(data, table)
+    more = derived.columns(data, gain=extras.gain, seconds=extras.seconds)
+    meeting = _meet(data, table, more)
     found = render.records(data, extras)
     for record in found:
         own = record["value"] if isinstance(record["value"], float) else None
         value = meeting.value(str(record["dataset"]), str(record["method"]), str(record["metric"]))
         record |= _published(value, own)
     blank = dict.fromkeys(found[0] if found else (), None)
-    return [*found, *({**blank, **_only_theirs(value), **_published(value, None)} for value in _unmet(data, meeting))]
+    return [
+        *found,
+        *({**blank, **_only_theirs(value), **_published(value, None)} for value in _unmet(data, meeting, more)),
+    ]
 
 
 def _published(value: Value | None, own: float | None) -> dict[str, object]:
@@ -230,10 +247,12 @@ def _only_theirs(value: Value) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _unmet(data: RunData, meeting: _Meeting) -> Iterator[Value]:
+def _unmet(data: RunData, meeting: _Meeting, more: Sequence[derived.Derived]) -> Iterator[Value]:
+    places = [(cell.dataset, cell.method, cell.column.label) for cell in data.cells]
+    places += [(*place, one.name) for one in more for place, entry in one.entries.items() if entry.expected]
     met = {
-        (meeting.datasets.get(cell.dataset), meeting.methods.get(cell.method), meeting.metrics[cell.column.label])
-        for cell in data.cells
+        (meeting.datasets.get(dataset), meeting.methods.get(method), meeting.metrics[column])
+        for dataset, method, column in places
     }
     yield from (value for place, value in meeting.grid.items() if place not in met)
 
@@ -283,13 +302,13 @@ def _one_sided(data: RunData, table: PublishedTable, meeting: _Meeting) -> Itera
         yield f"In the paper's table and not in this one: {', '.join(missing)}."
 
 
-def _meet(data: RunData, table: PublishedTable) -> _Meeting:
+def _meet(data: RunData, table: PublishedTable, more: Sequence[derived.Derived] = ()) -> _Meeting:
     metrics = {label_of(spec): canonical(spec.metric) for spec in _specs(data)}
     columns = dict.fromkeys(cell.column.label for cell in data.cells)
     return _Meeting(
         _methods(data.record.methods, table),
         dict(_datasets(data.record.datasets, table)),
-        {label: metrics.get(label, canonical(label)) for label in columns},
+        {label: metrics.get(label, canonical(label)) for label in columns} | {one.name: one.printed for one in more},
         {(value.dataset, value.method, canonical(value.metric)): value for value in table.values},
     )
 

@@ -11,9 +11,10 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bench.errors import BenchError, suggest
+from bench.tables import derived, gains
 from bench.tables.frame import RunData
 from bench.tables.layout import PLAIN, Extras, Table, interval_of, lay_out, paired_test, printable, venues_of
 from bench.tables.tex import FALLBACK, tex, tex_value
@@ -149,6 +150,8 @@ def records(data: RunData, extras: Extras = PLAIN) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
     venues = venues_of(data) if extras.venue else {}
+    incremented = gains.increments_wanted(data, extras.increments)
+    over = gains.bases(data) if incremented else {}
     for cell in data.cells:
         value = cell.value
         finite = value is not None and math.isfinite(value)
@@ -173,7 +176,32 @@ def records(data: RunData, extras: Extras = PLAIN) -> list[dict[str, object]]:
         if extras.against is not None:
             test = paired_test(grid[cell.dataset, extras.against, cell.column.label], cell)
             found[-1] |= {"difference": test and test.difference, "p": test and test.p_randomisation}
-    return found
+        if incremented:
+            base = over.get(cell.method)
+            held = None if base is None else grid.get((cell.dataset, base, cell.column.label))
+            found[-1] |= {"base": base, "increment": held and gains.increment(held, cell)}
+    columns = list(found[0]) if found else []
+    return found + [
+        dict.fromkeys(columns) | one for one in _derived(data, extras, venues if extras.venue else None, over)
+    ]
+
+
+def _derived(
+    data: RunData, extras: Extras, venues: Mapping[str, str] | None, over: Mapping[str, str]
+) -> Iterator[dict[str, object]]:
+    """One row per value of a derived column, of the methods that can have one."""
+    for column in derived.columns(data, gain=extras.gain, seconds=extras.seconds):
+        for (dataset, method), entry in column.entries.items():
+            if entry.expected == 0:
+                continue
+            row: dict[str, object] = {
+                "dataset": dataset, "method": method, "metric": column.name, "signature": entry.signature,
+                "value": entry.value, "n": entry.n, "expected": entry.expected,
+                "status": "ok" if entry.value is not None else "unavailable", "reason": entry.reason,
+            }  # fmt: skip
+            if venues is not None:
+                row |= {"venue": venues[method] or None}
+            yield row | ({"base": over.get(method)} if over else {})
 
 
 def json_text(found: Sequence[Mapping[str, object]]) -> str:

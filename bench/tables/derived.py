@@ -1,0 +1,76 @@
+"""Columns that follow from a run's rows and are no metric's: gain over a base, and seconds per image.
+
+Each has a name that JSON and CSV call it by, one value per method and dataset, and lines below the table. They stand
+behind the metrics and are never ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bench.tables import gains, spent
+from bench.tables.frame import RunData
+
+
+class Entry(NamedTuple):
+    """One value of a derived column."""
+
+    value: float | None
+    text: str
+    n: int
+    expected: int
+    reason: str | None
+    signature: str
+
+
+class Derived(NamedTuple):
+    """A column beside the metrics."""
+
+    name: str
+    heading: str
+    arrow: str
+    printed: str
+    """What the papers' tables call it."""
+    entries: Mapping[tuple[str, str], Entry]
+    """By (dataset, method)."""
+    footer: tuple[str, ...]
+
+
+def columns(data: RunData, *, gain: bool | None = None, seconds: bool = False) -> list[Derived]:
+    """The derived columns of a run. Raises `BenchError` for gains that nothing can have."""
+    found = []
+    if gains.wanted(data, gain):
+        found.append(_gain(data))
+    if seconds:
+        found.append(_seconds(data))
+    return found
+
+
+def _gain(data: RunData) -> Derived:
+    entries = {
+        (dataset, method): Entry(
+            one.percent, "–" if one.percent is None else f"{one.percent:.2f}", int(one.percent is not None),
+            int(one.base is not None), one.reason,
+            f"gain|base:{one.base}|over:{'+'.join(one.metrics)}|unit:percent|v:1",
+        )
+        for dataset, method, one in gains.gains(data)
+    }  # fmt: skip
+    return Derived(gains.COLUMN, "Gain, %", "↑", gains.COLUMN, entries, tuple(gains.footer(data)))
+
+
+def _seconds(data: RunData) -> Derived:
+    entries = {
+        (dataset, method): Entry(
+            one.median, _short(one.median), one.n, one.expected, one.reason, "seconds|median|in-run|v:1"
+        )
+        for dataset, method, one in spent.spent(data)
+    }
+    return Derived(spent.COLUMN, "Seconds", "↓", spent.METRIC, entries, tuple(spent.footer(data)))
+
+
+def _short(seconds: float | None) -> str:
+    """Three significant digits of what takes milliseconds or more."""
+    if seconds is None:
+        return "–"
+    return f"{seconds:.{2 if seconds >= 1 else 3 if seconds >= 0.1 else 4}f}"
