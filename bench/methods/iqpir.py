@@ -17,6 +17,7 @@ from bench.identity import file_hash
 from bench.methods.base import Method, package_versions, source_hash
 from bench.methods.options import Option, declared_options, resolve
 from bench.registry import Entry
+from iqpir.weights import shipped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,8 @@ OPTIONS = {
     "gray": Option("gray", True, bool),
     "weights": Option("weights", None, str),
 }
-"""What every entry of this kind takes. `weights`: a checkpoint on disk in place of the catalogue's, or `random`.
+"""What every entry of this kind takes. `weights`: a checkpoint on disk in place of the catalogue's, the name of one
+that comes with the package `iqpir`, or `random`.
 `alpha` None: the checkpoint's own, or 0.8. An output has its input's size, so the fit `square` of `iqpir restore` is
 not among them."""
 RANDOM = "random"
@@ -59,7 +61,7 @@ class IqpirMethod(Method):
         weights = self._options.pop("weights")
         self.untrained = weights == RANDOM
         self._preset = str(entry.fields.get("network", "full"))
-        self._path = None if weights is None or self.untrained else paths.find(weights, base)
+        self._path = None if weights is None or self.untrained else shipped(weights) or paths.find(weights, base)
         if self._path is not None and not self._path.is_file():
             raise BenchError(f"method {entry.name!r}: option 'weights' names {self._path}, and there is no such file")
         self._asset: Asset | None = None
