@@ -240,7 +240,11 @@ class _Driver:
             json.dumps(
                 record.as_json(
                     provenance=provenance.describe(
-                        self.request.device, self.threads, self.request.workers, self.request.batch
+                        self.request.device,
+                        self.threads,
+                        self.request.workers,
+                        self.request.batch,
+                        self.plan.resolved.file.base,
                     )
                 ),
                 ensure_ascii=False,

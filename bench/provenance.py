@@ -16,8 +16,11 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def describe(device: str, threads: int, workers: int, batch: int) -> dict[str, Any]:
-    """The record of where and with what a run is made, as JSON-like data. Imports nothing heavy."""
+def describe(device: str, threads: int, workers: int, batch: int, base: Path) -> dict[str, Any]:
+    """The record of where and with what a run is made, as JSON-like data. Imports nothing heavy.
+
+    `base`: the suite file's folder. It and the working directory are where the suite's relative paths began.
+    """
     return {
         "packages": packages(),
         "python": platform.python_version(),
@@ -31,6 +34,7 @@ def describe(device: str, threads: int, workers: int, batch: int) -> dict[str, A
         "numerics": {"tf32": False, "cudnn_benchmark": False, "dtype": "float32"},
         "code": code_revision(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "folders": [str(Path.cwd()), str(base.absolute())],
     }
 
 

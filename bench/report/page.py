@@ -338,5 +338,5 @@ def _provenance(data: RunData) -> Iterable[tuple[str, str]]:
 def _definition(data: RunData) -> str:
     import yaml
 
-    kept = {key: value for key, value in data.record.definition.items() if value not in (None, "", [], {})}
+    kept = {key: value for key, value in data.record.definition.items() if value not in (None, "", [], {}, False)}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=110)

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import artefacts, suite
+from bench import artefacts, paths, suite
 from bench.data.build import build_dataset
 from bench.data.items import Dataset, ImageSource, Item
+from bench.data.survey import as_available
 from bench.errors import BenchError, ItemError, one_line
 from bench.identity import content_hash
 from bench.registry import registry
@@ -36,6 +37,25 @@ class Picture(NamedTuple):
     """Why, in one line."""
 
 
+class _Begin(NamedTuple):
+    """Where relative paths begin."""
+
+    base: Path | None
+    """Looked in after the working directory, as `paths.find` does."""
+    first: Path | None
+    """Looked in before it: a folder of that name may lie in the working directory and be another."""
+
+    def placed(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options with every path that exists below `first` made absolute; what else they say stays."""
+        return {name: self._placed(value) for name, value in options.items()}
+
+    def _placed(self, value: Any) -> Any:
+        if self.first is None or not isinstance(value, str) or Path(value).is_absolute():
+            return value
+        fixed = paths.fixed_part(Path(value))
+        return str(self.first / value) if fixed.parts and (self.first / fixed).exists() else value
+
+
 class Pictures:
     """Finds the pictures of a run's items. Files are read when an item is asked for."""
 
@@ -46,7 +66,7 @@ class Pictures:
         self._made = store.restorations_of(data.number)
         wanted = {reference for _, reference in self._units.values() if reference}
         self._references: Mapping[int, bytes] = store.content_hashes(wanted)
-        self._datasets: dict[str, tuple[Dataset | None, str]] = {}
+        self._datasets: dict[tuple[str, _Begin], tuple[Dataset | None, str]] = {}
 
     def of(self, dataset: str, item: str, methods: list[str] | None = None) -> list[Picture]:
         """LQ, the methods' outputs (of the first repeat) in table order, and GT where the dataset has one."""
@@ -57,12 +77,10 @@ class Pictures:
         return [picture for picture in found if picture.missing != _NOT_FOR_IT]
 
     def lq(self, dataset: str, item: str) -> Picture:
-        source, why = self._source(dataset, item, "lq")
         hashes = {given for given, _ in self._rows(dataset, item)}
-        return _read(LQ, "lq", source, why, lambda pixels: not hashes or content_hash(pixels) in hashes)
+        return self._first(LQ, "lq", dataset, item, lambda pixels: not hashes or content_hash(pixels) in hashes)
 
     def gt(self, dataset: str, item: str) -> Picture:
-        source, why = self._source(dataset, item, "gt")
         references = {self._references[ref] for _, ref in self._places(dataset, item) if ref in self._references}
         sizes = {(row.height, row.width) for _, row in self._rows(dataset, item)}
 
@@ -71,7 +89,7 @@ class Pictures:
             cropped = bool(sizes) and pixels.shape[:2] not in sizes
             return not references or cropped or content_hash(pixels) in references
 
-        return _read(GT, "gt", source, why, same)
+        return self._first(GT, "gt", dataset, item, same)
 
     def output(self, dataset: str, method: str, item: str) -> Picture:
         told = self._record_of(method)
@@ -124,8 +142,19 @@ class Pictures:
         place, _ = self._places(dataset, item)[labels.index(method)]
         return self._made[place][1] if place in self._made else None
 
-    def _source(self, dataset: str, item: str, which: str) -> tuple[ImageSource | None, str]:
-        built, why = self._dataset(dataset)
+    def _first(self, label: str, which: str, dataset: str, item: str, same: Callable[[np.ndarray], bool]) -> Picture:
+        """The picture where the suite's paths lead from here, else from where the run was made; else why not."""
+        first: Picture | None = None
+        for begin in self._begins:
+            picture = _read(label, which, *self._source(dataset, item, which, begin), same)
+            if picture.pixels is not None:
+                return picture
+            first = first or picture
+        assert first is not None
+        return first
+
+    def _source(self, dataset: str, item: str, which: str, begin: _Begin) -> tuple[ImageSource | None, str]:
+        built, why = self._dataset(dataset, begin)
         if built is None:
             return None, why
         found: Item | None = next((one for one in built.items if one.id == item), None)
@@ -134,25 +163,32 @@ class Pictures:
         source = found.lq if which == "lq" else found.gt
         return source, "" if source is not None else found.problem or "there is none"
 
-    def _dataset(self, label: str) -> tuple[Dataset | None, str]:
+    def _dataset(self, label: str, begin: _Begin) -> tuple[Dataset | None, str]:
         """The dataset built anew as the suite said, or why it cannot be."""
-        if label not in self._datasets:
+        if (label, begin) not in self._datasets:
             try:
-                self._datasets[label] = self._build(label), ""
+                self._datasets[label, begin] = self._build(label, begin), ""
             except BenchError as error:
-                self._datasets[label] = None, f"the dataset is not on this machine: {one_line(error)}"
-        return self._datasets[label]
+                self._datasets[label, begin] = None, f"the dataset is not on this machine: {one_line(error)}"
+        return self._datasets[label, begin]
 
-    def _build(self, label: str) -> Dataset:
+    @cached_property
+    def _begins(self) -> list[_Begin]:
+        """Where the suite's relative paths may begin: as a run from here would have it, then as the run itself had."""
+        try:
+            here = suite.find(self._data.record.suite).parent
+        except BenchError:
+            here = None
+        then = [Path(folder) for folder in self._data.provenance.get("folders", [])]
+        return [_Begin(here, None), *(_Begin(one, one) for one in then), *(_Begin(one, None) for one in then)]
+
+    def _build(self, label: str, begin: _Begin) -> Dataset:
         specs = [suite.DatasetSpec(**given) for given in self._data.record.definition.get("datasets", [])]
         spec = next((one for one in specs if suite.label_of(one) == label), None)
         if spec is None:
             raise BenchError(f"the run's record does not say how {label!r} is read")
-        try:
-            base = suite.find(self._data.record.suite).parent
-        except BenchError:
-            base = None
-        return build_dataset(registry("dataset").get(spec.dataset), spec.options, base)
+        entry = registry("dataset").get(spec.dataset)
+        return build_dataset(entry, as_available(entry, begin.placed(spec.options)), begin.base)
 
 
 _NOT_FOR_IT = "this method is not for this dataset"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -35,4 +37,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 def workplace(finished: Workplace, tmp_path: Path) -> Workplace:
     """A copy of the run that a test may change. Modification times are kept, so that inputs count as the same."""
     shutil.copytree(finished.root, tmp_path / "copy")
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy/results/bench.db")) as db, db:  # as if it had run here
+        db.execute("UPDATE run SET record=replace(record, ?, ?)", (str(finished.root), str(tmp_path / "copy")))
     return Workplace(tmp_path / "copy")

@@ -197,6 +197,35 @@ def test_a_dataset_that_is_gone_leaves_everything_else(workplace: Workplace):
     assert 'alt="identity, item 0"' in text and 'alt="LQ, item 0"' not in text and ">PSNR ↑<" in text
 
 
+def test_from_another_folder_the_pictures_are_found_where_the_run_was_made(
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The suite's paths are relative, it is not found from there, and a folder there has a name that it uses."""
+    other = tmp_path / "other"
+    (other / "lq").mkdir(parents=True)
+    shutil.copy(workplace.root / "lq/item 1.png", other / "lq/item 0.png")
+    monkeypatch.setenv("BENCH_RESULTS", str(workplace.root / "results"))
+    text = Workplace(other).page()
+    assert 'alt="LQ, item 0"' in text and 'alt="GT, item 0"' in text and "not on this machine" not in text
+    shutil.rmtree(workplace.root / "lq")
+    text = Workplace(other).page()
+    assert 'alt="LQ, item 0"' not in text and "lq/item 0.png has changed since the run" in text
+
+
+def test_paths_relative_to_the_suites_folder_are_found_from_another_folder(
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The run is made in one folder with a suite of a second, and told of in a third."""
+    first, third = tmp_path / "first", tmp_path / "third"
+    first.mkdir()
+    third.mkdir()
+    monkeypatch.setenv("BENCH_RESULTS", str(first / "results"))
+    run = ("run", str(workplace.root / "nasty.yaml"), "--limit", "1", "--allow-failures", "100")
+    assert Workplace(first).bench(*run) == 0
+    text = Workplace(third).page()
+    assert 'alt="LQ, item 0"' in text and 'alt="GT, item 0"' in text and "not on this machine" not in text
+
+
 def test_a_run_that_is_not_there_is_one_line(finished: Workplace, capsys: pytest.CaptureFixture[str]):
     assert finished.bench("report", "nastie") == 2
     assert "did you mean 'nasty'?" in capsys.readouterr().err
