@@ -80,6 +80,9 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
     settings = replace(settings, steps=steps or settings.steps)
     if recipe(config) is not None:
         where = where / name
+    stage = make_stage(settings, where, device)
+    for note in stage.notes:
+        click.echo(note, err=True)
     with tqdm(total=settings.steps, unit=" steps", dynamic_ncols=True, disable=None) as bar:
 
         def progress(told: Report) -> None:
@@ -87,7 +90,7 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
             bar.set_description_str(", ".join(f"{key} {told.values[key]:.4g}" for key in shown))
             bar.update(told.step - bar.n)
 
-        done = train(make_stage(settings, where, device), where, report=progress, device=device)
+        done = train(stage, where, report=progress, device=device)
     held = {key: value for key, value in done.values.items() if key.startswith("held-out")}
     told = ", ".join(f"{key} {value:.4g}" for key, value in held.items()) or "nothing to do"
     click.echo(f"{done.saved}: {done.steps} steps; {told}")

@@ -48,7 +48,7 @@ class CodeCache:
         samples = {
             key: value
             for key, value in asdict(data).items()
-            if key not in ("degradation", "scores", "normalise", "hq_only", "workers", "cache")
+            if key not in ("lq", "degradation", "scores", "normalise", "hq_only", "workers", "cache")
         }
         digest = hashlib.sha256(json.dumps(samples, sort_keys=True).encode())
         for name, tensor in teacher.state_dict().items():

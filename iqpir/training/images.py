@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections import OrderedDict
 from functools import lru_cache
@@ -27,6 +28,7 @@ from iqpir.training.degrade.base import Range, jpeg, quantise, uniform
 
 GENERATED = "generated"
 COUNT = 1 << 20
+_NUMBER = re.compile(r"^.*?([0-9]+)$")
 _CROP, _FLAW, _ORDER = 1, 2, 3
 """What a random generator is for, beside seed and index, so that no two uses share their numbers."""
 
@@ -53,6 +55,8 @@ class TrainingImage(TypedDict):
     """float32 RGB [3,crop,crop] in [0,1], on the grid of 8 bits where the source is."""
     index: int
     flaw: Flaw
+    lq: NotRequired[Tensor]
+    """The same crop of its partner, where a folder of LQ images is given."""
     score: NotRequired[float]
     """Where a file has scores, see `iqpir.training.data`."""
 
@@ -78,16 +82,18 @@ class TrainingImages(Dataset[TrainingImage]):
         flawed: float | None = None,
         shorter: int | None = None,
         cache: Path | None = None,
+        lq: str | Path | None = None,
     ) -> None:
         """`source`: "generated", or a folder, whose images are taken at any depth (`iqpir.images.find_images`).
 
         `flawed`: share of crops that get a mild `Flaw` of their own, so that a quality prior has something to tell;
         0.4 of generated ones and none of a folder's, where None. `shorter`: images of a folder whose shorter side is
         longer are made smaller to this. `cache`: folder that keeps drawn sheets (3 MB each), for several workers and
-        for the next run.
+        for the next run. `lq`: folder of the LQ images of a folder's, of the same names (but for the suffix) and sizes:
+        the same crops of them come along.
 
-        Raises `IQPIRError` for a folder with no image, with images too small for the crop, or with images of
-        scikit-image's, which results are measured on.
+        Raises `IQPIRError` for a folder with no image, with images too small for the crop, without a partner, or with
+        images of scikit-image's, which results are measured on.
         """
         for name, value, low in (("crop", crop, 8), ("count", count, 1), ("seed", seed, 0), ("shorter", shorter, 8)):
             if value is not None and (type(value) is not int or value < low):
@@ -97,12 +103,14 @@ class TrainingImages(Dataset[TrainingImage]):
         self.flawed = (0.4 if made else 0.0) if flawed is None else flawed
         if not 0 <= self.flawed <= 1:
             raise IQPIRError(f"flawed is {flawed!r}; it must be a share in [0,1]")
+        if lq is not None and (made or self.flawed):
+            raise IQPIRError(f"lq is {lq}: only a folder's images, without flaws of our own, have partners")
         if made:
             if crop > generate.SIDE:
                 raise IQPIRError(f"crop is {crop}; generated images have {generate.SIDE} pixels a side")
             self._source: _Source = _Sheets(seed, crop, cache)
         else:
-            self._source = _Folder(Path(source), crop, seed, shorter)
+            self._source = _Folder(Path(source), crop, seed, shorter, None if lq is None else Path(lq))
 
     def __len__(self) -> int:
         return self.count
@@ -129,7 +137,11 @@ class TrainingImages(Dataset[TrainingImage]):
         rng = _rng(self.seed, _FLAW, index)
         flaw = self._draw_flaw(rng)
         gt = to_tensor(crop)
-        return {"gt": gt if flaw == NO_FLAW else add_flaw(gt, flaw, rng), "index": index, "flaw": flaw}
+        sample: TrainingImage = {"gt": gt if flaw == NO_FLAW else add_flaw(gt, flaw, rng), "index": index, "flaw": flaw}
+        if isinstance(self._source, _Folder) and self._source.paired:
+            rng = _rng(self.seed, _CROP, index)
+            sample["lq"] = to_tensor(self._source.crop(index, self.crop, rng, partner=True))
+        return sample
 
     def _draw_flaw(self, rng: np.random.Generator) -> Flaw:
         if rng.random() >= self.flawed:
@@ -242,13 +254,14 @@ class _Folder:
     MEMORY = 512 << 20
     """Bytes of decoded images that are kept."""
 
-    def __init__(self, folder: Path, crop: int, seed: int, shorter: int | None) -> None:
+    def __init__(self, folder: Path, crop: int, seed: int, shorter: int | None, lq: Path | None) -> None:
         self._paths = find_images(folder)
         self.names: list[str] | None = [path.relative_to(folder).as_posix() for path in self._paths]
         refuse_test_photographs(self._paths)
         small = [path.name for path in self._paths if min(_size(path)) < crop]
         if small or (shorter is not None and shorter < crop):
             raise IQPIRError(f"a crop of {crop} does not fit into {few(small) if small else f'shorter: {shorter}'}")
+        self._partners = [] if lq is None else _partners(self._paths, folder, lq)
         self._seed, self._shorter = seed, shorter
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._order = lru_cache(maxsize=2)(self._permutation)
@@ -267,9 +280,14 @@ class _Folder:
         epochs = -(-count // len(self._paths))
         return np.concatenate([self._permutation(epoch) for epoch in range(epochs)])[:count]
 
-    def crop(self, index: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    @property
+    def paired(self) -> bool:
+        return bool(self._partners)
+
+    def crop(self, index: int, size: int, rng: np.random.Generator, partner: bool = False) -> np.ndarray:
+        """`partner`: of the image's partner."""
         epoch, place = divmod(index, len(self._paths))
-        image = self._image(int(self._order(epoch)[place]))
+        image = self._image(int(self._order(epoch)[place]) + (len(self._paths) if partner else 0))
         top, left = (int(rng.integers(0, length - size + 1)) for length in image.shape[:2])
         part = image[top : top + size, left : left + size]
         return part[:, ::-1] if rng.integers(2) else part
@@ -278,7 +296,7 @@ class _Folder:
         if number in self._kept:
             self._kept.move_to_end(number)
             return self._kept[number]
-        path = self._paths[number]
+        path = [*self._paths, *self._partners][number]
         try:
             image = decode(read_bytes(path))
         except ImageFailure as error:
@@ -291,6 +309,32 @@ class _Folder:
         while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > self.MEMORY:
             self._kept.popitem(last=False)
         return image
+
+
+def _partners(paths: list[Path], folder: Path, lq: Path) -> list[Path]:
+    """The LQ image of each path below `folder`, of the same size: it has the same path below `lq`, but for the suffix.
+
+    Where no path is the same (LOL-v2: low00001.png, normal00001.png) the number that the names end in tells.
+    """
+    others = find_images(lq)
+    given, known = _keys(paths, folder), _keys(others, lq)
+    if not set(given) & set(known):
+        given, known = ([_NUMBER.sub(r"\1", key) for key in keys] for keys in (given, known))
+    found = dict(zip(known, others, strict=True))
+    if lacking := [path.name for path, key in zip(paths, given, strict=True) if key not in found]:
+        raise IQPIRError(f"{lq} has no LQ image for {len(lacking)} of {len(paths)} images: {few(lacking)}")
+    if len(found) < len(others) or len(set(given)) < len(given):
+        raise IQPIRError(f"{lq} and {folder}: several images of one name (but for the suffix): which belong together?")
+    partners = [found[key] for key in given]
+    refuse_test_photographs(partners)
+    pairs = zip(paths, partners, strict=True)
+    if other := [path.name for path, partner in pairs if _size(path) != _size(partner)]:
+        raise IQPIRError(f"{lq} and {folder}: sizes differ in {len(other)} pairs: {few(other)}")
+    return partners
+
+
+def _keys(paths: list[Path], folder: Path) -> list[str]:
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
 
 
 def _size(path: Path) -> tuple[int, int]:

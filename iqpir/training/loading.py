@@ -61,6 +61,8 @@ class PairedTraining(Dataset[TrainingPair]):
 
     def __getitem__(self, index: int) -> TrainingPair:
         image = self.images[index]
+        if "lq" in image:  # a pair as it was taken
+            return {"params": (), **image}  # type: ignore[typeddict-item]
         rng = np.random.default_rng((self.images.seed, _DEGRADE, image["index"]))
         lq, params = self.degradation(image["gt"], rng)
         return {"lq": lq, "params": params, **image}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -83,6 +83,46 @@ class Perceptual(nn.Module):
         if self.twice:
             both = [((image - self.mean) / self.std + 1) / 2 for image in both]
         return self.metric(*both).mean()
+
+
+def ensemble_quality(names: Sequence[str], device: torch.device, side: int) -> tuple[Quality, list[str]]:
+    """The mean of priors (Eq. 4), each held below 1, and the names of those that training cannot climb.
+
+    Raises `IQPIRError` where it can climb none. `side`: pixels of the images that they are tried on.
+    """
+    members = [named_quality(name, device) for name in names]
+    flat = [name for name, member in zip(names, members, strict=True) if not climbs(member, device, side)]
+    if len(flat) == len(names):
+        raise IQPIRError(f"quality_prior: {', '.join(names)}: no gradient raises it: name one that training can climb")
+    if len(members) == 1:
+        return members[0], flat
+
+    def quality(images: Tensor) -> Tensor:
+        # Beyond the range that a metric states there is nothing to win: BRISQUE would go on below its best, 0.
+        return torch.stack([member(images).clamp(max=1) for member in members]).mean(dim=0)
+
+    return quality, flat
+
+
+def climbs(quality: Quality, device: torch.device, side: int) -> bool:
+    """Whether a small step along its gradient raises a quality, tried on an image of smooth shapes and some noise.
+
+    A gradient is not enough: one that is cut off inside, by a rounding or a look-up, leads somewhere else.
+    """
+    draw = torch.Generator().manual_seed(0)
+    shapes = F.interpolate(torch.rand(1, 3, 8, 8, generator=draw), (side, side), mode="bicubic", align_corners=False)
+    noise = 0.05 * torch.randn(1, 3, side, side, generator=draw)
+    image = (shapes + noise).clamp(0.05, 0.95).to(device).requires_grad_()
+    with torch.enable_grad():
+        before = quality(image).sum()
+        if not before.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(before, image, allow_unused=True)
+    if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.norm() > 0):
+        return False
+    with torch.no_grad():
+        steps = (length * gradient / gradient.norm() for length in (0.03, 0.3, 3.0))
+        return any(bool(quality((image + step).clamp(0, 1)).sum() > before) for step in steps)
 
 
 def named_quality(name: str, device: torch.device) -> Quality:

@@ -1,7 +1,7 @@
 """What a stage is trained with: frozen settings, read from YAML as data, every key known and every number checked.
 
 The defaults are the authors' where the papers and their code disagree and the code can be run; the presets `authors`
-and `paper` name every one of those choices, see `PRESETS`.
+and `paper` name every one of those choices, see `presets`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, 
 from iqpir.errors import IQPIRError, suggest
 from iqpir.network.config import PRESETS as NETWORKS
 from iqpir.network.config import IQPIRConfig, preset
+from iqpir.training.presets import PRESETS
 
 Settings = TypeVar("Settings", bound="Strict")
 
@@ -67,6 +68,8 @@ def _checked(value: Any, kind: Any, where: str) -> Any:
     if isinstance(kind, type) and is_dataclass(kind):
         return value if isinstance(value, kind) else kind.from_dict(value, where)  # type: ignore[attr-defined]
     if get_origin(kind) is tuple:
+        if kind == tuple[str, ...] and isinstance(value, str):  # one name is a list of one
+            value = [value] if value else []
         if not isinstance(value, list | tuple):
             raise IQPIRError(f"{where} is {value!r}, not a list")
         inner = options if Ellipsis not in options else (options[0],) * len(value)
@@ -99,6 +102,8 @@ class Data(Strict):
 
     source: str = "generated"
     """"generated", or a folder of images."""
+    lq: str | None = None
+    """Folder of LQ images, of the source's names (or their numbers) and sizes: pairs in place of the degradation."""
     count: int = 1 << 20
     """Different crops; sample i of the run is crop i modulo this."""
     seed: int = 0
@@ -124,6 +129,10 @@ class Data(Strict):
     def __post_init__(self) -> None:
         need(self.count > 0, "data.count must be positive")
         need(self.workers >= 0, "data.workers must not be negative")
+        need(
+            self.lq is None or (self.source != "generated" and not self.flawed),
+            "data.lq: only the images of a folder, without data.flawed, have LQ partners",
+        )
         need(not self.hq_only or self.scores != "none", "data.hq_only needs scores: data.scores")
         files = self.scores not in ("flaw", "none")
         need(
@@ -250,8 +259,9 @@ class RestorerSettings(Common):
     index_sum: bool = False
     """Sum over tokens (as printed) instead of their mean."""
     quality: float = 0.0
-    quality_prior: str = ""
-    """A file that `iqpir train quality` wrote, or a metric of pyiqa, whose weights it fetches."""
+    quality_prior: tuple[str, ...] = ()
+    """Files that `iqpir train quality` wrote, or metrics of pyiqa, whose weights it fetches; one, or several, whose
+    mean is climbed."""
     quality_loss: Literal["hinge", "negative"] = "hinge"
     """relu(1 − Q), or −Q as printed; Q in [0,1]."""
     quality_grad: Literal["ste", "soft", "gumbel"] = "ste"
@@ -305,39 +315,6 @@ class FidelitySettings(Common):
         need(not asks or bool(self.autoencoder), "index and feature need the key 'autoencoder': a file of stage 1")
 
 
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "autoencoder": {
-        "authors": {
-            "network": "full", "changes": {"alpha": 0.8, "threshold": 0.7, "beta_on": "codebook"},
-            "batch": 12, "steps": 200_000, "rate": 7e-5, "end_rate": 6e-5, "schedule": "cosine", "betas": [0.9, 0.99],
-            "perceptual": 1.0, "adversary": {"weight": 0.8, "start": 30_000, "rate": 7e-5},
-        },
-        "paper": {
-            "network": "paper", "changes": {"threshold": 0.9}, "batch": 32, "steps": 200_000, "rate": 7e-5,
-            "betas": [0.9, 0.999], "perceptual": 1.0, "adversary": {"weight": 0.8, "start": 30_000, "rate": 7e-5},
-        },
-    },
-    "restorer": {
-        "authors": {"batch": 28, "steps": 200_000, "rate": 1e-4, "betas": [0.9, 0.99], "data": {"degradation": "face"}},
-        "paper": {
-            "batch": 32, "steps": 200_000, "rate": 1e-4, "betas": [0.9, 0.999], "feature_on": "latent",
-            "index_sum": True, "quality": 0.1, "quality_loss": "negative", "quality_grad": "soft",
-            "quality_prior": "topiq_nr-face", "data": {"degradation": "face-paper"},
-        },
-    },
-    "fidelity": {
-        "authors": {
-            "batch": 24, "steps": 150_000, "rate": 5e-5, "end_rate": 2e-5, "schedule": "cosine", "ema": 0.997,
-            "train": [
-                "encoder", "score_embed", "feat_emb", "position_emb", "ft_layers", "idx_pred_layer", "fuse_convs_dict",
-            ],
-            "perceptual": 1.0, "feature": 1.0, "index": 0.5, "data": {"degradation": "face-small"},
-            "adversary": {"weight": 0.1, "start": 5_000, "rate": 5e-5},
-        },
-    },
-}  # fmt: skip
-"""By stage: what the authors' code does, and what the papers print; `preset: NAME` in a settings file."""
-
 STAGES: Mapping[str, type[Common]] = {
     kind.STAGE: kind for kind in (AutoencoderSettings, RestorerSettings, FidelitySettings)
 }
@@ -389,6 +366,7 @@ def load(stage: str, path: Path, root: Path | None = None) -> Common:
     """
     sections = recipe(path)
     content: object
+    own: Mapping[str, Any] = {}
     if sections is None:
         content = read_yaml(path)
     elif stage in sections:
@@ -399,7 +377,7 @@ def load(stage: str, path: Path, root: Path | None = None) -> Common:
     try:
         if not isinstance(content, Mapping):
             raise IQPIRError(f"settings are a mapping with the keys preset, {', '.join(_names(kind))}")
-        content = dict(content)
+        own = content = dict(content)
         named = content.pop("preset", None)
         if named is not None:
             known = PRESETS[stage]
@@ -408,6 +386,8 @@ def load(stage: str, path: Path, root: Path | None = None) -> Common:
         content = _with_paths(content, path.parent)
         if sections is not None and root is not None:
             content = _linked(content, kind, sections, root)
+            if "quality" in sections and content.get("quality") and "quality_prior" not in own:
+                content["quality_prior"] = str(root / "quality" / "quality.safetensors")
         return kind.from_dict(content)
     except IQPIRError as error:
         raise IQPIRError(f"{path}: {error}") from error
@@ -428,19 +408,21 @@ def _linked(content: dict[str, Any], kind: type[Common], sections: Mapping[str, 
     for key in ("autoencoder", "restorer"):
         if key in known and key in sections:
             content.setdefault(key, str(root / key / f"{key}.safetensors"))
-    if "quality_prior" in known and "quality" in sections and content.get("quality"):
-        content.setdefault("quality_prior", str(root / "quality" / "quality.safetensors"))
     return content
 
 
 def _with_paths(content: dict[str, Any], base: Path) -> dict[str, Any]:
-    for key in ("autoencoder", "restorer", "quality_prior"):
-        if isinstance(content.get(key), str) and (key != "quality_prior" or content[key].endswith(".safetensors")):
+    for key in ("autoencoder", "restorer"):
+        if isinstance(content.get(key), str):
             content[key] = str(base / content[key])
+    prior = content.get("quality_prior")
+    if isinstance(prior, str | list):
+        names = [prior] if isinstance(prior, str) else prior
+        content["quality_prior"] = [str(base / one) if str(one).endswith(".safetensors") else one for one in names]
     data = content.get("data")
     if isinstance(data, Mapping):
         data = dict(data)
-        for key, words in (("source", ("generated",)), ("scores", ("flaw", "none")), ("cache", ())):
+        for key, words in (("source", ("generated",)), ("scores", ("flaw", "none")), ("cache", ()), ("lq", ())):
             if isinstance(data.get(key), str) and data[key] not in words:
                 data[key] = str(base / data[key])
         content["data"] = data

@@ -95,6 +95,7 @@ class AutoencoderStage(_WithAdversary):
     """Stage 1: L1, perceptual and adversarial terms, and a codebook loss for each codebook."""
 
     name = "autoencoder"
+    notes: Sequence[str] = ()
 
     def __init__(self, settings: AutoencoderSettings, device: torch.device) -> None:
         self.settings = settings
@@ -175,6 +176,8 @@ class RestorerStage:
     """Stage 2: the latent drawn to the GT's codes, their cross-entropy, and a quality prior's verdict."""
 
     name = "restorer"
+    notes: Sequence[str] = ()
+    """Lines worth reading before the first step."""
 
     def __init__(self, settings: RestorerSettings, device: torch.device, folder: Path) -> None:
         self.settings = settings
@@ -187,7 +190,10 @@ class RestorerStage:
         train_only(self.averaged, settings.train)
         self.teacher = autoencoder.eval().requires_grad_(False).to(device)
         self.players = {"network": Player(self.averaged, settings.rate_at)}
-        self._quality = losses.named_quality(settings.quality_prior, device) if settings.quality > 0 else None
+        self._quality: losses.Quality | None = None
+        if settings.quality > 0:
+            self._quality, flat = losses.ensemble_quality(settings.quality_prior, device, config.image_size)
+            self.notes = [f"quality_prior: no gradient raises {name}: training climbs the others" for name in flat]
         self._codes = CodeCache(folder / "codes.npy", settings.data, autoencoder) if settings.code_cache else None
 
     def targets(self, batch: Mapping[str, Any]) -> Tensor:
@@ -257,6 +263,7 @@ class FidelityStage(_WithAdversary):
     """Stage 3: the fidelity blocks, with the score and both codebooks' losses."""
 
     name = "fidelity"
+    notes: Sequence[str] = ()
 
     def __init__(self, settings: FidelitySettings, device: torch.device) -> None:
         self.settings = settings

@@ -238,3 +238,50 @@ def test_the_preview_is_a_picture_of_images_and_pairs(small_sheets, tmp_path, ca
     assert main([str(tmp_path / "grid.png"), str(tmp_path / "nowhere")]) == 2
     assert "not a folder" in capsys.readouterr().err
     assert main([]) == 2
+
+
+# Real pairs
+
+
+def test_a_pair_is_the_same_crop_of_both_images(folder, tmp_path):
+    from iqpir.training.data import paired
+    from iqpir.training.settings import Data
+
+    dark = tmp_path / "dark"
+    (dark / "more").mkdir(parents=True)
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    for name in ("0", "1", "2", "more/3", "more/4"):
+        bright = np.broadcast_to(ramp[None, :, None], (40, 64, 3)).copy()
+        bright[:, :, 1] = np.random.default_rng(len(name)).integers(0, 255, (40, 64))
+        Image.fromarray(bright).save(folder / f"{name}.png")
+        Image.fromarray(bright // 2).save(dark / f"{name}.bmp")
+    data = Data(source=str(folder), lq=str(dark), count=40)
+    pairs = paired(data, 24, degraded=True)
+    assert isinstance(pairs, PairedTraining)
+    for index in (0, 7, 39):
+        sample = pairs[index]
+        assert torch.equal((sample["lq"] * 255).round(), ((sample["gt"] * 255).round() / 2).floor())
+    assert "lq" not in paired(data, 24, degraded=False)[0]
+    assert next(iter(training_loader(pairs, 5, 1, workers=0)))["lq"].shape == (5, 3, 24, 24)
+    assert torch.equal(paired(Data(source=str(folder), count=40), 24, degraded=True)[7]["gt"], pairs[7]["gt"])
+
+
+def test_an_image_without_its_partner_is_refused(folder, tmp_path):
+    dark = tmp_path / "dark"
+    shutil.copytree(folder, dark)
+    (dark / "more" / "3.png").unlink()
+    with pytest.raises(IQPIRError, match=r"no LQ image for 1 of 5 images: 3\.png"):
+        TrainingImages(folder, crop=16, lq=dark)
+    shutil.copy(folder / "more" / "4.png", dark / "more" / "3.png")
+    Image.fromarray(np.zeros((20, 64, 3), np.uint8)).save(dark / "0.png")
+    with pytest.raises(IQPIRError, match=r"sizes differ in 1 pairs: 0\.png"):
+        TrainingImages(folder, crop=16, lq=dark)
+    for place, path in enumerate(sorted(dark.rglob("*.png"))):
+        path.rename(dark / f"low0{place}.png")  # as LOL-v2 has them: normal01.png belongs to low01.png
+    for place, path in enumerate(sorted(folder.rglob("*.png"))):
+        path.rename(folder / f"normal0{place}.png")
+    Image.fromarray(np.zeros((40, 64, 3), np.uint8)).save(dark / "low00.png")
+    partners = TrainingImages(folder, crop=16, lq=dark)._source._partners
+    assert [path.name for path in partners] == [f"low0{place}.png" for place in range(5)]
+    with pytest.raises(IQPIRError, match="have partners"):
+        TrainingImages(crop=16, lq=dark)

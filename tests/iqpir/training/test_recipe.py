@@ -53,7 +53,7 @@ def test_stages_take_what_is_common_and_find_each_others_files(written: Path):
     assert stage_3.data.source == str(written.parent / "photographs")
     assert stage_3.restorer == str(root / "restorer/restorer.safetensors")
     assert stage_3.autoencoder == str(root / "autoencoder/autoencoder.safetensors")
-    assert load("restorer", written, root).quality_prior == str(root / "quality/quality.safetensors")
+    assert load("restorer", written, root).quality_prior == (str(root / "quality/quality.safetensors"),)
 
 
 def test_all_trains_every_stage_once_and_ends_with_a_small_file(written: Path):
