@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 )
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--weights", required=True, metavar="FILE", help="Checkpoint: the authors' .pth, our .safetensors, or iqpir-tiny, which comes along.")
+@click.option(
+    "--weights",
+    required=True,
+    metavar="FILE",
+    help="Checkpoint: the authors' .pth, our .safetensors, or iqpir-tiny, which comes along.",
+)
 @click.option("--score", default="0.9", show_default=True, help="Quality asked for, 0 … 1; one per IQA model: .9,.8")
 @click.option("--alpha", type=float, help="Weight of the HQ+ codebook. Default: the file's, or 0.8.")
 @click.option("--fidelity", type=float, default=0.0, show_default=True, help="w: bend towards the input's features.")

@@ -103,7 +103,8 @@ class Reconstruction(NamedTuple):
     """[B,C,h,w], before quantisation."""
     common: Quantized
     hq: Quantized | None
-    """None without an HQ+ codebook. Its loss is 0 for images that do not use it; codes are given for all."""
+    """None without an HQ+ codebook. Its loss is 0 for images that do not use it, and for all where one loss serves both
+    codebooks (`vq_on`: it is `common`'s then); codes are given for all."""
     uses_hq: Tensor | None
     """bool [B]."""
 
@@ -152,6 +153,10 @@ class VQAutoEncoder(nn.Module):
             hq = hq * uses_hq.view(-1, 1, 1, 1)
         return common + self.alpha * hq
 
+    def hq_input(self, latent: Tensor, common: Tensor) -> Tensor:
+        """What the HQ+ codebook quantises, of the latent and its common codes' latent, [B,C,h,w] each."""
+        return latent if self.config.hq_of == "latent" else latent - common.detach()
+
     def reconstruct(
         self,
         image: Tensor,
@@ -180,8 +185,13 @@ class VQAutoEncoder(nn.Module):
             raise IQPIRError("an autoencoder with two codebooks needs scores, or hq='always'")
         else:
             uses_hq = batch_scores(score, len(image), image.device) > self.config.threshold
-        quantized = self.quantize_aesthetic(latent)
-        quantized = quantized._replace(loss=quantized.loss * uses_hq)
+        quantized = self.quantize_aesthetic(self.hq_input(latent, common.latent))
+        if self.config.vq_on == "sum":
+            both = (self.quantize.lookup(common.codes), self.quantize_aesthetic.lookup(quantized.codes))
+            common = common._replace(loss=self.quantize.loss(latent, self.fuse(*both, uses_hq)))
+            quantized = quantized._replace(loss=torch.zeros_like(quantized.loss))
+        else:
+            quantized = quantized._replace(loss=quantized.loss * uses_hq)
         restored = self.generator(self.fuse(common.latent, quantized.latent, uses_hq))
         return Reconstruction(restored, latent, common, quantized, uses_hq)
 

@@ -56,6 +56,12 @@ class AutoEncoderConfig:
     """Weight of one of the two terms of the codebook loss."""
     beta_on: Literal["commitment", "codebook"] = "commitment"
     """Which term: the commitment, as printed (and in VQ-VAE), or the codebook's, as the authors' code has it."""
+    vq_on: Literal["books", "sum"] = "books"
+    """Each codebook has a loss of its own (the authors' code), or one loss draws their fused latent and the encoder's
+    to each other (Eq. 6 as printed), which makes the HQ+ codes a correction of the common ones."""
+    hq_of: Literal["latent", "residual"] = "latent"
+    """What the HQ+ codebook quantises: the latent, as the common one does (the authors' code), or what the common
+    codes leave of it (the papers' "residual")."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))  # JSON has lists only
@@ -74,6 +80,8 @@ class AutoEncoderConfig:
         self._choice("fusion", ("add", "attention"))
         self._choice("fusion_switch", ("sample", "batch"))
         self._choice("beta_on", ("commitment", "codebook"))
+        self._choice("vq_on", ("books", "sum"))
+        self._choice("hq_of", ("latent", "residual"))
         if self.fusion == "attention":
             self._require(self.hq_codebook > 0, "fusion 'attention' needs an HQ+ codebook")
             fits = self.latent_channels % 8 == 0 and self.latent_channels % self.groups == 0

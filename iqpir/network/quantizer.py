@@ -66,11 +66,15 @@ class VectorQuantizer(nn.Module):
             shares = torch.bincount(codes.flatten(), minlength=len(self.embedding.weight)).to(distances) / codes.numel()
             perplexity = torch.exp(-(shares * torch.log(shares + 1e-10)).sum())
         chosen = self.lookup(codes)
+        through = latent + (chosen - latent).detach()
+        return Quantized(through, self.loss(latent, chosen), codes, perplexity, distances.mean())
+
+    def loss(self, latent: Tensor, chosen: Tensor) -> Tensor:
+        """[B,C,h,w], the encoder's and what stands for it → [B]."""
         codebook = (latent.detach() - chosen).square().mean(dim=(1, 2, 3))
         commitment = (latent - chosen.detach()).square().mean(dim=(1, 2, 3))
         whole, weighted = (codebook, commitment) if self.beta_on == "commitment" else (commitment, codebook)
-        through = latent + (chosen - latent).detach()
-        return Quantized(through, whole + self.beta * weighted, codes, perplexity, distances.mean())
+        return whole + self.beta * weighted
 
 
 class AttentionFusion(nn.Module):

@@ -23,10 +23,11 @@ def gt_codes(teacher: VQAutoEncoder, gt: Tensor) -> Tensor:
     HQ+ codes are given for every image, whatever its score, as the authors' cache does.
     """
     latent = teacher.encoder(gt)
-    common = teacher.quantize.nearest(latent).flatten(1)
+    common = teacher.quantize.nearest(latent)
     if not teacher.config.dual:
-        return common
-    return torch.stack([teacher.quantize_aesthetic.nearest(latent).flatten(1), common], dim=2)
+        return common.flatten(1)
+    hq = teacher.quantize_aesthetic.nearest(teacher.hq_input(latent, teacher.quantize.lookup(common)))
+    return torch.stack([hq.flatten(1), common.flatten(1)], dim=2)
 
 
 class CodeCache:

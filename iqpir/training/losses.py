@@ -15,14 +15,22 @@ Quality = Callable[[Tensor], Tensor]
 """Images [B,3,H,W] in [0,1] → [B], about [0,1], higher is better, with a gradient."""
 
 
-def generator_loss(fake: Tensor) -> Tensor:
-    """What the generator wants of the discriminator's logits: the hinge form, −mean D(fake)."""
-    return -fake.mean()
+def generator_loss(fake: Tensor, form: str = "hinge") -> Tensor:
+    """What the generator wants of the discriminator's logits.
+
+    `hinge`: −mean D(fake). `log`: mean log(1 − σ(D(fake))), made small, as the papers print it.
+    """
+    return -fake.mean() if form == "hinge" else -F.softplus(fake).mean()
 
 
-def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """mean relu(1 − D(real)) + mean relu(1 + D(fake)), without a factor ½."""
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+def discriminator_loss(real: Tensor, fake: Tensor, form: str = "hinge") -> Tensor:
+    """What the discriminator wants, without a factor ½.
+
+    `hinge`: mean relu(1 − D(real)) + mean relu(1 + D(fake)). `log`: −mean log σ(D(real)) − mean log(1 − σ(D(fake))).
+    """
+    if form == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
@@ -123,6 +131,40 @@ def climbs(quality: Quality, device: torch.device, side: int) -> bool:
     with torch.no_grad():
         steps = (length * gradient / gradient.norm() for length in (0.03, 0.3, 3.0))
         return any(bool(quality((image + step).clamp(0, 1)).sum() > before) for step in steps)
+
+
+class VGG19Features(nn.Module):
+    """Mean squared difference of VGG19's features, the papers' Eq. 4, through torchvision, which fetches its weights.
+
+    The papers do not say which layer; this is the last of the fifth block before its activation (relu5_4's input), the
+    custom since SRGAN, of images normalised by ImageNet's statistics.
+    """
+
+    LAYERS = 35
+
+    def __init__(self, device: torch.device, weights: str | None = "IMAGENET1K_V1") -> None:
+        super().__init__()
+        try:
+            from torchvision.models import vgg19
+
+            network = vgg19(weights=weights).features[: self.LAYERS]
+        except Exception as error:
+            raise IQPIRError(
+                f"perceptual: VGG19 cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
+                "it needs its weights once, or perceptual: 0"
+            ) from error
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406], device=device).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225], device=device).view(1, 3, 1, 1))
+
+    def forward(self, restored: Tensor, target: Tensor) -> Tensor:
+        ours, theirs = (self.network(((image + 1) / 2 - self.mean) / self.std) for image in (restored, target))
+        return F.mse_loss(ours, theirs)
+
+
+def perceptual(form: str, device: torch.device) -> nn.Module:
+    """`lpips`, LPIPS as everybody uses it; `lpips-twice`, as the authors' code has it; `vgg19`, as printed."""
+    return VGG19Features(device) if form == "vgg19" else Perceptual(device, twice=form == "lpips-twice")
 
 
 def named_quality(name: str, device: torch.device) -> Quality:

@@ -207,6 +207,8 @@ class Adversary(Strict):
     rate: float = 7e-5
     channels: int = 64
     depth: int = 4
+    form: Literal["hinge", "log"] = "hinge"
+    """The authors' code has the hinge form, the papers print logarithms."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,10 @@ class AutoencoderSettings(Common):
     """Settings of the network that differ from the preset's."""
     l1: float = 1.0
     perceptual: float = 0.0
-    """Weight of LPIPS (VGG16) through pyiqa, whose weights it fetches; 0: none."""
+    """Weight of the perceptual term, whose network's weights are fetched at first use; 0: none."""
+    perceptual_form: Literal["lpips", "lpips-twice", "vgg19"] = "lpips"
+    """LPIPS (VGG16), as everybody uses it; on images normalised twice, as in the authors' code; or VGG19's features, as
+    printed."""
     codebook: float = 1.0
     adversary: Adversary = field(default_factory=Adversary)
     hq: Literal["score", "always"] = "score"
@@ -301,6 +306,7 @@ class FidelitySettings(Common):
     it learns what the blocks need, and w = 1 is a network that restores detail."""
     l1: float = 1.0
     perceptual: float = 0.0
+    perceptual_form: Literal["lpips", "lpips-twice", "vgg19"] = "lpips"
     feature: float = 0.0
     index: float = 0.0
     adversary: Adversary = field(default_factory=Adversary)

@@ -20,7 +20,6 @@ from iqpir.training import losses
 from iqpir.training.codes import CodeCache, gt_codes
 from iqpir.training.engine import Player
 from iqpir.training.settings import (
-    Adversary,
     AutoencoderSettings,
     Common,
     FidelitySettings,
@@ -55,15 +54,16 @@ class _WithAdversary:
     players: dict[str, Player]
 
     def _set_up(
-        self, settings: Common, adversary: Adversary, network: nn.Module, perceptual: float, device: torch.device
+        self, settings: AutoencoderSettings | FidelitySettings, network: nn.Module, device: torch.device
     ) -> None:
+        adversary = settings.adversary
         self.players = {"network": Player(network, settings.rate_at)}
         self._adversary = adversary
         self._discriminator: Discriminator | None = None
         if adversary.weight > 0:
             self._discriminator = Discriminator(adversary.channels, adversary.depth)
             self.players["discriminator"] = Player(self._discriminator, lambda step: adversary.rate, adversary.start)
-        self._perceptual = losses.Perceptual(device) if perceptual > 0 else None
+        self._perceptual = losses.perceptual(settings.perceptual_form, device) if settings.perceptual > 0 else None
         self._fake: dict[int, Tensor] = {}
 
     def _image_losses(
@@ -78,7 +78,7 @@ class _WithAdversary:
         found["image"] = reconstruction
         if self._discriminator is not None and step >= self._adversary.start:
             self._discriminator.requires_grad_(False)
-            adversarial = losses.generator_loss(self._discriminator(restored))
+            adversarial = losses.generator_loss(self._discriminator(restored), self._adversary.form)
             self._discriminator.requires_grad_(True)
             weight = losses.adaptive_weight(reconstruction, adversarial, last) * self._adversary.weight
             found |= {"adversarial": adversarial, "adversarial weight": weight}
@@ -87,7 +87,8 @@ class _WithAdversary:
 
     def _judged(self, restored: Tensor, target: Tensor) -> Losses:
         assert self._discriminator is not None
-        loss = losses.discriminator_loss(self._discriminator(target), self._discriminator(restored.detach()))
+        real, fake = self._discriminator(target), self._discriminator(restored.detach())
+        loss = losses.discriminator_loss(real, fake, self._adversary.form)
         return {"total": loss}
 
 
@@ -106,7 +107,7 @@ class AutoencoderStage(_WithAdversary):
         )
         if self.averaged.config.dual and settings.hq == "score" and settings.data.scores == "none":
             raise IQPIRError("two codebooks need scores: data.scores, or hq: always")
-        self._set_up(settings, settings.adversary, self.averaged, settings.perceptual, device)
+        self._set_up(settings, self.averaged, device)
         self._unused: dict[str, Tensor] = {}
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
@@ -279,7 +280,7 @@ class FidelityStage(_WithAdversary):
             if _books(self.teacher) != _books(self.averaged):
                 raise IQPIRError(f"{settings.autoencoder} has other codebooks than {settings.restorer}")
         train_only(self.averaged, settings.train)
-        self._set_up(settings, settings.adversary, self.averaged, settings.perceptual, device)
+        self._set_up(settings, self.averaged, device)
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         network, settings = self.averaged, self.settings

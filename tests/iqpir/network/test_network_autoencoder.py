@@ -8,6 +8,7 @@ import torch
 from iqpir.errors import IQPIRError
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.quantizer import AttentionFusion, VectorQuantizer
+from iqpir.training.codes import gt_codes
 
 
 @pytest.fixture
@@ -164,3 +165,36 @@ def test_attention_fusion_switches_per_image_as_printed_or_per_batch_as_the_auth
     zeroed = torch.stack([hq[0], torch.zeros_like(hq[1])])
     torch.testing.assert_close(made(common, hq, mixed), made(common, zeroed, torch.tensor([True, True])))
     assert (made(common, hq, mixed)[1] - made(common, hq, none)[1]).abs().max() > 1e-3
+
+
+def test_one_loss_for_both_codebooks_is_that_of_their_fused_codes(autoencoder, images):
+    network = autoencoder(vq_on="sum", alpha=0.8, beta=0.25, threshold=0.5)
+    made = network.reconstruct(images[:2], torch.tensor([0.9, 0.1]))
+    assert made.hq is not None and made.hq.loss.tolist() == [0.0, 0.0]
+    common, hq = (
+        book.embedding.weight[codes].permute(0, 3, 1, 2)
+        for book, codes in ((network.quantize, made.common.codes), (network.quantize_aesthetic, made.hq.codes))
+    )
+    fused = common + 0.8 * hq * torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)  # Eq. 1; at or below the threshold one book
+    torch.testing.assert_close(made.common.loss, 1.25 * (made.latent - fused).square().mean(dim=(1, 2, 3)))
+    made.common.loss[1].backward(retain_graph=True)
+    assert network.quantize_aesthetic.embedding.weight.grad.abs().max() == 0
+    network.zero_grad()
+    made.common.loss[0].backward()
+    assert network.quantize_aesthetic.embedding.weight.grad.abs().max() > 0
+    assert network.quantize.embedding.weight.grad.abs().max() > 0
+
+
+def test_the_hq_codebook_may_quantise_what_the_common_one_leaves(autoencoder, images):
+    network = autoencoder(hq_of="residual")
+    made = network.reconstruct(images[:2], hq="always")
+    left = (made.latent - network.quantize.embedding.weight[made.common.codes].permute(0, 3, 1, 2)).detach()
+    points = left.permute(0, 2, 3, 1).reshape(-1, left.shape[1])
+    nearest = torch.cdist(points, network.quantize_aesthetic.embedding.weight).argmin(dim=1)
+    assert made.hq is not None and torch.equal(made.hq.codes.flatten(), nearest)
+    both = gt_codes(network, images[:2])
+    assert torch.equal(both[..., 0], made.hq.codes.flatten(1)) and torch.equal(
+        both[..., 1], made.common.codes.flatten(1)
+    )
+    plain = autoencoder().reconstruct(images[:2], hq="always")
+    assert plain.hq is not None and not torch.equal(plain.hq.codes, made.hq.codes)

@@ -216,6 +216,9 @@ def test_losses_by_hand() -> None:
     real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 0.0])
     assert float(losses.discriminator_loss(real, fake)) == 0.25 + 0.5
     assert float(losses.generator_loss(fake)) == 1.5
+    # σ(2) = 0.880797, σ(½) = 0.622459, σ(−3) = 0.0474259, σ(0) = ½: means of logarithms, as printed in Eq. 5
+    assert float(losses.discriminator_loss(real, fake, "log")) == pytest.approx(0.3005025 + 0.3708674, abs=1e-6)
+    assert float(losses.generator_loss(fake, "log")) == pytest.approx(-0.3708674, abs=1e-6)
     logits, codes = torch.zeros(1, 3, 4, 2), torch.zeros(1, 3, 2, dtype=torch.int64)
     assert float(losses.index_loss(logits, codes)) == pytest.approx(2 * 1.3862944)  # ln 4 for each codebook
     assert float(losses.index_loss(logits, codes, summed=True)) == pytest.approx(6 * 1.3862944)
