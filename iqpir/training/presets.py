@@ -33,7 +33,8 @@ _PAPER_2: Preset = {
 _AUTHORS_3: Preset = {
     "batch": 24, "steps": 150_000, "rate": 5e-5, "end_rate": 2e-5, "schedule": "cosine", "ema": 0.997,
     "train": ["encoder", "score_embed", "feat_emb", "position_emb", "ft_layers", "idx_pred_layer", "fuse_convs_dict"],
-    "perceptual": 1.0, "perceptual_form": "lpips-twice", "feature": 1.0, "index": 0.5, "data": {"degradation": "face-small"},
+    "perceptual": 1.0, "perceptual_form": "lpips-twice", "feature": 1.0, "index": 0.5,
+    "data": {"degradation": "face-small"},
     "adversary": {"weight": 0.1, "start": 5_000, "rate": 5e-5},
 }  # fmt: skip
 
