@@ -62,7 +62,8 @@ def command(
     except IQPIRError as error:
         if members or prior:
             raise
-        raise IQPIRError(f"{error}; or name others: --member bench:piqe needs no weights") from error
+        others = "--member bench:piqe needs no weights, those of iqpir:iqpir-tiny-quality come along"
+        raise IQPIRError(f"{error}; or name others: {others}") from error
     where = Path(out) if out else Path("results") / "assess" / (folder.resolve().name or "root")
     with tqdm(total=total, unit=" images", dynamic_ncols=True, disable=None) as bar:
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iqpir.errors import ImageFailure, IQPIRError, one_line
+from iqpir.weights import shipped
 
 FORMAT = "iqpir-quality/1"
 LEAST = 32
@@ -94,14 +95,17 @@ class TinyQuality(nn.Module):
 
 
 class TinyScorer:
-    """The network as a member of a prior: `iqpir:FILE.safetensors`."""
+    """The network as a member of a prior: `iqpir:FILE.safetensors`; `iqpir:iqpir-tiny-quality` comes along."""
 
     lower_better = False
 
     def __init__(self, name: str, device: str) -> None:
-        path = Path(name)
+        path = shipped(name) or Path(name)
         if path.suffix != ".safetensors":
-            raise IQPIRError(f"iqpir:{name} is not known: iqpir:FILE.safetensors is a file of iqpir train quality")
+            raise IQPIRError(
+                f"iqpir:{name} is not known: iqpir:FILE.safetensors is a file of iqpir train quality, and "
+                "iqpir:iqpir-tiny-quality the one that comes along"
+            )
         self.name = f"iqpir:{name}"
         self._network = TinyQuality.load(path).to(device)
         self._device = device

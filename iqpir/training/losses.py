@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqpir.errors import IQPIRError
+from iqpir.weights import shipped
 
 Quality = Callable[[Tensor], Tensor]
 """Images [B,3,H,W] in [0,1] → [B], about [0,1], higher is better, with a gradient."""
@@ -168,14 +169,16 @@ def perceptual(form: str, device: torch.device) -> nn.Module:
 
 
 def named_quality(name: str, device: torch.device) -> Quality:
-    """A prior that training can climb: a file of `iqpir train quality`, or a no-reference metric of pyiqa.
+    """A prior that training can climb: a file of `iqpir train quality` or the one that comes along
+    ("iqpir-tiny-quality"), or a no-reference metric of pyiqa.
 
     pyiqa's are brought to [0,1] by the range that it states, and turned over where lower is better.
     """
-    if name.endswith(".safetensors"):
+    file = shipped(name) or Path(name)
+    if file.suffix == ".safetensors":
         from iqpir.quality.tiny import TinyQuality
 
-        return TinyQuality.load(Path(name)).to(device).eval().requires_grad_(False)
+        return TinyQuality.load(file).to(device).eval().requires_grad_(False)
     try:
         import pyiqa
 
