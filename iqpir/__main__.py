@@ -1,4 +1,4 @@
-"""`python -m iqpir` is the `iqpir` command; launchers of several processes need it: `accelerate launch -m iqpir train …`."""
+"""`python -m iqpir` is the `iqpir` command; launchers need it: `accelerate launch -m iqpir train …`."""
 
 from iqpir.cli import main
 
