@@ -17,7 +17,7 @@ from bench.errors import BenchError, suggest
 from bench.tables import derived, gains
 from bench.tables.frame import RunData
 from bench.tables.layout import PLAIN, Extras, Table, interval_of, lay_out, paired_test, printable, venues_of
-from bench.tables.tex import FALLBACK, tex, tex_value
+from bench.tables.tex import FALLBACK, tex, tex_note, tex_value
 from bench.tables.timed import timed
 
 
@@ -63,6 +63,18 @@ _COLUMN_HOLDS = 7
 """Columns of a table that one column of a paper has room for."""
 
 
+_PAGE = 480.0
+"""Points that a float may be high: less than the text of a page of any usual class."""
+_ROW, _LINE, _LETTERS = 12.0, 9.5, 75
+"""Points of a row and of a line of the notes, and letters on such a line."""
+
+
+def _height(table: Table) -> float:
+    """About how high a table and its notes are in print, in points."""
+    lines = sum(math.ceil(len(line) / _LETTERS) for line in table.footer)
+    return _ROW * (len(table.rows) + 5) + _LINE * lines
+
+
 def latex(table: Table) -> str:
     r"""A booktabs table; best is \textbf, second best \underline. Its first lines name the packages that it needs."""
     marks: tuple[str, ...] = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
@@ -98,10 +110,15 @@ def latex(table: Table) -> str:
         ]
         said = [name, tex(row.named), *([tex(row.venue)] if table.venues else []), *cells]
         out.append(" & ".join([*said, *([row.scored] if table.counted else [])]) + r" \\")
-    out += [r"\bottomrule", r"\end{tabular}}", r"\par\smallskip"]
-    out += [r"\begin{minipage}{\linewidth}\footnotesize\raggedright"]
-    out += [rf"{_note(line)}\par" for line in table.footer]
-    out += [r"\end{minipage}", rf"\end{{{kind}}}"]
+    out += [r"\bottomrule", r"\end{tabular}}"]
+    notes = [rf"{_note(line)}\par" for line in table.footer]
+    if _height(table) <= _PAGE:
+        out += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright", *notes]
+        out += [r"\end{minipage}", rf"\end{{{kind}}}"]
+    else:
+        # A float breaks over no page: what does not fit stands in the text behind it, below the table's number.
+        out += [rf"\end{{{kind}}}", r"\begingroup\footnotesize\raggedright\setlength{\parindent}{0pt}%"]
+        out += [r"\textbf{Notes to Table~\thetable.}\par", *notes, r"\endgroup"]
     body = "\n".join(out) + "\n"
     head = ["% needs \\usepackage{booktabs,multirow,graphicx}; for pdfLaTeX, XeLaTeX and LuaLaTeX"]
     if FALLBACK in body:
@@ -114,7 +131,7 @@ def latex(table: Table) -> str:
 def _note(line: str) -> str:
     """A line of the footer; the letter it begins with stands as it does in the cells."""
     found = re.match(r"\[([a-z]+)\] ", line)
-    return rf"\textsuperscript{{{found[1]}}}~{tex(line[found.end() :])}" if found else tex(line)
+    return rf"\textsuperscript{{{found[1]}}}~{tex_note(line[found.end() :])}" if found else tex_note(line)
 
 
 def html_page(table: Table) -> str:

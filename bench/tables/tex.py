@@ -40,6 +40,24 @@ def tex(text: str) -> str:
     )
 
 
+_LONG = 30
+"""Letters of a word that must be able to break, such as an address, a path or a hash."""
+_RUN = 16
+"""Letters and digits in a row after which such a word may break in any case."""
+
+
+def tex_note(text: str) -> str:
+    """`tex` for sentences in a narrow column: long words may break behind their signs, and within long runs."""
+    return "".join(_breakable(word) if len(word) > _LONG else tex(word) for word in re.split(r"(\s+)", text))
+
+
+def _breakable(word: str) -> str:
+    pieces = re.findall(rf"\w{{1,{_RUN}}}|\W", word)
+    return "".join(
+        tex(piece) + (r"\allowbreak{}" if not piece.isalnum() or len(piece) == _RUN else "") for piece in pieces
+    )
+
+
 def tex_value(text: str) -> str:
     """`tex` for numbers, whose hyphens are minus signs."""
     return re.sub(r"(?<![\w.])-(?=[\d.i])", "$-$", tex(text))

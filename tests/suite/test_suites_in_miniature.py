@@ -1,12 +1,16 @@
 """Every suite of a paper's table, run over its datasets in miniature: the official folders with three images each.
 
 One image of each does not decode. Two methods that need nothing stand beside the suite's own, one metric beside its
-metrics; every cell then has a value or says why it has none.
+metrics; every cell then has a value or says why it has none, and the tables compile as LaTeX where there is one.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +21,9 @@ from bench import driver, suite
 from bench.data.images import encode_png
 from bench.registry import registry
 from bench.store import Store
+from bench.tables import published, render
 from bench.tables.frame import RunData, read_cells
-from bench.tables.layout import lay_out
+from bench.tables.layout import Extras, lay_out
 
 FACES = ["0143.png", "Aaron_Peirsol_0001_00.PNG", "00024_02.png"]
 PAIRS = ["1", "22", "23"]
@@ -133,6 +138,33 @@ def test_every_suite_of_a_table_is_here() -> None:
     assert len(OF_PAPERS) >= 24
 
 
+def tables_of(data: RunData) -> Iterator[str]:
+    """The run's table in LaTeX with all that can stand in it, and beside its paper's."""
+    base = next(method["label"] for method in data.record.methods if method["name"] == "identity")
+    yield render.render(data, "latex")
+    yield render.render(data, "latex", Extras(ci=True, against=base, seconds=True))
+    if data.record.definition.get("published") is not None:
+        yield published.render_beside(data, "latex")
+        yield published.render_beside(data, "latex", Extras(ci=True, against=base, seconds=True))
+
+
+def compile_latex(tables: list[str]) -> None:
+    """Compile each as it is printed, as one document. What is far too wide or too high has run off the page."""
+    needed = {line for table in tables for line in re.findall(r"\\usepackage\{[\w,]+\}", table)}
+    body = "\n\\clearpage\n".join(tables)
+    Path("t.tex").write_text(
+        "\\documentclass{article}\n" + "\n".join(needed) + f"\n\\begin{{document}}\n{body}\\end{{document}}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and Path("t.pdf").is_file(), done.stdout[-3000:]
+    wide = re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)", done.stdout)
+    assert not [points for points in wide if float(points) > 40], done.stdout[-3000:]
+    assert "Float too large" not in done.stdout, done.stdout[-3000:]
+
+
 @pytest.mark.parametrize("name", OF_PAPERS)
 def test_every_cell_has_a_value_or_says_why_not(name: str, home: Path) -> None:
     data = run(name, home)
@@ -152,6 +184,8 @@ def test_every_cell_has_a_value_or_says_why_not(name: str, home: Path) -> None:
             if not whole:
                 (failed,) = [score for score in cell.scores if score.status == "input"]
                 assert "cannot be decoded" in str(failed.reason) or "PNG" in str(failed.reason)
+    if shutil.which("pdflatex") is not None:
+        compile_latex(list(tables_of(data)))
     assert len(data.record.datasets) == len({dataset["label"] for dataset in data.record.datasets})
 
 

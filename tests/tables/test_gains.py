@@ -169,6 +169,19 @@ def test_every_format_for_readers_has_the_column_and_the_increments(style: str):
     assert "H+ over H" in text
 
 
+def test_the_page_of_a_run_has_the_column_and_sorts_by_it():
+    from bench.report import page
+
+    data = host()
+    record = Record("s", "T", {"gain": True}, [{**data.record.datasets[0], "protocol": "plain"}], data.record.methods)
+    data = data._replace(record=record)
+    shown = page._table(layout.lay_out(data), data, "r")
+    assert [head["text"] for head in shown["heads"]] == ["PSNR ↑", "FID ↓", "Gain, % ↑", "n"]
+    cells = [row["cells"][2] for row in shown["groups"][0]["rows"]]
+    assert [cell["text"] for cell in cells] == ["–", "15.00"]
+    assert cells[0]["sort"] is None and float(cells[1]["sort"]) == pytest.approx(15.0)
+
+
 def test_csv_and_json_have_a_row_per_gain_and_an_increment_per_value():
     extras = Extras(gain=True, increments=True)
     found = json.loads(render.render(host(), "json", extras))

@@ -138,6 +138,32 @@ def test_what_a_reader_sees_is_the_label(tmp_path: Path):
     assert re.sub(r"\s", "", label) in seen.replace("˜", "~").replace("ˆ", "^")
 
 
+def long(letters: int) -> RunData:
+    """A run whose one failure has a reason without a blank, as addresses and paths are."""
+    data = small()
+    reason = "https://example.org/" + "/".join(["0123456789abcdef" * 5, "a_b--c" * 9])
+    lost = ItemScore("i2", 0, "failed", None, (reason + " ") * (letters // len(reason) + 1))
+    (one,) = data.cells
+    return data._replace(cells=[Cell(one.dataset, one.method, one.column, 3, [*one.scores, lost])])
+
+
+@pytest.mark.parametrize("letters", [100, 9000])
+def test_long_notes_neither_leave_the_line_nor_the_page(letters: int, tmp_path: Path):
+    text = render.render(long(letters), "latex")
+    assert (r"Notes to Table~\thetable" in text) == (letters == 9000)
+    seen = text.replace(r"\allowbreak{}", "").replace(r"\_", "_").replace("{}", "")
+    assert "0123456789abcdef" * 5 in seen and "a_b--c" * 9 in seen
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex on this machine")
+    (tmp_path / "t.tex").write_text(document(text))
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "Overfull" not in done.stdout and "Float too large" not in done.stdout
+
+
 def test_hyphens_stay_hyphens_and_negative_numbers_get_a_minus():
     assert tex("a--b---c – d") == "a-{}-b-{}-{}-c -- d"
     assert tex_value("-3.00 (-0.25, p=0.1) x-1") == "$-$3.00 ($-$0.25, p=0.1) x-1"
