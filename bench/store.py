@@ -73,6 +73,7 @@ class RunRow(NamedTuple):
     suite: str
     created: float
     finished: float | None
+    """When it was last found complete."""
     record: str
 
 
@@ -379,10 +380,13 @@ class Store:
     # Runs
 
     def runs(self, suite: str | None = None) -> list[RunRow]:
-        """Newest first."""
+        """Newest first: what was asked for last, be it by going on with an earlier run."""
         sql = "SELECT id, suite, created, finished, record FROM run"
         where, values = (" WHERE suite=?", [suite]) if suite is not None else ("", [])
-        return [RunRow(*row) for row in self._rows(f"{sql}{where} ORDER BY id DESC", values)]
+        return [
+            RunRow(*row)
+            for row in self._rows(f"{sql}{where} ORDER BY COALESCE(finished, created) DESC, id DESC", values)
+        ]
 
     def run(self, number: int) -> RunRow | None:
         rows = self._rows("SELECT id, suite, created, finished, record FROM run WHERE id=?", (number,))
@@ -400,7 +404,8 @@ class Store:
             return int(self._rows("SELECT last_insert_rowid()")[0][0])
 
     def finish_run(self, run: int) -> None:
-        self._rows("UPDATE run SET finished=? WHERE id=? AND finished IS NULL", (time.time(), run))
+        """Also where it was finished before: whoever runs it again means this one."""
+        self._rows("UPDATE run SET finished=? WHERE id=?", (time.time(), run))
 
     def units(self, run: int) -> dict[tuple[int, int], tuple[int | None, int]]:
         """(cell, item) → (restoration id, reference content id, 0 where there is none)."""

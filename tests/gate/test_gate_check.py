@@ -23,6 +23,15 @@ def test_an_identical_rerun_passes(place: Place):
     assert place.bench("check")[0] == 0  # the newest run, and the baseline where `bench baseline` writes it
 
 
+def test_a_run_that_is_asked_for_again_is_the_newest(place: Place):
+    """The third command goes on with the first one's run; `bench check mine` means what was run last."""
+    assert place.run("-m", "identity") == 0 and place.check().code == 1
+    assert place.run() == 0
+    assert place.check().code == 0
+    shown = place.bench("runs")[1].splitlines()
+    assert [line.split()[0] for line in shown if line[:1].isdigit()] == ["1", "2"]
+
+
 def test_one_pixel_of_one_output_is_found_and_its_item_named(place: Place):
     pixels = place.pixels("mine", "b")
     pixels[5, 7, 0] += 1
