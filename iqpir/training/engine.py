@@ -291,7 +291,10 @@ class _Run:
             if settings.clip is not None:
                 nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], settings.clip)
             optimiser.step()
-        found |= self.stage.after(batch, step)
+        told = self.stage.after(batch, step)
+        if told:
+            self._share_weights()
+            found |= told
         self.average.update()
         return found
 
@@ -301,6 +304,14 @@ class _Run:
             for parameter in optimiser.param_groups[0]["params"]:
                 if parameter.grad is not None:
                     parameter.grad = self.accelerator.reduce(parameter.grad, reduction="mean")
+
+    def _share_weights(self) -> None:
+        """What a stage changes by itself, each process by its own batch, becomes what the first one has made of it."""
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast
+
+            for parameter in self.stage.averaged.parameters():
+                parameter.data.copy_(broadcast(parameter.data))
 
     # Samples that are never trained on
 
