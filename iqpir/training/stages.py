@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,11 @@ Losses = dict[str, Tensor]
 def make_stage(settings: Common, folder: Path, device: str = "cpu") -> AutoencoderStage | RestorerStage | FidelityStage:
     """The stage that settings describe, its networks freshly made (seeded) or read from the file they name.
 
-    `folder`: where the run keeps what it writes beside its states. Raises `IQPIRError`.
+    `folder`: where the run keeps what it writes beside its states. `device` "cuda" is the GPU of this process, where
+    a launcher has started several. Raises `IQPIRError`.
     """
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
     for name in ("autoencoder", "restorer"):
         file = getattr(settings, name, "")
         if file and not Path(file).is_file():
