@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "Write a run as one HTML page: tables, pictures, failures.",
     "figure": "Draw a run for a paper: pictures, distributions, sweeps.",
     "compare": "Compare two runs item by item, with paired tests.",
+    "ablation": "Score the arms of an ablation of IQPIR: tables with intervals, figures.",
     "baseline": "Write down what a run gave, for later runs to be held against.",
     "check": "Hold a run against a baseline; exit code 1 names what changed.",
     "explain": "Say why two numbers differ.",

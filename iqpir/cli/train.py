@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from iqpir.cli.ablation import command as ablation
+
 
 @click.group()
 def command() -> None:
@@ -217,3 +219,6 @@ def quality(config: Path | None, out: str | None, device: str, steps: int | None
     last = trained.errors[-min(50, len(trained.errors)) :]
     click.echo(f"{where}: mean absolute error of the last {len(last)} steps {sum(last) / len(last):.4f}")
     return 0
+
+
+command.add_command(ablation, "ablation")

@@ -33,6 +33,7 @@ def paired(data: Data, crop: int, *, degraded: bool, seed_offset: int = 0, above
     images: TrainingImages | Scored = TrainingImages(
         data.source, crop=crop, count=data.count, seed=data.seed + seed_offset, flawed=data.flawed,
         shorter=data.shorter, cache=Path(data.cache) if data.cache else None, lq=data.lq if degraded else None,
+        flaw_scale=data.flaw_scale,
     )  # fmt: skip
     if data.scores not in ("flaw", "none") or above is not None:
         images = Scored(images, _by_file(data, images), above)
@@ -93,7 +94,7 @@ class Scored(Dataset[TrainingImage]):
 def _flaw_scores(images: TrainingImages) -> np.ndarray:
     """The scores of all samples by their flaws, which are drawn without the images: 24 s for a million."""
     flaws = np.array([images.flaw(index) for index in range(len(images))])
-    return quality_of(Flaw(*flaws.T)).numpy()
+    return quality_of(Flaw(*flaws.T), images.flaw_scale).numpy()
 
 
 def collate(raw: Mapping[str, Any], data: Data, device: torch.device) -> dict[str, Any]:
@@ -103,18 +104,18 @@ def collate(raw: Mapping[str, Any], data: Data, device: torch.device) -> dict[st
         if key in raw:
             batch[key] = raw[key].to(device) * 2 - 1
     if data.scores == "flaw":
-        batch["score"] = quality_of(raw["flaw"]).to(device)
+        batch["score"] = quality_of(raw["flaw"], data.flaw_scale).to(device)
     elif data.scores != "none":
         batch["score"] = torch.as_tensor(raw["score"], dtype=torch.float32).to(device)
     return batch
 
 
-def quality_of(flaw: Flaw) -> Tensor:
+def quality_of(flaw: Flaw, scale: float = 1.0) -> Tensor:
     """A score in [0,1] for what was done to a crop, given as tensors [B]: 1 for nothing, 0 for the worst of all three.
 
-    Each flaw takes up to a third away, in proportion to where it lies in its range. It says nothing of content: it is
-    the score of generated images, which no quality prior has judged.
+    Each flaw takes up to a third away, in proportion to where it lies in its range, which is `scale` times the usual.
+    It says nothing of content: it is the score of generated images, which no quality prior has judged.
     """
     blur, noise, quality = (torch.as_tensor(np.asarray(each), dtype=torch.float32) for each in flaw)
     shares = (blur / BLUR[1], noise / NOISE[1], (100 - quality) / (100 - QUALITY[0]))
-    return 1 - torch.stack([share.clamp(0, 1) for share in shares]).mean(dim=0)
+    return 1 - torch.stack([(share / scale).clamp(0, 1) for share in shares]).mean(dim=0)

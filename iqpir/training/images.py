@@ -48,6 +48,8 @@ NO_FLAW = Flaw(0.0, 0.0, 100.0)
 BLUR: Range = (0.4, 1.6)
 NOISE: Range = (1.0, 8.0)
 QUALITY = (40, 90)
+LEAST_QUALITY = 5.0
+"""Of JPEG, however strong flaws are made."""
 
 
 class TrainingImage(TypedDict):
@@ -83,6 +85,7 @@ class TrainingImages(Dataset[TrainingImage]):
         shorter: int | None = None,
         cache: Path | None = None,
         lq: str | Path | None = None,
+        flaw_scale: float = 1.0,
     ) -> None:
         """`source`: "generated", or a folder, whose images are taken at any depth (`iqpir.images.find_images`).
 
@@ -90,7 +93,8 @@ class TrainingImages(Dataset[TrainingImage]):
         0.4 of generated ones and none of a folder's, where None. `shorter`: images of a folder whose shorter side is
         longer are made smaller to this. `cache`: folder that keeps drawn sheets (3 MB each), for several workers and
         for the next run. `lq`: folder of the LQ images of a folder's, of the same names (but for the suffix) and sizes:
-        the same crops of them come along.
+        the same crops of them come along. `flaw_scale`: flaws are so many times as strong: σ of blur and noise, and
+        what JPEG's quality lacks of 100.
 
         Raises `IQPIRError` for a folder with no image, with images too small for the crop, without a partner, or with
         images of scikit-image's, which results are measured on.
@@ -105,6 +109,9 @@ class TrainingImages(Dataset[TrainingImage]):
             raise IQPIRError(f"flawed is {flawed!r}; it must be a share in [0,1]")
         if lq is not None and (made or self.flawed):
             raise IQPIRError(f"lq is {lq}: only a folder's images, without flaws of our own, have partners")
+        if not 0 < flaw_scale <= 10:
+            raise IQPIRError(f"flaw_scale is {flaw_scale!r}; it must lie in (0,10]")
+        self.flaw_scale = flaw_scale
         if made:
             if crop > generate.SIDE:
                 raise IQPIRError(f"crop is {crop}; generated images have {generate.SIDE} pixels a side")
@@ -147,11 +154,11 @@ class TrainingImages(Dataset[TrainingImage]):
         if rng.random() >= self.flawed:
             return NO_FLAW
         which = int(rng.integers(1, 8))  # at least one of the three
-        return Flaw(
-            uniform(rng, BLUR) if which & 1 else 0.0,
-            uniform(rng, NOISE) if which & 2 else 0.0,
-            float(rng.integers(QUALITY[0], QUALITY[1] + 1)) if which & 4 else 100.0,
-        )
+        blur = uniform(rng, BLUR) if which & 1 else 0.0
+        noise = uniform(rng, NOISE) if which & 2 else 0.0
+        quality = float(rng.integers(QUALITY[0], QUALITY[1] + 1)) if which & 4 else 100.0
+        times = self.flaw_scale
+        return Flaw(times * blur, times * noise, max(LEAST_QUALITY, float(round(100 - times * (100 - quality)))))
 
 
 def add_flaw(image: Tensor, flaw: Flaw, rng: np.random.Generator) -> Tensor:

@@ -109,6 +109,8 @@ class Data(Strict):
     seed: int = 0
     flawed: float | None = None
     """Share of crops that are made a little worse; None: 0.4 of generated ones, none of a folder's."""
+    flaw_scale: float = 1.0
+    """How strong these flaws are, relative to the usual ranges of `iqpir.training.images`."""
     shorter: int | None = None
     """Folder images are made smaller so that their shorter side is this."""
     scores: str = "flaw"

@@ -15,6 +15,7 @@ from PIL import Image
 
 from iqpir.errors import IQPIRError
 from iqpir.training import generate, images
+from iqpir.training.data import quality_of
 from iqpir.training.degrade import KINDS, Face, FaceParams, degradation
 from iqpir.training.images import NO_FLAW, Flaw, TrainingImages, add_flaw
 from iqpir.training.loading import PairedTraining, StepBatches, Timed, training_loader
@@ -285,3 +286,13 @@ def test_an_image_without_its_partner_is_refused(folder, tmp_path):
     assert [path.name for path in partners] == [f"low0{place}.png" for place in range(5)]
     with pytest.raises(IQPIRError, match="have partners"):
         TrainingImages(crop=16, lq=dark)
+
+
+def test_stronger_flaws_are_the_same_ones_scaled_and_score_as_much() -> None:
+    mild, strong = (TrainingImages(crop=32, count=300, flawed=0.8, flaw_scale=scale) for scale in (1.0, 1.5))
+    for index in range(300):
+        one, other = mild.flaw(index), strong.flaw(index)
+        assert (other.blur, other.noise) == (1.5 * one.blur, 1.5 * one.noise)
+        assert abs((100 - other.quality) - 1.5 * (100 - one.quality)) <= 0.5
+        scores = [float(quality_of(Flaw(*map(np.array, flaw)), scale)) for flaw, scale in ((one, 1.0), (other, 1.5))]
+        assert abs(scores[0] - scores[1]) < 0.5 / 90 / 3 + 1e-6  # JPEG's quality is a whole number
