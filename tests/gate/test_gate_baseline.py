@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ITEMS, Place
+from gated import ITEMS, Place
 
 from bench import suite
 from bench.gate import baseline

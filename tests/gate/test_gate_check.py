@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ITEMS, Place
+from gated import ITEMS, Place
 from PIL import Image
 
 

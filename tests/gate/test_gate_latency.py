@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Place
+from gated import Place
 
 from bench.gate import timing
 from bench.latency import stored
