@@ -171,6 +171,6 @@ def pictures(rows: Sequence[Mapping[str, np.ndarray]]) -> Figure:
         for axis, name in zip(row, names, strict=True):
             axis.imshow(images[name], interpolation="nearest")
             axis.set_axis_off()
-            if row is axes[0]:
-                axis.set_title(style.plain_text(name))
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.set_title(style.plain_text(name))
     return drawn

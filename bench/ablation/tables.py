@@ -153,6 +153,8 @@ def codes(found: Results) -> Table:
     rows = []
     names = [name for name in ("psnr", "ssim", PRIOR) if name in found.columns]
     for arm in found.plan.ablation.arms:
+        if arm.group != MAIN and arm.name in found.pending:
+            continue  # its own group's table says so
         shares = [_number(found.mean(arm.name, "codes", metric), 3 if "accuracy" in metric else 1) for metric in CODES]
         bound = [_number(found.mean(arm.name, "bound", name), found.columns[name].digits) for name in names]
         rows.append([f"({arm.name})", found.seeds(arm), *_pending(found, arm, [*shares, *bound])])
