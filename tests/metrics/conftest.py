@@ -1,12 +1,17 @@
-"""Pairs of photographs as every metric test wants them."""
+"""Pairs of photographs as every metric test wants them, and a cache with a toy network for the distances of sets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from toy_features import WEIGHTS, Toy, pin
+
+from bench.metrics import extractors, references
 
 
 class Pair(NamedTuple):
@@ -43,3 +48,24 @@ def pair() -> Pair:
     noise = np.random.default_rng(7).normal(0, 6, reference.shape)
     restored = np.clip(np.rint(cv2.GaussianBlur(reference, (0, 0), 1.2) * 0.6 + noise), 0, 255).astype(np.uint8)
     return Pair(without_ties(restored), without_ties(reference))
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "home" / WEIGHTS
+    place.parent.mkdir(parents=True)
+    (tmp_path / "home" / "statistics").mkdir()
+    return place
+
+
+@pytest.fixture
+def toy(empty_cache, monkeypatch) -> Iterator[type[Toy]]:
+    empty_cache.write_bytes(b"a network")
+    pin(monkeypatch, empty_cache)
+    monkeypatch.setattr(extractors, "_inception", lambda path, sha256, device: Toy())
+    monkeypatch.setattr(Toy, "seen", 0)
+    yield Toy
+    references._gaussian.cache_clear()
+    references._features.cache_clear()

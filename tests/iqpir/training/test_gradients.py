@@ -40,14 +40,6 @@ PARTS = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def stage_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)

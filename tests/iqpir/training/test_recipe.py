@@ -57,7 +57,6 @@ def test_stages_take_what_is_common_and_find_each_others_files(written: Path):
 
 
 def test_all_trains_every_stage_once_and_ends_with_a_small_file(written: Path):
-    torch.set_num_threads(1)
     out = written.parent / "runs"
     first = CliRunner().invoke(command, ["all", str(written), "-o", str(out)], catch_exceptions=False)
     assert first.exit_code == 0, first.output

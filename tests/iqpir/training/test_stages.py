@@ -50,14 +50,6 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> None:
     DATA["source"] = str(folder)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def autoencoder(**changes: Any) -> AutoencoderSettings:
     given = {"changes": NETWORK, "data": DATA, **QUICK, **changes}
     return AutoencoderSettings.from_dict(given)
