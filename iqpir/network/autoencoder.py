@@ -18,6 +18,9 @@ from iqpir.network.conditioning import batch_scores
 from iqpir.network.config import AutoEncoderConfig
 from iqpir.network.quantizer import AttentionFusion, Quantized, VectorQuantizer
 
+INPUT = -1
+"""In place of a block's index: the image itself, of which the fidelity block of the largest size takes the pixels."""
+
 
 class Encoder(nn.Module):
     """[B,3,H,W] in [-1,1] → latent [B,C,h,w]. No activation lies between the last norm and the last convolution."""
@@ -28,6 +31,8 @@ class Encoder(nn.Module):
         blocks: list[nn.Module] = [Unshuffle(channels, config.stem)]
         self.taps: dict[int, int] = {}
         """Side of a training image's feature map → index of the block whose output the fidelity blocks take."""
+        if config.stem > 1:
+            self.taps[config.image_size] = INPUT
         for size in config.sizes:
             if size != config.sizes[0]:
                 blocks.append(Downsample(channels))
@@ -51,7 +56,7 @@ class Encoder(nn.Module):
     def features(self, image: Tensor, sizes: Collection[int]) -> tuple[Tensor, dict[int, Tensor]]:
         """The latent, and the feature maps of `sizes` (sides for a training image)."""
         wanted = {self.taps[size]: size for size in sizes}
-        kept: dict[int, Tensor] = {}
+        kept = {wanted[INPUT]: image} if INPUT in wanted else {}
         for index, block in enumerate(self.blocks):
             image = block(image)
             if index in wanted:
@@ -86,6 +91,8 @@ class Generator(nn.Module):
                 if size in config.attention_sizes:
                     blocks.append(AttnBlock(channels, groups))
         blocks += [group_norm(channels, groups), Shuffle(channels, config.stem)]
+        if config.stem > 1:
+            self.joints[config.image_size] = len(blocks) - 1
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, latent: Tensor) -> Tensor:

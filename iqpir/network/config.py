@@ -118,6 +118,11 @@ class AutoEncoderConfig:
         """Sides of the feature maps, largest first."""
         return [self.image_size // self.stem // 2**level for level in range(len(self.multipliers))]
 
+    @property
+    def joinable(self) -> list[int]:
+        """Sides at which fidelity blocks can be: those of the feature maps, and under a stem that of the images."""
+        return self.sizes if self.stem == 1 else [self.image_size, *self.sizes]
+
     def as_dict(self) -> dict[str, Any]:
         """What `from_dict` takes; plain JSON types but for tuples."""
         return asdict(self)
@@ -155,7 +160,8 @@ class IQPIRConfig(AutoEncoderConfig):
     adaln_drops_attention: bool = False
     """Reproduce the authors' adaLN layer, which computes its attention and forgets to add it."""
     connect: tuple[int, ...] = (32, 64, 128, 256)
-    """Sides of the feature maps at which the fidelity blocks join encoder and generator."""
+    """Sides of the feature maps at which the fidelity blocks join encoder and generator. Under a stem the side of the
+    images is another: there a block joins the blocks of pixels that go in with those that come out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,8 +175,8 @@ class IQPIRConfig(AutoEncoderConfig):
         self._require(bool(self.bins) and min(self.bins) > 0, "bins must be positive")
         one = self.conditioning == "add-list" or len(self.bins) == 1
         self._require(one, f"conditioning {self.conditioning!r} takes one number of bins, not {len(self.bins)}")
-        strange = [size for size in self.connect if size not in self.sizes]
-        self._require(not strange, f"connect names {strange}, and the feature maps have sides {self.sizes}")
+        strange = [size for size in self.connect if size not in self.joinable]
+        self._require(not strange, f"connect names {strange}, and there are maps with sides {self.joinable}")
 
 
 _SMALL: dict[str, Any] = {

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from iqpir.network.blocks import ResBlock, conv3
+from iqpir.network.config import IQPIRConfig
 
 
 def match_statistics(content: Tensor, style: Tensor) -> Tensor:
@@ -39,6 +43,35 @@ class FidelityBlock(nn.Module):
         """Two [B,C,H,W] → [B,C,H,W]."""
         joint = self.encode_enc(torch.cat([encoded, generated], dim=1))
         return generated + fidelity * (generated * self.scale(joint) + self.shift(joint))
+
+
+class PixelFidelityBlock(FidelityBlock):
+    """The same for input and output of a network with a stem, as blocks of stem×stem pixels; starts without effect.
+
+    What is scaled is the input: its detail, which no code holds, comes back as bright as the output needs it.
+    """
+
+    def __init__(self, stem: int, groups: int) -> None:
+        channels = 3 * stem**2
+        super().__init__(channels, math.gcd(channels, groups))
+        self.stem = stem
+        for head in (self.scale, self.shift):
+            nn.init.zeros_(head[-1].weight)
+            nn.init.zeros_(head[-1].bias)
+
+    def forward(self, encoded: Tensor, generated: Tensor, fidelity: float) -> Tensor:
+        """Two images [B,3,H,W] → one."""
+        encoded, generated = (F.pixel_unshuffle(each, self.stem) for each in (encoded, generated))
+        joint = self.encode_enc(torch.cat([encoded, generated], dim=1))
+        bent = generated + fidelity * (encoded * self.scale(joint) + self.shift(joint))
+        return F.pixel_shuffle(bent, self.stem)
+
+
+def fidelity_block(config: IQPIRConfig, size: int) -> FidelityBlock:
+    """The block of one of the sizes of `connect`."""
+    if size in config.sizes:
+        return FidelityBlock(config.channels_at(size), config.groups)
+    return PixelFidelityBlock(config.stem, config.groups)
 
 
 def _head(channels: int) -> nn.Sequential:

@@ -18,7 +18,7 @@ from iqpir.errors import FidelityWarning, IQPIRError
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.conditioning import grid_of, positions_to_grid, score_embedding, score_maps, to_grid
 from iqpir.network.config import IQPIRConfig
-from iqpir.network.fidelity import FidelityBlock, match_statistics
+from iqpir.network.fidelity import fidelity_block, match_statistics
 from iqpir.network.quantizer import VectorQuantizer
 from iqpir.network.transformer import TransformerLayer
 
@@ -72,8 +72,7 @@ class IQPIR(VQAutoEncoder):
         # With two codebooks the rows alternate: row 2n is the HQ+ book's code n, row 2n+1 the common book's.
         rows = 2 * max(config.codebook, config.hq_codebook) if config.dual else config.codebook
         self.idx_pred_layer = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, rows, bias=False))
-        blocks = {str(size): FidelityBlock(config.channels_at(size), config.groups) for size in config.connect}
-        self.fuse_convs_dict = nn.ModuleDict(blocks)
+        self.fuse_convs_dict = nn.ModuleDict({str(size): fidelity_block(config, size) for size in config.connect})
 
     @classmethod
     def from_state_dict(

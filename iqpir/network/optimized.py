@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from iqpir.errors import FidelityWarning, IQPIRError
+from iqpir.network.autoencoder import INPUT
 from iqpir.network.conditioning import grid_of, score_maps, to_grid
 from iqpir.network.fidelity import match_statistics
 from iqpir.network.graphs import Graphs
@@ -62,7 +63,9 @@ class OptimizedIQPIR:
             self._encoder = plan_steps(net.encoder.blocks, dtype, device)
             self._generator = plan_steps(net.generator.blocks, dtype, device)
             self._taps = {net.encoder.taps[size]: size for size in net.config.connect}
-            self._joints = {net.generator.joints[size]: size for size in net.config.connect}
+            # The last norm and the last convolution are one step.
+            last = len(self._generator) - 1
+            self._joints = {min(net.generator.joints[size], last): size for size in net.config.connect}
             self._fidelity = {
                 size: plan_fidelity(net.fuse_convs_dict[str(size)], dtype, device) for size in net.config.connect
             }
@@ -173,7 +176,10 @@ class OptimizedIQPIR:
     def _encode(self, image: Tensor, keep: bool) -> tuple[Tensor, dict[int, Tensor]]:
         skips: dict[int, Tensor] = {}
         engine = self._engine
-        x = self._first(self._encoder, F.pixel_unshuffle(image, self.config.stem))
+        image = F.pixel_unshuffle(image, self.config.stem)
+        if keep and INPUT in self._taps:
+            skips[self._taps[INPUT]] = nhwc(image).contiguous()
+        x = self._first(self._encoder, image)
         for index, step in enumerate(self._encoder[1:], start=1):
             x = step(engine, x)
             if keep and index in self._taps:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqpir.network.blocks import AttnBlock, Downsample, ResBlock, Upsample
-from iqpir.network.fidelity import FidelityBlock
+from iqpir.network.fidelity import FidelityBlock, PixelFidelityBlock
 from iqpir.network.kernels import Conv, Kind, Map, Norm, plan_conv, plan_norm
 
 
@@ -82,12 +82,15 @@ class FidelityStep:
     joint: ResStep
     scale: tuple[Conv, Conv]
     shift: tuple[Conv, Conv]
+    scales_input: bool
+    """What is scaled: the encoder's map, else the generator's."""
 
     def __call__(self, engine: Engine, encoded: Tensor, x: Map, fidelity: float | Tensor) -> Map:
         both = engine.map(torch.cat([encoded, x.tensor], dim=3))
         joint = self.joint(engine, both)
         scale, shift = self._head(engine, joint, self.scale), self._head(engine, joint, self.shift)
-        bent = x.tensor.add_((x.tensor * scale.tensor).add_(shift.tensor) * fidelity)
+        scaled = encoded if self.scales_input else x.tensor
+        bent = x.tensor.add_((scaled * scale.tensor).add_(shift.tensor) * fidelity)
         engine.give(joint, scale, shift)
         return engine.map(bent)
 
@@ -140,4 +143,6 @@ def plan_fidelity(block: FidelityBlock, dtype: torch.dtype, device: torch.device
     scale, shift = (
         (plan_conv(head[0], dtype, device), plan_conv(head[2], dtype, device)) for head in (block.scale, block.shift)
     )
-    return FidelityStep(plan_residual(block.encode_enc, dtype, device), scale, shift)
+    return FidelityStep(
+        plan_residual(block.encode_enc, dtype, device), scale, shift, isinstance(block, PixelFidelityBlock)
+    )

@@ -33,7 +33,7 @@ def paired(data: Data, crop: int, *, degraded: bool, seed_offset: int = 0, above
     images: TrainingImages | Scored = TrainingImages(
         data.source, crop=crop, count=data.count, seed=data.seed + seed_offset, flawed=data.flawed,
         shorter=data.shorter, cache=Path(data.cache) if data.cache else None, lq=data.lq if degraded else None,
-        flaw_scale=data.flaw_scale,
+        flaw_scale=data.flaw_scale, saturation=data.saturation, contrast=data.contrast,
     )  # fmt: skip
     if data.scores not in ("flaw", "none") or above is not None:
         images = Scored(images, _by_file(data, images), above)

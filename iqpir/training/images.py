@@ -24,12 +24,12 @@ from torch.utils.data import Dataset
 from iqpir.errors import ImageFailure, IQPIRError, few
 from iqpir.images import decode, find_images, read_bytes, to_tensor
 from iqpir.training import generate
-from iqpir.training.degrade.base import Range, jpeg, quantise, uniform
+from iqpir.training.degrade.base import Range, jpeg, log_uniform, quantise, uniform
 
 GENERATED = "generated"
 COUNT = 1 << 20
 _NUMBER = re.compile(r"^.*?([0-9]+)$")
-_CROP, _FLAW, _ORDER = 1, 2, 3
+_CROP, _FLAW, _ORDER, _COLOUR = 1, 2, 3, 4
 """What a random generator is for, beside seed and index, so that no two uses share their numbers."""
 
 
@@ -86,6 +86,8 @@ class TrainingImages(Dataset[TrainingImage]):
         cache: Path | None = None,
         lq: str | Path | None = None,
         flaw_scale: float = 1.0,
+        saturation: Range = (1.0, 1.0),
+        contrast: Range = (1.0, 1.0),
     ) -> None:
         """`source`: "generated", or a folder, whose images are taken at any depth (`iqpir.images.find_images`).
 
@@ -94,7 +96,8 @@ class TrainingImages(Dataset[TrainingImage]):
         longer are made smaller to this. `cache`: folder that keeps drawn sheets (3 MB each), for several workers and
         for the next run. `lq`: folder of the LQ images of a folder's, of the same names (but for the suffix) and sizes:
         the same crops of them come along. `flaw_scale`: flaws are so many times as strong: σ of blur and noise, and
-        what JPEG's quality lacks of 100.
+        what JPEG's quality lacks of 100. `saturation`, `contrast`: ranges of factors that a crop is changed by, before
+        its flaw; see `recolour`.
 
         Raises `IQPIRError` for a folder with no image, with images too small for the crop, without a partner, or with
         images of scikit-image's, which results are measured on.
@@ -112,6 +115,13 @@ class TrainingImages(Dataset[TrainingImage]):
         if not 0 < flaw_scale <= 10:
             raise IQPIRError(f"flaw_scale is {flaw_scale!r}; it must lie in (0,10]")
         self.flaw_scale = flaw_scale
+        for name, (low, high) in (("saturation", saturation), ("contrast", contrast)):
+            if not 0 < low <= high <= 10:
+                raise IQPIRError(f"{name} is {low:g} to {high:g}; it must be a range in (0,10]")
+        self.saturation, self.contrast = saturation, contrast
+        self._recoloured = (*saturation, *contrast) != (1.0, 1.0, 1.0, 1.0)
+        if lq is not None and self._recoloured:
+            raise IQPIRError(f"lq is {lq}: images that have partners keep their colours: no saturation, no contrast")
         if made:
             if crop > generate.SIDE:
                 raise IQPIRError(f"crop is {crop}; generated images have {generate.SIDE} pixels a side")
@@ -144,6 +154,9 @@ class TrainingImages(Dataset[TrainingImage]):
         rng = _rng(self.seed, _FLAW, index)
         flaw = self._draw_flaw(rng)
         gt = to_tensor(crop)
+        if self._recoloured:
+            colour = _rng(self.seed, _COLOUR, index)
+            gt = recolour(gt, log_uniform(colour, self.saturation), log_uniform(colour, self.contrast))
         sample: TrainingImage = {"gt": gt if flaw == NO_FLAW else add_flaw(gt, flaw, rng), "index": index, "flaw": flaw}
         if isinstance(self._source, _Folder) and self._source.paired:
             rng = _rng(self.seed, _CROP, index)
@@ -159,6 +172,15 @@ class TrainingImages(Dataset[TrainingImage]):
         quality = float(rng.integers(QUALITY[0], QUALITY[1] + 1)) if which & 4 else 100.0
         times = self.flaw_scale
         return Flaw(times * blur, times * noise, max(LEAST_QUALITY, float(round(100 - times * (100 - quality)))))
+
+
+def recolour(image: Tensor, saturation: float, contrast: float) -> Tensor:
+    """float32 [3,H,W] in [0,1] → the same, rounded to 8 bits: colours' distances from gray (the mean of the channels)
+    times `saturation`, then grays' distances from their mean over the image times `contrast`; what leaves the range is
+    cut off."""
+    gray = image.mean(dim=0, keepdim=True)
+    changed = gray.mean() + contrast * (gray - gray.mean()) + saturation * (image - gray)
+    return (changed.clamp(0, 1) * 255).round() / 255
 
 
 def add_flaw(image: Tensor, flaw: Flaw, rng: np.random.Generator) -> Tensor:

@@ -111,6 +111,10 @@ class Data(Strict):
     """Share of crops that are made a little worse; None: 0.4 of generated ones, none of a folder's."""
     flaw_scale: float = 1.0
     """How strong these flaws are, relative to the usual ranges of `iqpir.training.images`."""
+    saturation: tuple[float, float] = (1.0, 1.0)
+    """Range of a factor of each crop's colourfulness; generated images are paler than many photographs."""
+    contrast: tuple[float, float] = (1.0, 1.0)
+    """Range of a factor of each crop's contrast about its mean."""
     shorter: int | None = None
     """Folder images are made smaller so that their shorter side is this."""
     scores: str = "flaw"
@@ -306,6 +310,9 @@ class FidelitySettings(Common):
     detach_skips: bool = True
     """The fidelity blocks take the encoder's features as they are (the authors' way), or teach the encoder too: then
     it learns what the blocks need, and w = 1 is a network that restores detail."""
+    codes_grad: Literal["none", "soft"] = "none"
+    """The image teaches the transformer nothing (the authors' way), or through the softmax which codes to choose; see
+    `IQPIR.relax`."""
     l1: float = 1.0
     perceptual: float = 0.0
     perceptual_form: Literal["lpips", "lpips-twice", "vgg19"] = "lpips"

@@ -16,7 +16,7 @@ from iqpir.errors import IQPIRError, suggest
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import AutoEncoderConfig, IQPIRConfig, preset
 from iqpir.network.discriminator import Discriminator
-from iqpir.network.model import IQPIR
+from iqpir.network.model import IQPIR, Restoration
 from iqpir.training import losses
 from iqpir.training.codes import CodeCache, gt_codes
 from iqpir.training.engine import Player
@@ -293,9 +293,7 @@ class FidelityStage(_WithAdversary):
             with torch.no_grad():
                 made = network(batch["lq"], self._score(batch), settings.fidelity, adain=False)
             return self._judged(made.image, batch["gt"])
-        made = network(
-            batch["lq"], self._score(batch), settings.fidelity, adain=False, detach_skips=settings.detach_skips
-        )
+        made = self._restored(batch)
         largest = max(network.config.connect)
         last = network.fuse_convs_dict[str(largest)].shift[-1].weight
         found = self._image_losses(made.image, batch["gt"], step, last, settings.l1, settings.perceptual)
@@ -307,6 +305,17 @@ class FidelityStage(_WithAdversary):
             total = total + settings.index * found["index"] + settings.feature * found["feature"]
         found["total"] = total
         return found
+
+    def _restored(self, batch: Mapping[str, Any]) -> Restoration:
+        """As the network restores with w, and with the gradients that the settings ask for."""
+        network, settings = self.averaged, self.settings
+        predicted = network.predict(batch["lq"], self._score(batch), with_skips=True)
+        if settings.codes_grad == "soft":
+            latent = network.relax(predicted.logits)
+        else:
+            latent = network.dequantize(network.best_codes(predicted.logits)).detach()
+        image = network.generate(latent, settings.fidelity, predicted.skips, detach_skips=settings.detach_skips)
+        return Restoration(image, predicted.logits, predicted.features)
 
     def _score(self, batch: Mapping[str, Any]) -> Tensor | None:
         return None if self.averaged.config.conditioning == "none" else batch["score"]
@@ -359,7 +368,7 @@ def _restorer_config(settings: RestorerSettings, autoencoder: AutoEncoderConfig)
     Fidelity blocks are where the preset has them, or, if its maps have other sides, at all but the smallest.
     """
     named = preset(settings.network).as_dict()
-    if not set(named["connect"]) <= set(autoencoder.sizes):
+    if not set(named["connect"]) <= set(autoencoder.joinable):
         named["connect"] = tuple(autoencoder.sizes[:-1])
     return IQPIRConfig.from_dict({**named, **autoencoder.as_dict(), **settings.changes})
 

@@ -104,11 +104,12 @@ def test_settings_are_found_from_names_and_shapes(name):
 
 
 def test_the_stem_is_found_from_the_first_convolution_and_groups_that_cannot_be_are_an_error():
-    config = preset("small", stem=2, connect=(16,))
-    assert config.downsampling == 8 and config.sizes == [32, 16, 8]
+    config = preset("small", stem=2, connect=(16, 64))
+    assert config.downsampling == 8 and config.sizes == [32, 16, 8] and config.joinable == [64, 32, 16, 8]
     state = on_meta(IQPIR, config).state_dict()
     assert state["encoder.blocks.0.weight"].shape == (32, 12, 3, 3)
     assert state[f"generator.blocks.{len(on_meta(IQPIR, config).generator.blocks) - 1}.weight"].shape == (12, 32, 3, 3)
+    assert state["fuse_convs_dict.64.shift.2.weight"].shape == (12, 12, 3, 3)
     assert restorer_config(state) == config
     with pytest.raises(IQPIRError, match="groups must divide the channels"):
         restorer_config(on_meta(IQPIR, preset("tiny")).state_dict())

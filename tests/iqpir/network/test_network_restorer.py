@@ -9,7 +9,7 @@ import torch
 
 from iqpir.errors import FidelityWarning, IQPIRError
 from iqpir.network.autoencoder import VQAutoEncoder
-from iqpir.network.fidelity import match_statistics
+from iqpir.network.fidelity import PixelFidelityBlock, match_statistics
 
 
 @torch.no_grad()
@@ -128,6 +128,23 @@ def test_fidelity_joins_encoder_and_generator_at_the_connected_sizes(sizes, smal
         block.register_forward_hook(lambda _, inputs, __, size=int(size): joined.append((size, inputs[0].shape[-1])))
     network(images, 0.9, fidelity=1.0)
     assert sorted(joined) == [(size, size) for size in sizes]
+
+
+@torch.no_grad()
+def test_under_a_stem_a_block_of_pixels_scales_the_input_and_starts_without_effect():
+    block = PixelFidelityBlock(stem=2, groups=4)
+    given, made = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    assert torch.equal(block(given, made, 1.0), made)
+    # A head whose last convolution is its bias alone gives each pixel of a block, and each colour, a number of its own.
+    block.scale[-1].bias[:] = scale = torch.arange(12.0)
+    block.shift[-1].bias[:] = 0.5
+    found = block(given, made, 0.25)
+    for colour in range(3):
+        for row in range(2):
+            for column in range(2):
+                here = (slice(None), colour, slice(row, None, 2), slice(column, None, 2))
+                expected = made[here] + 0.25 * (given[here] * scale[4 * colour + 2 * row + column] + 0.5)
+                torch.testing.assert_close(found[here], expected)
 
 
 @torch.no_grad()

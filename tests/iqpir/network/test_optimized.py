@@ -32,6 +32,7 @@ CASES = {
     "attention": ({"fusion": "attention"}, 0.7),
     "unequal": ({"codebook": 48}, 0.7),
     "stem": ({"stem": 2, "connect": (4, 8, 16)}, 0.7),
+    "stem-and-pixels": ({"stem": 2, "connect": (8, 32)}, 0.7),
     "fidelity-at-attention": ({"connect": (8, 16, 32)}, 0.7),
 }
 

@@ -17,7 +17,7 @@ from iqpir.errors import IQPIRError
 from iqpir.training import generate, images
 from iqpir.training.data import quality_of
 from iqpir.training.degrade import KINDS, Face, FaceParams, degradation
-from iqpir.training.images import NO_FLAW, Flaw, TrainingImages, add_flaw
+from iqpir.training.images import NO_FLAW, Flaw, TrainingImages, add_flaw, recolour
 from iqpir.training.loading import PairedTraining, StepBatches, Timed, training_loader
 
 PHOTOS = Path(find_spec("skimage").submodule_search_locations[0]) / "data"
@@ -296,3 +296,32 @@ def test_stronger_flaws_are_the_same_ones_scaled_and_score_as_much() -> None:
         assert abs((100 - other.quality) - 1.5 * (100 - one.quality)) <= 0.5
         scores = [float(quality_of(Flaw(*map(np.array, flaw)), scale)) for flaw, scale in ((one, 1.0), (other, 1.5))]
         assert abs(scores[0] - scores[1]) < 0.5 / 90 / 3 + 1e-6  # JPEG's quality is a whole number
+
+
+def test_colours_and_contrast_are_stretched_about_gray() -> None:
+    """Two pixels by hand: grays 0.2 and 0.4 about their mean 0.3, and the first is 0.1 redder than its gray."""
+    image = torch.tensor([[[0.3, 0.4]], [[0.15, 0.4]], [[0.15, 0.4]]])
+    found = recolour(image, 2.0, 1.5)
+    by_hand = torch.tensor([[[0.15 + 0.2, 0.45]], [[0.15 - 0.1, 0.45]], [[0.15 - 0.1, 0.45]]])
+    assert (found - by_hand).abs().max() <= 0.5 / 255 + 1e-6 and torch.equal((found * 255).round() / 255, found)
+    assert recolour(image, 10.0, 10.0).max() == 1 and recolour(image, 10.0, 10.0).min() == 0
+
+
+def test_recoloured_samples_keep_crop_and_flaw(folder: Path, tmp_path: Path) -> None:
+    plain, vivid = (
+        TrainingImages(folder, crop=32, count=20),
+        TrainingImages(folder, crop=32, count=20, saturation=(2, 3)),
+    )
+    for index in range(20):
+        ours, gray = (one[index]["gt"].mean(dim=0, keepdim=True) for one in (vivid, plain))
+        assert (ours - gray).abs().mean() < 0.08  # the red stripe alone leaves the range
+        redness = [float((one[index]["gt"][0] - one[index]["gt"][1]).mean()) for one in (plain, vivid)]
+        assert redness[1] >= redness[0] and vivid.flaw(index) == plain.flaw(index)
+        assert torch.equal(vivid[index]["gt"], vivid[index]["gt"])
+    for wrong in ({"saturation": (0.0, 1.0)}, {"contrast": (2.0, 1.0)}):
+        with pytest.raises(IQPIRError, match=r"must be a range in \(0,10\]"):
+            TrainingImages(folder, crop=32, **wrong)
+    dark = tmp_path / "dark"
+    shutil.copytree(folder, dark)
+    with pytest.raises(IQPIRError, match="keep their colours"):
+        TrainingImages(folder, crop=32, lq=dark, contrast=(1.0, 2.0))

@@ -29,7 +29,7 @@ from iqpir.training.settings import (
     RestorerSettings,
     load,
 )
-from iqpir.training.stages import RestorerStage, make_stage
+from iqpir.training.stages import FidelityStage, RestorerStage, make_stage
 
 NETWORK = {
     "image_size": 32, "channels": 8, "groups": 8, "multipliers": [1, 2], "blocks": 1, "attention_sizes": [],
@@ -131,13 +131,17 @@ def test_codes_that_nobody_uses_are_revived(tmp_path: Path) -> None:
     assert int((state > 100).all(dim=1).sum()) == 13 and int(far) == 15  # an eighth moved; the average lags behind
 
 
-def reach(stage: RestorerStage, loss: str) -> set[str]:
+def two_pairs() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return {"gt": torch.rand(2, 3, 32, 32) * 2 - 1, "lq": torch.rand(2, 3, 32, 32) * 2 - 1,
+            "score": torch.tensor([0.2, 0.95]), "index": torch.tensor([0, 1])}  # fmt: skip
+
+
+def reach(stage: RestorerStage | FidelityStage, loss: str) -> set[str]:
     """The parts that a loss sends a gradient to."""
-    batch = {"gt": torch.rand(2, 3, 32, 32) * 2 - 1, "lq": torch.rand(2, 3, 32, 32) * 2 - 1,
-             "score": torch.tensor([0.2, 0.95]), "index": torch.tensor([0, 1])}  # fmt: skip
     network = stage.averaged.requires_grad_(True)
     network.zero_grad(set_to_none=True)
-    stage.losses("network", batch, 0)[loss].backward()
+    stage.losses("network", two_pairs(), 0)[loss].backward()
     found = {name: value.grad for name, value in network.named_parameters()}
     return {name.split(".")[0] for name, grad in found.items() if grad is not None and bool(grad.abs().sum() > 0)}
 
@@ -202,6 +206,22 @@ def test_stage_3_bends_the_generator_and_nothing_else(stage_2: Path, tmp_path: P
     same = {name for name, value in after.state_dict().items() if torch.equal(value, before.state_dict()[name])}
     moved = after.state_dict().keys() - same
     assert moved and all(name.startswith("fuse_convs_dict.") for name in moved)
+
+
+def test_stage_3_teaches_the_transformer_what_the_image_needs_where_it_is_asked_to(
+    stage_2: Path, tmp_path: Path
+) -> None:
+    predictor = ("encoder", "score_embed", "feat_emb", "position_emb", "ft_layers", "idx_pred_layer")
+    for grad in ("none", "soft"):
+        settings = FidelitySettings.from_dict(
+            {"restorer": str(stage_2), "train": [*predictor, "fuse_convs_dict"], "codes_grad": grad, "data": DATA}
+        )
+        stage = make_stage(settings, tmp_path)
+        torch.nn.init.normal_(stage.averaged.position_emb)
+        assert reach(stage, "l1") - {"generator"} == {"fuse_convs_dict"} | (set(predictor) if grad == "soft" else set())
+        batch = two_pairs()
+        restored = stage.averaged(batch["lq"], batch["score"], settings.fidelity, adain=False).image
+        torch.testing.assert_close(stage._restored(batch).image, restored, atol=1e-5, rtol=0)
 
 
 def test_losses_by_hand() -> None:
