@@ -26,6 +26,7 @@ from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import AutoEncoderConfig, IQPIRConfig
 from iqpir.network.infer import autoencoder_config, restorer_config
 from iqpir.network.model import IQPIR
+from iqpir.weights import no_such_file
 
 FORMAT = "iqpir/1"
 
@@ -54,7 +55,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise IQPIRError(f"{path}: there is no such file")
+        raise IQPIRError(no_such_file(path))
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)

@@ -115,9 +115,9 @@ class TrainingImages(Dataset[TrainingImage]):
         if not 0 < flaw_scale <= 10:
             raise IQPIRError(f"flaw_scale is {flaw_scale!r}; it must lie in (0,10]")
         self.flaw_scale = flaw_scale
-        for name, (low, high) in (("saturation", saturation), ("contrast", contrast)):
-            if not 0 < low <= high <= 10:
-                raise IQPIRError(f"{name} is {low:g} to {high:g}; it must be a range in (0,10]")
+        for name, (least, most) in (("saturation", saturation), ("contrast", contrast)):
+            if not 0 < least <= most <= 10:
+                raise IQPIRError(f"{name} is {least:g} to {most:g}; it must be a range in (0,10]")
         self.saturation, self.contrast = saturation, contrast
         self._recoloured = (*saturation, *contrast) != (1.0, 1.0, 1.0, 1.0)
         if lq is not None and self._recoloured:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 import bench
@@ -12,6 +13,7 @@ from bench.registry import registry
 from bench.tables.statistics import paired
 from iqpir import preset
 from iqpir.checkpoint import read_checkpoint
+from iqpir.errors import IQPIRError
 from iqpir.weights import shipped
 
 FILE = shipped("iqpir-tiny")
@@ -27,6 +29,12 @@ def test_it_is_small_and_says_what_it_is():
     assert registry("method").get("iqpir-tiny").fields["parameters"] == 3_733_168
     assert FILE.with_suffix(".md").is_file()
     assert shipped("iqpir-huge") is None
+    with pytest.raises(IQPIRError, match="iqpir-tinny: there is no such file; did you mean 'iqpir-tiny'"):
+        read_checkpoint("iqpir-tinny")
+    with pytest.raises(
+        IQPIRError, match=r"my\.pth: there is no such file \(iqpir-tiny, iqpir-tiny-quality come along\)"
+    ):
+        read_checkpoint("my.pth")
 
 
 def test_it_needs_nothing_and_its_weights_are_its_identity():
