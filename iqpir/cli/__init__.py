@@ -11,7 +11,7 @@ from iqpir.errors import IQPIRError, suggest
 # name → one-line help; the module of that name in this package holds `command`.
 COMMANDS: dict[str, str] = {
     "restore": "Restore a file or a folder of images.",
-    "train": "Train a stage: plus (a host with a score).",
+    "train": "Train a stage, a whole recipe, an ablation, or a host with a score.",
     "assess": "Score a folder by an ensemble of no-reference metrics; run again to resume.",
 }
 

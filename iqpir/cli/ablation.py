@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="The arms of an ablation, with their seeds.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("-o", "--out", metavar="FOLDER", help="Default: results/train/NAME-OF-CONFIG. Goes on if it can.")
 @click.option("--arm", "names", multiple=True, metavar="NAME", help="Only this arm; again for more.")

@@ -14,7 +14,7 @@ def command() -> None:
     """Train a stage from a YAML file of settings."""
 
 
-@command.command()
+@command.command(short_help="A host with a score, and beside it the host alone.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("-o", "--out", metavar="OUT", help="Folder of the results. Default: results/train/NAME-OF-CONFIG.")
 @click.option("--device", default="cpu", show_default=True)
@@ -106,7 +106,7 @@ def _root(config: Path, out: str | None) -> Path:
     return Path(out) if out else Path("results") / "train" / config.stem
 
 
-@command.command(name="all")
+@command.command(name="all", short_help="Every stage of a recipe that is not finished.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("-o", "--out", metavar="FOLDER", help="Holds a folder per stage. Default: results/train/NAME-OF-CONFIG.")
 @click.option("--device", default="cpu", show_default=True)
@@ -150,7 +150,7 @@ _DEVICE = click.option("--device", default="cpu", show_default=True)
 _STEPS = click.option("--steps", type=click.IntRange(min=1), help="In place of the settings' number.")
 
 
-@command.command()
+@command.command(short_help="Stage 1: encoder, codebooks, generator.")
 @_CONFIG
 @_OUT
 @_DEVICE
@@ -160,7 +160,7 @@ def autoencoder(config: Path, out: str | None, device: str, steps: int | None) -
     return _stage("autoencoder", config, out, device, steps)
 
 
-@command.command()
+@command.command(short_help="Stage 2: the transformer that predicts codes.")
 @_CONFIG
 @_OUT
 @_DEVICE
@@ -170,7 +170,7 @@ def restorer(config: Path, out: str | None, device: str, steps: int | None) -> i
     return _stage("restorer", config, out, device, steps)
 
 
-@command.command()
+@command.command(short_help="Stage 3: the blocks that bend the generator.")
 @_CONFIG
 @_OUT
 @_DEVICE
@@ -180,7 +180,7 @@ def fidelity(config: Path, out: str | None, device: str, steps: int | None) -> i
     return _stage("fidelity", config, out, device, steps)
 
 
-@command.command()
+@command.command(short_help="A small no-reference quality network.")
 @click.argument("config", type=click.Path(path_type=Path), required=False)
 @click.option("-o", "--out", metavar="FILE", help="Default: results/train/quality/NAME-OF-CONFIG.safetensors.")
 @click.option("--device", default="cpu", show_default=True)
