@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="FIT: resize – squeezed to the network's square and brought back (default); square – the square is kept, as "
+    epilog="FIT: resize – squeezed to the network's square and brought back; square – the square is kept, as "
     "the authors do with aligned faces; tile – overlapping squares; native – at its own size; exact – other sizes are "
     "refused. Never a crop."
 )
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
 )
 @click.option("--score", default="0.9", show_default=True, help="Quality asked for, 0 … 1; one per IQA model: .9,.8")
 @click.option("--alpha", type=float, help="Weight of the HQ+ codebook. Default: the file's, or 0.8.")
-@click.option("--fidelity", type=float, default=0.0, show_default=True, help="w: bend towards the input's features.")
-@click.option("--adain/--no-adain", default=True, show_default=True, help="Match the input's latent statistics.")
-@click.option("--fit", default="resize", show_default=True, metavar="FIT", help="What becomes of other sizes.")
+@click.option("--fidelity", type=float, help="w: bend towards the input's features. Default: 0; of iqpir-tiny 1.")
+@click.option(
+    "--adain/--no-adain", default=None, help="Match the input's latent statistics. Default: yes; of iqpir-tiny no."
+)
+@click.option("--fit", metavar="FIT", help="What becomes of other sizes. Default: resize; of iqpir-tiny native.")
 @click.option("--gray/--no-gray", default=True, show_default=True, help="Keep gray photographs gray.")
 @click.option("--faces", is_flag=True, help="Whole photographs: find, align, restore and paste back every face.")
 @click.option("--face-weights", metavar="DIR", type=click.Path(path_type=Path), help="facexlib's two files.")
@@ -49,9 +52,9 @@ def command(
     weights: str,
     score: str,
     alpha: float | None,
-    fidelity: float,
-    adain: bool,
-    fit: str,
+    fidelity: float | None,
+    adain: bool | None,
+    fit: str | None,
     gray: bool,
     faces: bool,
     face_weights: Path | None,
@@ -71,7 +74,8 @@ def command(
     if faces and face_weights is None:
         raise IQPIRError("--faces needs --face-weights DIR, the folder of facexlib's two weight files")
     jobs = plan(source, target)
-    restorer = _restorer(weights, alpha, device, dtype, _scores(score), fidelity, adain, fit, gray)
+    asked = {"fidelity": fidelity, "adain": adain, "fit": fit, "score": _scores(score), "gray": gray}
+    restorer = _restorer(weights, alpha, device, dtype, asked)
     whole: FaceRestorer | None = None
     if face_weights is not None and faces:
         from iqpir.faces import FaceRestorer
@@ -132,25 +136,17 @@ def _scores(text: str) -> float | tuple[float, ...]:
     return scores[0] if len(scores) == 1 else scores
 
 
-def _restorer(
-    weights: str,
-    alpha: float | None,
-    device: str,
-    dtype: str,
-    score: float | tuple[float, ...],
-    fidelity: float,
-    adain: bool,
-    fit: str,
-    gray: bool,
-) -> Restorer:
+def _restorer(weights: str, alpha: float | None, device: str, dtype: str, asked: Mapping[str, Any]) -> Restorer:
+    """`asked`: options by name; None where nobody has asked, and the checkpoint's or the usual value is taken."""
     from iqpir.restore import Options, Restorer
+    from iqpir.weights import USE, shipped
 
-    options = Options(score=score, fidelity=fidelity, adain=adain, fit=fit, gray=gray)  # type: ignore[arg-type]
+    given = {name: value for name, value in asked.items() if value is not None}
+    options = Options(**{**USE.get(weights, {}), **given})
     import torch
 
     from iqpir.network.model import IQPIR
     from iqpir.quality.scorers import check_device
-    from iqpir.weights import shipped
 
     network = IQPIR.from_checkpoint(shipped(weights) or weights, alpha=alpha)
     check_device(device)

@@ -187,7 +187,7 @@ _SMALL: dict[str, Any] = {
 _TINY: dict[str, Any] = {
     "image_size": 256, "stem": 4, "channels": 48, "multipliers": (1, 2, 2), "blocks": 1, "attention_sizes": (),
     "groups": 16, "latent_channels": 96, "codebook": 512, "hq_codebook": 256, "threshold": 0.9, "width": 128,
-    "heads": 4, "layers": 4, "mlp": 256, "score_init": "zero", "connect": (32, 64),
+    "heads": 4, "layers": 4, "mlp": 256, "score_init": "zero", "connect": (32, 64, 256),
 }  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -204,7 +204,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """`full` is IQPIR as published, with the authors' α; `paper` has the α that the papers print; `baseline` is the network
 of CodeFormer, `score-only` and `dual-only` add one idea to it; `small` is for a CPU: 64×64 images, 1.5 M parameters;
-`tiny`, that of iqpir-tiny, sees 256×256 as 64×64 blocks of 4×4 pixels, 3.7 M parameters."""
+`tiny`, that of iqpir-tiny, sees 256×256 as 64×64 blocks of 4×4 pixels, 3.9 M parameters."""
 
 
 def preset(name: str, **changes: Any) -> IQPIRConfig:
