@@ -26,7 +26,6 @@ from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import AutoEncoderConfig, IQPIRConfig
 from iqpir.network.infer import autoencoder_config, restorer_config
 from iqpir.network.model import IQPIR
-from iqpir.weights import no_such_file
 
 FORMAT = "iqpir/1"
 
@@ -55,6 +54,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
+        from iqpir.weights import no_such_file  # only here: what restores an image has nothing to do with it
+
         raise IQPIRError(no_such_file(path))
     try:
         if path.suffix == ".safetensors":
