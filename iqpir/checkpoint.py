@@ -12,7 +12,6 @@ import json
 import os
 import pickle
 import struct
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -93,10 +92,12 @@ def _read_safetensors(path: Path) -> Checkpoint:
 def save_checkpoint(network: VQAutoEncoder, path: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> None:
     """Write tensors and settings to `path`, which must end in `.safetensors`; a file there is replaced at once.
 
+    Equal networks are equal files.
+
     `dtype`: what floating tensors are stored in, such as float16 for a file of half the size; None: as they are.
     Networks are read as float32 whatever the file holds.
     """
-    from safetensors.torch import save_file
+    from iqpir.tensors import write_tensors
 
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -112,13 +113,7 @@ def save_checkpoint(network: VQAutoEncoder, path: str | os.PathLike[str], *, dty
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None).contiguous()
         for name, tensor in network.state_dict().items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        save_file(state, written, metadata)
-        written.replace(path)
-    finally:
-        written.unlink(missing_ok=True)
+    write_tensors(state, path, metadata)
 
 
 def tensors_of(content: Any) -> dict[str, Tensor]:

@@ -246,7 +246,7 @@ class ScoreConditioner(nn.Module):
 
     def save(self, path: str | os.PathLike[str], *, with_host: bool = False) -> None:
         """Write sites and learned rows, and the host's tensors if they were trained as well, to a `.safetensors`."""
-        from safetensors.torch import save_file
+        from iqpir.tensors import write_tensors
 
         path = Path(path)
         if path.suffix != ".safetensors":
@@ -263,8 +263,7 @@ class ScoreConditioner(nn.Module):
             for name, tensor in self.state_dict().items()
             if with_host or name.startswith("score.")
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata)
+        write_tensors(tensors, path, metadata)
 
     @classmethod
     def load(cls, host: nn.Module, path: str | os.PathLike[str]) -> ScoreConditioner:

@@ -8,7 +8,6 @@ exposure, colours, content or beauty.
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 
 import torch
@@ -68,12 +67,9 @@ class TinyQuality(nn.Module):
 
     def save(self, path: Path, note: dict[str, object]) -> None:
         """Safetensors with `note` (data, recipe, agreement) in its metadata, written atomically."""
-        from safetensors.torch import save_file
+        from iqpir.tensors import write_tensors
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        save_file(self.state_dict(), partial, {"format": FORMAT, "note": json.dumps(note, sort_keys=True)})
-        partial.replace(path)
+        write_tensors(self.state_dict(), path, {"format": FORMAT, "note": json.dumps(note, sort_keys=True)})
 
     @classmethod
     def load(cls, path: Path) -> TinyQuality:

@@ -215,6 +215,17 @@ def test_metadata_that_cannot_be_understood_are_refused(metadata, said, small, t
         IQPIR.from_checkpoint(tmp_path / "net.safetensors")
 
 
+def test_equal_networks_are_equal_files(small, tmp_path):
+    """safetensors alone orders four metadata in any of 24 ways."""
+    network = small()
+    for place in range(8):
+        save_checkpoint(network, tmp_path / f"{place}.safetensors")
+    (content,) = {path.read_bytes() for path in tmp_path.iterdir()}
+    read = IQPIR.from_checkpoint(tmp_path / "0.safetensors")
+    assert all(torch.equal(tensor, read.state_dict()[name]) for name, tensor in network.state_dict().items())
+    assert content.index(b'"config"') < content.index(b'"fidelity_trained"') < content.index(b'"format"')
+
+
 def test_saving_replaces_the_file_that_was_there_or_leaves_it(small, tmp_path, monkeypatch):
     path = tmp_path / "net.safetensors"
     save_checkpoint(small(), path)
