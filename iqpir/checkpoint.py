@@ -25,6 +25,7 @@ from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import AutoEncoderConfig, IQPIRConfig
 from iqpir.network.infer import autoencoder_config, restorer_config
 from iqpir.network.model import IQPIR
+from iqpir.network.photo import PhotoConfig, PhotoIQPIR
 
 FORMAT = "iqpir/1"
 
@@ -40,7 +41,7 @@ class Checkpoint(NamedTuple):
 
     state: dict[str, Tensor]
     """As in the file, on the CPU, without a prefix."""
-    config: AutoEncoderConfig | None
+    config: AutoEncoderConfig | PhotoConfig | None
     """None where the file does not say."""
     fidelity_trained: bool
     """Whether the file says that its fidelity blocks were trained."""
@@ -82,14 +83,16 @@ def _read_safetensors(path: Path) -> Checkpoint:
     if written != FORMAT:
         raise IQPIRError(f"written as {written} by a later version, and this one reads {FORMAT}")
     try:
-        made = {"restorer": IQPIRConfig, "autoencoder": AutoEncoderConfig}[metadata["kind"]]
-        config = made.from_dict(json.loads(metadata["config"]))
+        made = {"restorer": IQPIRConfig, "autoencoder": AutoEncoderConfig, "photo": PhotoConfig}[metadata["kind"]]
+        config = made.from_dict(json.loads(metadata["config"]))  # type: ignore[attr-defined]
     except (KeyError, ValueError, TypeError) as error:
         raise IQPIRError(f"its metadata are damaged: {error}") from error
     return Checkpoint(state, config, metadata.get("fidelity_trained") == "true")
 
 
-def save_checkpoint(network: VQAutoEncoder, path: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> None:
+def save_checkpoint(
+    network: VQAutoEncoder | PhotoIQPIR, path: str | os.PathLike[str], *, dtype: torch.dtype | None = None
+) -> None:
     """Write tensors and settings to `path`, which must end in `.safetensors`; a file there is replaced at once.
 
     Equal networks are equal files.
@@ -102,12 +105,17 @@ def save_checkpoint(network: VQAutoEncoder, path: str | os.PathLike[str], *, dty
     path = Path(path)
     if path.suffix != ".safetensors":
         raise IQPIRError(f"{path}: our checkpoints end in .safetensors")
-    restorer = isinstance(network, IQPIR)
+    if isinstance(network, PhotoIQPIR):
+        kind, config, trained = "photo", network.config.as_dict(), True
+    else:
+        kind = "restorer" if isinstance(network, IQPIR) else "autoencoder"
+        config = replace(network.config, alpha=network.alpha).as_dict()
+        trained = isinstance(network, IQPIR) and network.fidelity_trained
     metadata = {
         "format": FORMAT,
-        "kind": "restorer" if restorer else "autoencoder",
-        "config": json.dumps(replace(network.config, alpha=network.alpha).as_dict()),
-        "fidelity_trained": "true" if restorer and network.fidelity_trained else "false",
+        "kind": kind,
+        "config": json.dumps(config),
+        "fidelity_trained": "true" if trained else "false",
     }
     state = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None).contiguous()
@@ -146,6 +154,8 @@ def load_restorer(
 ) -> IQPIR:
     """A float32 restorer on the CPU from a file; see `restorer_from_state` for the arguments."""
     file = read_checkpoint(path)
+    if isinstance(file.config, PhotoConfig):
+        raise IQPIRError(f"{path}: a network for photographs, not IQPIR alone: iqpir.load reads both")
     if config is None and isinstance(file.config, IQPIRConfig):
         config = file.config
     try:
@@ -155,9 +165,37 @@ def load_restorer(
         raise IQPIRError(f"{path}: {error}") from error
 
 
+def load_photo(path: str | os.PathLike[str]) -> PhotoIQPIR:
+    """A float32 network for photographs on the CPU from a file. Raises `IQPIRError` for a file of another kind."""
+    file = read_checkpoint(path)
+    if not isinstance(file.config, PhotoConfig):
+        raise IQPIRError(f"{path}: not a network for photographs: it has no front end")
+    with torch.random.fork_rng(devices=[]):
+        network = PhotoIQPIR(file.config)
+    try:
+        check_fit(network.state_dict(), file.state, "these tensors do not make a PhotoIQPIR")
+    except IQPIRError as error:
+        raise IQPIRError(f"{path}: {error}") from error
+    network.load_state_dict(dict(file.state))
+    return network.eval()
+
+
+def load(path: str | os.PathLike[str], *, alpha: float | None = None) -> IQPIR | PhotoIQPIR:
+    """Whatever restores images, float32 on the CPU, from a file. `alpha` is IQPIR's, see `restorer_from_state`."""
+    if alpha is None and isinstance(_kind(Path(path)), PhotoConfig):
+        return load_photo(path)
+    return load_restorer(path, alpha=alpha)
+
+
+def _kind(path: Path) -> AutoEncoderConfig | PhotoConfig | None:
+    return read_checkpoint(path).config if path.suffix == ".safetensors" else None
+
+
 def load_autoencoder(path: str | os.PathLike[str], *, alpha: float | None = None) -> VQAutoEncoder:
     """A float32 autoencoder on the CPU from a file."""
     file = read_checkpoint(path)
+    if isinstance(file.config, PhotoConfig):
+        raise IQPIRError(f"{path}: a network for photographs, not an autoencoder")
     try:
         return autoencoder_from_state(file.state, alpha=alpha, config=file.config)
     except IQPIRError as error:

@@ -10,7 +10,7 @@ from bench.errors import BenchError
 from iqpir.errors import IQPIRError
 from iqpir.training import ablation
 from iqpir.training.ablation import Ablation, Arm
-from iqpir.training.settings import Strict
+from iqpir.training.strict import Strict
 
 
 @dataclass(frozen=True)

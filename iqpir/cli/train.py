@@ -119,7 +119,7 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
     """
     import torch
 
-    from iqpir.checkpoint import load_autoencoder, load_restorer, save_checkpoint
+    from iqpir.checkpoint import load, load_autoencoder, save_checkpoint
     from iqpir.errors import IQPIRError
     from iqpir.training.settings import RECIPE, STAGES, recipe
 
@@ -137,7 +137,7 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
         if not made.is_file():
             context.invoke(quality, config=config, out=str(made), device=device, steps=steps)
     last = stages[-1]
-    network = (load_autoencoder if last == "autoencoder" else load_restorer)(root / last / f"{last}.safetensors")
+    network = (load_autoencoder if last == "autoencoder" else load)(root / last / f"{last}.safetensors")
     final = root / f"{config.stem}.safetensors"
     save_checkpoint(network, final, dtype=torch.float16)
     click.echo(f"{final}: {final.stat().st_size / 1e6:.1f} MB")
@@ -178,6 +178,26 @@ def restorer(config: Path, out: str | None, device: str, steps: int | None) -> i
 def fidelity(config: Path, out: str | None, device: str, steps: int | None) -> int:
     """Stage 3: the blocks that bend the generator towards the input."""
     return _stage("fidelity", config, out, device, steps)
+
+
+@command.command(short_help="Photographs: light, colour and detail, without codes.")
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def front(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """A network for photographs: front end and detail branch, without codes."""
+    return _stage("front", config, out, device, steps)
+
+
+@command.command(short_help="Photographs: front end, codes and detail together.")
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def joint(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """A network for photographs: front end, IQPIR's codes and detail together."""
+    return _stage("joint", config, out, device, steps)
 
 
 @command.command(short_help="A small no-reference quality network.")

@@ -190,6 +190,12 @@ _TINY: dict[str, Any] = {
     "heads": 4, "layers": 4, "mlp": 256, "score_init": "zero", "connect": (32, 64, 256),
 }  # fmt: skip
 
+_OVERVIEW: dict[str, Any] = {
+    "image_size": 80, "channels": 32, "multipliers": (1, 2, 2, 3), "blocks": 1, "attention_sizes": (), "groups": 16,
+    "latent_channels": 96, "codebook": 512, "hq_codebook": 256, "threshold": 0.9, "width": 128, "heads": 4,
+    "layers": 4, "mlp": 256, "score_init": "zero", "connect": (20, 40, 80),
+}  # fmt: skip
+
 PRESETS: dict[str, dict[str, Any]] = {
     "full": {},
     "paper": {"alpha": 1.0},
@@ -201,10 +207,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "inpainting": {"connect": (32, 64, 128)},
     "small": _SMALL,
     "tiny": _TINY,
+    "overview": _OVERVIEW,
 }
 """`full` is IQPIR as published, with the authors' α; `paper` has the α that the papers print; `baseline` is the network
 of CodeFormer, `score-only` and `dual-only` add one idea to it; `small` is for a CPU: 64×64 images, 1.5 M parameters;
-`tiny`, that of iqpir-tiny, sees 256×256 as 64×64 blocks of 4×4 pixels, 3.9 M parameters."""
+`tiny`, that of iqpir-tiny, sees 256×256 as 64×64 blocks of 4×4 pixels, 3.9 M parameters; `overview` is the
+IQPIR within `iqpir.network.photo`."""
 
 
 def preset(name: str, **changes: Any) -> IQPIRConfig:

@@ -18,7 +18,7 @@ from iqpir.quality.prior import normalise
 from iqpir.training.degrade import degradation
 from iqpir.training.images import BLUR, NOISE, QUALITY, Flaw, TrainingImage, TrainingImages
 from iqpir.training.loading import PairedTraining
-from iqpir.training.settings import Data
+from iqpir.training.settings import WORDS, Data
 
 UNIT = (-0.5, 1.5)
 """Scores beyond this are not in [0,1]. A score outside the range that a prior was fitted to may lie a little beyond."""
@@ -33,16 +33,17 @@ def paired(data: Data, crop: int, *, degraded: bool, seed_offset: int = 0, above
     images: TrainingImages | Scored = TrainingImages(
         data.source, crop=crop, count=data.count, seed=data.seed + seed_offset, flawed=data.flawed,
         shorter=data.shorter, cache=Path(data.cache) if data.cache else None, lq=data.lq if degraded else None,
-        flaw_scale=data.flaw_scale, saturation=data.saturation, contrast=data.contrast,
+        flaw_scale=data.flaw_scale, saturation=data.saturation, contrast=data.contrast, window=data.window,
+        window_share=data.window_share,
     )  # fmt: skip
-    if data.scores not in ("flaw", "none") or above is not None:
+    if data.scores not in WORDS or above is not None:
         images = Scored(images, _by_file(data, images), above)
-    return PairedTraining(images, degradation(data.degradation)) if degraded else images
+    return PairedTraining(images, degradation(data.degradation)) if degraded or data.scene else images
 
 
 def _by_file(data: Data, images: TrainingImages) -> np.ndarray | None:
     """float32 scores of the folder's images, in their order; None where flaws are the scores."""
-    if data.scores == "flaw":
+    if data.scores in WORDS:
         return None
     assert images.names is not None  # `Data` refuses a file for generated images
     file = read_scores(data.scores)

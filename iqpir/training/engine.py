@@ -49,6 +49,7 @@ class Stage(Protocol):
     """One kind of training. `players` take their step one after the other, on the same batch."""
 
     name: str
+    notes: Sequence[str]
 
     @property
     def settings(self) -> Common: ...
@@ -259,7 +260,8 @@ class _Run:
         return Outcome(step, values, loader.wait.share, time.perf_counter() - started, saved)
 
     def _samples(self, seed_offset: int = 0, above: float | None = None) -> Dataset[Any]:
-        crop, degraded = int(self.stage.averaged.config.image_size), self.stage.name != "autoencoder"
+        crop = self.settings.data.crop or int(self.stage.averaged.config.image_size)  # type: ignore[union-attr]
+        degraded = self.stage.name != "autoencoder"
         return paired(self.settings.data, crop, degraded=degraded, seed_offset=seed_offset, above=above)
 
     def _threshold(self) -> float:

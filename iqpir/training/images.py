@@ -88,6 +88,8 @@ class TrainingImages(Dataset[TrainingImage]):
         flaw_scale: float = 1.0,
         saturation: Range = (1.0, 1.0),
         contrast: Range = (1.0, 1.0),
+        window: Range = (1.25, 2.5),
+        window_share: float = 1 / 3,
     ) -> None:
         """`source`: "generated", or a folder, whose images are taken at any depth (`iqpir.images.find_images`).
 
@@ -97,7 +99,8 @@ class TrainingImages(Dataset[TrainingImage]):
         for the next run. `lq`: folder of the LQ images of a folder's, of the same names (but for the suffix) and sizes:
         the same crops of them come along. `flaw_scale`: flaws are so many times as strong: σ of blur and noise, and
         what JPEG's quality lacks of 100. `saturation`, `contrast`: ranges of factors that a crop is changed by, before
-        its flaw; see `recolour`.
+        its flaw; see `recolour`. `window`, `window_share`: how much wider than the crop is what is made smaller to it, and
+        of which share of generated crops.
 
         Raises `IQPIRError` for a folder with no image, with images too small for the crop, without a partner, or with
         images of scikit-image's, which results are measured on.
@@ -125,7 +128,7 @@ class TrainingImages(Dataset[TrainingImage]):
         if made:
             if crop > generate.SIDE:
                 raise IQPIRError(f"crop is {crop}; generated images have {generate.SIDE} pixels a side")
-            self._source: _Source = _Sheets(seed, crop, cache)
+            self._source: _Source = _Sheets(seed, crop, cache, window, window_share)
         else:
             self._source = _Folder(Path(source), crop, seed, shorter, None if lq is None else Path(lq))
 
@@ -214,8 +217,8 @@ class _Sheets:
     OPEN = 16
     """Sheets that are cropped by turns; 3 MB each."""
 
-    def __init__(self, seed: int, crop: int, cache: Path | None) -> None:
-        self._seed, self._cache = seed, cache
+    def __init__(self, seed: int, crop: int, cache: Path | None, window: Range, share: float) -> None:
+        self._seed, self._cache, self._window, self._share = seed, cache, window, share
         self.crops = max(64, 2 * (generate.SIDE // crop) ** 2)
         """How many crops a sheet gives."""
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -235,10 +238,11 @@ class _Sheets:
 
     def crop(self, index: int, size: int, rng: np.random.Generator) -> np.ndarray:
         sheet = self._sheet(self.number(index))
-        # One crop in three is of a larger window made smaller: the same things, at another scale and crisper.
+        # Some crops are of a larger window made smaller: the same things, at another scale and crisper.
         window = size
-        if rng.random() < 1 / 3:
-            window = min(int(size * uniform(rng, (1.25, 2.5))), sheet.shape[0])
+        if rng.random() < self._share:
+            times = log_uniform(rng, self._window) if self._share == 1 else uniform(rng, self._window)
+            window = min(int(size * times), sheet.shape[0])
         top, left = (int(each) for each in rng.integers(0, sheet.shape[0] - window + 1, size=2))
         part = sheet[top : top + window, left : left + window]
         if window > size:

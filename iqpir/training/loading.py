@@ -38,7 +38,7 @@ class TrainingPair(TypedDict):
     flaw: Flaw
     """What the GT itself suffers from."""
     score: NotRequired[float]
-    """Of the GT, where a file has scores."""
+    """Of the GT, where a file has scores or the degradation has made it."""
 
 
 class Images(Protocol):
@@ -64,8 +64,11 @@ class PairedTraining(Dataset[TrainingPair]):
         if "lq" in image:  # a pair as it was taken
             return {"params": (), **image}  # type: ignore[typeddict-item]
         rng = np.random.default_rng((self.images.seed, _DEGRADE, image["index"]))
-        lq, params = self.degradation(image["gt"], rng)
-        return {"lq": lq, "params": params, **image}
+        made = self.degradation(image["gt"], rng)
+        pair: TrainingPair = {"lq": made.image, "params": made.params, **image}  # type: ignore[typeddict-item]
+        if made.target is not None and made.score is not None:
+            pair["gt"], pair["score"] = made.target, made.score
+        return pair
 
 
 class StepBatches(Sampler[list[int]]):

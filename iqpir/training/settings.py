@@ -8,92 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal
 
 from iqpir.errors import IQPIRError, suggest
 from iqpir.network.config import PRESETS as NETWORKS
 from iqpir.network.config import IQPIRConfig, preset
 from iqpir.training.presets import PRESETS
+from iqpir.training.strict import Strict, names, need
 
-Settings = TypeVar("Settings", bound="Strict")
-
-
-class Strict:
-    """A frozen dataclass that is made of a mapping: an unknown key or a value of the wrong kind is an `IQPIRError`."""
-
-    @classmethod
-    def from_dict(cls, given: object, where: str = "") -> Self:
-        if not isinstance(given, Mapping):
-            raise IQPIRError(f"{where or 'settings'}: a mapping with the keys {', '.join(_names(cls))}, not {given!r}")
-        known, hints = _names(cls), get_type_hints(cls)
-        values: dict[str, Any] = {}
-        for key, value in given.items():
-            if key not in known:
-                raise IQPIRError(f"unknown key {_place(where, str(key))!r}{suggest(str(key), known)}")
-            values[key] = _checked(value, hints[key], _place(where, key))
-        lacking = [one.name for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING]  # type: ignore[arg-type]
-        for name in lacking:
-            if name not in values:
-                raise IQPIRError(f"the key {_place(where, name)!r} is missing")
-        return cls(**values)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data that `from_dict` takes."""
-        return asdict(self)  # type: ignore[call-overload]
-
-
-def _names(cls: type) -> list[str]:
-    return [one.name for one in fields(cls)]
-
-
-def _place(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
-
-
-def _checked(value: Any, kind: Any, where: str) -> Any:
-    """The value as its type hint asks: numbers, text, nested settings, lists of numbers, one of several words."""
-    if kind is Any:
-        return value
-    options = get_args(kind)
-    if get_origin(kind) is Literal:
-        if value not in options:
-            raise IQPIRError(
-                f"{where} is {value!r}{suggest(str(value), options)} (one of {', '.join(map(str, options))})"
-            )
-        return value
-    if type(None) in options:
-        return None if value is None else _checked(value, next(one for one in options if one is not type(None)), where)
-    if isinstance(kind, type) and is_dataclass(kind):
-        return value if isinstance(value, kind) else kind.from_dict(value, where)  # type: ignore[attr-defined]
-    if get_origin(kind) is tuple:
-        if kind == tuple[str, ...] and isinstance(value, str):  # one name is a list of one
-            value = [value] if value else []
-        if not isinstance(value, list | tuple):
-            raise IQPIRError(f"{where} is {value!r}, not a list")
-        inner = options if Ellipsis not in options else (options[0],) * len(value)
-        if len(inner) != len(value):
-            raise IQPIRError(f"{where} has {len(value)} values; it takes {len(inner)}")
-        return tuple(
-            _checked(one, of, f"{where}[{place}]") for place, (one, of) in enumerate(zip(value, inner, strict=True))
-        )
-    if get_origin(kind) is dict:
-        if not isinstance(value, Mapping):
-            raise IQPIRError(f"{where} is {value!r}, not a mapping")
-        return dict(value)
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if kind in (int, str, bool) and type(value) is kind:
-        return value
-    name = {float: "a finite number", int: "a whole number", str: "text", bool: "true or false"}.get(kind, str(kind))
-    raise IQPIRError(f"{where} is {value!r}, not {name}")
-
-
-def need(holds: bool, otherwise: str) -> None:
-    """Raise `IQPIRError` unless something holds."""
-    if not holds:
-        raise IQPIRError(otherwise)
+WORDS = ("flaw", "none", "target")
+"""What `data.scores` can be beside a file."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +41,27 @@ class Data(Strict):
     """Range of a factor of each crop's colourfulness; generated images are paler than many photographs."""
     contrast: tuple[float, float] = (1.0, 1.0)
     """Range of a factor of each crop's contrast about its mean."""
+    crop: int | None = None
+    """Side of the crops, pixels; None: that of the images that the stage's network takes."""
+    window: tuple[float, float] = (1.25, 2.5)
+    """Range of how many times as wide as a crop is what is made smaller to it, of generated images; log-uniform where
+    `window_share` is 1: then a crop is mostly a whole composition, else uniform."""
+    window_share: float = 1 / 3
+    """Share of crops for which that is so; the others are taken pixel by pixel."""
     shorter: int | None = None
     """Folder images are made smaller so that their shorter side is this."""
     scores: str = "flaw"
-    """"flaw": 1 less what was done to a crop, see `iqpir.training.data.quality_of`; "none": no scores; else a CSV of
-    scores in [0,1] for the folder's images, as `iqpir assess` writes it (see `iqpir.quality.files`)."""
+    """"flaw": 1 less what was done to a crop, see `iqpir.training.data.quality_of`; "none": no scores; "target": what
+    the degradation `scene` says of the targets that it makes; else a CSV of scores in [0,1] for the folder's images, as
+    `iqpir assess` writes it (see `iqpir.quality.files`)."""
     normalise: bool = False
     """Bring the CSV's scores to [0,1] by their own range (Eq. 15); higher must be better."""
     hq_only: bool = False
     """Train on samples alone whose score exceeds the network's threshold: the filtering that the papers argue against.
     Held-out samples stay what they are."""
     degradation: Any = "face"
-    """A name, {kind: NAME, …} or a list of these; see `iqpir.training.degrade`. Stage 1 degrades nothing."""
+    """A name, {kind: NAME, …} or a list of these; see `iqpir.training.degrade`. Stage 1 degrades nothing, but takes the
+    targets of `scene`."""
     cache: str | None = None
     """Folder that keeps drawn sheets."""
     workers: int = 1
@@ -140,13 +75,22 @@ class Data(Strict):
             "data.lq: only the images of a folder, without data.flawed, have LQ partners",
         )
         need(not self.hq_only or self.scores != "none", "data.hq_only needs scores: data.scores")
-        files = self.scores not in ("flaw", "none")
+        need(0 <= self.window_share <= 1, "data.window_share must lie in [0,1]")
+        need(1 <= self.window[0] <= self.window[1], "data.window must be a range from 1 on")
+        need(self.scores != "target" or self.scene, "data.scores: target goes with the degradation scene")
+        files = self.scores not in WORDS
         need(
             not files or self.source != "generated",
             f"data.scores: {self.scores} scores files, and generated images are none: use flaw, or a folder as source",
         )
         need(not files or not self.flawed, "data.flawed: a file's scores know nothing of flaws: leave it out")
         need(not self.normalise or files, "data.normalise is for a CSV of scores")
+
+    @property
+    def scene(self) -> bool:
+        """Whether the degradation makes the targets, too."""
+        given = self.degradation
+        return (given.get("kind") if isinstance(given, Mapping) else given) == "scene"
 
 
 @dataclass(frozen=True)
@@ -255,6 +199,9 @@ class RestorerSettings(Common):
 
     autoencoder: str = ""
     """File of stage 1; relative to the settings' folder."""
+    front: str = ""
+    """File of the stage `front`, whose overview of a degraded image is what codes are predicted from; empty: the image
+    itself. Targets become overviews too."""
     network: str = "full"
     """A preset of `iqpir.network.config`, of which the transformer is taken; the rest is the autoencoder's."""
     changes: dict[str, Any] = field(default_factory=dict)
@@ -290,6 +237,7 @@ class RestorerSettings(Common):
         need(bool(self.autoencoder), "the key 'autoencoder' is missing: a file of stage 1")
         need(self.network in NETWORKS, f"network: no preset {self.network!r}{suggest(self.network, NETWORKS)}")
         need(self.temperature > 0, "temperature must be positive")
+        need(not (self.code_cache and self.data.scene), "code_cache: the degradation scene makes new targets: leave it")
         need(
             self.quality == 0 or bool(self.quality_prior), "quality needs a quality_prior: a file or a metric of pyiqa"
         )
@@ -330,12 +278,63 @@ class FidelitySettings(Common):
         need(not asks or bool(self.autoencoder), "index and feature need the key 'autoencoder': a file of stage 1")
 
 
+@dataclass(frozen=True)
+class _Photo(Common):
+    """What the stages of a network for photographs share (`iqpir.network.photo`): how far an image is from its target."""
+
+    l1: float = 1.0
+    local: float = 0.5
+    """Weight of the L1 distance of means over 20×20 pixels: light and colour, whatever the detail."""
+    ssim: float = 0.15
+    """Weight of 1 − SSIM (7×7 box)."""
+    exposed: float = 0.3
+    """Weight of the front end's own image, with the same three terms."""
+
+
+@dataclass(frozen=True)
+class FrontSettings(_Photo):
+    """The front end and the detail branch, without codes."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Settings of `iqpir.network.photo.PhotoConfig` that differ from the usual ones."""
+
+    STAGE: ClassVar[str] = "front"
+
+
+@dataclass(frozen=True)
+class JointSettings(_Photo):
+    """Everything together: front end, IQPIR on the overview, gate, detail."""
+
+    front: str = ""
+    """File of the stage `front`; relative to the settings' folder."""
+    restorer: str = ""
+    """File of stage 2, the core; relative likewise."""
+    autoencoder: str = ""
+    """File of stage 1, whose codes of the target `index` asks for; relative likewise."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    train: tuple[str, ...] = ("front", "core", "detail")
+    core: float = 0.3
+    """Weight of the core's overview, with the three terms of an image."""
+    index: float = 0.02
+    fidelity: float = 1.0
+    """w of the core in training."""
+
+    STAGE: ClassVar[str] = "joint"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.front), "the key 'front' is missing: a file of the stage front")
+        need(self.index == 0 or bool(self.autoencoder), "index needs the key 'autoencoder': a file of stage 1")
+
+
 STAGES: Mapping[str, type[Common]] = {
-    kind.STAGE: kind for kind in (AutoencoderSettings, RestorerSettings, FidelitySettings)
+    kind.STAGE: kind for kind in (AutoencoderSettings, RestorerSettings, FidelitySettings, FrontSettings, JointSettings)
 }
+LINKS = ("front", "autoencoder", "restorer")
+"""Keys of settings that name files of earlier stages, which are called the same."""
 
 
-RECIPE = ("quality", "autoencoder", "restorer", "fidelity")
+RECIPE = ("quality", "front", "autoencoder", "restorer", "fidelity", "joint")
 """Sections of a recipe, in the order in which they are trained; before them `common`, what the stages share."""
 
 
@@ -391,11 +390,11 @@ def load(stage: str, path: Path, root: Path | None = None) -> Common:
     kind = STAGES[stage]
     try:
         if not isinstance(content, Mapping):
-            raise IQPIRError(f"settings are a mapping with the keys preset, {', '.join(_names(kind))}")
+            raise IQPIRError(f"settings are a mapping with the keys preset, {', '.join(names(kind))}")
         own = content = dict(content)
         named = content.pop("preset", None)
         if named is not None:
-            known = PRESETS[stage]
+            known = PRESETS.get(stage, {})
             need(named in known, f"preset: {named!r}{suggest(str(named), known)} (there are {', '.join(known)})")
             content = _merged(known[named], content)
         content = _with_paths(content, path.parent)
@@ -419,15 +418,15 @@ def _maps(*values: object) -> bool:
 
 def _linked(content: dict[str, Any], kind: type[Common], sections: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """The files that a recipe's earlier stages write, where the settings name no others."""
-    known = _names(kind)
-    for key in ("autoencoder", "restorer"):
+    known = names(kind)
+    for key in LINKS:
         if key in known and key in sections:
             content.setdefault(key, str(root / key / f"{key}.safetensors"))
     return content
 
 
 def _with_paths(content: dict[str, Any], base: Path) -> dict[str, Any]:
-    for key in ("autoencoder", "restorer"):
+    for key in LINKS:
         if isinstance(content.get(key), str):
             content[key] = str(base / content[key])
     prior = content.get("quality_prior")
@@ -437,7 +436,7 @@ def _with_paths(content: dict[str, Any], base: Path) -> dict[str, Any]:
     data = content.get("data")
     if isinstance(data, Mapping):
         data = dict(data)
-        for key, words in (("source", ("generated",)), ("scores", ("flaw", "none")), ("cache", ()), ("lq", ())):
+        for key, words in (("source", ("generated",)), ("scores", WORDS), ("cache", ()), ("lq", ())):
             if isinstance(data.get(key), str) and data[key] not in words:
                 data[key] = str(base / data[key])
         content["data"] = data

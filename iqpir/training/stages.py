@@ -19,18 +19,22 @@ from iqpir.network.discriminator import Discriminator
 from iqpir.network.model import IQPIR, Restoration
 from iqpir.training import losses
 from iqpir.training.codes import CodeCache, gt_codes
-from iqpir.training.engine import Player
+from iqpir.training.engine import Player, Stage
+from iqpir.training.photo import FrontStage, JointStage, Overview
 from iqpir.training.settings import (
+    LINKS,
     AutoencoderSettings,
     Common,
     FidelitySettings,
+    FrontSettings,
+    JointSettings,
     RestorerSettings,
 )
 
 Losses = dict[str, Tensor]
 
 
-def make_stage(settings: Common, folder: Path, device: str = "cpu") -> AutoencoderStage | RestorerStage | FidelityStage:
+def make_stage(settings: Common, folder: Path, device: str = "cpu") -> Stage:
     """The stage that settings describe, its networks freshly made (seeded) or read from the file they name.
 
     `folder`: where the run keeps what it writes beside its states. `device` "cuda" is the GPU of this process, where
@@ -38,7 +42,7 @@ def make_stage(settings: Common, folder: Path, device: str = "cpu") -> Autoencod
     """
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-    for name in ("autoencoder", "restorer"):
+    for name in LINKS:
         file = getattr(settings, name, "")
         if file and not Path(file).is_file():
             raise IQPIRError(f"{file}: there is no such file; iqpir train {name} makes one")
@@ -48,6 +52,10 @@ def make_stage(settings: Common, folder: Path, device: str = "cpu") -> Autoencod
             return AutoencoderStage(settings, torch.device(device))
         if isinstance(settings, RestorerSettings):
             return RestorerStage(settings, torch.device(device), folder)
+        if isinstance(settings, JointSettings):
+            return JointStage(settings, torch.device(device))
+        if isinstance(settings, FrontSettings):
+            return FrontStage(settings, torch.device(device))
         assert isinstance(settings, FidelitySettings)
         return FidelityStage(settings, torch.device(device))
 
@@ -195,6 +203,7 @@ class RestorerStage:
         train_only(self.averaged, settings.train)
         self.teacher = autoencoder.eval().requires_grad_(False).to(device)
         self.players = {"network": Player(self.averaged, settings.rate_at)}
+        self._overview = Overview(settings.front, device) if settings.front else None
         self._quality: losses.Quality | None = None
         if settings.quality > 0:
             self._quality, flat = losses.ensemble_quality(settings.quality_prior, device, config.image_size)
@@ -210,6 +219,7 @@ class RestorerStage:
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         settings, network = self.settings, self.averaged
         network.train()
+        batch = self._seen(batch)
         codes = self.targets(batch)
         latent, _ = network.encoder.features(batch["lq"], ())
         logits, features = network.read(latent, self._score(batch))
@@ -229,6 +239,9 @@ class RestorerStage:
         found["total"] = total
         return found
 
+    def _seen(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        return batch if self._overview is None else self._overview(batch)
+
     def _relaxed(self, logits: Tensor, features: Tensor) -> Tensor:
         """The best codes' latent, with the gradient that `quality_grad` asks for."""
         network, settings = self.averaged, self.settings
@@ -244,7 +257,7 @@ class RestorerStage:
         return {}
 
     def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        network = self.averaged
+        network, batch = self.averaged, self._seen(batch)
         codes = self.targets({**batch, "index": None}) if self._codes is None else gt_codes(self.teacher, batch["gt"])
         made = network(batch["lq"], self._score(batch), adain=False)
         return {
@@ -256,6 +269,7 @@ class RestorerStage:
         }
 
     def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
+        batch = self._seen(batch)
         made = self.averaged(batch["lq"], self._score(batch), adain=False)
         bound = self.averaged.generator(self.averaged.dequantize(gt_codes(self.teacher, batch["gt"])))
         return [shown(batch["lq"]), shown(made.image), shown(bound), shown(batch["gt"])]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from iqpir.training.degrade.base import Degradation, Degraded, Range
 from iqpir.training.degrade.colour import FaceColour, FaceColourParams
 from iqpir.training.degrade.face import Face, FaceParams
 from iqpir.training.degrade.light import Backlit, BacklitParams, LowLight, LowLightParams
+from iqpir.training.degrade.scene import Scene, SceneParams
 from iqpir.training.degrade.water import Underwater, UnderwaterParams
 
 KINDS: Mapping[str, Callable[[], Degradation]] = {
@@ -28,6 +29,7 @@ KINDS: Mapping[str, Callable[[], Degradation]] = {
     "low-light": LowLight,
     "underwater": Underwater,
     "backlit": Backlit,
+    "scene": Scene,
 }
 """By the name that configurations use."""
 
@@ -87,7 +89,7 @@ def degradation(settings: str | Mapping[str, Any] | Sequence[Any]) -> Degradatio
     if isinstance(settings, str):
         settings = {"kind": settings}
     if not isinstance(settings, Mapping):
-        return Chain(tuple(degradation(each) for each in settings))
+        return Chain(_single(degradation(each) for each in settings))
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     kind = str(values.pop("kind", ""))
     if kind == "choice":
@@ -95,7 +97,7 @@ def degradation(settings: str | Mapping[str, Any] | Sequence[Any]) -> Degradatio
     if kind not in KINDS:
         raise IQPIRError(f"no degradation {kind!r}{suggest(kind, KINDS)} (there are {', '.join(KINDS)})")
     base = KINDS[kind]()
-    known = [field.name for field in fields(base)]
+    known = [field.name for field in fields(base) if field.init]
     if unknown := [key for key in values if key not in known]:
         raise IQPIRError(
             f"degradation {kind!r} has no {unknown[0]!r}{suggest(str(unknown[0]), known)} (it has {', '.join(known)})"
@@ -111,7 +113,15 @@ def _choice(values: dict[str, Any]) -> Choice:
         raise IQPIRError("degradation 'choice': of and shares are lists")
     if not all(type(share) in (int, float) for share in shares):
         raise IQPIRError(f"degradation 'choice': the shares {list(shares)} are not all numbers")
-    return Choice(tuple(degradation(each) for each in of), tuple(float(share) for share in shares))
+    return Choice(_single(degradation(each) for each in of), tuple(float(share) for share in shares))
+
+
+def _single(steps: Iterable[Degradation]) -> tuple[Degradation, ...]:
+    """Steps of a list or a choice. Raises `IQPIRError` for one that makes its own targets, which others would lose."""
+    kept = tuple(steps)
+    if any(isinstance(step, Scene) for step in kept):
+        raise IQPIRError("degradation 'scene' makes targets of its own: it stands alone, see its field shares")
+    return kept
 
 
 __all__ = [
@@ -130,6 +140,8 @@ __all__ = [
     "LowLight",
     "LowLightParams",
     "Range",
+    "Scene",
+    "SceneParams",
     "Underwater",
     "UnderwaterParams",
     "degradation",

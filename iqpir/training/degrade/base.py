@@ -29,6 +29,10 @@ class Degraded(NamedTuple):
     """float32 [3,H,W] in [0,1], on the grid of 8 bits."""
     params: Any
     """The record that was drawn: a NamedTuple of floats, which collates into a NamedTuple of tensors."""
+    target: Tensor | None = None
+    """What to restore it to, as `image`; None: the image that was degraded."""
+    score: float | None = None
+    """The quality of the target, where the degradation decides it, in [0,1]."""
 
 
 @dataclass(frozen=True)

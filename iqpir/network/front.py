@@ -1,0 +1,131 @@
+"""The front end of a restorer of photographs: exposure, curve and colour of the whole image, from a thumbnail of it.
+
+Most of what is wrong with a dark or submerged photograph is one curve per channel, and that differs over the image
+slowly. A thumbnail tells both: numbers for a curve in linear light, and a coarse grid of affine colour changes that is
+looked up by place and brightness (the bilateral grid of Gharbi et al., "Deep bilateral learning for real-time image
+enhancement", SIGGRAPH 2017). Both are applied to each pixel alone, so at any size, and in tiles as in one piece.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+THUMBNAIL = 64
+"""Side of what the front end sees, pixels."""
+GRID = 8
+"""Cells of the colour grid along each side, and in brightness."""
+_HISTOGRAM = 16
+_STOPS = 2.0
+"""A network's raw number 1 is so many stops."""
+
+
+class Grade(NamedTuple):
+    """What is to be done to an image's light and colour; of a batch of B images."""
+
+    gain: Tensor
+    """[B,3]: stops that each channel is brightened by."""
+    gamma: Tensor
+    """[B,3]: exponent on sRGB values."""
+    offset: Tensor
+    """[B,3]: linear light that is taken off first."""
+    rolloff: Tensor
+    """[B,1] in [0,1]: share of a curve that bends highlights where the other breaks them off."""
+    grid: Tensor
+    """[B,12,D,h,w]: affine changes of colour, in cells of brightness and place; zero changes nothing."""
+
+
+def to_linear(image: Tensor) -> Tensor:
+    """sRGB in [0,1] → linear light (IEC 61966-2-1)."""
+    return torch.where(image <= 0.04045, image / 12.92, ((image.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(light: Tensor) -> Tensor:
+    """Linear light in [0,1] → sRGB (IEC 61966-2-1)."""
+    return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
+
+
+class FrontEnd(nn.Module):
+    """Images [B,3,H,W] in [0,1] and what the score says [B,C] → their `Grade`. A new one changes nothing."""
+
+    def __init__(self, width: int, score_width: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            [
+                nn.Conv2d(6, width, 3, padding=1),
+                nn.Conv2d(width, width, 3, stride=2, padding=1),
+                nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+                nn.Conv2d(2 * width, 2 * width, 3, stride=2, padding=1),
+            ]
+        )
+        features = 4 * width + 3 * _HISTOGRAM + score_width
+        self.whole = nn.Sequential(
+            nn.Linear(features, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width), nn.SiLU()
+        )
+        self.curve = nn.Linear(4 * width, 10)
+        self.local = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
+        self.spread = nn.Linear(4 * width, 2 * width)
+        self.cells = nn.Conv2d(2 * width, 12 * GRID, 1)
+        for head in (self.curve, self.cells):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+
+    def forward(self, image: Tensor, score: Tensor) -> Grade:
+        thumbnail = F.interpolate(image, (THUMBNAIL, THUMBNAIL), mode="area")
+        light = torch.log2(to_linear(thumbnail) + 2.0**-10) / 10 + 0.5
+        features = torch.cat([thumbnail - 0.5, light], dim=1)
+        for layer in self.convolutions:
+            features = F.silu(layer(features))
+        pooled = [features.mean(dim=(2, 3)), features.amax(dim=(2, 3)), _histograms(light), score]
+        whole = self.whole(torch.cat(pooled, dim=1))
+        raw = self.curve(whole)
+        joint = F.silu(self.local(features) + self.spread(whole)[:, :, None, None])
+        return Grade(
+            gain=_STOPS * raw[:, 0:3],
+            gamma=torch.exp(0.5 * raw[:, 3:6]),
+            offset=0.01 * raw[:, 6:9],
+            rolloff=torch.sigmoid(raw[:, 9:10] - 3),
+            grid=self.cells(joint).unflatten(1, (12, GRID)),
+        )
+
+
+def _histograms(light: Tensor) -> Tensor:
+    """Images about [-0.5,0.5] → [B,3·N]: shares of pixels per channel and level, levels blending linearly."""
+    levels = torch.linspace(-0.5, 0.5, _HISTOGRAM, device=light.device, dtype=light.dtype)
+    near = 1 - (light.flatten(2)[:, :, None, :] - levels[None, None, :, None]).abs() * (_HISTOGRAM - 1)
+    return near.clamp_min(0).mean(dim=3).flatten(1)
+
+
+def expose(image: Tensor, grade: Grade) -> Tensor:
+    """The curve alone: [B,3,H,W] in [0,1] → the same."""
+
+    def each(values: Tensor) -> Tensor:
+        return values[:, :, None, None]
+
+    light = (to_linear(image) - each(grade.offset)).clamp_min(0) * torch.exp2(each(grade.gain))
+    bend = each(grade.rolloff)
+    light = (1 - bend) * light.clamp(max=1) + bend * light / (1 + light)
+    return to_srgb(light.clamp_min(1e-6)) ** each(grade.gamma)
+
+
+def recolour(image: Tensor, grade: Grade, place: tuple[Tensor, Tensor]) -> Tensor:
+    """The grid's affine change at each pixel's place and brightness: [B,3,H,W] → the same, not clamped.
+
+    `place`: rows [H] and columns [W] of the pixels in the whole image, from −1 to 1 between its edges.
+    """
+    rows, columns = place
+    brightness = image.mean(dim=1).clamp(0, 1) * 2 - 1
+    shape = brightness.shape
+    where = torch.stack([columns[None, None, :].expand(shape), rows[None, :, None].expand(shape), brightness], dim=3)
+    found = F.grid_sample(grade.grid, where[:, None], padding_mode="border", align_corners=False)[:, :, 0]
+    changes = found.unflatten(1, (3, 4))
+    return image + (changes[:, :, :3] * image[:, None]).sum(dim=2) + changes[:, :, 3]
+
+
+def places(length: int, *, of: int | None = None, start: int = 0, device: torch.device | None = None) -> Tensor:
+    """Centres of the pixels `start` … `start` + `length` of an axis that has `of` (default: `length`), −1 to 1."""
+    at = torch.arange(start, start + length, device=device, dtype=torch.float32)
+    return (2 * at + 1) / (of or length) - 1

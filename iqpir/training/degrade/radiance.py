@@ -1,0 +1,110 @@
+"""Scenes rather than pictures: linear light that no camera has clipped yet, and the cameras that take pictures of it.
+
+A picture that is darkened has its brightest pixel where the scene had its white, and a network that learns from such
+pictures reads the exposure off it. Real dark photographs show lamps and skies far above that. So light here has
+headroom: it is exposed, for the good picture as for the bad one, before anything is clipped.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from iqpir.training.degrade.base import smooth_field, to_linear, to_srgb, uniform
+
+_METERED = 40
+"""Pixels along a side that a camera meters."""
+_STOPS = (-14.0, 14.0)
+"""Exposures that a camera has, in stops."""
+
+
+class Tone(NamedTuple):
+    """A camera's curve from linear light to pixel values."""
+
+    power: float = 1.0
+    """Exponent on sRGB values; above 1 it darkens."""
+    bend: float = 0.0
+    """Share of a smoothstep that is mixed in, 0 to 1: contrast in the middle, for less of it at both ends."""
+
+    def __call__(self, light: np.ndarray) -> np.ndarray:
+        """Linear light, clipped to [0,1] → float32 in [0,1]."""
+        value = to_srgb(light).astype(np.float32)
+        if self.power != 1:
+            value = value**self.power
+        if self.bend:
+            value = value + self.bend * (value * value * (3 - 2 * value) - value)
+        return value
+
+
+def draw_tone(rng: np.random.Generator) -> Tone:
+    """One camera in four encodes as sRGB says; the others have a curve of their own."""
+    if rng.random() < 0.25:
+        return Tone()
+    return Tone(uniform(rng, (0.85, 1.18)), uniform(rng, (0.0, 0.6)) if rng.random() < 0.6 else 0.0)
+
+
+def radiance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """sRGB [H,W,3] in [0,1] → linear light without an upper end, float32: as if the scene were lit unevenly.
+
+    Light varies smoothly (σ up to 0.8 stops), mostly with a sky above or a lamp in the middle of things, and falls off
+    to one side.
+    """
+    height, width = image.shape[:2]
+    stops = uniform(rng, (0.0, 0.8)) * 3.5 * (smooth_field(rng, height, width, 3) - 0.5)
+    turn = rng.random() * 2 * np.pi
+    rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
+    stops = stops + 0.35 * rng.standard_normal() * (np.cos(turn) * columns + np.sin(turn) * rows)
+    if rng.random() < 0.65:
+        stops = stops + (0.8 + 1.2 * rng.standard_normal()) * sky(rng, height, width)
+    light: np.ndarray = to_linear(image).astype(np.float32) * np.exp2(stops)[:, :, None].astype(np.float32)
+    return light
+
+
+def sky(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """float32 [H,W] in [0,1]: 1 above a skyline that is level more or less, ragged, and sharp or soft."""
+    rows, columns = np.linspace(0, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
+    line = uniform(rng, (0.15, 0.75)) + 0.12 * rng.standard_normal() * columns
+    ragged = uniform(rng, (0.0, 0.5)) * (smooth_field(rng, height, width, int(rng.integers(3, 9))) - 0.5)
+    edge = 0.05 * (12.0 ** rng.random())
+    return (0.5 - 0.5 * np.tanh((rows - line + ragged) / edge)).astype(np.float32)
+
+
+def compress(light: np.ndarray, part: float) -> np.ndarray:
+    """Linear light whose range, in stops about its mean, is smaller by `part`: what a camera's tone mapping does.
+
+    The brightness of a neighbourhood changes, its detail does not.
+    """
+    if part <= 0:
+        return light
+    height, width = light.shape[:2]
+    small = cv2.resize(light.mean(axis=2), (max(2, width // 8), max(2, height // 8)), interpolation=cv2.INTER_AREA)
+    stops = cv2.GaussianBlur(np.log2(small + 1e-4), (0, 0), 2.0)
+    stops = cv2.resize(stops, (width, height), interpolation=cv2.INTER_LINEAR)
+    changed: np.ndarray = light * np.exp2(part * (stops.mean() - stops))[:, :, None].astype(np.float32)
+    return changed
+
+
+def exposure(light: np.ndarray, mean: float, tone: Tone) -> float:
+    """The gain that brings the mean pixel value of the picture to `mean`, in [0,1], clipped highlights included.
+
+    Found by halving the stops that a camera has, on a grid of the image; a black scene gets the largest gain.
+    """
+    step = max(1, min(light.shape[:2]) // _METERED)
+    metered = light[::step, ::step]
+    low, high = _STOPS
+    for _ in range(18):
+        middle = (low + high) / 2
+        if tone(metered * np.float32(2.0**middle)).mean() < mean:
+            low = middle
+        else:
+            high = middle
+    return float(2.0 ** ((low + high) / 2))
+
+
+def count(light: np.ndarray, shot: float, read: float, rng: np.random.Generator) -> np.ndarray:
+    """Linear light as a sensor counts it, at full exposure 1: variance shot·L + read² (Foi et al., 2008), Gaussian."""
+    spread = np.sqrt(shot * np.maximum(light, 0) + np.float32(read * read))
+    noisy: np.ndarray = light + spread * rng.standard_normal(light.shape, dtype=np.float32)
+    return noisy

@@ -1,0 +1,198 @@
+"""The stages of a network for photographs: first light, colour and detail alone, then together with IQPIR's codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from iqpir.checkpoint import load_autoencoder, load_photo, load_restorer, save_checkpoint
+from iqpir.errors import IQPIRError, suggest
+from iqpir.network.autoencoder import VQAutoEncoder
+from iqpir.network.photo import FULL_SCORE, PhotoConfig, PhotoIQPIR, PhotoRestoration
+from iqpir.training import losses
+from iqpir.training.codes import gt_codes
+from iqpir.training.engine import Player
+from iqpir.training.settings import FrontSettings, JointSettings
+
+Losses = dict[str, Tensor]
+_PATCH = 20
+"""Pixels along a side of what the local term takes the mean of."""
+
+
+def image_terms(image: Tensor, target: Tensor, settings: FrontSettings | JointSettings) -> Losses:
+    """`l1`, `local`, `ssim` and their weighted sum `total` for two [B,3,H,W] in [0,1]."""
+    found = {
+        "l1": F.l1_loss(image, target),
+        "local": F.l1_loss(*(F.avg_pool2d(each, _PATCH, stride=_PATCH // 2) for each in (image, target))),
+        "ssim": 1 - losses.box_ssim(image, target),
+    }
+    found["total"] = settings.l1 * found["l1"] + settings.local * found["local"] + settings.ssim * found["ssim"]
+    return found
+
+
+class FrontStage:
+    """Front end and detail branch on the targets of scenes; IQPIR takes no part yet."""
+
+    name = "front"
+    notes: Sequence[str] = ()
+    averaged: PhotoIQPIR
+
+    def __init__(self, settings: FrontSettings, device: torch.device) -> None:
+        self.settings: FrontSettings | JointSettings = settings
+        self.averaged = PhotoIQPIR(PhotoConfig.from_dict({"codes": False, **settings.changes}))
+        _need_scores(settings, self.averaged.config)
+        self.players = {"network": Player(self.averaged, settings.rate_at)}
+
+    def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
+        self.averaged.train()
+        lq, gt = _unit(batch)
+        made = self.averaged(lq, batch["score"])
+        return self._terms(made, gt)
+
+    def _terms(self, made: PhotoRestoration, gt: Tensor) -> Losses:
+        found = image_terms(made.image, gt, self.settings)
+        if self.settings.exposed > 0:
+            found["exposed"] = image_terms(made.exposed, gt, self.settings)["total"]
+            found["total"] = found["total"] + self.settings.exposed * found["exposed"]
+        return found
+
+    def after(self, batch: Mapping[str, Any], step: int) -> dict[str, float]:
+        return {}
+
+    def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        lq, gt = _unit(batch)
+        made = self.averaged(lq, batch["score"])
+        return {
+            "l1": float(F.l1_loss(made.image.clamp(0, 1), gt)),
+            "psnr": _psnr(made.image, gt),
+            "exposed psnr": _psnr(made.exposed, gt),
+            "input psnr": _psnr(lq, gt),
+            "ssim": float(losses.box_ssim(made.image.clamp(0, 1), gt)),
+        }
+
+    def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
+        lq, gt = _unit(batch)
+        made = self.averaged(lq, batch["score"])
+        low, high = (self.averaged(lq, score).image.clamp(0, 1) for score in (0.1, FULL_SCORE))
+        return [lq, made.exposed, made.image.clamp(0, 1), gt, low, high]
+
+    def save(self, path: Path) -> None:
+        save_checkpoint(self.averaged, path)
+
+
+class JointStage(FrontStage):
+    """All parts, from the weights that they have: the core learns what to correct, the gate where."""
+
+    name = "joint"
+
+    def __init__(self, settings: JointSettings, device: torch.device) -> None:
+        self.settings: JointSettings = settings
+        self.averaged = _assembled(settings)
+        _need_scores(settings, self.averaged.config)
+        _train_only(self.averaged, settings.train)
+        self.teacher: VQAutoEncoder | None = None
+        if settings.index > 0 and self.averaged.config.codes:
+            self.teacher = load_autoencoder(settings.autoencoder).eval().requires_grad_(False).to(device)
+        self.players = {"network": Player(self.averaged, settings.rate_at)}
+
+    def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
+        settings, network = self.settings, self.averaged
+        network.train()
+        lq, gt = _unit(batch)
+        made = network(lq, batch["score"], settings.fidelity, soft_codes=True)
+        found = self._terms(made, gt)
+        if made.core is not None and settings.core > 0:
+            overview = F.interpolate(gt, made.core.shape[-2:], mode="area")
+            found["core"] = image_terms(made.core, overview, settings)["total"]
+            found["total"] = found["total"] + settings.core * found["core"]
+            if self.teacher is not None and made.logits is not None:
+                codes = gt_codes(self.teacher, overview * 2 - 1)
+                found["index"] = losses.index_loss(made.logits, codes)
+                found["total"] = found["total"] + settings.index * found["index"]
+        return found
+
+    def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        found = super().measures(batch)
+        lq, gt = _unit(batch)
+        made = self.averaged(lq, batch["score"])
+        if made.gate is not None:
+            found["gate"] = float(made.gate.mean())
+        if made.core is not None:
+            found["core psnr"] = _psnr(made.core, F.interpolate(gt, made.core.shape[-2:], mode="area"))
+        return found
+
+
+def _assembled(settings: JointSettings) -> PhotoIQPIR:
+    """The front's network with a core, each with its trained weights; what neither has is new.
+
+    The detail branch of a gated network has more inputs and outputs than the front's: its own come first, the new ones
+    begin at zero.
+    """
+    front = load_photo(settings.front)
+    core = load_restorer(settings.restorer) if settings.restorer else None
+    changes = {"codes": core is not None, **settings.changes}
+    if core is not None:
+        changes["core"] = core.config
+    network = PhotoIQPIR(PhotoConfig.from_dict({**front.config.as_dict(), **changes}))
+    own = network.state_dict()
+    for name, value in front.state_dict().items():
+        if name in own:
+            own[name] = _fitted(value, own[name])
+    if core is not None and network.config.codes:
+        own |= {f"core.{name}": value for name, value in core.state_dict().items()}
+    network.load_state_dict(own)
+    return network
+
+
+def _fitted(value: Tensor, into: Tensor) -> Tensor:
+    if value.shape == into.shape:
+        return value
+    grown = torch.zeros_like(into)
+    grown[tuple(slice(length) for length in value.shape)] = value
+    return grown
+
+
+def _train_only(network: PhotoIQPIR, parts: Sequence[str]) -> None:
+    known = [name for name, _ in network.named_children()]
+    for part in parts:
+        if part not in ("front", "core", "detail"):
+            raise IQPIRError(f"train: there is no part {part!r}{suggest(part, known)} (there are {', '.join(known)})")
+    for name, parameter in network.named_parameters():
+        # The codebooks and what makes images of codes are stage 1's business.
+        parameter.requires_grad_(name.split(".")[0] in parts and not name.startswith("core.quantize"))
+
+
+def _need_scores(settings: FrontSettings | JointSettings, config: PhotoConfig) -> None:
+    if settings.data.scores == "none" and (config.score or (config.codes and config.core.conditioning != "none")):
+        raise IQPIRError("a network that is told the score needs scores: data.scores")
+
+
+def _unit(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """LQ and GT in [0,1]; stages are given them in [-1,1]."""
+    return (batch["lq"] + 1) / 2, (batch["gt"] + 1) / 2
+
+
+def _psnr(image: Tensor, target: Tensor) -> float:
+    error = (image.clamp(0, 1) - target).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
+    return float((-10 * error.log10()).mean())
+
+
+class Overview(nn.Module):
+    """What a front end hands to its core, for the stage that trains the core alone."""
+
+    def __init__(self, file: str, device: torch.device) -> None:
+        super().__init__()
+        self.network = load_photo(file).requires_grad_(False).to(device)
+        self.network.train()  # so that an overview has the size that it has in training
+
+    @torch.no_grad()
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """A batch in [-1,1] → the same with overviews of LQ and GT."""
+        lq, gt = _unit(batch)
+        seen = self.network.exposed_overview(lq, batch["score"] if batch["score"] is not None else FULL_SCORE)
+        return {**batch, "lq": seen * 2 - 1, "gt": F.interpolate(gt, seen.shape[-2:], mode="area") * 2 - 1}
