@@ -6,9 +6,9 @@ The network is trained on squares of one size in [-1,1]. What becomes of other s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from iqpir.errors import IQPIRError
 if TYPE_CHECKING:
     from iqpir.network.model import IQPIR, Score
     from iqpir.network.optimized import OptimizedIQPIR
+    from iqpir.network.photo import OptimizedPhoto, PhotoIQPIR
 
 Fit = Literal["resize", "square", "tile", "native", "exact"]
 FITS: dict[str, str] = {
@@ -142,6 +143,58 @@ class Restorer:
                 raise IQPIRError(f"{len(score)} scores were given, and this network takes one")
             (score,) = score
         return torch.full((batch,), score, dtype=torch.float64)
+
+
+class PhotoRestorer:
+    """A network for photographs with the way it is used: images [B,3,H,W] in [0,1] of any size → restored images."""
+
+    USUAL: ClassVar[dict[str, Any]] = {"fidelity": 1.0, "adain": False, "fit": "native"}
+    """Options that differ from those of `Options`."""
+
+    def __init__(self, network: PhotoIQPIR | OptimizedPhoto, options: Options | None = None) -> None:
+        """Raises `IQPIRError` for options that such a network cannot have."""
+        self.network = network
+        self.options = options or Options(**self.USUAL)
+        if self.options.fit != "native":
+            raise IQPIRError(f"fit is {self.options.fit!r}; a network for photographs takes any size as it is: native")
+        if isinstance(self.options.score, tuple):
+            raise IQPIRError(f"{len(self.options.score)} scores were given, and this network takes one")
+
+    def restore(self, images: Tensor) -> Tensor:
+        """float [B,3,H,W] in [0,1] → float32 in [0,1] of the same shape; each image is treated alone."""
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise IQPIRError(f"images of shape {tuple(images.shape)}; they must be [B,3,H,W]")
+        images = images.float()
+        score = self.options.score
+        assert not isinstance(score, tuple)
+        restored = torch.cat([self.network.restore(each[None], score, self.options.fidelity) for each in images])
+        return _gray_only(restored, images) if self.options.gray else restored
+
+
+def restorer(network: IQPIR | PhotoIQPIR, options: Mapping[str, Any], device: str, dtype: str) -> AnyRestorer:
+    """A network with the way it is used, as fast as it goes. `options`: those of `Options` that were asked for.
+
+    `dtype`: "float32", "bfloat16" or "float16". Raises `IQPIRError`.
+    """
+    target = getattr(torch, dtype)
+    if isinstance(network, torch.nn.Module) and network.for_photographs:
+        photo = cast("PhotoIQPIR", network)
+        return PhotoRestorer(photo.optimize(target, device), Options(**{**PhotoRestorer.USUAL, **options}))
+    plain = cast("IQPIR", network)
+    if target == torch.float16:  # plans are made for the others
+        return Restorer(plain.to(device, target), Options(**options))
+    return Restorer(plain.optimize(dtype=target, device=device), Options(**options))
+
+
+AnyRestorer: TypeAlias = "Restorer | PhotoRestorer"
+
+
+def _gray_only(restored: Tensor, images: Tensor) -> Tensor:
+    """Where the input is gray: the output's luma. Its brightness is what was to be restored, so that is not kept."""
+    weights = torch.tensor(_LUMA, device=restored.device)[:, None, None]
+    gray = (restored * weights).sum(dim=1, keepdim=True).expand_as(restored)
+    kept = torch.tensor([is_gray(each) for each in images], device=restored.device)
+    return torch.where(kept[:, None, None, None], gray, restored)
 
 
 def is_gray(image: Tensor) -> bool:

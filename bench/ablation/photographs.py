@@ -57,8 +57,9 @@ def windows(kind: Any, side: int, each: int = 2) -> list[Window]:
             gt = np.ascontiguousarray(pixels[top : top + side, left : left + side])
             name = f"{file.partition('.')[0]}-{number}"
             rng = np.random.default_rng([_TEST, *name.encode()])
-            lq, _ = degrade(to_tensor(gt), rng)
-            found.append(Window(name, file.partition(".")[0], as_pixels(lq), gt))
+            made = degrade(to_tensor(gt), rng)
+            target = gt if made.target is None else as_pixels(made.target)
+            found.append(Window(name, file.partition(".")[0], as_pixels(made.image), target))
     return found
 
 

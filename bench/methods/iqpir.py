@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from iqpir.network.model import IQPIR
-    from iqpir.restore import Restorer
+    from iqpir.network.photo import PhotoIQPIR
+    from iqpir.restore import AnyRestorer
 
 OPTIONS = {
     "score": Option("score", 0.9, float, min=0, max=1),
@@ -42,8 +43,9 @@ RANDOM = "random"
 """The value of `weights` for the catalogue's network with weights drawn from a fixed seed."""
 SOURCES = (
     "iqpir.restore", "iqpir.checkpoint", "iqpir.network.autoencoder", "iqpir.network.blocks",
-    "iqpir.network.conditioning", "iqpir.network.config", "iqpir.network.fidelity", "iqpir.network.infer",
-    "iqpir.network.model", "iqpir.network.quantizer", "iqpir.network.transformer", "iqpir.network.optimized",
+    "iqpir.network.conditioning", "iqpir.network.config", "iqpir.network.detail", "iqpir.network.fidelity",
+    "iqpir.network.front", "iqpir.network.infer", "iqpir.network.model", "iqpir.network.photo",
+    "iqpir.network.quantizer", "iqpir.network.transformer", "iqpir.network.optimized",
     "iqpir.network.graphs", "iqpir.network.kernels", "iqpir.network.predictor", "iqpir.network.steps",
     "iqpir.network.triton_norm",
 )  # fmt: skip
@@ -70,7 +72,7 @@ class IqpirMethod(Method):
             if not isinstance(fields, Mapping):
                 raise BenchError(f"method {entry.name!r} ({entry.origin}) has no weights: {{file, url, sha256, bytes}}")
             self._asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
-        self._restorer: Restorer | None = None
+        self._restorer: AnyRestorer | None = None
         self._parameters: int | None = None
         self._digest: str | None = None
 
@@ -107,18 +109,13 @@ class IqpirMethod(Method):
         import torch
 
         from iqpir.errors import IQPIRError
-        from iqpir.restore import Options, Restorer
+        from iqpir.restore import restorer
 
         options = {name: value for name, value in self._options.items() if name != "alpha"}
         try:
             network = self._drawn() if self.untrained else self._read()
             self._parameters = sum(one.numel() for one in network.parameters())
-            target = getattr(torch, dtype)
-            plain = target == torch.float16  # plans are made for the other dtypes
-            self._restorer = Restorer(
-                network.to(device, target) if plain else network.optimize(dtype=target, device=device),
-                Options(**options),
-            )
+            self._restorer = restorer(network, options, device, dtype)
         except IQPIRError as error:
             raise BenchError(f"{self.name}: {error}") from error
         except (RuntimeError, AssertionError) as error:
@@ -126,14 +123,14 @@ class IqpirMethod(Method):
                 raise
             raise BenchError(f"{self.name} cannot be loaded on {device!r} in {dtype!r}: {one_line(error)}") from error
 
-    def _read(self) -> IQPIR:
-        from iqpir.network.model import IQPIR
+    def _read(self) -> IQPIR | PhotoIQPIR:
+        from iqpir.checkpoint import load
 
         path = self._path if self._asset is None else self._asset.require_verified()
         assert path is not None
         if self._digest is not None and file_hash(path) != self._digest:
             raise BenchError(f"{self.name}: {path} changed while it was in use")
-        return IQPIR.from_checkpoint(str(path), alpha=self._options["alpha"])
+        return load(str(path), alpha=self._options["alpha"])
 
     def _drawn(self) -> IQPIR:
         """The entry's network as training would begin with it; the caller's random numbers stay what they were."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from iqpir.faces import FaceRestorer
-    from iqpir.restore import Restorer
+    from iqpir.restore import AnyRestorer
 
 
 @click.command(
@@ -79,7 +79,10 @@ def command(
     whole: FaceRestorer | None = None
     if face_weights is not None and faces:
         from iqpir.faces import FaceRestorer
+        from iqpir.restore import Restorer
 
+        if not isinstance(restorer, Restorer):
+            raise IQPIRError(f"--faces goes with a network of aligned faces; {weights} is one for photographs")
         whole = FaceRestorer(restorer, face_weights, upscale=upscale, device=device)
     failed = 0
     for given, made in tqdm(jobs, unit=" images", dynamic_ncols=True, disable=None):
@@ -136,26 +139,21 @@ def _scores(text: str) -> float | tuple[float, ...]:
     return scores[0] if len(scores) == 1 else scores
 
 
-def _restorer(weights: str, alpha: float | None, device: str, dtype: str, asked: Mapping[str, Any]) -> Restorer:
+def _restorer(weights: str, alpha: float | None, device: str, dtype: str, asked: Mapping[str, Any]) -> AnyRestorer:
     """`asked`: options by name; None where nobody has asked, and the checkpoint's or the usual value is taken."""
-    from iqpir.restore import Options, Restorer
-    from iqpir.weights import USE, shipped
+    from iqpir.checkpoint import load
+    from iqpir.quality.scorers import check_device
+    from iqpir.restore import Options, restorer
+    from iqpir.weights import shipped
 
     given = {name: value for name, value in asked.items() if value is not None}
-    options = Options(**{**USE.get(weights, {}), **given})
-    import torch
-
-    from iqpir.network.model import IQPIR
-    from iqpir.quality.scorers import check_device
-
-    network = IQPIR.from_checkpoint(shipped(weights) or weights, alpha=alpha)
+    Options(**given)  # what cannot be is said before a file is read
+    network = load(shipped(weights) or weights, alpha=alpha)
     check_device(device)
-    if dtype == "float16":  # plans are made for the others
-        return Restorer(network.to(device, torch.float16), options)
-    return Restorer(network.optimize(dtype=getattr(torch, dtype), device=device), options)
+    return restorer(network, given, device, dtype)
 
 
-def _one(given: Path, made: Path, restorer: Restorer, whole: FaceRestorer | None) -> str | None:
+def _one(given: Path, made: Path, restorer: AnyRestorer, whole: FaceRestorer | None) -> str | None:
     """Restore one file; returns what is worth saying. Raises `ImageFailure`."""
     import numpy as np
 

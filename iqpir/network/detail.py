@@ -26,7 +26,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.told.weight)
         nn.init.zeros_(self.told.bias)
         nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.second.bias)
 
     def forward(self, features: Tensor, told: Tensor) -> Tensor:
         scale, shift = self.told(told)[:, :, None, None].chunk(2, dim=1)

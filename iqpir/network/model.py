@@ -56,6 +56,8 @@ class IQPIR(VQAutoEncoder):
     """
 
     config: IQPIRConfig
+    for_photographs = False
+    """Whether it takes images in [0,1] of any size and sets their light, as `iqpir.network.photo` does."""
 
     def __init__(self, config: IQPIRConfig | None = None, *, fidelity_trained: bool = False) -> None:
         config = config or IQPIRConfig()

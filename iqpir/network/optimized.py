@@ -50,6 +50,8 @@ class OptimizedIQPIR:
     costs: on a CPU minutes even for the small network, which then takes a quarter less time. So it is not the default.
     """
 
+    for_photographs = False
+
     def __init__(
         self, net: IQPIR, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", compiled: bool = False
     ) -> None:

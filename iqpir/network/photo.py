@@ -4,13 +4,14 @@
     c   = IQPIR(overview of y0, score)           codes and, with w, features of a view of fixed size
     out = y0 + detail(x, y0, score) + g·(c − overview), enlarged; g is a map that the detail branch draws
 
-A dark or submerged image is nothing that codes of good images can be read from; y0 is. The overview has a fixed size, so
-codes cost the same for every image, and memory does not grow with it where the image is worked through in tiles: all
-that is global is known before the first tile.
+A dark or submerged image is nothing that codes of good images can be read from; y0 is. The overview has a fixed size,
+so codes cost the same for every image, and memory does not grow with it where the image is worked through in tiles:
+all that is global is known before the first tile.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple, Self
 
@@ -64,6 +65,15 @@ class PhotoConfig:
             raise IQPIRError("PhotoConfig: the detail branch draws the gate: gate needs detail")
 
     @property
+    def image_size(self) -> int:
+        """Side of the crops that it is trained on, pixels."""
+        return 2 * self.core.image_size
+
+    @property
+    def threshold(self) -> float:
+        return self.core.threshold
+
+    @property
     def gated(self) -> bool:
         return self.codes and self.gate
 
@@ -105,6 +115,8 @@ class _Known(NamedTuple):
 
 class PhotoIQPIR(nn.Module):
     """RGB images [B,3,H,W] in [0,1] of any size and a score in [0,1] → restored images of the same size."""
+
+    for_photographs = True
 
     def __init__(self, config: PhotoConfig | None = None) -> None:
         super().__init__()
@@ -159,6 +171,12 @@ class PhotoIQPIR(nn.Module):
             ..., top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
         ]
 
+    def optimize(
+        self, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", *, compiled: bool = False
+    ) -> OptimizedPhoto:
+        """A copy for inference; see `OptimizedPhoto`. `compiled` is for IQPIR's plans, and not used here."""
+        return OptimizedPhoto(self, dtype, device)
+
     # Before the pixels
 
     def know(self, image: Tensor, score: Tensor | float, fidelity: float = 1.0, *, soft_codes: bool = False) -> _Known:
@@ -175,7 +193,7 @@ class PhotoIQPIR(nn.Module):
             return _Known(grade, told, None, None, None)
         overview = self._overview(image)
         place = tuple(places(length, device=image.device) for length in overview.shape[-2:])
-        exposed = recolour(expose(overview, grade), grade, place).clamp(0, 1)  # type: ignore[arg-type]
+        exposed = recolour(expose(overview, grade), grade, place).clamp(0, 1)
         core, logits = self._core(exposed, scores, fidelity, soft_codes)
         return _Known(grade, told, core - exposed, core, logits)
 
@@ -200,7 +218,7 @@ class PhotoIQPIR(nn.Module):
         grade = self.front(image, self._told_score(scores))
         overview = self._overview(image)
         place = tuple(places(length, device=image.device) for length in overview.shape[-2:])
-        return recolour(expose(overview, grade), grade, place).clamp(0, 1)  # type: ignore[arg-type]
+        return recolour(expose(overview, grade), grade, place).clamp(0, 1)
 
     def _core(self, exposed: Tensor, scores: Tensor, fidelity: float, soft: bool) -> tuple[Tensor, Tensor]:
         core = self.core
@@ -249,6 +267,24 @@ class PhotoIQPIR(nn.Module):
         where = torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1], dim=2)
         where = where.expand(len(image), *where.shape)
         return F.grid_sample(correction, where, padding_mode="border", align_corners=False)
+
+
+class OptimizedPhoto:
+    """A copy of a network with its weights as convolutions like them best, and in another precision if asked for."""
+
+    for_photographs = True
+
+    def __init__(self, network: PhotoIQPIR, dtype: torch.dtype, device: str | torch.device) -> None:
+        self.config = network.config
+        self._dtype, self._device = dtype, torch.device(device)
+        copied = copy.deepcopy(network).eval().requires_grad_(False)
+        self._network = copied.to(self._device, memory_format=torch.channels_last)
+
+    def restore(self, image: Tensor, score: Tensor | float = FULL_SCORE, fidelity: float = 1.0) -> Tensor:
+        """As `PhotoIQPIR.restore`; light and colour are always worked out in float32."""
+        given = image.to(self._device, torch.float32).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            return self._network.restore(given, score, fidelity).float().to(image.device)
 
 
 _TOLD_SCORE = 3

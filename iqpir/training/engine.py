@@ -260,7 +260,7 @@ class _Run:
         return Outcome(step, values, loader.wait.share, time.perf_counter() - started, saved)
 
     def _samples(self, seed_offset: int = 0, above: float | None = None) -> Dataset[Any]:
-        crop = self.settings.data.crop or int(self.stage.averaged.config.image_size)  # type: ignore[union-attr]
+        crop = self.settings.data.crop or int(self.stage.averaged.config.image_size)
         degraded = self.stage.name != "autoencoder"
         return paired(self.settings.data, crop, degraded=degraded, seed_offset=seed_offset, above=above)
 

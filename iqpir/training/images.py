@@ -99,8 +99,8 @@ class TrainingImages(Dataset[TrainingImage]):
         for the next run. `lq`: folder of the LQ images of a folder's, of the same names (but for the suffix) and sizes:
         the same crops of them come along. `flaw_scale`: flaws are so many times as strong: σ of blur and noise, and
         what JPEG's quality lacks of 100. `saturation`, `contrast`: ranges of factors that a crop is changed by, before
-        its flaw; see `recolour`. `window`, `window_share`: how much wider than the crop is what is made smaller to it, and
-        of which share of generated crops.
+        its flaw; see `recolour`. `window`, `window_share`: how much wider than the crop is what is made smaller to it,
+        and of which share of generated crops.
 
         Raises `IQPIRError` for a folder with no image, with images too small for the crop, without a partner, or with
         images of scikit-image's, which results are measured on.
@@ -219,7 +219,8 @@ class _Sheets:
 
     def __init__(self, seed: int, crop: int, cache: Path | None, window: Range, share: float) -> None:
         self._seed, self._cache, self._window, self._share = seed, cache, window, share
-        self.crops = max(64, 2 * (generate.SIDE // crop) ** 2)
+        # Whole compositions at many scales are more different than crops pixel by pixel.
+        self.crops = max(64, 2 * (generate.SIDE // crop) ** 2) * (3 if share == 1 else 1)
         """How many crops a sheet gives."""
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         if cache is not None:

@@ -65,7 +65,7 @@ class PairedTraining(Dataset[TrainingPair]):
             return {"params": (), **image}  # type: ignore[typeddict-item]
         rng = np.random.default_rng((self.images.seed, _DEGRADE, image["index"]))
         made = self.degradation(image["gt"], rng)
-        pair: TrainingPair = {"lq": made.image, "params": made.params, **image}  # type: ignore[typeddict-item]
+        pair: TrainingPair = {"lq": made.image, "params": made.params, **image}
         if made.target is not None and made.score is not None:
             pair["gt"], pair["score"] = made.target, made.score
         return pair

@@ -44,12 +44,14 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -
     return (ours.norm() / (theirs.norm() + 1e-4)).clamp(0, 1).detach()
 
 
-def box_ssim(image: Tensor, target: Tensor, side: int = 7) -> Tensor:
-    """Mean SSIM of two [B,3,H,W] in [0,1] over boxes of `side`², for training: it has a gradient (Wang et al., 2004)."""
-    first, second = F.avg_pool2d(image, side, 1), F.avg_pool2d(target, side, 1)
-    spread = F.avg_pool2d(image * image, side, 1) - first * first
-    other = F.avg_pool2d(target * target, side, 1) - second * second
-    both = F.avg_pool2d(image * target, side, 1) - first * second
+def box_ssim(image: Tensor, target: Tensor, side: int = 7, stride: int = 2) -> Tensor:
+    """Mean SSIM of two [B,3,H,W] in [0,1] over boxes of `side`², as a loss (Wang et al., 2004): it has a gradient.
+
+    A box at every second pixel either way tells as much as one at each, in a quarter of the time.
+    """
+    moments = [image, target, image * image, target * target, image * target]
+    first, second, square, other, product = (F.avg_pool2d(each, side, stride) for each in moments)
+    spread, other, both = square - first * first, other - second * second, product - first * second
     means, deviations = 0.01**2, 0.03**2
     luminance = (2 * first * second + means) / (first * first + second * second + means)
     structure = (2 * both + deviations) / (spread.clamp_min(0) + other.clamp_min(0) + deviations)

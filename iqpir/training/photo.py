@@ -24,6 +24,12 @@ _PATCH = 20
 """Pixels along a side of what the local term takes the mean of."""
 
 
+def _light_terms(image: Tensor, target: Tensor, settings: FrontSettings | JointSettings) -> Tensor:
+    """The terms that tell of light and colour alone, weighted: `l1` and `local`."""
+    local = F.l1_loss(*(F.avg_pool2d(each, _PATCH, stride=_PATCH // 2) for each in (image, target)))
+    return settings.l1 * F.l1_loss(image, target) + settings.local * local
+
+
 def image_terms(image: Tensor, target: Tensor, settings: FrontSettings | JointSettings) -> Losses:
     """`l1`, `local`, `ssim` and their weighted sum `total` for two [B,3,H,W] in [0,1]."""
     found = {
@@ -45,6 +51,7 @@ class FrontStage:
     def __init__(self, settings: FrontSettings, device: torch.device) -> None:
         self.settings: FrontSettings | JointSettings = settings
         self.averaged = PhotoIQPIR(PhotoConfig.from_dict({"codes": False, **settings.changes}))
+        self.averaged.to(memory_format=torch.channels_last)
         _need_scores(settings, self.averaged.config)
         self.players = {"network": Player(self.averaged, settings.rate_at)}
 
@@ -57,7 +64,7 @@ class FrontStage:
     def _terms(self, made: PhotoRestoration, gt: Tensor) -> Losses:
         found = image_terms(made.image, gt, self.settings)
         if self.settings.exposed > 0:
-            found["exposed"] = image_terms(made.exposed, gt, self.settings)["total"]
+            found["exposed"] = _light_terms(made.exposed, gt, self.settings)
             found["total"] = found["total"] + self.settings.exposed * found["exposed"]
         return found
 
@@ -93,6 +100,7 @@ class JointStage(FrontStage):
     def __init__(self, settings: JointSettings, device: torch.device) -> None:
         self.settings: JointSettings = settings
         self.averaged = _assembled(settings)
+        self.averaged.to(memory_format=torch.channels_last)
         _need_scores(settings, self.averaged.config)
         _train_only(self.averaged, settings.train)
         self.teacher: VQAutoEncoder | None = None
@@ -174,7 +182,8 @@ def _need_scores(settings: FrontSettings | JointSettings, config: PhotoConfig) -
 
 def _unit(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """LQ and GT in [0,1]; stages are given them in [-1,1]."""
-    return (batch["lq"] + 1) / 2, (batch["gt"] + 1) / 2
+    lq, gt = (((batch[key] + 1) / 2).contiguous(memory_format=torch.channels_last) for key in ("lq", "gt"))
+    return lq, gt
 
 
 def _psnr(image: Tensor, target: Tensor) -> float:

@@ -280,7 +280,7 @@ class FidelitySettings(Common):
 
 @dataclass(frozen=True)
 class _Photo(Common):
-    """What the stages of a network for photographs share (`iqpir.network.photo`): how far an image is from its target."""
+    """What the stages of a network for photographs (`iqpir.network.photo`) share: how far images are from targets."""
 
     l1: float = 1.0
     local: float = 0.5
@@ -288,7 +288,7 @@ class _Photo(Common):
     ssim: float = 0.15
     """Weight of 1 − SSIM (7×7 box)."""
     exposed: float = 0.3
-    """Weight of the front end's own image, with the same three terms."""
+    """Weight of the front end's own image, with the first two terms."""
 
 
 @dataclass(frozen=True)
