@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from iqpir.cli.ablation import command as ablation
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+def _bar(steps: int) -> tqdm[NoReturn]:
+    """Progress and time left on standard error; in a log, a line a minute."""
+    import sys
+
+    from tqdm import tqdm
+
+    pace = 0.1 if sys.stderr.isatty() else 60.0
+    return tqdm(total=steps, unit=" steps", dynamic_ncols=True, mininterval=pace, maxinterval=max(10.0, pace))
 
 
 @click.group()
@@ -28,8 +42,6 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     import math
     from dataclasses import replace
 
-    from tqdm import tqdm
-
     from iqpir.errors import IQPIRError
     from iqpir.quality.files import read_scores
     from iqpir.quality.scorers import check_device
@@ -49,7 +61,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     scores = {Path(name).with_suffix("").as_posix(): float(score) for name, score in named if math.isfinite(score)}
     pairs = Pairs(Path(settings.lq), Path(settings.gt), scores)
     where = Path(out) if out else Path("results") / "train" / config.stem
-    with tqdm(total=settings.steps, unit=" steps", dynamic_ncols=True, disable=None) as bar:
+    with _bar(settings.steps) as bar:
 
         def progress(step: int, loss: float, control: float) -> None:
             bar.set_description_str(f"L1 {loss:.4f}, without score {control:.4f}")
@@ -69,8 +81,6 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
     """Train a stage of IQPIR, from where its folder's state left off."""
     from dataclasses import replace
 
-    from tqdm import tqdm
-
     from iqpir.quality.scorers import check_device
     from iqpir.training.engine import Report, train
     from iqpir.training.settings import load, recipe
@@ -85,7 +95,7 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
     stage = make_stage(settings, where, device)
     for note in stage.notes:
         click.echo(note, err=True)
-    with tqdm(total=settings.steps, unit=" steps", dynamic_ncols=True, disable=None) as bar:
+    with _bar(settings.steps) as bar:
 
         def progress(told: Report) -> None:
             shown = [key for key in ("total", "held-out psnr") if key in told.values]
@@ -128,8 +138,8 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
     if not any(name in STAGES for name in stages):
         raise IQPIRError(f"{config}: a recipe has at least one of the sections {', '.join(STAGES)}")
     root = _root(config, out)
-    for name in stages:
-        click.echo(f"{name}: {root / name}", err=True)
+    for number, name in enumerate(stages, 1):
+        click.echo(f"{name} ({number} of {len(stages)} stages): {root / name}", err=True)
         if name != "quality":
             _stage(name, config, str(root), device, steps)
             continue
@@ -212,8 +222,6 @@ def quality(config: Path | None, out: str | None, device: str, steps: int | None
     """
     from dataclasses import asdict, replace
 
-    from tqdm import tqdm
-
     from iqpir.errors import IQPIRError
     from iqpir.quality.scorers import check_device
     from iqpir.training.quality import QualitySettings, train_quality
@@ -228,7 +236,7 @@ def quality(config: Path | None, out: str | None, device: str, steps: int | None
         where = _root(config, None) / "quality" / "quality.safetensors"
     if where.suffix != ".safetensors":
         raise IQPIRError(f"{where}: the name must end in .safetensors")
-    with tqdm(total=settings.steps, unit=" steps", dynamic_ncols=True, disable=None) as bar:
+    with _bar(settings.steps) as bar:
 
         def progress(step: int, error: float) -> None:
             bar.set_description_str(f"error {error:.3f}")

@@ -70,6 +70,9 @@ class Stage(Protocol):
     def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
         """Rows of a sample grid, each [B,3,H,W] in [0,1]."""
 
+    def looks(self, device: torch.device) -> Sequence[Tensor]:
+        """Rows of a grid of real photographs, as `pictures`; empty for a stage that does not restore any."""
+
     def after(self, batch: Mapping[str, Any], step: int) -> dict[str, float]:
         """What is left to do when all players have moved; returns numbers worth logging."""
 
@@ -344,8 +347,12 @@ class _Run:
             batch = next(self._held_out_batches())
             torch.manual_seed(_seed(HELD_OUT_SEED, 0))
             rows = [row[:8].float().cpu().clamp(0, 1) for row in self.stage.pictures(batch)]
+            looks = [row.float().cpu().clamp(0, 1) for row in self.stage.looks(self.accelerator.device)]
         (self.folder / "samples").mkdir(exist_ok=True)
-        save_image(make_grid(torch.cat(rows), nrow=len(rows[0])), self.folder / "samples" / f"{step:08d}.png")
+        for shown, ending in ((rows, ""), (looks, "-photographs")):
+            if shown:
+                grid = make_grid(torch.cat(shown), nrow=len(shown[0]))
+                save_image(grid, self.folder / "samples" / f"{step:08d}{ending}.png")
 
 
 class Average:

@@ -14,7 +14,7 @@ from iqpir.checkpoint import load_autoencoder, load_photo, load_restorer, save_c
 from iqpir.errors import IQPIRError, suggest
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.photo import FULL_SCORE, PhotoConfig, PhotoIQPIR, PhotoRestoration
-from iqpir.training import losses
+from iqpir.training import look, losses
 from iqpir.training.codes import gt_codes
 from iqpir.training.engine import Player
 from iqpir.training.settings import FrontSettings, JointSettings
@@ -87,6 +87,15 @@ class FrontStage:
         made = self.averaged(lq, batch["score"])
         low, high = (self.averaged(lq, score).image.clamp(0, 1) for score in (0.1, FULL_SCORE))
         return [lq, made.exposed, made.image.clamp(0, 1), gt, low, high]
+
+    def looks(self, device: torch.device) -> Sequence[Tensor]:
+        """Input, restored at scores 0.1, 0.5 and 0.9, target."""
+        pairs = look.photographs()
+        if not pairs:
+            return []
+        bad, good = look.batches(pairs)
+        made = [self.averaged(bad.to(device), score).image for score in (0.1, 0.5, FULL_SCORE)]
+        return [bad, *made, good]
 
     def save(self, path: Path) -> None:
         save_checkpoint(self.averaged, path)

@@ -177,6 +177,9 @@ class AutoencoderStage(_WithAdversary):
             found["hq perplexity"] = float(made.hq.perplexity)
         return found
 
+    def looks(self, device: torch.device) -> Sequence[Tensor]:
+        return []
+
     def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
         made = self.averaged.reconstruct(batch["gt"], batch["score"], self.settings.hq)
         return [shown(batch["gt"]), shown(made.image)]
@@ -268,6 +271,9 @@ class RestorerStage:
             "bound psnr": psnr(network.generator(network.dequantize(codes)), batch["gt"]),
         }
 
+    def looks(self, device: torch.device) -> Sequence[Tensor]:
+        return []
+
     def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
         batch = self._seen(batch)
         made = self.averaged(batch["lq"], self._score(batch), adain=False)
@@ -346,6 +352,9 @@ class FidelityStage(_WithAdversary):
             "psnr w=0": psnr(plain.image, batch["gt"]),
             "input psnr": psnr(batch["lq"], batch["gt"]),
         }
+
+    def looks(self, device: torch.device) -> Sequence[Tensor]:
+        return []
 
     def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
         plain = self.averaged(batch["lq"], self._score(batch), adain=False)

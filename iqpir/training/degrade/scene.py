@@ -96,8 +96,11 @@ class Scene(Degradation):
 
     def __call__(self, image: Tensor, rng: np.random.Generator) -> Degraded:
         """float32 RGB [3,H,W] in [0,1] → bad picture, target and score; see `Degraded`."""
+        return self.made(image, self.draw(rng, min(image.shape[1:])), rng)
+
+    def made(self, image: Tensor, params: SceneParams, rng: np.random.Generator) -> Degraded:
+        """The same of a kind and a score that are given; `stops` and `headroom` are filled in."""
         pixels = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
-        params = self.draw(rng, min(pixels.shape[:2]))
         made = self.pair(pixels, params, rng)
         params = params._replace(stops=made.stops, headroom=float((made.target >= 1).any(axis=2).mean()))
         return Degraded(_tensor(made.bad), params, _tensor(made.target), params.score)
