@@ -170,7 +170,7 @@ def test_samples_are_a_function_of_image_and_seed_and_their_shares_are_the_setti
     assert abs((scores >= FULL).mean() - 0.25) < 0.11
     for each in made[:20]:
         levels = each.target * 255
-        assert torch.equal(levels, levels.round()) and 0 <= float(each.target.min()) and float(each.target.max()) <= 1
+        assert torch.equal(levels, levels.round()) and float(each.target.min()) >= 0 and float(each.target.max()) <= 1
 
 
 @pytest.mark.parametrize(
