@@ -16,7 +16,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -235,13 +235,29 @@ def _seeds(given: object, place: str) -> tuple[int, ...]:
 
 
 def _plain(settings: Common | QualitySettings) -> dict[str, Any]:
-    """Settings without what cannot change a weight: how often something is written down, who prepares batches, and
-    where drawn sheets and the networks of other jobs lie."""
-    found = asdict(settings)
+    """Settings that differ from their defaults, without what cannot change a weight: how often something is written
+    down, who prepares batches, and where drawn sheets and the networks of other jobs lie.
+
+    Without defaults, so that a setting that a later version adds retires no network that was trained before it.
+    """
+    found = _changed(settings)
     for key in ("log_every", "sample_every", "workers", "autoencoder", "quality_prior"):
         found.pop(key, None)
     if isinstance(found.get("data"), dict):
         found["data"] = {key: value for key, value in found["data"].items() if key not in ("workers", "cache")}
+    return found
+
+
+def _changed(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not as its defaults have them; of those that are dataclasses, theirs."""
+    found: dict[str, Any] = {}
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if is_dataclass(value):
+            if inner := _changed(value):
+                found[each.name] = inner
+        elif value != (each.default if each.default_factory is MISSING else each.default_factory()):
+            found[each.name] = value
     return found
 
 

@@ -224,3 +224,34 @@ def test_a_discrete_ascent_ends_in_images_of_whole_codes(network: IQPIR) -> None
     finally:
         keep.remove()
     assert float(torch.cdist(last.double(), whole.double()).amin(dim=1).max()) < 1e-6
+
+
+def test_a_setting_that_is_added_at_its_default_retires_nothing() -> None:
+    """Two versions of one class, the later with another setting: equal digests unless the setting is used."""
+    from dataclasses import dataclass, field
+
+    from iqpir.training.ablation import _changed
+
+    @dataclass(frozen=True)
+    class Inner:
+        count: int = 3
+
+    @dataclass(frozen=True)
+    class Before:
+        steps: int = 10
+        data: Inner = field(default_factory=Inner)
+
+    @dataclass(frozen=True)
+    class InnerLater:
+        count: int = 3
+        window: tuple[float, float] = (1.0, 2.0)
+
+    @dataclass(frozen=True)
+    class Later:
+        steps: int = 10
+        data: InnerLater = field(default_factory=InnerLater)
+        front: str = ""
+
+    for steps, count in ((10, 3), (20, 4)):
+        assert _changed(Before(steps, Inner(count))) == _changed(Later(steps, InnerLater(count)))
+    assert _changed(Later(data=InnerLater(window=(1.0, 3.0)))) == {"data": {"window": (1.0, 3.0)}}

@@ -1,0 +1,166 @@
+"""The stages of a network for photographs: a recipe from images to a small file, resumable bit for bit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from iqpir.checkpoint import load_photo
+from iqpir.cli.train import command
+from iqpir.errors import IQPIRError
+from iqpir.network.photo import PhotoConfig, PhotoIQPIR
+from iqpir.training.losses import box_ssim
+from iqpir.training.photo import JointStage, Overview, image_terms
+from iqpir.training.settings import FrontSettings, load
+from iqpir.training.stages import make_stage
+
+CORE = {
+    "image_size": 32, "channels": 8, "groups": 8, "multipliers": [1, 2], "blocks": 1, "latent_channels": 16,
+    "codebook": 16, "hq_codebook": 8, "connect": [16, 32],
+}  # fmt: skip
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    (folder / "photographs").mkdir()
+    for seed in range(3):
+        rough = np.random.default_rng(seed).integers(30, 220, (5, 5, 3)).astype(np.uint8)
+        image = cv2.resize(rough, (96, 80), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / "photographs" / f"{seed}.png"), image)
+    sections = {
+        "common": {
+            "steps": STEPS, "batch": 2, "held_out": 2, "save_every": 2, "sample_every": 4, "rate": 1e-3,
+            "data": {
+                "source": "photographs", "workers": 0, "degradation": {"kind": "scene"}, "scores": "target", "crop": 64,
+            },
+        },
+        "front": {"changes": {"core": CORE, "front_width": 8, "detail_widths": [4, 8, 8], "detail_deep": 1}},
+        "autoencoder": {"network": "small", "changes": CORE, "data": {"crop": 32}},
+        "restorer": {"network": "small", "changes": {"width": 16, "heads": 2, "layers": 1, "mlp": 32}},
+        "joint": {},
+    }  # fmt: skip
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(sections))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: Path) -> Path:
+    out = recipe.parent / "runs"
+    ended = CliRunner().invoke(command, ["all", str(recipe), "-o", str(out)], catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output
+    return out
+
+
+def test_a_recipe_ends_with_a_network_that_restores_any_size(trained: Path):
+    network = load_photo(trained / "mine.safetensors")
+    assert network.config.codes and network.config.core.image_size == 32
+    assert network.restore(torch.rand(1, 3, 37, 90), 0.9).shape == (1, 3, 37, 90)
+    assert all(each.dtype == torch.float16 for each in load_file(trained / "mine.safetensors").values())
+
+
+def test_what_is_worth_a_look_is_written(trained: Path):
+    front = trained / "front"
+    rows = (front / "losses.csv").read_text().splitlines()
+    assert {"l1", "ssim", "held-out psnr", "held-out exposed psnr"} <= set(rows[0].split(","))
+    pictures = sorted(path.name for path in (front / "samples").iterdir())
+    assert pictures == ["00000004-photographs.png", "00000004.png"]
+
+
+@pytest.mark.parametrize("stage", ["front", "joint"])
+def test_a_stage_that_was_cut_off_ends_with_the_same_bits(stage: str, recipe: Path, trained: Path, tmp_path: Path):
+    for name in ("front", "autoencoder", "restorer"):
+        if name != stage:
+            (tmp_path / name).symlink_to(trained / name)
+    for steps in (2, STEPS):
+        arguments = [stage, str(recipe), "-o", str(tmp_path), "--steps", str(steps)]
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+    first, second = (load_file(root / stage / f"{stage}.safetensors") for root in (trained, tmp_path))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_joint_stage_begins_where_its_parts_ended(recipe: Path, trained: Path):
+    settings = load("joint", recipe, trained)
+    stage = make_stage(settings, trained / "joint")
+    assert isinstance(stage, JointStage)
+    front = load_photo(trained / "front" / "front.safetensors")
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        ours, theirs = stage.averaged(image, 0.9), front(image, 0.9)
+        assert torch.equal(ours.exposed, theirs.exposed)
+        # Codes come in through the gate, which is nearly shut, and through inputs whose weights are zero.
+        stage.averaged.detail.leave[-1].bias[3] = -100
+        assert torch.allclose(stage.averaged(image, 0.9).image, theirs.image, atol=1e-6)
+        assert float(ours.gate.mean()) == pytest.approx(torch.sigmoid(torch.tensor(-2.0)).item(), abs=1e-6)
+
+
+def test_the_core_sees_the_front_ends_overview_and_targets_at_its_size(trained: Path):
+    seen = Overview(str(trained / "front" / "front.safetensors"), torch.device("cpu"))
+    batch = {"lq": torch.rand(2, 3, 64, 64) * 2 - 1, "gt": torch.rand(2, 3, 64, 64) * 2 - 1, "score": torch.ones(2)}
+    made = seen(batch)
+    assert made["lq"].shape == made["gt"].shape == (2, 3, 32, 32)
+    assert torch.allclose(
+        made["gt"], batch["gt"].unflatten(2, (32, 2)).unflatten(4, (32, 2)).mean(dim=(3, 5)), atol=1e-6
+    )
+
+
+def test_ssim_as_a_loss_is_wangs():
+    """scikit-image's, with a box of 7×7 and the population's variance, at every pixel."""
+    from skimage.metrics import structural_similarity
+
+    first, second = torch.rand(1, 3, 40, 40), torch.rand(1, 3, 40, 40)
+    expected = structural_similarity(
+        first[0].numpy(), second[0].numpy(), win_size=7, data_range=1.0, channel_axis=0, use_sample_covariance=False
+    )
+    assert float(box_ssim(first, second, stride=1)) == pytest.approx(expected, abs=1e-4)
+    assert float(box_ssim(first, first)) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_terms_of_an_image_are_weighted_as_the_settings_say():
+    settings = FrontSettings(l1=2.0, local=3.0, ssim=0.0)
+    image, target = torch.full((1, 3, 40, 40), 0.75), torch.full((1, 3, 40, 40), 0.5)
+    found = image_terms(image, target, settings)
+    assert float(found["l1"]) == float(found["local"]) == pytest.approx(0.25)
+    assert float(found["total"]) == pytest.approx(2 * 0.25 + 3 * 0.25)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "message"),
+    [
+        ("joint", {"train": ["frnt"]}, "there is no part 'frnt'.*front"),
+        ("joint", {"front": "nowhere.safetensors"}, "iqpir train front makes one"),
+        ("front", {"data": {"scores": "none"}}, "needs scores"),
+        ("front", {"changes": {"colour": 1}}, "knows no setting colour"),
+        ("front", {"data": {"degradation": "face"}}, "target goes with the degradation scene"),
+        ("restorer", {"code_cache": True}, "makes new targets"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    stage: str, changes: dict, message: str, recipe: Path, trained: Path, tmp_path: Path
+):
+    sections = yaml.safe_load(recipe.read_text())
+    for key, value in changes.items():
+        old = sections[stage].get(key)
+        sections[stage][key] = {**old, **value} if isinstance(old, dict) else value
+    path = tmp_path / "other.yaml"
+    path.write_text(yaml.safe_dump(sections))
+    with pytest.raises(IQPIRError) as caught:
+        make_stage(load(stage, path, trained), tmp_path)
+    assert re.search(message, str(caught.value)) and "\n" not in str(caught.value)
+
+
+def test_a_network_without_codes_is_what_front_trains(trained: Path):
+    front = load_photo(trained / "front" / "front.safetensors")
+    assert not front.config.codes and not hasattr(front, "core")
+    assert isinstance(PhotoIQPIR(PhotoConfig(codes=False)), PhotoIQPIR)
