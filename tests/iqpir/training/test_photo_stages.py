@@ -98,7 +98,7 @@ def test_the_joint_stage_begins_where_its_parts_ended(recipe: Path, trained: Pat
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         ours, theirs = stage.averaged(image, 0.9), front(image, 0.9)
-        assert torch.equal(ours.exposed, theirs.exposed)
+        assert torch.allclose(ours.exposed, theirs.exposed, atol=1e-5)  # other layout in memory, other rounding
         # Codes come in through the gate, which is nearly shut, and through inputs whose weights are zero.
         stage.averaged.detail.leave[-1].bias[3] = -100
         assert torch.allclose(stage.averaged(image, 0.9).image, theirs.image, atol=1e-6)
