@@ -48,7 +48,7 @@ class Pair(NamedTuple):
 class Scene(Degradation):
     """Dark, backlit, submerged, badly taken and good photographs, in the shares given."""
 
-    shares: tuple[float, float, float, float, float] = (0.40, 0.12, 0.28, 0.13, 0.07)
+    shares: tuple[float, float, float, float, float] = (0.36, 0.12, 0.29, 0.15, 0.08)
     """Of the five `KINDS`."""
     mean: float = 0.44
     """Mean pixel value that targets are exposed for; of 76 real well exposed photographs 0.395 to 0.485."""
@@ -127,7 +127,7 @@ class Scene(Degradation):
 
     def _dark(self, image: np.ndarray, left: float, rng: np.random.Generator) -> Pair:
         light = radiance(image, rng)
-        good = compress(light, uniform(rng, (0.0, 0.6)) if rng.random() < 0.5 else 0.0)
+        good = compress(light, uniform(rng, (0.0, 0.7)) if rng.random() < 0.6 else 0.0)
         tone = draw_tone(rng)
         mean = self.mean + self.mean_spread * float(rng.standard_normal())
         gain = exposure(good, mean, tone)
@@ -169,8 +169,7 @@ class Scene(Degradation):
         seen = submerge.under(light, sea, 1.0)
         seen = seen * np.float32(exposure(seen, float(np.clip(mean + 0.05 * rng.standard_normal(), 0.2, 0.6)), tone))
         counted = count(seen, log_uniform(rng, self.shot), log_uniform(rng, self.read), rng)
-        bad = tone(counted)
-        bad = bad.mean() + uniform(rng, (0.8, 1.1)) * (bad - bad.mean())
+        bad = submerge.stretched(tone(counted), sea.stretch)
         target = submerge.under(light, sea, left)
         target = tone(target * np.float32(exposure(target, mean, tone)))
         return Pair(self._stored(bad, rng), submerge.finish(target, sea))
@@ -191,7 +190,7 @@ class Scene(Degradation):
         if rng.random() < 0.5:
             return image
         light, tone = radiance(image, rng), draw_tone(rng)
-        return tone(light * np.float32(exposure(light, uniform(rng, (0.32, 0.6)), tone)))
+        return tone(light * np.float32(exposure(light, uniform(rng, (0.25, 0.6)), tone)))
 
     def _cast(self, rng: np.random.Generator) -> np.ndarray:
         return np.array([log_uniform(rng, self.cast), 1, log_uniform(rng, self.cast)], dtype=np.float32)

@@ -35,10 +35,14 @@ class Sea(NamedTuple):
     """σ of the blur by forward scattering at the farthest point, in parts of the shorter side."""
     open_colour: np.ndarray
     """[3], linear: what open water looks like in a restored picture."""
+    stretch: float
+    """Part of the haze that the camera's contrast takes off the picture under water: its black and white points."""
     saturation: float
     """Factor of colourfulness of the restored picture."""
     white: np.ndarray
     """[3]: gains of the restored picture's white balance."""
+    finish: float
+    """`stretch` of the restored picture."""
 
 
 def draw(rng: np.random.Generator, image: np.ndarray) -> Sea:
@@ -48,12 +52,14 @@ def draw(rng: np.random.Generator, image: np.ndarray) -> Sea:
     low = min(int(place), len(_WATERS) - 2)
     beta = np.exp(np.log(_WATERS[low]) + (place - low) * np.log(_WATERS[low + 1] / _WATERS[low]))
     beta = beta * np.exp(0.2 * rng.standard_normal(3))
-    visible = 1.6 / float(beta[1])
+    # Near things in clear water have lost their red and little else; far ones are seen through haze.
+    clear = rng.random() < 0.6
+    visible = (3.0 if clear else 1.6) / float(beta[1])
     rise = np.linspace(1, 0, height)[:, None]
     relief = smooth_field(rng, height, width, 3)
     part = np.clip(uniform(rng, (0.3, 0.9)) * rise + 0.6 * relief - 0.15, 0, 1)
     near = min(uniform(rng, (0.3, 2.0)), visible)
-    far = max(near, min(uniform(rng, (2.0, 12.0)), visible))
+    far = max(near, min(uniform(rng, (1.0, 5.0) if clear else (2.0, 12.0)), visible))
     distance = (near + (far - near) * part).astype(np.float32)
     open_water = np.zeros((height, width), np.float32)
     if rng.random() < 0.5:
@@ -61,15 +67,19 @@ def draw(rng: np.random.Generator, image: np.ndarray) -> Sea:
         soft = cv2.GaussianBlur(image.mean(axis=2), (0, 0), 1.0)
         field = sky(rng, height, width) + uniform(rng, (0.0, 0.6)) * (soft - soft.mean())
         open_water = np.clip((field - 0.5) / uniform(rng, (0.02, 0.3)) + 0.5, 0, 1).astype(np.float32)
-    depth = min(uniform(rng, (0.0, 8.0)), visible)
+    depth = min(uniform(rng, (1.0, 12.0) if clear else (0.0, 7.0)), visible)
     colour = np.exp(-beta * uniform(rng, (1.0, 3.0)) * visible)
+    # A restored picture's water is paler than endless water is, and may be nearly gray.
     colour = colour / colour.max() * log_uniform(rng, (0.04, 0.6))
+    colour = colour + uniform(rng, (0.0, 0.7)) * (colour.mean() - colour)
     white = np.exp(0.1 * rng.standard_normal(3))
     enhanced = rng.random() < 0.5
     return Sea(
-        beta.astype(np.float32), distance, open_water, depth, uniform(rng, (0.15, 0.8)), uniform(rng, (0.0, 0.006)),
-        colour.astype(np.float32), uniform(rng, (1.0, 1.5)) if enhanced else 1.0,
-        (white / white.mean() if enhanced else np.ones(3)).astype(np.float32),
+        beta.astype(np.float32), distance, open_water, depth, uniform(rng, (0.05, 0.4) if clear else (0.15, 0.7)),
+        uniform(rng, (0.0, 0.006)), colour.astype(np.float32), uniform(rng, (0.0, 0.9)) if rng.random() < 0.7 else 0.0,
+        uniform(rng, (1.0, 1.4)) if enhanced else 1.0, (white / white.mean() if enhanced else np.ones(3)).astype(
+            np.float32
+        ), uniform(rng, (0.0, 0.8)) if enhanced else 0.0,
     )  # fmt: skip
 
 
@@ -96,6 +106,22 @@ def under(light: np.ndarray, sea: Sea, part: float) -> np.ndarray:
 
 def finish(picture: np.ndarray, sea: Sea) -> np.ndarray:
     """A restored picture [H,W,3] in [0,1] with the white balance and the colourfulness of its camera."""
-    picture = picture * sea.white
+    picture = stretched(picture * sea.white, sea.finish)
     gray = picture.mean(axis=2, keepdims=True)
     return np.clip(gray + np.float32(sea.saturation) * (picture - gray), 0, 1)
+
+
+def stretched(picture: np.ndarray, part: float) -> np.ndarray:
+    """A picture [H,W,3] whose darkest and brightest places, of all channels together, go `part` of the way to 0 and 1.
+
+    The mean stays where it was, so the camera's exposure does.
+    """
+    if part <= 0:
+        return picture
+    gray = picture.mean(axis=2)
+    low, high = np.quantile(gray, (0.01, 0.99))
+    mean = gray.mean()
+    longest = min(mean / max(mean - low, 1e-3), (1 - mean) / max(high - mean, 1e-3))
+    factor = 1 + part * (min(longest, 3.0) - 1)
+    made: np.ndarray = mean + np.float32(max(factor, 1.0)) * (picture - mean)
+    return made
