@@ -6,27 +6,37 @@ Expected values are those of 76 real pairs of photographs (SICE) and 23 of the s
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from iqpir.errors import IQPIRError
+from iqpir.images import to_tensor
+from iqpir.training import generate
 from iqpir.training.degrade import Scene, SceneParams, degradation
 from iqpir.training.degrade.base import to_linear
 from iqpir.training.degrade.radiance import Tone, compress, count, exposure, radiance
 from iqpir.training.degrade.scene import FULL, KINDS
-from iqpir.training.images import TrainingImages
+from iqpir.training.images import recolour
 
 PLAIN = Tone()
 
 
 @pytest.fixture(scope="module")
 def images() -> list[np.ndarray]:
-    made = TrainingImages(
-        crop=64, count=256, seed=3, flawed=0.0, saturation=(1.0, 2.2), contrast=(0.9, 1.5), window=(1.0, 8.0),
-        window_share=1.0,
-    )  # fmt: skip
-    return [np.ascontiguousarray(made[index]["gt"].numpy().transpose(1, 2, 0)) for index in range(128)]
+    """Crops of 64² of whole compositions, recoloured as the recipe does; four sheets are enough, and take seconds."""
+    rng = np.random.default_rng(3)
+    sheets = [generate.draw_sheet(3, number) for number in range(4)]
+    made = []
+    for number in range(128):
+        side = int(64 * 8 ** rng.random())
+        top, left = rng.integers(0, generate.SIDE - side + 1, 2)
+        part = sheets[number % 4][top : top + side, left : left + side]
+        small = to_tensor(cv2.resize(part, (64, 64), interpolation=cv2.INTER_AREA))
+        crop = recolour(small, float(2.2 ** rng.random()), float(rng.uniform(0.9, 1.5)))
+        made.append(np.ascontiguousarray(crop.numpy().transpose(1, 2, 0)))
+    return made
 
 
 def pairs(kind: str, images: list[np.ndarray], score: float = 1.0, **changes: object):
@@ -97,17 +107,17 @@ def test_dark_photographs_are_like_real_ones(images: list[np.ndarray]):
 
 def test_the_brightest_pixel_does_not_tell_the_exposure(images: list[np.ndarray]):
     """Where a picture is darkened, log2 of its maximum is the exposure, but for noise; of a scene it says little."""
-    found = list(pairs("dark", images))
+    found = list(pairs("dark", images, stops=(2.0, 4.0)))
     stops = np.array([pair.stops for pair in found])
     brightest = np.array([np.quantile(to_linear(np.clip(pair.bad, 1e-3, 1)), 0.999) for pair in found])
     told = np.corrcoef(stops, np.log2(brightest))[0, 1] ** 2
-    assert told < 0.6
+    assert told < 0.4
     from iqpir.training.degrade import LowLight
 
     darkened, exposures = [], []
     for place, image in enumerate(images):
         rng = np.random.default_rng([place, 8])
-        old = LowLight(gamma=(1.0, 1.0), cast=(1.0, 1.0))
+        old = LowLight(exposure=(1 / 16, 1 / 4), gamma=(1.0, 1.0), cast=(1.0, 1.0))
         params = old.draw(rng, 64)
         bright = np.clip(image / image.max(), 0, 1).astype(np.float32)
         darkened.append(np.quantile(to_linear(np.clip(old.apply(bright, params, rng), 1e-3, 1)), 0.999))
@@ -127,10 +137,10 @@ def test_water_takes_red_away_and_targets_have_it_back(images: list[np.ndarray])
     found = list(pairs("water", images))
     bad = np.array([np.clip(pair.bad, 0, 1).mean(axis=(0, 1)) for pair in found])
     good = np.array([pair.target.mean(axis=(0, 1)) for pair in found])
-    red = np.log2(to_linear(bad[:, 0]) / to_linear(bad[:, 1:].max(axis=1)))
+    red = np.log2(to_linear(bad[:, 0] + 1e-3) / to_linear(bad[:, 1:].max(axis=1)))
     restored = np.log2(to_linear(good[:, 0]) / to_linear(good[:, 1:].max(axis=1)))
-    assert -3.0 < red.mean() < -1.0  # the real ones lack 1.9 stops of red
-    assert restored.mean() > red.mean() + 0.7
+    assert -3.0 < np.median(red) < -1.0  # the real ones lack 1.9 stops of red
+    assert np.median(restored) > np.median(red) + 0.7
     assert 0.33 < good.mean() < 0.5 and 0.3 < bad.mean() < 0.5
 
 
