@@ -70,7 +70,7 @@ class Record:
     """label, name, paired, protocol, items, columns; unavailable: why there are no items."""
     methods: Sequence[Mapping[str, Any]]
     """label, name, options, identity, mode, repeats, unavailable, licence, restores; datasets: labels of those
-    that it is for, where it is not for all."""
+    that it is for, where it is not for all; lossy: lines about outputs that were found as compressed files."""
 
     def as_json(self, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
         return {**asdict(self), "provenance": provenance}

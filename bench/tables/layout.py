@@ -361,6 +361,8 @@ def _footer(data: RunData, reasons: _Reasons) -> Iterator[str]:
             "inf (k of n): k of n items have an infinite value, as the PSNR of an output equal to its reference; such "
             "a mean has no interval and no rank."
         )
+    shown = {cell.method for cell in data.cells}
+    yield from (line for one in data.record.methods if one["label"] in shown for line in one.get("lossy", ()))
     yield from reasons.lines()
     remarks = (cell for cell in data.cells if cell.set_score is not None and cell.set_score.status in SCORED)
     yield from dict.fromkeys(f"{cell.dataset}: {cell.reason}." for cell in remarks if cell.complete and cell.reason)
