@@ -59,13 +59,17 @@ def score(
     metrics: Sequence[str] = ("psnr", "ssim"),
     protocol: str | None = None,
     device: str = "cpu",
+    subset: bool = False,
 ) -> pd.DataFrame:
-    """Score any folder of images: one row per item and metric. Touches no store."""
+    """Score any folder of images: one row per item and metric. Touches no store.
+
+    A reference without an image is a row that failed; with `subset` it is left out.
+    """
     import pandas as pd
 
     from bench.scores import score as score_rows
 
-    found = score_rows(restored, reference, metrics=list(metrics), protocol=protocol, device=device)
+    found = score_rows(restored, reference, metrics=list(metrics), protocol=protocol, device=device, subset=subset)
     return pd.DataFrame([row if isinstance(row, dict) else row._asdict() for row in found])
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from bench import artefacts, detecting, finetuning, paths, provenance, suite
+from bench import artefacts, described, detecting, finetuning, paths, provenance, suite
 from bench.claims import Claims
 from bench.data.pairing import check_sizes
 from bench.engines.local import LocalEngine, Recipe, threads_per_worker
@@ -436,12 +436,6 @@ def _given(dataset: BoundDataset, metric: BoundMetric, methods: Sequence[BoundMe
     return {"given": given, "not_given": metric.metric.reason()}
 
 
-def _modes(plan: Plan, method: int) -> dict[str, str]:
-    """Numeric modes of a method with a detector of its own, by column."""
-    cells = [cell for cell in plan.cells if cell.index % len(plan.resolved.methods) == method]
-    return {one.label: cell.metric_mode(one) for cell in cells for one in cell.dataset.metrics if one.annotated}
-
-
 def describe_run(plan: Plan) -> Record:
     """The immutable description of what a run measures."""
     resolved = plan.resolved
@@ -492,8 +486,7 @@ def describe_run(plan: Plan) -> Record:
                 "licence": bound.entry.fields.get("licence"),
                 "restores": isinstance(bound.method, Method),
                 "scale": bound.method.scale if isinstance(bound.method, Method) else None,
-                **({} if bound.datasets is None else {"datasets": sorted(bound.datasets)}),
-                **({} if bound.detector is None else {"modes": _modes(plan, index)}),
+                **described.of_method(plan, index),
             }
             for index, bound in enumerate(resolved.methods)
         ],

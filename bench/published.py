@@ -67,6 +67,8 @@ class PublishedTable:
     """Canonical names of the metrics that the paper's own methods were conditioned on and trained for."""
     names: Mapping[str, tuple[str, ...]] = field(repr=False)
     """Printed method name → other names of the same method."""
+    protocols: str | Mapping[str, str] | None = None
+    """The protocol that its values are taken for, by dataset where there are several; None where none is known."""
 
     @property
     def datasets(self) -> list[str]:
@@ -79,6 +81,10 @@ class PublishedTable:
     @property
     def metrics(self) -> list[str]:
         return list(dict.fromkeys(value.metric for value in self.values))
+
+    def protocol_of(self, dataset: str) -> str | None:
+        """The protocol that the values of one of its datasets are taken for."""
+        return self.protocols.get(dataset) if isinstance(self.protocols, Mapping) else self.protocols
 
     def method_of(self, names: set[str]) -> str | None:
         """The printed name of a method that goes by any of `names` (as `plain` writes them)."""
@@ -127,7 +133,7 @@ def load(key: str) -> PublishedTable:
     values = tuple(Value(*line) for line in lines)
     others = {printed: tuple(same) for printed, same in index["names"].items()}
     prior = frozenset(canonical(name) for name in about.get("prior", ()))
-    return PublishedTable(key, about["title"], index["papers"][paper], values, prior, others)
+    return PublishedTable(key, about["title"], index["papers"][paper], values, prior, others, about.get("protocol"))
 
 
 def canonical(metric: str) -> str:

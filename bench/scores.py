@@ -19,7 +19,9 @@ from typing import Any, Literal, NamedTuple, TypedDict
 import numpy as np
 
 from bench.data.folder import paired
+from bench.data.images import FileSource
 from bench.data.items import Dataset, ImageSource, Item
+from bench.data.lossy import note
 from bench.errors import BenchError, ItemError, one_line
 from bench.identity import content_hash
 from bench.metrics.base import Metric, SetMetric
@@ -72,15 +74,19 @@ def score(
     device: str = "cpu",
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
+    subset: bool = False,
 ) -> list[Row]:
     """Rows of all items, in the order of their ids, then one row per set metric.
 
     `restored`, `reference`: a folder, a file or a glob pattern. `protocol`: a name, `recommended/rgb` for None.
-    `threads`: images at once, by default the processor's cores. `advance` is called with 1 after each image. Raises
+    `threads`: images at once, by default the processor's cores. `advance` is called with 1 after each image. `subset`:
+    a reference without an output is left out and no failure; so it is where `restored` names one file. Raises
     `BenchError` for a request that cannot be carried out; an image that fails is a row.
     """
     asked = ask(metrics, protocol)
-    return list(run(asked, pairs(restored, reference, asked), device=device, threads=threads, advance=advance))
+    return list(
+        run(asked, pairs(restored, reference, asked, subset=subset), device=device, threads=threads, advance=advance)
+    )
 
 
 def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Asked]:
@@ -109,15 +115,28 @@ def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Aske
 
 
 def pairs(
-    restored: str | os.PathLike[str], reference: str | os.PathLike[str] | None, asked: Sequence[Asked]
-) -> Dataset:
+    restored: str | os.PathLike[str], reference: str | os.PathLike[str] | None, asked: Sequence[Asked],
+    *, subset: bool = False,
+) -> Dataset:  # fmt: skip
     """The items of a request. Raises `BenchError` when every metric would need a reference that is not given."""
     if reference is None and all(one.metric.mode == "FR" for one in asked):
         names = ", ".join(one.label for one in asked)
         raise BenchError(
             f"{names}: compares with a reference: add --reference FOLDER, or ask for a no-reference metric"
         )
-    return paired(restored, reference, None)
+    return paired(restored, reference, None, subset=subset)
+
+
+def missing(dataset: Dataset) -> int:
+    """References that have no output."""
+    return sum(item.lq is None and item.gt is not None for item in dataset.items)
+
+
+def footnotes(dataset: Dataset) -> list[str]:
+    """What belongs below the numbers of these files."""
+    files = [item.lq.path for item in dataset.items if isinstance(item.lq, FileSource)]
+    line = note(files)
+    return [] if line is None else [line]
 
 
 def run(
@@ -287,8 +306,10 @@ def _single(spec: Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, An
     return name, options
 
 
-def render(rows: Sequence[Row], asked: Sequence[Asked], style: str, *, per_item: bool = False) -> str:
-    """Rows as `table` (a mean per metric, its signature below), `json` (one strict array) or `csv`."""
+def render(
+    rows: Sequence[Row], asked: Sequence[Asked], style: str, *, per_item: bool = False, notes: Sequence[str] = ()
+) -> str:
+    """Rows as `table` (a mean per metric, its signature and the notes below), `json` (one strict array) or `csv`."""
     if style == "json":
         plain = [{key: value for key, value in _strict(row).items() if key != "reason" or value} for row in rows]
         return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -298,7 +319,7 @@ def render(rows: Sequence[Row], asked: Sequence[Asked], style: str, *, per_item:
         writer.writeheader()
         writer.writerows(_strict(row) for row in rows)
         return text.getvalue()
-    return _table(rows, asked, per_item)
+    return _table(rows, asked, per_item, notes)
 
 
 def _strict(row: Row) -> dict[str, Any]:
@@ -307,11 +328,11 @@ def _strict(row: Row) -> dict[str, Any]:
     return {**row, "value": value if value is not None and math.isfinite(value) else None}
 
 
-def _table(rows: Sequence[Row], asked: Sequence[Asked], per_item: bool) -> str:
+def _table(rows: Sequence[Row], asked: Sequence[Asked], per_item: bool, notes: Sequence[str]) -> str:
     from tabulate import tabulate
 
     lines: list[list[str]] = []
-    notes: dict[str, int] = {}
+    reasons: dict[str, int] = {}
     for one in asked:
         mine = [row for row in rows if row["signature"] == one.signature]
         digits, arrow = one.entry.fields.get("digits", 4), "↑" if one.metric.higher_is_better else "↓"
@@ -327,14 +348,14 @@ def _table(rows: Sequence[Row], asked: Sequence[Asked], per_item: bool) -> str:
             if row["reason"] and row["item"]:
                 what = "n/a" if row["status"] == "n/a" else f"failed: {row['item']}"
                 line = f"{what}: {row['reason']}" if what != "n/a" else f"n/a: {one.label}: {row['reason']}"
-                notes[line] = notes.get(line, 0) + 1
+                reasons[line] = reasons.get(line, 0) + 1
     if not per_item:
         lines = [line[1:] for line in lines]
     header = ["metric", "value", "scored / expected"]
     text = tabulate(lines, ["item", *header] if per_item else header, tablefmt="simple", disable_numparse=True)
-    footer = [*(one.signature for one in asked), *list(notes)[:_NOTES]]
-    if len(notes) > _NOTES:
-        footer.append(f"… and {len(notes) - _NOTES} more reasons (--format csv has every row)")
+    footer = [*(one.signature for one in asked), *notes, *list(reasons)[:_NOTES]]
+    if len(reasons) > _NOTES:
+        footer.append(f"… and {len(reasons) - _NOTES} more reasons (--format csv has every row)")
     return text + "\n\n" + "\n".join(footer) + "\n"
 
 
@@ -348,8 +369,8 @@ def _mean(values: Sequence[float], rows: Sequence[Row], digits: int) -> str:
     infinite = sum(map(math.isinf, values))
     if infinite:
         return f"inf ({infinite} of {len(values)})"
-    return f"{math.fsum(values) / len(values):.{digits}f}"
+    return f"{math.fsum(values) / len(values):z.{digits}f}"
 
 
 def _number(row: Row, digits: int) -> str:
-    return row["status"] if row["value"] is None or math.isinf(row["value"]) else f"{row['value']:.{digits}f}"
+    return row["status"] if row["value"] is None or math.isinf(row["value"]) else f"{row['value']:z.{digits}f}"

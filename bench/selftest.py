@@ -283,7 +283,7 @@ def _check_finite(output: Tensor) -> Tensor:
 
 
 def _say_range(output: Tensor) -> str:
-    return f"{float(output.min()):.3f} … {float(output.max()):.3f}"
+    return f"{float(output.min()):z.3f} … {float(output.max()):z.3f}"
 
 
 @contextlib.contextmanager

@@ -6,23 +6,24 @@ Nothing here knows which methods or datasets exist; `bench.resolve` does.
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench import paths
+from bench import paths, suite_text
 from bench.errors import BenchError, one_line, suggest
 from bench.latency.setting import DTYPES, parse_sizes
+from bench.suite_text import Lines, Place, nearest
 
-_LIMIT_BYTES = 1 << 20
-_LIMIT_NODES = 100_000
-
-Path_ = tuple[Any, ...]
+MOST_VARIANTS = 10_000
+"""Methods that all sweeps of a suite may make together."""
+MOST_SEEDS = 10_000
+_MOST_COMPLAINTS = 20
 
 
 class _Strict(BaseModel):
@@ -47,9 +48,9 @@ class MethodSpec(_Strict):
 
     method: str
     options: dict[str, Any] = {}
-    sweep: dict[str, list[Any]] = {}
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     label: str | None = None
-    seeds: int | None = Field(default=None, ge=1)
+    seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS)
     datasets: list[str] | None = Field(default=None, min_length=1)
 
     @field_validator("datasets", mode="before")
@@ -125,7 +126,7 @@ class Suite(_Strict):
     metrics: list[MetricSpec] = Field(min_length=1)
     protocol: str | None = None
     seed: int = 0
-    seeds: int = Field(default=1, ge=1)
+    seeds: int = Field(default=1, ge=1, le=MOST_SEEDS)
     published: str | None = None
     bases: dict[str, str] = {}
     """Label → label of the method it is made from; a NAME+ beside a NAME needs no line."""
@@ -166,16 +167,6 @@ def _metric_spec(given: Any) -> Any:
     raise ValueError("a metric is a name or {name: {option: value}}")
 
 
-class SourceLine(NamedTuple):
-    """Where a key was written."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
 @dataclass(frozen=True)
 class SuiteFile:
     """A parsed suite with what its messages need."""
@@ -184,7 +175,7 @@ class SuiteFile:
     """The file's stem; what `bench table NAME` finds."""
     path: Path
     suite: Suite
-    lines: Mapping[Path_, SourceLine] = field(repr=False)
+    lines: Lines = field(repr=False)
 
     @property
     def base(self) -> Path:
@@ -193,7 +184,7 @@ class SuiteFile:
 
     def at(self, *where: Any) -> str:
         """`file:line` of the innermost key of a path that was written."""
-        return str(_nearest(self.lines, where))
+        return str(nearest(self.lines, where))
 
 
 def find(name: str) -> Path:
@@ -217,30 +208,48 @@ def names() -> list[str]:
 
 def title_of(name: str) -> str:
     """A suite's title, read without checking the rest of it."""
-    data, _ = _read(find(name), ())
+    data, _ = suite_text.read(find(name), _KEYS)
     return str(data.get("title", ""))
 
 
 def load(path: Path) -> SuiteFile:
     """Parse, merge includes and validate. Raises `BenchError` with one line per complaint."""
-    return _validated(path.stem, path, *_read(path, ()))
+    return _validated(path.stem, path, *suite_text.read(path, _KEYS))
 
 
 def parse(text: str, name: str = "suite") -> SuiteFile:
     """A suite from text, for suites made by a program; relative paths are those of the working directory."""
-    return _validated(name, Path.cwd() / f"{name}.yaml", *_parse(text, name))
+    return _validated(name, Path.cwd() / f"{name}.yaml", *suite_text.parse(text, name, _KEYS))
 
 
-def _validated(name: str, path: Path, data: dict[str, Any], lines: Mapping[Path_, SourceLine]) -> SuiteFile:
+def _validated(name: str, path: Path, data: dict[str, Any], lines: Lines) -> SuiteFile:
     try:
         suite = Suite.model_validate(data)
     except ValidationError as error:
-        raise BenchError("\n".join(_complaints(error, lines))) from None
+        raise BenchError("\n".join(_shortened(_complaints(error, lines)))) from None
+    _check_sweeps(suite, lines)
     _check_labels(suite, lines)
     return SuiteFile(name, path, suite, lines)
 
 
-def _check_labels(suite: Suite, lines: Mapping[Path_, SourceLine]) -> None:
+def _shortened(complaints: Iterable[str]) -> Iterator[str]:
+    """The first of many; the others are counted."""
+    every = list(dict.fromkeys(complaints))
+    yield from every[:_MOST_COMPLAINTS]
+    if len(every) > _MOST_COMPLAINTS:
+        yield f"… and {len(every) - _MOST_COMPLAINTS} more complaints"
+
+
+def _check_sweeps(suite: Suite, lines: Lines) -> None:
+    total = 0
+    for index, spec in enumerate(suite.methods):
+        total += math.prod(map(len, spec.sweep.values()))
+        if total > MOST_VARIANTS:
+            where = nearest(lines, ("methods", index, "sweep"))
+            raise BenchError(f"{where}: sweeps make {total} methods by here, more than {MOST_VARIANTS}")
+
+
+def _check_labels(suite: Suite, lines: Lines) -> None:
     named: dict[str, list[str]] = {
         "datasets": [label_of(dataset) for dataset in suite.datasets],
         "metrics": [label_of(metric) for metric in suite.metrics],
@@ -249,7 +258,7 @@ def _check_labels(suite: Suite, lines: Mapping[Path_, SourceLine]) -> None:
         seen: dict[str, int] = {}
         for index, label in enumerate(labels):
             if label in seen:
-                where, first = _nearest(lines, (kind, index)), _nearest(lines, (kind, seen[label]))
+                where, first = nearest(lines, (kind, index)), nearest(lines, (kind, seen[label]))
                 raise BenchError(f"{where}: label {label!r} is already used at {first}: give one of them a label:")
             seen[label] = index
     _check_gains(suite, named, lines)
@@ -257,28 +266,28 @@ def _check_labels(suite: Suite, lines: Mapping[Path_, SourceLine]) -> None:
     for index, spec in enumerate(suite.methods):
         for name in spec.datasets or ():
             if name not in named["datasets"]:
-                at = _nearest(lines, ("methods", index, "datasets"))
+                at = nearest(lines, ("methods", index, "datasets"))
                 raise BenchError(f"{at}: no dataset {name!r} in this suite{suggest(name, named['datasets'])}")
-        for variant in variants(spec, str(_nearest(lines, ("methods", index)))):
+        for variant in variants(spec, str(nearest(lines, ("methods", index)))):
             for dataset in spec.datasets or named["datasets"]:
                 place = (variant.label, dataset)
                 if place in taken:
-                    where, first = _nearest(lines, ("methods", index)), _nearest(lines, ("methods", taken[place]))
+                    where, first = nearest(lines, ("methods", index)), nearest(lines, ("methods", taken[place]))
                     raise BenchError(
                         f"{where}: label {variant.label!r} is already used at {first}: give one of them a label:"
                     )
                 taken[place] = index
 
 
-def _check_gains(suite: Suite, named: Mapping[str, list[str]], lines: Mapping[Path_, SourceLine]) -> None:
+def _check_gains(suite: Suite, named: Mapping[str, list[str]], lines: Lines) -> None:
     """Hold the labels that gains are told by against the suite's."""
     methods = [
         variant.label
         for index, spec in enumerate(suite.methods)
-        for variant in variants(spec, str(_nearest(lines, ("methods", index))))
+        for variant in variants(spec, str(nearest(lines, ("methods", index))))
     ]
     for label, base in suite.bases.items():
-        at = _nearest(lines, ("bases", label))
+        at = nearest(lines, ("bases", label))
         for name in (label, base):
             if name not in methods:
                 raise BenchError(f"{at}: no method {name!r} in this suite{suggest(name, methods)}")
@@ -286,7 +295,7 @@ def _check_gains(suite: Suite, named: Mapping[str, list[str]], lines: Mapping[Pa
             raise BenchError(f"{at}: {label!r} cannot be its own base")
     listed = suite.gain if isinstance(suite.gain, dict) else {}
     for dataset, columns in listed.items():
-        at = _nearest(lines, ("gain", dataset))
+        at = nearest(lines, ("gain", dataset))
         if dataset not in named["datasets"]:
             raise BenchError(f"{at}: no dataset {dataset!r} in this suite{suggest(dataset, named['datasets'])}")
         if not columns:
@@ -315,6 +324,9 @@ class Variant(NamedTuple):
 def variants(spec: MethodSpec, where: str) -> Iterator[Variant]:
     """The members of a method's sweep with their labels; a label's `{name}` stands for an option's value."""
     known = list(spec.sweep)
+    size = math.prod(map(len, spec.sweep.values()))
+    if size > MOST_VARIANTS:
+        raise BenchError(f"{where}: a sweep over {size} combinations, more than {MOST_VARIANTS}")
     for values in itertools.product(*spec.sweep.values()):
         swept = dict(zip(known, values, strict=True))
         options = {**spec.options, **swept}
@@ -340,86 +352,15 @@ def _options_text(options: Mapping[str, Any]) -> str:
     return f"({','.join(f'{name}={value}' for name, value in options.items())})" if options else ""
 
 
-# Reading
-
-
-def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Path_, SourceLine]]:
-    resolved = path.resolve()
-    if resolved in seen:
-        raise BenchError(f"{path}: include loop {' → '.join(p.name for p in (*seen, resolved))}")
-    try:
-        if path.stat().st_size > _LIMIT_BYTES:
-            raise BenchError(f"{path}: larger than {_LIMIT_BYTES} bytes, which no suite file is")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path}: cannot be read: {one_line(error)}") from None
-    data, lines = _parse(text, str(path))
-    included = data.pop("include", [])
-    merged: dict[str, Any] = {}
-    merged_lines: dict[Path_, SourceLine] = {}
-    for other in [included] if isinstance(included, str) else included:
-        where = _nearest(lines, ("include",))
-        if not isinstance(other, str) or not other.endswith((".yaml", ".yml")):
-            raise BenchError(f"{where}: include names {other!r}, which is no .yaml file")
-        target = path.parent / other
-        if not target.is_file():
-            raise BenchError(f"{where}: included file {target} does not exist")
-        base, base_lines = _read(target, (*seen, resolved))
-        merged.update(base)
-        merged_lines.update(base_lines)
-    # A key of this file replaces the included one whole, and with it the lines of everything below it.
-    kept = {place: line for place, line in merged_lines.items() if not place or place[0] not in data}
-    return {**merged, **data}, {**kept, **lines}
-
-
-def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Path_, SourceLine]]:
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = {place: SourceLine(name, line) for place, line in _walk(root, (), name)}
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise BenchError(f"{name}:{mark.line + 1 if mark else 1}: {one_line(error.problem or error)}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise BenchError(f"{name}:1: not YAML: {one_line(error)}") from None
-    if not isinstance(data, dict):
-        raise BenchError(f"{name}:1: a suite is a mapping with the keys {', '.join(_known_keys(Suite))}")
-    return data, lines
-
-
-def _walk(root: yaml.Node | None, where: Path_, name: str) -> Iterator[tuple[Path_, int]]:
-    """Every key's path and line. Aliases are counted each time they are met, so that a bomb of them is refused."""
-    left = _LIMIT_NODES
-    stack: list[tuple[yaml.Node | None, Path_]] = [(root, where)]
-    while stack:
-        node, place = stack.pop()
-        left -= 1
-        if left < 0:
-            raise BenchError(f"{name}: more than {_LIMIT_NODES} values, which no suite file has")
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in node.value:
-                if key.value in seen:
-                    raise BenchError(f"{name}:{key.start_mark.line + 1}: key {key.value!r} is written twice")
-                seen.add(key.value)
-                yield (*place, key.value), key.start_mark.line + 1
-                stack.append((value, (*place, key.value)))
-        elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                yield (*place, index), value.start_mark.line + 1
-                stack.append((value, (*place, index)))
-
-
-def _nearest(lines: Mapping[Path_, SourceLine], where: Path_) -> SourceLine:
-    for length in range(len(where), 0, -1):
-        if where[:length] in lines:
-            return lines[where[:length]]
-    return next(iter(lines.values()), SourceLine("suite", 1))._replace(line=1)
+# Complaints
 
 
 def _known_keys(model: type[BaseModel]) -> list[str]:
     keys = [info.alias or name for name, info in model.model_fields.items()]
     return [*keys, "include"] if model is Suite else keys
+
+
+_KEYS = ", ".join(_known_keys(Suite))
 
 
 _MODELS: dict[str, type[BaseModel]] = {
@@ -428,10 +369,10 @@ _MODELS: dict[str, type[BaseModel]] = {
 }  # fmt: skip
 
 
-def _complaints(error: ValidationError, lines: Mapping[Path_, SourceLine]) -> Iterator[str]:
+def _complaints(error: ValidationError, lines: Lines) -> Iterator[str]:
     for problem in error.errors():
-        place: Path_ = problem["loc"]
-        where = _nearest(lines, place)
+        place: Place = problem["loc"]
+        where = nearest(lines, place)
         key = str(place[-1]) if place else ""
         model = _MODELS.get(str(place[0]), Suite) if len(place) > 1 else Suite
         if problem["type"] == "extra_forbidden":

@@ -248,14 +248,14 @@ def ascent(found: Results) -> Table:
 def _mean(found: Mean | None, column: Column) -> str:
     if found is None:
         return "–"
-    text = f"{found.value:.{column.digits}f}"
+    text = f"{found.value:z.{column.digits}f}"
     if found.interval is not None:
-        text += f" [{found.interval.low:.{column.digits}f}, {found.interval.high:.{column.digits}f}]"
+        text += f" [{found.interval.low:z.{column.digits}f}, {found.interval.high:z.{column.digits}f}]"
     return text
 
 
 def _number(found: Mean | None, digits: int) -> str:
-    return "–" if found is None else f"{found.value:.{digits}f}"
+    return "–" if found is None else f"{found.value:z.{digits}f}"
 
 
 def _difference(found: Results, arm: str, base: str, kind: str, column: Column) -> str:
@@ -264,9 +264,9 @@ def _difference(found: Results, arm: str, base: str, kind: str, column: Column) 
 
 
 def _signed(made: Difference, digits: int) -> str:
-    text = f"{made.value:+.{digits}f}"
+    text = f"{made.value:+z.{digits}f}"
     if made.interval is not None:
-        text += f" [{made.interval.low:+.{digits}f}, {made.interval.high:+.{digits}f}]"
+        text += f" [{made.interval.low:+z.{digits}f}, {made.interval.high:+z.{digits}f}]"
     return text + CLEAR * made.clear
 
 

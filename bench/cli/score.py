@@ -13,6 +13,7 @@ import click
 @click.option("--format", "style", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--per-item", is_flag=True, help="In the table, one line per image as well.")
 @click.option("--device", default="cpu", show_default=True, help="Where learned metrics run.")
+@click.option("--subset", is_flag=True, help="Leave references without an image out; they count as missing otherwise.")
 @click.option("--threads", type=click.IntRange(min=1), help="Images at once. Default: the number of cores.")
 def command(
     restored: str,
@@ -22,6 +23,7 @@ def command(
     style: str,
     per_item: bool,
     device: str,
+    subset: bool,
     threads: int | None,
 ) -> int:
     """Score the images of RESTORED, against --reference where a metric needs one. Touches no store."""
@@ -30,10 +32,17 @@ def command(
 
     specs = [spec for text in metrics or ("psnr,ssim",) for spec in scores.split_specs(text)]
     asked = scores.ask(specs, protocol)
-    dataset = scores.pairs(restored, reference, asked)
+    dataset = scores.pairs(restored, reference, asked, subset=subset)
     for note in dataset.notes:
         click.echo(note, err=True)
+    lost = scores.missing(dataset)
+    if lost:
+        click.echo(f"{lost} references have no image; --subset leaves them out", err=True)
     with bar("images", len(dataset.items)) as shown:
         rows = list(scores.run(asked, dataset, device=device, threads=threads, advance=shown.update))
-    click.echo(scores.render(rows, asked, style, per_item=per_item), nl=False)
+    notes = scores.footnotes(dataset)
+    if style != "table":
+        for line in notes:
+            click.echo(line, err=True)
+    click.echo(scores.render(rows, asked, style, per_item=per_item, notes=notes), nl=False)
     return scores.exit_code(rows)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import degrade
+from bench.data import degrade, headroom
 from bench.data.images import decode, decoder, header_size
 from bench.data.items import Dataset, ImageSource, Item, Stamp
 from bench.errors import BenchError, ImageError
@@ -66,6 +66,12 @@ def lowlight(name: str, base: Path | None, *, side: int = 512) -> Dataset:
     return _dataset(name, "lowlight", side)
 
 
+def lowlight_headroom(name: str, base: Path | None, *, side: int = 512) -> Dataset:
+    """Short exposures of scenes brighter than the photograph's white (`headroom`); the GT is a picture of it too."""
+    kind = "lowlight-headroom"
+    return _dataset(name, f"{kind}/lq", side, reference=f"{kind}/gt")
+
+
 def realworld(name: str, base: Path | None, *, side: int = 512) -> Dataset:
     """Blur, downsampling, noise and JPEG (`degrade.RealWorld`), brought back to full size."""
     return _dataset(name, "realworld", side)
@@ -81,11 +87,11 @@ def backlit(name: str, base: Path | None, *, side: int = 512) -> Dataset:
     return _dataset(name, "backlit", side)
 
 
-def _dataset(name: str, kind: str, side: int) -> Dataset:
+def _dataset(name: str, kind: str, side: int, reference: str | None = None) -> Dataset:
     if side < 16:
         raise BenchError(f"dataset {name!r}: side {side} is too small (16 pixels at least)")
     items = [
-        Item(photo.name, lq=PhotoSource(photo, side, kind), gt=PhotoSource(photo, side))
+        Item(photo.name, lq=PhotoSource(photo, side, kind), gt=PhotoSource(photo, side, reference))
         for photo in sorted(PHOTOS, key=lambda photo: photo.name)
     ]
     return Dataset(name, tuple(items), paired=True)
@@ -99,7 +105,7 @@ class PhotoSource(ImageSource):
     side: int
     """Largest height and width of the window."""
     kind: str | None = None
-    """A key of `degrade.KINDS`, or None for the photograph itself."""
+    """A key of `degrade.KINDS`, `lowlight-headroom/` and a key of `headroom.PICTURES`, or None: the photograph."""
 
     def load(self) -> np.ndarray:
         pixels = decode(self._path())
@@ -107,8 +113,12 @@ class PhotoSource(ImageSource):
         window = np.ascontiguousarray(pixels[top : top + height, left : left + width])
         if self.kind is None:
             return window
-        rng = degrade.generator(f"v{VERSION}", self.kind, self.photo.name)
-        return degrade.quantise(degrade.degrade(self.kind, window / 255.0, rng, self.photo.scene))
+        kind, _, taken = self.kind.partition("/")
+        seed = (f"v{VERSION}", kind, self.photo.name)
+        if taken:
+            return degrade.quantise(headroom.PICTURES[taken](window / 255.0, seed))
+        rng = degrade.generator(*seed)
+        return degrade.quantise(degrade.degrade(kind, window / 255.0, rng, self.photo.scene))
 
     def size(self) -> tuple[int, int]:
         _, _, height, width = self._window(*header_size(self._path()))
@@ -153,6 +163,6 @@ def photo_folder() -> Path:
 def _version() -> str:
     """Changes with the code that makes the pixels and with the libraries that decode and calculate."""
     digest = hashlib.sha256(f"{VERSION}|{decoder()}|numpy{np.__version__}".encode())
-    for file in (Path(__file__), Path(degrade.__file__)):
+    for file in (Path(__file__), Path(degrade.__file__), Path(headroom.__file__)):
         digest.update(file.read_bytes())
     return f"{VERSION}-{digest.hexdigest()[:12]}"

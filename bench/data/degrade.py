@@ -80,10 +80,10 @@ class LowLight:
     def draw(cls, rng: np.random.Generator) -> LowLight:
         """Exposure, shot and read noise log-uniform in their ranges, gamma uniform."""
         return cls(
-            _log_uniform(rng, cls.RANGES["exposure"]),
-            _log_uniform(rng, cls.RANGES["shot"]),
-            _log_uniform(rng, cls.RANGES["read"]),
-            _uniform(rng, cls.RANGES["gamma"]),
+            log_uniform(rng, cls.RANGES["exposure"]),
+            log_uniform(rng, cls.RANGES["shot"]),
+            log_uniform(rng, cls.RANGES["read"]),
+            uniform(rng, cls.RANGES["gamma"]),
         )
 
 
@@ -129,15 +129,15 @@ class RealWorld:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> RealWorld:
         """Every parameter uniform in its range; one blur in two is isotropic."""
-        first, second = _uniform(rng, cls.RANGES["sigma"]), _uniform(rng, cls.RANGES["sigma"])
-        angle, isotropic = _uniform(rng, cls.RANGES["angle"]), float(rng.random()) < 0.5
+        first, second = uniform(rng, cls.RANGES["sigma"]), uniform(rng, cls.RANGES["sigma"])
+        angle, isotropic = uniform(rng, cls.RANGES["angle"]), float(rng.random()) < 0.5
         low, high = cls.RANGES["quality"]
         return cls(
             first,
             first if isotropic else second,
             angle,
-            _uniform(rng, cls.RANGES["ratio"]),
-            _uniform(rng, cls.RANGES["noise"]),
+            uniform(rng, cls.RANGES["ratio"]),
+            uniform(rng, cls.RANGES["noise"]),
             int(low) + int(rng.random() * (high - low + 1)),
         )
 
@@ -152,10 +152,10 @@ def real_world(image: np.ndarray, rng: np.random.Generator, params: RealWorld) -
     blurred = blur(image, params.sigma_x, params.sigma_y, params.angle)
     small = resize(blurred, max(8, int(height // params.ratio)), max(8, int(width // params.ratio)))
     noisy = small + rng.standard_normal(small.shape) * (params.noise / 255)
-    return resize(_jpeg(quantise(noisy), params.quality) / 255.0, height, width)
+    return resize(jpeg(quantise(noisy), params.quality) / 255.0, height, width)
 
 
-def _jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+def jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -200,9 +200,9 @@ class Underwater:
         """
         water = cls.WATERS[int(rng.random() * len(cls.WATERS))]
         clear = float(np.clip(np.log(0.9) / np.log(JERLOV[water][1]), 0.25, 1.0))
-        near, far = _uniform(rng, cls.RANGES["near"]), _uniform(rng, cls.RANGES["far"]) * clear
+        near, far = uniform(rng, cls.RANGES["near"]), uniform(rng, cls.RANGES["far"]) * clear
         return cls(
-            water, near * clear, far, _uniform(rng, cls.RANGES["depth"]) * clear, _uniform(rng, cls.RANGES["veil"])
+            water, near * clear, far, uniform(rng, cls.RANGES["depth"]) * clear, uniform(rng, cls.RANGES["veil"])
         )
 
 
@@ -264,9 +264,9 @@ class Backlit:
     def draw(cls, rng: np.random.Generator) -> Backlit:
         """Shade and noise log-uniform in their ranges, the rest uniform."""
         return cls(
-            _log_uniform(rng, cls.RANGES["shade"]),
-            _uniform(rng, cls.RANGES["glare"]),
-            _log_uniform(rng, cls.RANGES["noise"]),
+            log_uniform(rng, cls.RANGES["shade"]),
+            uniform(rng, cls.RANGES["glare"]),
+            log_uniform(rng, cls.RANGES["noise"]),
         )
 
 
@@ -398,9 +398,9 @@ def smooth_noise(rng: np.random.Generator, height: int, width: int, cells: int) 
     return resize(grid, height, width)[:, :, 0]
 
 
-def _uniform(rng: np.random.Generator, limits: Range) -> float:
+def uniform(rng: np.random.Generator, limits: Range) -> float:
     return limits[0] + (limits[1] - limits[0]) * float(rng.random())
 
 
-def _log_uniform(rng: np.random.Generator, limits: Range) -> float:
+def log_uniform(rng: np.random.Generator, limits: Range) -> float:
     return limits[0] * (limits[1] / limits[0]) ** float(rng.random())

@@ -36,6 +36,13 @@ def folder(
     `gt_id` for one side each. `split`: a text file with one id or file name a line, for a part of the files.
     Raises `BenchError` when nothing matches or an option is wrong; a single bad file is an item with a `problem`.
     """
+    return _folder(name, base, lq, gt, scale, id, lq_id, gt_id, split, every_gt=False)
+
+
+def _folder(
+    name: str, base: Path | None, lq: str, gt: str | None, scale: int, id: str | None, lq_id: str | None,
+    gt_id: str | None, split: str | None, *, every_gt: bool,
+) -> Dataset:  # fmt: skip
     if scale < 1:
         raise BenchError(f"dataset {name!r}: scale {scale} is not a positive whole number")
     inputs = list_images(lq, base)
@@ -50,6 +57,7 @@ def folder(
             None if references is None else references.files,
             lq_id=id_pattern(lq_id or id, "lq_id" if lq_id else "id"),
             gt_id=id_pattern(gt_id or id, "gt_id" if gt_id else "id"),
+            every_gt=every_gt and not inputs.single,
         )
     if split is not None:
         pairing = select(pairing, *_split_names(split, base))
@@ -72,13 +80,15 @@ def paired(
     id: str | None = None,
     lq_id: str | None = None,
     gt_id: str | None = None,
+    subset: bool = True,
 ) -> Dataset:
     """Any images, and their references where given: `lq` of each item is the restored image, `gt` its reference.
 
-    For `bench score`; paths, ids and errors are those of `folder`.
+    For `bench score`; paths, ids and errors are those of `folder`. Without `subset` a reference that no image belongs
+    to is an item with a `problem`, unless one file was named.
     """
     against = None if reference is None else os.fspath(reference)
-    return folder("score", base, lq=os.fspath(restored), gt=against, scale=scale, id=id, lq_id=lq_id, gt_id=gt_id)
+    return _folder("score", base, os.fspath(restored), against, scale, id, lq_id, gt_id, None, every_gt=not subset)
 
 
 def _split_names(split: str, base: Path | None) -> tuple[list[str], str]:

@@ -61,13 +61,15 @@ def pair(
     *,
     lq_id: re.Pattern[str] | None = None,
     gt_id: re.Pattern[str] | None = None,
+    every_gt: bool = False,
 ) -> Pairing:
     """Pair inputs and references whose ids are equal.
 
     An id pattern is searched for in the default id (`item_id`), and its groups, joined by `/`, are the id: with
     `low([0-9]+)` and `normal([0-9]+)`, `low00690` and `normal00690` belong together. `gt` is None for LQ-only data.
     An input whose partner is missing keeps `lq` and has a `problem`; one with two candidates on a side has neither
-    image. References that no input asks for are notes.
+    image. References that no input asks for are notes, or with `every_gt` items with a `problem`: where the inputs are
+    somebody's outputs, one is due for every reference.
     """
     items: list[Item] = []
     notes: list[str] = []
@@ -88,8 +90,14 @@ def pair(
             items.append(Item(identity, files[0].source, problem=f"no GT file has the id of {shown(files[0].name)}"))
         else:
             items.append(Item(identity, files[0].source, found[0].source))
-    items = _unique(items)
     extra = [file for identity, files in references.items() if identity not in inputs for file in files]
+    if every_gt:
+        lost = {identity: files for identity, files in references.items() if identity not in inputs}
+        items += [
+            Item(identity, None, files[0].source, f"no file for {_names(files)}") for identity, files in lost.items()
+        ]
+        extra = []
+    items = _unique(items)
     notes += _counted(extra, "GT files have no LQ file")
     notes += _counted(strangers, f"GT files do not match the id pattern {gt_id.pattern if gt_id else ''!r}")
     return Pairing(items, notes)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from bench.errors import BenchError, suggest
 from bench.explain import differences
-from bench.gate.form import Dataset, Made, Method, Metric, Snapshot, Timing, Tolerance, Value
+from bench.gate.form import Dataset, Made, Method, Metric, Snapshot, Timing, Tolerance, Value, item_of
 from bench.gate.timing import FLOOR, ratio
+from bench.tables.frame import mean
 
 KINDS = {
     "worse": "a value moved the wrong way by more than its tolerance",
@@ -257,7 +258,7 @@ class _Values:
         means: tuple[float | None, float | None] = (old.number, new.number)
         said = ""
         if len(pairs) < max(len(self.before.items), len(self.after.items)):
-            means = _mean([first for _, first, _ in pairs]), _mean([second for *_, second in pairs])
+            means = self._mean([pair[:2] for pair in pairs]), self._mean([(item, new) for item, _, new in pairs])
             said = f"over the {len(pairs)} items that both have"
         moved = [(item, a, b) for item, a, b in pairs if not self._equal(a, b)]
         moved.sort(key=lambda each: -_distance(each[1], each[2]))
@@ -274,18 +275,21 @@ class _Values:
             return
         yield Finding(kind, *self.place, old, new, tuple(items), said, self.metric.digits, self.tolerance)
 
+    def _mean(self, values: Sequence[tuple[str, float]]) -> float | None:
+        """Mean over items of the means of their repeats, as tables have it."""
+        inputs, keys = self.walk.head.datasets[self.place[0]].inputs, self.after.items
+        found: dict[str, list[float]] = {}
+        for key, value in values:
+            found.setdefault(item_of(key, keys, inputs)[0], []).append(value)
+        means = [mean(repeats) for repeats in found.values()]
+        return None if not means or math.isnan(whole := mean(means)) else whole
+
     def _equal(self, old: float, new: float) -> bool:
         return self.tolerance.holds(old, new)
 
 
 def _distance(first: float, second: float) -> float:
     return abs(first - second) if math.isfinite(first) and math.isfinite(second) else math.inf
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    if not values or {math.inf, -math.inf} <= set(values):
-        return None
-    return sum(values) if any(math.isinf(value) for value in values) else math.fsum(values) / len(values)
 
 
 def _fields(old: str, new: str) -> str:

@@ -6,6 +6,7 @@ A run becomes a `Snapshot` through the store, a baseline is one in a file; nothi
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -17,6 +18,18 @@ Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 
 _INFINITE = {"inf": math.inf, "-inf": -math.inf}
+
+
+def item_of(key: str, keys: Collection[str], inputs: Collection[str]) -> tuple[str, int]:
+    """(item, repeat from 0) of a row of a method: `id#2` is a repeat where `id` is an input and it is none itself.
+
+    Nothing was made of an input that is not listed: its repeats are told by there being two of them.
+    """
+    item, sign, number = key.rpartition("#")
+    if not sign or key in inputs or not number.isdecimal():
+        return key, 0
+    repeated = item in inputs or (f"{item}#1" in keys and f"{item}#2" in keys)
+    return (item, int(number) - 1) if repeated else (key, 0)
 
 
 class Strict(BaseModel):
@@ -97,7 +110,7 @@ class Metric(Strict):
 
 
 class Value(Strict):
-    """A cell's value. `n` of the cell's `expected` items entered it."""
+    """A cell's value. `n` of the cell's `expected` rows (items, or their repeats) entered it."""
 
     value: Finite | None
     status: Status

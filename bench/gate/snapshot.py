@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Status, Timing, Value
+from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Status, Timing, Value, item_of
 from bench.gate.timing import timing
 from bench.latency import stored
 from bench.store import Store
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+from bench.tables.frame import SCORED, Cell, Column, ItemScore, Record, RunData
 
 DIGITS = 12
 """Significant digits that are kept: far below every tolerance, above the last bits in which processors differ."""
@@ -40,6 +40,8 @@ def cells(snapshot: Snapshot) -> RunData:
     found: list[Cell] = []
     for dataset, content in snapshot.datasets.items():
         for method, made in content.methods.items():
+            rows = {key: item_of(key, made.items, content.inputs) for key in made.items}
+            items = len({item for item, _ in rows.values()})
             for label, metric in content.metrics.items():
                 value = made.values[label]
                 column = Column(
@@ -48,12 +50,12 @@ def cells(snapshot: Snapshot) -> RunData:
                     unavailable=None,
                 )  # fmt: skip
                 if metric.of_sets:
-                    scores = [ItemScore(item, 0, "ok", None, None) for item in list(made.items)[: value.n]]
+                    scores = [ItemScore(*rows[key], "ok", None, None) for key in list(made.items)[: value.n]]
                     whole = ItemScore("", 0, value.status, value.number, value.reason)
-                    found.append(Cell(dataset, method, column, made.expected, scores, whole))
+                    found.append(Cell(dataset, method, column, items, scores, whole))
                     continue
-                scores = [_score(item, row.values[label], value.reason) for item, row in made.items.items()]
-                found.append(Cell(dataset, method, column, made.expected, scores))
+                scores = [_score(*rows[key], row.values[label], value.reason) for key, row in made.items.items()]
+                found.append(Cell(dataset, method, column, items, scores))
     return RunData(0, Record(snapshot.suite, snapshot.title, {}, [], []), {}, found, frozenset())
 
 
@@ -62,11 +64,11 @@ def item_key(item: str, repeat: int, repeats: int) -> str:
     return item if repeats == 1 else f"{item}#{repeat + 1}"
 
 
-def _score(item: str, given: float | str, reason: str | None) -> ItemScore:
+def _score(item: str, repeat: int, given: float | str, reason: str | None) -> ItemScore:
     if isinstance(given, str):
         number = {"inf": math.inf, "-inf": -math.inf}.get(given)
-        return ItemScore(item, 0, given.removeprefix("-"), number, None if number is not None else reason)
-    return ItemScore(item, 0, "ok", given, None)
+        return ItemScore(item, repeat, given.removeprefix("-"), number, None if number is not None else reason)
+    return ItemScore(item, repeat, "ok", given, None)
 
 
 def _made(provenance: Mapping[str, Any], created: float) -> Made:
@@ -166,7 +168,8 @@ def _metric(column: Column) -> Metric:
 
 def _value(cell: Cell) -> Value:
     number, status = _number(cell.value, cell.status)
-    return Value(value=number, status=status, n=cell.n, reason=None if cell.complete else cell.reason)
+    scored = sum(score.status in SCORED for score in cell.scores)
+    return Value(value=number, status=status, n=scored, reason=None if cell.complete else cell.reason)
 
 
 def _item_value(cell: Cell, position: int) -> float | Status:

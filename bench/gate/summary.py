@@ -11,7 +11,7 @@ from typing import Any
 from bench.gate.findings import KINDS, Comparison, Finding
 from bench.gate.form import Made, Snapshot
 from bench.gate.sides import Side
-from bench.tables.layout import format_value, printable
+from bench.tables.layout import format_value, printable, signed
 
 STYLES = ("text", "markdown", "json")
 SHOWN = 20
@@ -55,7 +55,7 @@ def _numbers(one: Finding) -> tuple[str, str, str]:
     while digits < 10 and one.base != one.head and _same(one.base, one.head, digits):
         digits += 1
     difference = one.head - one.base
-    change = "" if math.isnan(difference) or math.isinf(difference) else f"{difference:+.{digits}f}"
+    change = "" if math.isnan(difference) or math.isinf(difference) else signed(difference, digits)
     return format_value(one.base, digits), format_value(one.head, digits), change
 
 

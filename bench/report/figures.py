@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench import suite
 from bench.errors import BenchError, suggest
 from bench.report import style
-from bench.tables.frame import SCORED, Cell, RunData
-from bench.tables.layout import interval_of
+from bench.tables.frame import Cell, RunData
+from bench.tables.significance import interval_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +106,7 @@ def _check_room(panels: int, series: int) -> None:
 
 
 def _finite(cell: Cell) -> list[float]:
-    return [s.value for s in cell.scores if s.status in SCORED and s.value is not None and math.isfinite(s.value)]
+    return [value for value in cell.items.values() if math.isfinite(value)]
 
 
 def _curves(axis: Axes, series: Mapping[str, Cell], names: Sequence[str]) -> None:

@@ -130,15 +130,16 @@ def _striking(peers: Sequence[Cell]) -> Iterator[tuple[str, str]]:
     }
     if spread:
         yield max(spread, key=lambda item: spread[item]), "methods differ most here"
-    leader = max(peers, key=lambda cell: (cell.complete, sign * _number(cell.value)))
+    leader = max(peers, key=lambda cell: (cell.complete, sign * _number(cell.value, sign)))
     own = table[leader.method]
     if len(own) > 1:
         yield min(own, key=lambda item: sign * own[item]), f"worst of {leader.method}"
         yield max(own, key=lambda item: sign * own[item]), f"best of {leader.method}"
 
 
-def _number(value: float | None) -> float:
-    return value if value is not None and not math.isnan(value) else -math.inf
+def _number(value: float | None, sign: int) -> float:
+    """A mean to rank by; an infinite one ranks below every finite one, as in tables."""
+    return value if value is not None and math.isfinite(value) else -sign * math.inf
 
 
 def _finite(cell: Cell) -> dict[str, float]:

@@ -183,9 +183,9 @@ def _row(
     cells = []
     for label, shown in zip(labels, row.cells, strict=True):
         value = values.get((row.dataset, row.method, label))
-        number = None if value is None or math.isnan(value) else value
-        sort = None if number is None else "Infinity" if number == math.inf else repr(number)
-        cells.append({**shown._asdict(), "sort": "-Infinity" if sort == "-inf" else sort})
+        # An infinite mean ranks above nothing, so it sorts where gaps do.
+        sort = repr(value) if value is not None and math.isfinite(value) else None
+        cells.append({**shown._asdict(), "sort": sort})
     done = row.scored.partition("/")[0]
     return {
         "table": key, "method": row.named, "venue": row.venue, "cells": cells, "scored": row.scored,
@@ -220,9 +220,7 @@ def _charts(data: RunData, markup: Any) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     about: dict[tuple[str, str], tuple[str, int]] = {}
     for cell in data.cells:
-        given = (
-            [] if cell.column.is_set else [s.value for s in cell.scores if s.status in SCORED and s.value is not None]
-        )
+        given = [] if cell.column.is_set else list(cell.items.values())
         if len(given) > 1:
             place = cell.dataset, cell.column.label
             found.setdefault(place, {})[cell.method] = given
@@ -242,7 +240,7 @@ def _failures(data: RunData) -> tuple[list[tuple[str, ...]], str]:
     found: dict[tuple[str, str, str, str, str], list[str]] = {}
     for cell in data.cells:
         lacks = [s for s in [*cell.scores, *([cell.set_score] if cell.set_score else [])] if s.status not in SCORED]
-        whole = len({(s.status, s.reason) for s in lacks}) == 1 and len(lacks) > 1 and len(lacks) >= cell.expected
+        whole = len({(s.status, s.reason) for s in lacks}) == 1 and len(lacks) > 1 and len(lacks) >= len(cell.scores)
         for score in lacks[:1] if whole else lacks:
             item = "every item" if whole else score.item + (f" (repeat {score.repeat + 1})" if score.repeat else "")
             place = score.status, cell.dataset, cell.method, item or "the set", score.reason or ""

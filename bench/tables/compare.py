@@ -6,12 +6,14 @@ It judges nothing but significance; tolerances and what may fail a build are the
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.tables import statistics
+from bench.tables import significance, statistics
 from bench.tables.frame import Cell, RunData
-from bench.tables.layout import format_value, paired_test, printable
+from bench.tables.layout import format_value, printable, signed
+from bench.tables.significance import paired_test
 
 ALPHA = 0.05
 """Differences with a p-value below it are called better or worse."""
@@ -56,16 +58,19 @@ def _change(key: tuple[str, str, str], base: Cell | None, head: Cell | None) -> 
     if old is None or new is None or not (base.complete and head.complete):
         reason = head.reason or base.reason or ""
         return verdict("incomplete", f"{base.n}/{base.expected} against {head.n}/{head.expected}: {reason}")
-    if old == new:
+    if old == new and (math.isfinite(old) or base.items == head.items):  # infinite means hide what else moved
         return verdict("same")
     test = paired_test(base, head)
     if test is None:
-        return verdict("undecided", "a set has one value: nothing to test")
-    if test.n < max(base.expected, head.expected):
-        return verdict("incomparable", f"only {test.n} items are in both runs", test)
+        alone = "a set has one value: nothing to test" if head.column.is_set else "too few finite values to test"
+        return verdict("undecided", alone)
+    shared = len(base.items.keys() & head.items.keys())
+    if shared < max(base.expected, head.expected):
+        return verdict("incomparable", f"only {shared} items are in both runs", test)
+    detail = f"{shared - test.n} of {shared} items are infinite and not in the test" if test.n < shared else ""
     if test.p_randomisation >= ALPHA:
-        return verdict("undecided", "", test)
-    return verdict("better" if (new > old) == head.column.higher_is_better else "worse", "", test)
+        return verdict("undecided", detail, test)
+    return verdict("better" if (test.difference > 0) == head.column.higher_is_better else "worse", detail, test)
 
 
 def render(found: Sequence[Change], style: str) -> str:
@@ -92,9 +97,11 @@ def render(found: Sequence[Change], style: str) -> str:
     align = ("left", "left", "left", "right", "right", "right", "left")
     lines = [tabulate(body, header, tablefmt="pipe", disable_numparse=True, colalign=align), ""]
     lines += [f"- {c.verdict}: {c.method} on {c.dataset}, {c.metric}: {printable(c.detail)}" for c in found if c.detail]
+    tests = [change.test for change in found if change.test is not None]
     lines.append(
-        f"- better and worse: p < {ALPHA} (approximate randomisation over the items of both runs, two-sided, seed "
-        f"{statistics.SEED}); [low, high] is the {statistics.LEVEL:.0%} bootstrap interval of the difference."
+        f"- better and worse: p < {ALPHA} over the items of both runs, the repeats of an item averaged "
+        f"({significance.how(tests)}); [low, high] is the {statistics.LEVEL:.0%} bootstrap interval of the difference "
+        f"({statistics.RESAMPLES} resamples, seed {statistics.SEED})."
     )
     return "\n".join(lines) + "\n"
 
@@ -106,6 +113,6 @@ def _number(value: float | None, change: Change) -> str:
 def _difference(change: Change) -> str:
     if change.test is None:
         return ""
-    low, high = (f"{end:+.{change.digits}f}" for end in change.test.interval)
+    low, high = (signed(end, change.digits) for end in change.test.interval)
     p = statistics.p_text(change.test.p_randomisation)
-    return f"{change.test.difference:+.{change.digits}f} [{low}, {high}] {p}"
+    return f"{signed(change.test.difference, change.digits)} [{low}, {high}] {p}"

@@ -50,7 +50,7 @@ def columns(data: RunData, *, gain: bool | None = None, seconds: bool = False) -
 def _gain(data: RunData) -> Derived:
     entries = {
         (dataset, method): Entry(
-            one.percent, "–" if one.percent is None else f"{one.percent:.2f}", int(one.percent is not None),
+            one.percent, "–" if one.percent is None else f"{one.percent:z.2f}", int(one.percent is not None),
             int(one.base is not None), one.reason,
             f"gain|base:{one.base}|over:{'+'.join(one.metrics)}|unit:percent|v:1",
         )

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError, suggest
@@ -69,7 +70,7 @@ class Record:
     """label, name, paired, protocol, items, columns; unavailable: why there are no items."""
     methods: Sequence[Mapping[str, Any]]
     """label, name, options, identity, mode, repeats, unavailable, licence, restores; datasets: labels of those
-    that it is for, where it is not for all."""
+    that it is for, where it is not for all; lossy: lines about outputs that were found as compressed files."""
 
     def as_json(self, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
         return {**asdict(self), "provenance": provenance}
@@ -93,6 +94,11 @@ class ItemScore(NamedTuple):
     reason: str | None
 
 
+def mean(values: Sequence[float]) -> float:
+    """Mean of one value or more; infinite with an infinite one, NaN when infinities of both signs meet."""
+    return sum(values) if any(map(math.isinf, values)) else math.fsum(values) / len(values)
+
+
 @dataclass(frozen=True)
 class Cell:
     """One metric of one method on one dataset."""
@@ -101,16 +107,46 @@ class Cell:
     method: str
     column: Column
     expected: int
+    """Items, however often each was restored."""
     scores: Sequence[ItemScore]
-    """Per item; for a set metric, whether its features are there."""
+    """Per item and repeat; for a set metric, whether its features are there."""
     set_score: ItemScore | None = None
     absent: str | None = None
     """Why the whole dataset is not on this machine."""
 
-    @property
+    @cached_property
+    def by_item(self) -> Mapping[str, Sequence[ItemScore]]:
+        """Item → the scores of its repeats."""
+        found: dict[str, list[ItemScore]] = {}
+        for score in self.scores:
+            found.setdefault(score.item, []).append(score)
+        return found
+
+    @cached_property
+    def items(self) -> Mapping[str, float]:
+        """Item → its value, the mean of its repeats: what means, intervals and tests are made of, since the repeats of
+        one image are no further images. An item that lacks one of its repeats has no value."""
+        found: dict[str, float] = {}
+        for item, scores in self.by_item.items():
+            values = [score.value for score in scores if score.status in SCORED and score.value is not None]
+            if len(values) == len(scores):
+                found[item] = mean(values)
+        return found
+
+    @cached_property
     def n(self) -> int:
-        """Items that entered the value."""
-        return sum(score.status in SCORED for score in self.scores)
+        """Items that have all of what enters the value."""
+        return sum(all(score.status in SCORED for score in scores) for scores in self.by_item.values())
+
+    @property
+    def repeats(self) -> int:
+        """How often each item was restored."""
+        return max(map(len, self.by_item.values()), default=1)
+
+    @property
+    def infinite(self) -> int:
+        """Items whose value is infinite, such as the PSNR of an output that equals its reference."""
+        return sum(map(math.isinf, self.items.values()))
 
     @property
     def complete(self) -> bool:
@@ -118,15 +154,11 @@ class Cell:
 
     @property
     def value(self) -> float | None:
-        """Mean of the per-image values, or the set's value; None when nothing was scored."""
+        """Mean of the items' values, or the set's value; None when nothing was scored."""
         if self.column.is_set:
-            return None if self.set_score is None or not self.n else self.set_score.value
-        values = [score.value for score in self.scores if score.status in SCORED and score.value is not None]
-        if not values:
-            return None
-        if any(math.isinf(value) for value in values):
-            return sum(values)  # infinite, or NaN when both signs meet
-        return math.fsum(values) / len(values)
+            scored = any(score.status in SCORED for score in self.scores)
+            return self.set_score.value if self.set_score is not None and scored else None
+        return mean(list(self.items.values())) if self.items else None
 
     @property
     def status(self) -> str:
@@ -134,11 +166,11 @@ class Cell:
         value = self.value
         if value is not None:
             return "nan" if math.isnan(value) else "inf" if math.isinf(value) else "ok"
-        if self.column.is_set and self.n and self.set_score is not None:
+        if self.column.is_set and self.set_score is not None:
             return self.set_score.status
         if self.absent is not None:
             return "unavailable"
-        statuses = [score.status for score in self.scores]
+        statuses = [score.status for score in self.scores if score.status not in SCORED]
         return max(set(statuses), key=statuses.count) if statuses else "no items"
 
     @property
@@ -272,11 +304,11 @@ class _CellReader:
     def read(self, column: Column) -> Cell:
         column = column._replace(mode=self.method.get("modes", {}).get(column.label, column.mode))
         scores = list(self._scores(column))
-        absent = self.dataset.get("unavailable")
-        cell = Cell(self.dataset["label"], self.method["label"], column, len(self.units), scores, absent=absent)
-        if not column.is_set or not cell.n:
+        items, absent = len(self.dataset["items"]), self.dataset.get("unavailable")
+        cell = Cell(self.dataset["label"], self.method["label"], column, items, scores, absent=absent)
+        if not column.is_set or not any(score.status in SCORED for score in scores):
             return cell
-        return Cell(cell.dataset, cell.method, column, cell.expected, scores, self._set_score(column))
+        return Cell(cell.dataset, cell.method, column, items, scores, self._set_score(column))
 
     def seconds(self) -> Seconds:
         made = [row for _, _, row, _ in self.units if row is not None and row.output is not None]

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from bench.tables import derived, gains, marks, statistics
+from bench.tables import derived, gains, marks, significance, statistics
 from bench.tables.frame import SCORED, Cell, ItemScore, RunData
+from bench.tables.significance import interval_of, paired_test
 
 _WORDS = {"n/a": "n/a", "unavailable": "unavailable", "pending": "pending"}
 """Statuses by what the footer calls them; any other has failed."""
@@ -120,7 +121,7 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
                 for cell in cells
             ]  # fmt: skip
             shown += [_derived(one.entries[dataset["label"], method]) for one in more]
-            scored = f"{full}/{min(cell.expected for cell in cells)}"
+            scored = f"{full}/{min(cell.expected for cell in cells)}{_times(cells)}"
             sign = signs.get((dataset["label"], method), "")
             rows.append(Row(dataset["label"], method, shown, scored, position == 0, venues.get(method, ""), sign))
     directions = {cell.column.label: cell.column.higher_is_better for cell in data.cells}
@@ -129,7 +130,7 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
     header = [headings[label] + ("†" if label in made_for else "") for label in labels]
     header += [one.heading for one in more]
     arrows += [one.arrow for one in more]
-    footer = [*_footer(data, reasons), *_statistics_footer(data, extras)]
+    footer = [*_footer(data, reasons), *significance.footer(data, ci=extras.ci, against=extras.against)]
     footer += [gains.increment_line(data)] if over else []
     footer += [line for one in more for line in one.footer]
     footer += [*([marks.PRIOR_LINE] if made_for else []), *marks.overlap_lines(shared)]
@@ -157,11 +158,10 @@ def common_items(data: RunData) -> RunData:
         peers = [
             other for other in data.cells if (other.dataset, other.column.label) == (cell.dataset, cell.column.label)
         ]
-        shared = set.intersection(
-            *({score.item for score in other.scores if score.value is not None} or {""} for other in peers if other.n)
-        ) if any(other.n for other in peers) else set()  # fmt: skip
+        scored = [set(other.items) for other in peers if other.n]
+        shared = set.intersection(*scored) if scored else set()
         scores = [score for score in cell.scores if score.item in shared]
-        kept.append(replace(cell, scores=scores, expected=len(scores)) if cell.n else cell)
+        kept.append(replace(cell, scores=scores, expected=len(shared)) if cell.n else cell)
     return data._replace(cells=kept)
 
 
@@ -171,8 +171,17 @@ def _fully_scored(cells: Sequence[Cell]) -> int:
     if not applicable:
         return 0
     # Metrics need not be of the same items: `common_items` leaves whole sets as they are.
-    scored = ({(score.item, score.repeat) for score in cell.scores if score.status in SCORED} for cell in applicable)
+    scored = (
+        {item for item, scores in cell.by_item.items() if all(score.status in SCORED for score in scores)}
+        for cell in applicable
+    )
     return len(set.intersection(*scored))
+
+
+def _times(cells: Sequence[Cell]) -> str:
+    """How often every item was restored, where that is more than once."""
+    repeats = max(cell.repeats for cell in cells)
+    return f" × {repeats} repeats" if repeats > 1 else ""
 
 
 def _text(cell: Cell) -> str:
@@ -180,6 +189,8 @@ def _text(cell: Cell) -> str:
     if value is None:
         return _EMPTY.get(cell.status, cell.status)
     text = format_value(value, cell.column.digits)
+    if cell.infinite:
+        text += f" ({cell.infinite} of {cell.n})"
     return text if cell.complete else f"{text} ({cell.n}/{cell.expected})"
 
 
@@ -196,7 +207,7 @@ def plus(cell: Cell, grid: Mapping[tuple[str, str, str], Cell], over: Mapping[st
 
 def signed(value: float, digits: int) -> str:
     """A difference with its sign; never a negative zero."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}"
+    return f"{value:+z.{digits}f}"
 
 
 def beside(cell: Cell, grid: Mapping[tuple[str, str, str], Cell], extras: Extras) -> str:
@@ -215,55 +226,21 @@ def beside(cell: Cell, grid: Mapping[tuple[str, str, str], Cell], extras: Extras
     return text
 
 
-def interval_of(cell: Cell) -> statistics.Interval | None:
-    """Bootstrap interval of a mean; None for set metrics, whose value is no mean."""
-    if cell.column.is_set:
-        return None
-    return statistics.bootstrap([score.value for score in cell.scores if score.value is not None])
-
-
-def paired_test(base: Cell, other: Cell) -> statistics.Paired | None:
-    """Paired test of two cells on the items that both have a value for; None for set metrics."""
-    if base.column.is_set or base.column.signature != other.column.signature:
-        return None
-    first = {(score.item, score.repeat): score.value for score in base.scores if score.value is not None}
-    second = {(score.item, score.repeat): score.value for score in other.scores if score.value is not None}
-    shared = [key for key in first if key in second]
-    return statistics.paired([first[key] for key in shared], [second[key] for key in shared])
-
-
-def _statistics_footer(data: RunData, extras: Extras) -> Iterator[str]:
-    if extras.ci:
-        yield (
-            f"[low, high] is the {statistics.LEVEL:.0%} percentile bootstrap interval of the mean "
-            f"({statistics.RESAMPLES} resamples of the items, seed {statistics.SEED}): how far it would move with "
-            "other items of the same kind, not with another training run."
-        )
-    if extras.against is not None:
-        yield (
-            f"p is the chance of a difference at least as large as the one to {extras.against} if the two methods were "
-            f"interchangeable on every item (approximate randomisation, two-sided, {statistics.TRIALS} trials, seed "
-            f"{statistics.SEED}); a small p is not a large difference."
-        )
-    if extras.ci or extras.against is not None:
-        for dataset in data.record.datasets:
-            count = len(dataset["items"])
-            if count < statistics.FEW:
-                yield f"{dataset['label']} has only {count} items: its intervals and tests are rough."
-
-
 def format_value(value: float, digits: int) -> str:
-    """A value with the metric's number of decimals."""
+    """A value with the metric's number of decimals; never a negative zero."""
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return f"{value:.{digits}f}"
+    return f"{value:z.{digits}f}"
 
 
 def _ranks(cells: Sequence[Cell]) -> dict[int, int]:
-    """Best (1) and second best (2) per dataset and metric, by the value as printed; incomplete cells never rank."""
+    """Best (1) and second best (2) per dataset and metric, by the value as printed.
+
+    Incomplete cells never rank, nor do infinite means: one black image on both sides makes any method's PSNR infinite.
+    """
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.complete and cell.expected and cell.value is not None and not math.isnan(cell.value):
+        if cell.complete and cell.expected and cell.value is not None and math.isfinite(cell.value):
             groups.setdefault((cell.dataset, cell.column.label), []).append(cell)
     ranks: dict[int, int] = {}
     for group in groups.values():
@@ -279,8 +256,7 @@ def _ranks(cells: Sequence[Cell]) -> dict[int, int]:
 
 
 def _printed(cell: Cell) -> float:
-    value = cell.value or 0.0
-    return value if math.isinf(value) else round(value, cell.column.digits)
+    return round(cell.value or 0.0, cell.column.digits)
 
 
 class _Reasons:
@@ -373,6 +349,20 @@ def _footer(data: RunData, reasons: _Reasons) -> Iterator[str]:
                 yield f"{heading} on {dataset}: {column.signature}"
     yield "Values are means over items; n: items with every value / items expected."
     yield "Best is bold, second best underlined, per dataset and among complete cells."
+    repeated = [cell for cell in data.cells if cell.repeats > 1]
+    if repeated:
+        methods = dict.fromkeys(cell.method for cell in repeated)
+        yield (
+            f"{', '.join(methods)}: every item was restored{_times(repeated)}, each with a seed of its own; an item's "
+            "value is the mean of its repeats, and n counts items."
+        )
+    if any(cell.infinite for cell in data.cells):
+        yield (
+            "inf (k of n): k of n items have an infinite value, as the PSNR of an output equal to its reference; such "
+            "a mean has no interval and no rank."
+        )
+    shown = {cell.method for cell in data.cells}
+    yield from (line for one in data.record.methods if one["label"] in shown for line in one.get("lossy", ()))
     yield from reasons.lines()
     remarks = (cell for cell in data.cells if cell.set_score is not None and cell.set_score.status in SCORED)
     yield from dict.fromkeys(f"{cell.dataset}: {cell.reason}." for cell in remarks if cell.complete and cell.reason)

@@ -97,7 +97,8 @@ def _absent(cells: Sequence[Cell], data: RunData, timed: Collection[str]) -> Ite
             seen.add(cell.method)
             yield f"{cell.method}: no time ({reasons.get(cell.method) or 'not timed'})"
         elif cell.method in timed and not _whole(cell):
-            yield f"{cell.method} on {cell.dataset}: {cell.n} of {cell.expected} items have a finite value"
+            finite = cell.n - cell.infinite
+            yield f"{cell.method} on {cell.dataset}: {finite} of {cell.expected} items have a finite value"
 
 
 def text(found: Front, style: str, title: str) -> str:

@@ -15,6 +15,7 @@ from bench.published import PublishedTable, Value, canonical, dataset_title, loa
 from bench.registry import registry
 from bench.suite import MetricSpec, label_of
 from bench.tables import derived, gains, render
+from bench.tables.belonging import Belonging
 from bench.tables.frame import RunData
 from bench.tables.layout import PLAIN, Extras, Row, Shown, Table, lay_out
 from bench.tables.marks import PRIOR_LINE
@@ -142,15 +143,38 @@ class _Meeting(NamedTuple):
     """Our column → the catalogue's name of its metric, or what the table calls a column that is derived."""
     grid: Mapping[tuple[str, str, str], Value]
     """(dataset, printed name, catalogue's metric) → value."""
+    belonging: Belonging
 
     def value(self, dataset: str, method: str, column: str) -> Value | None:
-        place = (self.datasets.get(dataset, ""), self.methods.get(method, ""), self.metrics[column])
-        return self.grid.get(place)
+        """The paper's value of a cell of the run; None as well where the column means something else."""
+        theirs = self.datasets.get(dataset, "")
+        return self.printed(theirs, self.methods.get(method, ""), column, dataset)
 
     def increment(self, dataset: str, method: str, column: str) -> Value | None:
         """The increment over its host that the paper prints behind a value."""
-        place = (self.datasets.get(dataset, ""), self.methods.get(method, ""), f"{self.metrics[column]}/increment")
-        return self.grid.get(place)
+        theirs = self.datasets.get(dataset, "")
+        return self.printed(theirs, self.methods.get(method, ""), column, dataset, "/increment")
+
+    def printed(self, theirs: str, method: str, column: str, ours: str | None, part: str = "") -> Value | None:
+        """A value of the paper's dataset and method as a column of the run may show it."""
+        value = self.grid.get((theirs, method, self.metrics[column] + part))
+        return value if value is not None and not self.belonging.why_not(column, theirs, ours) else None
+
+    def strangers(self) -> Iterator[tuple[str, str]]:
+        """(column, why) of the columns that the paper's value of their metric does not belong to."""
+        there = {(place[0], place[2]) for place in self.grid}
+        for column, metric in self.metrics.items():
+            for ours, theirs in self.datasets.items():
+                why = self.belonging.why_not(column, theirs, ours) if (theirs, metric) in there else ""
+                if why:
+                    yield column, f"{column} on {ours} is {why}"
+
+    def homeless(self) -> set[str]:
+        """Metrics of the paper's that belong to no column of theirs."""
+        strange = {column for column, _ in self.strangers()}
+        return {self.metrics[column] for column in strange} - {
+            metric for column, metric in self.metrics.items() if column not in strange
+        }
 
 
 def of_run(data: RunData) -> PublishedTable:
@@ -199,10 +223,11 @@ def beside(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> Tabl
                     shown = shown._replace(beside=f"{shown.beside} ({theirs.printed} printed){notes.mark(theirs)}")
                 cells.append(shown)
             rows.append(row._replace(cells=cells))
-        rows += _paper_rows(table, meeting, meeting.datasets.get(dataset["label"], ""), dataset["label"], notes, False)
+        named = meeting.datasets.get(dataset["label"], "")
+        rows += _paper_rows(table, meeting, named, dataset["label"], dataset["label"], notes)
     for name in table.datasets:
         if name not in meeting.datasets.values():
-            rows += _paper_rows(table, meeting, name, dataset_title(name), notes, True)
+            rows += _paper_rows(table, meeting, name, dataset_title(name), None, notes)
     footer = [
         *ours.footer,
         f"In brackets: the value {'reported for' if _unverified(table) else 'printed in'} {_place(table)}, "
@@ -253,6 +278,7 @@ def _unmet(data: RunData, meeting: _Meeting, more: Sequence[derived.Derived]) ->
     met = {
         (meeting.datasets.get(dataset), meeting.methods.get(method), meeting.metrics[column])
         for dataset, method, column in places
+        if meeting.value(dataset, method, column) is not None
     }
     yield from (value for place, value in meeting.grid.items() if place not in met)
 
@@ -269,14 +295,14 @@ def _brackets(own: float | None, value: Value, notes: _Notes) -> str:
 
 
 def _paper_rows(
-    table: PublishedTable, meeting: _Meeting, dataset: str, shown_as: str, notes: _Notes, new: bool
+    table: PublishedTable, meeting: _Meeting, dataset: str, shown_as: str, ours: str | None, notes: _Notes
 ) -> Iterator[Row]:
-    """Rows of a dataset that only the paper has; with `new`, all of a dataset that the run does not have."""
-    first = new
+    """Rows of a dataset that only the paper has; all of it where the run does not have the dataset (`ours` is None)."""
+    first = ours is None
     for name in table.methods:
-        if not new and name in meeting.methods.values():
+        if ours is not None and name in meeting.methods.values():
             continue
-        values = [meeting.grid.get((dataset, name, metric)) for metric in meeting.metrics.values()]
+        values = [meeting.printed(dataset, name, column, ours) for column in meeting.metrics]
         if any(values):
             cells = [Shown(f"({one.printed})" + notes.mark(one) if one else _GAP, 0) for one in values]
             yield Row(shown_as, name, cells, "paper", first)
@@ -293,10 +319,15 @@ def _one_sided(data: RunData, table: PublishedTable, meeting: _Meeting) -> Itera
     columns = [column for column, metric in meeting.metrics.items() if metric not in {key[2] for key in meeting.grid}]
     if columns:
         yield f"Not a metric of the paper's table: {', '.join(columns)}."
+    strangers: dict[str, str] = {}
+    for column, why in meeting.strangers():
+        strangers.setdefault(column, why)
+    yield from (f"No value of the paper beside {column}: {why}." for column, why in strangers.items())
+    there = set(meeting.metrics.values()) - meeting.homeless()
     missing = [
         quantity(metric).title
         for metric in table.metrics
-        if canonical(metric) not in meeting.metrics.values() and not metric.endswith("/increment")
+        if canonical(metric) not in there and not metric.endswith("/increment")
     ]
     if missing:
         yield f"In the paper's table and not in this one: {', '.join(missing)}."
@@ -310,6 +341,7 @@ def _meet(data: RunData, table: PublishedTable, more: Sequence[derived.Derived] 
         dict(_datasets(data.record.datasets, table)),
         {label: metrics.get(label, canonical(label)) for label in columns} | {one.name: one.printed for one in more},
         {(value.dataset, value.method, canonical(value.metric)): value for value in table.values},
+        Belonging(data, table),
     )
 
 

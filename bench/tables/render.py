@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from bench.errors import BenchError, suggest
 from bench.tables import derived, gains
 from bench.tables.frame import RunData
-from bench.tables.layout import PLAIN, Extras, Table, interval_of, lay_out, paired_test, printable, venues_of
+from bench.tables.layout import PLAIN, Extras, Table, lay_out, printable, venues_of
+from bench.tables.significance import interval_of, paired_test
 from bench.tables.tex import FALLBACK, tex, tex_note, tex_value
 from bench.tables.timed import timed
 
@@ -169,6 +170,7 @@ def records(data: RunData, extras: Extras = PLAIN) -> list[dict[str, object]]:
     venues = venues_of(data) if extras.venue else {}
     incremented = gains.increments_wanted(data, extras.increments)
     over = gains.bases(data) if incremented else {}
+    repeated = any(cell.repeats > 1 for cell in data.cells)
     for cell in data.cells:
         value = cell.value
         finite = value is not None and math.isfinite(value)
@@ -185,6 +187,8 @@ def records(data: RunData, extras: Extras = PLAIN) -> list[dict[str, object]]:
                 "reason": None if cell.complete else cell.reason,
             }
         )
+        if repeated:
+            found[-1] |= {"repeats": cell.repeats}
         if extras.venue:
             found[-1] |= {"venue": venues[cell.method] or None}
         if extras.ci:

@@ -23,13 +23,14 @@ class Spent(NamedTuple):
     median: float | None
     """Seconds; None where nothing was restored."""
     n: int
+    """Restorations that were timed, every repeat of an item among them."""
     expected: int
     reason: str | None
 
 
 def spent(data: RunData) -> Iterator[tuple[str, str, Spent]]:
     """(dataset, method, seconds) of every method on every dataset that it is for, in the run's order."""
-    expected = {(cell.dataset, cell.method): cell.expected for cell in data.cells}
+    expected = {(cell.dataset, cell.method): len(cell.scores) for cell in data.cells}
     for place, count in expected.items():
         took = data.seconds.get(place, Seconds())
         median = statistics.median(took.each) if took.each else None

@@ -19,7 +19,7 @@ LEVEL = 0.95
 FEW = 30
 """Below so many items intervals and tests are rough, and tables say so."""
 
-_EXACT_ITEMS = 13
+EXACT_ITEMS = 13
 """Up to so many items all 2^n sign patterns are fewer than the trials, and the test is exact."""
 _CHUNK = 2**22
 """Resampled values held at once."""
@@ -42,9 +42,14 @@ class Paired(NamedTuple):
     interval: Interval
     """Of the difference, percentile bootstrap."""
     p_randomisation: float
-    """Approximate randomisation (all sign patterns up to 13 items), two-sided."""
+    """Randomisation of the signs, two-sided: exact up to 13 items, approximate above."""
     p_bootstrap: float
     """Paired bootstrap of the centred difference, two-sided (Koehn 2004, shift method)."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether all sign patterns were counted, rather than some of them drawn."""
+        return self.n <= EXACT_ITEMS
 
 
 def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval | None:
@@ -100,7 +105,7 @@ def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarra
 
 def _randomisation(differences: np.ndarray, observed: float, trials: int, seed: int) -> float:
     """Share of sign patterns whose mean is at least as large as the observed one."""
-    if differences.size <= _EXACT_ITEMS:
+    if differences.size <= EXACT_ITEMS:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=differences.size)))
         return float((np.abs(signs @ differences) / differences.size >= observed).mean())
     drawn = np.random.Generator(np.random.PCG64(seed))

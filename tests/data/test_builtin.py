@@ -17,6 +17,7 @@ from bench.errors import BenchError, ImageError
 
 BUILDERS = {
     "lowlight": builtin.lowlight,
+    "lowlight-headroom": builtin.lowlight_headroom,
     "realworld": builtin.realworld,
     "underwater": builtin.underwater,
     "backlit": builtin.backlit,
@@ -66,7 +67,7 @@ def test_two_loads_are_equal_in_any_order_and_in_another_process(kind: str) -> N
         np.testing.assert_array_equal(one, two)
     code = (
         "from bench.data import builtin; import hashlib;"
-        f"item = builtin.{kind}('another name', None, side=96).items[3];"
+        f"item = builtin.{BUILDERS[kind].__name__}('another name', None, side=96).items[3];"
         "print(hashlib.sha256(item.lq.load()).hexdigest())"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
@@ -86,7 +87,13 @@ def test_items_and_kinds_have_seeds_of_their_own() -> None:
 
 @pytest.mark.parametrize(
     "kind, low, high",
-    [("lowlight", 4, 16), ("realworld", 18, 34), ("underwater", 8, 22), ("backlit", 8, 24)],
+    [
+        ("lowlight", 4, 16),
+        ("lowlight-headroom", 6, 14),
+        ("realworld", 18, 34),
+        ("underwater", 8, 22),
+        ("backlit", 8, 24),
+    ],
 )
 def test_degradations_hurt_but_do_not_destroy(kind: str, low: float, high: float) -> None:
     for item in BUILDERS[kind]("x", None).items:
@@ -96,10 +103,11 @@ def test_degradations_hurt_but_do_not_destroy(kind: str, low: float, high: float
         assert correlation > 0.5, item.id
 
 
-def test_low_light_is_dark_everywhere() -> None:
-    for item in small("lowlight").items:
+@pytest.mark.parametrize(("kind", "part"), [("lowlight", 0.45), ("lowlight-headroom", 0.65)])
+def test_low_light_is_dark_everywhere(kind: str, part: float) -> None:
+    for item in small(kind).items:
         lq, gt = both(item)
-        assert lq.mean() < 0.45 * gt.mean(), item.id
+        assert lq.mean() < part * gt.mean(), item.id
 
 
 def test_under_water_red_is_lost_most() -> None:
@@ -114,8 +122,8 @@ def test_stamps_are_unique_cheap_and_tell_the_photograph_from_its_degradation() 
     stamps = [
         source.stamp() for kind in BUILDERS for item in small(kind).items for source in (item.lq, item.gt) if source
     ]
-    # Four degradations and one shared photograph for each of six items.
-    assert len(set(stamps)) == 5 * 6
+    # Five degradations, one reference of its own and one shared photograph for each of six items.
+    assert len(set(stamps)) == 7 * 6
     assert all(stamp.locator.startswith("builtin:") and "version=" in stamp.locator for stamp in stamps)
     assert builtin.lowlight("x", None).items[0].lq.stamp() != small("lowlight").items[0].lq.stamp()  # type: ignore[union-attr]
 

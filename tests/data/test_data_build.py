@@ -97,7 +97,8 @@ def test_a_builder_that_returns_something_else_is_named() -> None:
 
 
 def test_every_catalogue_dataset_has_what_a_list_shows_and_a_builder_that_loads() -> None:
-    names = {"folder", "hub", "builtin-lowlight", "builtin-realworld", "builtin-underwater", "builtin-backlit"}
+    builtin = {f"builtin-{kind}" for kind in ("lowlight", "lowlight-headroom", "realworld", "underwater", "backlit")}
+    names = {"folder", "hub", *builtin}
     assert names <= set(registry("dataset").names())
     for name in names:
         found = registry("dataset").get(name)
@@ -105,7 +106,7 @@ def test_every_catalogue_dataset_has_what_a_list_shows_and_a_builder_that_loads(
         assert callable(found.load())
 
 
-@pytest.mark.parametrize("name", ["lowlight", "realworld", "underwater", "backlit"])
+@pytest.mark.parametrize("name", ["lowlight", "lowlight-headroom", "realworld", "underwater", "backlit"])
 def test_the_catalogue_says_how_many_items_a_builtin_has(name: str) -> None:
     found = registry("dataset").get(f"builtin-{name}")
     dataset = build_dataset(found, {}, None)

@@ -99,7 +99,7 @@ def test_real_world_blur_removes_detail_and_keeps_the_mean() -> None:
 
 def test_jpeg_quality_matters() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    errors = [np.abs(d._jpeg(pixels, quality).astype(int) - pixels).mean() for quality in (40, 70, 95)]
+    errors = [np.abs(d.jpeg(pixels, quality).astype(int) - pixels).mean() for quality in (40, 70, 95)]
     assert errors[0] > errors[1] > errors[2]
 
 

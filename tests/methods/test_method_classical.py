@@ -1,16 +1,21 @@
 """Classical methods against hand calculation, SciPy, scikit-image and the models they invert."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import ndimage
 
 from bench.errors import BenchError, ItemError
-from bench.methods.algorithms import colour, filters, fusion, haze, parts, retinex, tone
+from bench.methods.algorithms import colour, exposure, filters, fusion, haze, parts, retinex, tone
 from bench.methods.build import build_method
 from bench.registry import Entry, registry
 from bench.selftest import selftest
 
+MIRROR = os.environ.get("BENCH_TEST_MIRROR")
 ENTRIES = [entry for entry in registry("method") if entry.fields["kind"] == "classical"]
 
 
@@ -134,6 +139,57 @@ def test_clahe_with_one_tile_and_no_limit_equalises_the_lightness():
     """Half the pixels at each of two levels: L becomes 50 and 100, which are the grays 119 and 255."""
     output = tone.clahe(np.repeat(gray(50, 100), 8, axis=0).repeat(8, axis=1), clip=1000, tiles=1)
     assert np.rint(output[0, [0, -1], 0] * 255) == pytest.approx([119, 255], abs=1.5)
+
+
+# exposure
+
+
+def test_auto_exposure_by_hand():
+    """A flat image goes to the mean; of two halves at 0.1 and 0.9 one goes to white, the other to 0.3 for 0.65."""
+    np.testing.assert_allclose(exposure.auto_exposure(np.full((4, 4, 3), 0.1, np.float32), 0.44), 0.44, atol=1e-6)
+    halves = np.array([[[0.1] * 3, [0.9] * 3]], np.float32)
+    np.testing.assert_allclose(exposure.auto_exposure(halves, 0.65)[0, :, 0], [0.3, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("mean", [0.2, 0.44, 0.7])
+@pytest.mark.parametrize("dark", [0.02, 0.3, 1.0])
+def test_auto_exposure_reaches_its_mean_after_clipping_with_one_gain_for_all_channels(mean, dark):
+    image = np.clip(dark * np.random.default_rng(0).lognormal(-1, 1, (40, 50, 3)), 0, 1).astype(np.float32)
+    output = exposure.auto_exposure(image, mean)
+    assert output.dtype == np.float32 and output.max() <= 1
+    assert output.mean(dtype=np.float64) == pytest.approx(mean, abs=1e-5)
+    inside = output < 0.999
+    before, after = (
+        np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+        for code in (each[inside].astype(np.float64) for each in (image, output))
+    )
+    np.testing.assert_allclose(after / before, np.median(after / before), rtol=1e-4)
+
+
+def test_auto_exposure_keeps_black_black_and_its_gain_within_ten_stops():
+    assert exposure.auto_exposure(np.zeros((3, 3, 3), np.float32), 0.44).max() == 0
+    dim = exposure.auto_exposure(np.full((2, 2, 3), 1e-5, np.float32), 0.44)  # would need 17.7 stops
+    np.testing.assert_allclose(dim, 1024e-5, rtol=1e-5)  # on the straight part of the curve
+    mostly_black = np.zeros((2, 2, 3), np.float32)
+    mostly_black[0, 0] = 0.5  # a quarter of the image at white cannot have a mean of 0.44
+    assert exposure.auto_exposure(mostly_black, 0.44).tolist() == (mostly_black * 2).tolist()
+
+
+def test_auto_exposure_of_an_already_good_image_changes_nothing():
+    image = (0.44 + 0.2 * (noise(32, 32, 3) - 0.5)).astype(np.float32)
+    image -= np.float32(image.mean() - 0.44)
+    np.testing.assert_allclose(exposure.auto_exposure(image, 0.44), image, atol=1e-5)
+
+
+@pytest.mark.skipif(not MIRROR, reason="BENCH_TEST_MIRROR names no folder of photographs")
+def test_auto_exposure_on_41_dark_photographs_of_sice():
+    """21.71 dB was measured with another program on the pairs of SICE's mirror whose names have a 1."""
+    values = []
+    for dark in sorted((Path(MIRROR) / "data/sice/low").glob("*1*")):
+        gt, lq = (np.asarray(Image.open(dark.parent.parent / kind / dark.name)) for kind in ("high", "low"))
+        output = np.rint(exposure.auto_exposure(lq.astype(np.float32) / 255, 0.44).astype(np.float64) * 255)
+        values.append(psnr(output / 255, gt / 255))
+    assert len(values) == 41 and np.mean(values) == pytest.approx(21.71, abs=0.005)
 
 
 # retinex

@@ -185,3 +185,71 @@ def test_the_python_function_can_be_called_again_and_again(folders):
 
     for _ in range(2):
         assert len(bench.score(*folders)) == 6
+
+
+# References without an output
+
+
+def lose(folders, *names):
+    for name in names:
+        (folders[0] / f"{name}.png").unlink()
+
+
+def test_a_reference_without_an_output_is_missing_and_exit_code_1(folders, capsys):
+    lose(folders, "im1", "im2")
+    code, out, err = command(capsys, folders[0], "--reference", folders[1], "--metric", "psnr,piqe,psnr-pooled")
+    assert code == 1 and out.count("1 / 3") == 2 and "1 of 3 images" in out
+    assert "failed: im1: no file for im1.bmp" in out
+    assert "2 references have no image; --subset leaves them out" in err
+    rows = {(row["item"], row["metric"]): row["status"] for row in score(*folders, ["psnr", "piqe"])}
+    assert rows["im1", "psnr"] == rows["im1", "piqe"] == "input" and rows["im0", "psnr"] == "ok"
+
+
+def test_a_set_metric_alone_tells_of_missing_outputs_too(folders, capsys):
+    lose(folders, "im1")
+    assert command(capsys, folders[0], "--reference", folders[1], "--metric", "psnr-pooled")[0] == 1
+
+
+@pytest.mark.parametrize("style", ["table", "json", "csv"])
+def test_subset_says_that_it_is_meant(folders, capsys, style):
+    lose(folders, "im1", "im2")
+    code, out, err = command(
+        capsys, folders[0], "--reference", folders[1], "--metric", "psnr", "--subset", "--format", style
+    )
+    assert code == 0 and "im1" not in out and "2 GT files have no LQ file" in err
+
+
+def test_one_named_file_against_a_folder_is_meant(folders, capsys):
+    assert command(capsys, folders[0] / "im1.png", "--reference", folders[1], "--metric", "psnr")[0] == 0
+
+
+def test_a_pattern_that_takes_some_outputs_is_no_statement_about_the_references(folders, capsys):
+    pattern = str(folders[0] / "*[01].png")
+    assert command(capsys, pattern, "--reference", folders[1], "--metric", "psnr")[0] == 1
+    assert command(capsys, pattern, "--reference", folders[1], "--metric", "psnr", "--subset")[0] == 0
+
+
+def test_python_has_the_same_switch(folders):
+    import bench
+
+    lose(folders, "im2")
+    assert list(bench.score(*folders, metrics=["psnr"])["status"]) == ["ok", "ok", "input"]
+    assert list(bench.score(*folders, metrics=["psnr"], subset=True)["status"]) == ["ok", "ok"]
+
+
+# Compressed outputs
+
+
+def test_jpeg_outputs_have_a_footnote(folders, capsys):
+    image = cv2.imread(str(folders[0] / "im1.png"))
+    (folders[0] / "im1.png").unlink()
+    cv2.imwrite(str(folders[0] / "im1.jpg"), image)
+    line = "1 JPEG of 3 files: compressed with loss, so scores are of the compressed files"
+    code, out, _ = command(capsys, folders[0], "--reference", folders[1], "--metric", "psnr")
+    assert code == 0 and line in out
+    _, out, err = command(capsys, folders[0], "--reference", folders[1], "--metric", "psnr", "--format", "json")
+    assert line in err and json.loads(out)
+
+
+def test_lossless_outputs_have_none(folders, capsys):
+    assert "compressed" not in "".join(map(str, command(capsys, folders[0], "--reference", folders[1])))

@@ -84,3 +84,15 @@ def test_a_suite_alone_starts_nothing(workplace: Workplace, clone: Path):
     done = workplace.bench("run", suite, "--available")
     assert done.code == 0 and "--allow-commands" in done.out, done
     assert not (clone / "calls.txt").exists()
+
+
+def test_outputs_saved_as_jpeg_have_a_footnote_in_the_table(workplace: Workplace) -> None:
+    workplace.pairs(3, 32)
+    (workplace.root / "out").mkdir()
+    for number, suffix in enumerate(("jpg", "png", "jpg")):
+        with Image.open(workplace.root / f"data/low/{number:03d}.png") as image:
+            image.save(workplace.root / f"out/{number:03d}.{suffix}")
+    done = workplace.bench("run", workplace.suite("[identity, {method: folder, options: {path: out}, label: Mine}]"))
+    line = "Mine on mine: 2 JPEG of 3 files: compressed with loss, so scores are of the compressed files"
+    assert done.code == 0 and line in done.out and done.out.count("compressed with loss") == 1
+    assert line in workplace.table("html")

@@ -287,7 +287,7 @@ def test_seeds_repeat_a_stochastic_method_reproducibly_in_any_order(workplace: W
     workplace.suite("[noisy]", more="seeds: 3", name="noisy")
     values = noisy(workplace, "one")
     assert len(values) == 12 and len(set(values.values())) == 12
-    assert "12/12" in workplace.table("markdown")
+    assert "4/4 × 3 repeats" in workplace.table("markdown")
     assert noisy(workplace, "batched", "--batch", 5) == values
     workplace.suite(
         "[noisy]", datasets="[{dataset: folder, options: {lq: 'data/low/*[31].png', gt: data/high}}]", more="seeds: 2",
@@ -398,3 +398,25 @@ def test_outputs_of_somebody_else_are_scored_where_they_lie(workplace: Workplace
 def test_the_plugin_of_these_tests_passes_the_selftest(workplace: Workplace) -> None:
     done = workplace.bench("selftest", "traced", "--plugin", PLUGIN)
     assert done.code == 0, done.out + done.err
+
+
+def test_twenty_repeats_of_three_photographs_are_three_values_in_tables_tests_and_comparisons(
+    workplace: Workplace,
+) -> None:
+    workplace.pairs(3, 32)
+    suite = workplace.suite("[identity, {method: noisy, seeds: 20}]", "[psnr]")
+    workplace.run(suite)
+    assert len([row for row in workplace.export() if row["method"] == "noisy"]) == 60
+    done = workplace.bench(
+        "table", "--results", workplace.results, "--ci", "--paired-with", "identity", "--format", "json"
+    )
+    rows = {row["method"]: row for row in json.loads(done.out)}
+    assert (rows["noisy"]["n"], rows["noisy"]["expected"], rows["noisy"]["repeats"]) == (3, 3, 20)
+    assert rows["noisy"]["p"] >= 2 / 2**3  # what three signs can tell at most
+    text = workplace.bench("table", "--results", workplace.results, "--paired-with", "identity").out
+    assert "3/3 × 20 repeats" in text and "exact randomisation" in text and "trials" not in text
+    workplace.suite("[identity, {method: noisy, seeds: 20}]", "[psnr]", more="seed: 1")
+    workplace.run(suite)
+    both = workplace.bench("compare", "1", "2", "--results", workplace.results, "--format", "json")
+    [noisy] = [row for row in json.loads(both.out) if row["method"] == "noisy"]
+    assert noisy["test"]["n"] == 3 and noisy["test"]["p_randomisation"] >= 2 / 2**3

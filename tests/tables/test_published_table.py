@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, published
+from bench import cli, published, suite
 from bench.errors import BenchError
+from bench.metrics.build import build_metric
+from bench.metrics.protocols import protocol as rules
+from bench.registry import registry
+from bench.suite import MetricSpec, label_of
 from bench.tables import published as tables
 from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
 from bench.tables.layout import Table
@@ -219,3 +223,91 @@ def test_a_misspelt_table_is_answered_with_the_nearest(folder: Path, capsys: pyt
     (folder / "low.yaml").write_text(SUITE.replace("iqpir/table2", "iqpir/tabel2"), encoding="utf-8")
     assert bench("validate", "low.yaml") == 2
     assert "low.yaml:5: no published table 'iqpir/tabel2'; did you mean 'iqpir/table2'?" in capsys.readouterr().err
+
+
+# Columns that mean something else
+
+
+def asked(*metrics: dict[str, object], protocol: str | None = None, key: str = "iqpir/table2") -> RunData:
+    """A run of CUE on LOL-v1 with one column per metric; with a protocol, columns have the signatures it gives."""
+    specs = [MetricSpec(**metric) for metric in metrics]
+    cells = []
+    for spec in specs:
+        entry = registry("metric").get(spec.metric)
+        signature = str(build_metric(entry, spec.options, rules(protocol)).signature())
+        made = column(label_of(spec))._replace(signature=signature)
+        cells.append(Cell("LOL-v1", "CUE", made, 1, [ItemScore("i", 0, "ok", 20.0, None)]))
+    dataset = {"label": "LOL-v1", "name": "folder", **({"protocol": protocol} if protocol else {})}
+    record = Record("s", "T", {"published": key, "metrics": list(metrics)}, [dataset], [{"label": "CUE"}])
+    return RunData(1, record, {}, cells, frozenset())
+
+
+def texts(data: RunData) -> list[str]:
+    return [cell.text for cell in next(row for row in beside(data).rows if row.method == "CUE").cells]
+
+
+GRAY = {"metric": "psnr", "options": {"gtmean": "gray"}}
+
+
+def test_a_papers_value_stands_in_the_column_of_its_protocol_alone():
+    data = asked({"metric": "psnr"}, GRAY, {"metric": "ssim"}, protocol="reti-diff/lol")
+    assert texts(data) == ["20.00 (21.86, -1.86)", "20.00", "20.00 (0.841, +19.159)"]
+    [line] = [line for line in beside(data).footer if line.startswith("No value of the paper beside")]
+    assert line == (
+        "No value of the paper beside psnr(gtmean=gray): psnr(gtmean=gray) on LOL-v1 is gtmean:gray where it has "
+        "gtmean:no by the paper's protocol (reti-diff/lol)."
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"gtmean": "gray"}, {"space": "y"}, {"crop": 4}, {"range": "none"}, {"space": "y", "crop": 4}],
+    ids=lambda options: "-".join(f"{key}={value}" for key, value in options.items()),
+)
+def test_an_option_that_changes_the_meaning_leaves_the_value_out(options: dict[str, object]):
+    data = asked({"metric": "psnr", "options": options}, protocol="reti-diff/lol")
+    assert texts(data) == ["20.00"]
+    footer = "\n".join(beside(data).footer)
+    assert "No value of the paper beside" in footer and "In the paper's table and not in this one: PSNR" in footer
+
+
+def test_an_option_that_repeats_the_protocol_changes_nothing():
+    assert texts(asked({"metric": "psnr", "options": {"space": "rgb"}}, protocol="reti-diff/lol"))[0].startswith(
+        "20.00 ("
+    )
+
+
+def test_the_runs_own_protocol_decides_nothing_for_a_paper_that_has_another():
+    """With GT-mean for all columns, the paper's value belongs to the one that takes it out again."""
+    plain = {"metric": "psnr", "options": {"gtmean": "no", "rounding": "u8", "resize": "no"}}
+    assert texts(asked({"metric": "psnr"}, plain, protocol="hvi-cidnet/lol-v1")) == ["20.00", "20.00 (21.86, -1.86)"]
+    assert texts(asked({"metric": "psnr"}, protocol="recommended/rgb")) == ["20.00 (21.86, -1.86)"]
+
+
+def test_rows_and_records_that_only_the_paper_has_keep_to_their_column_too():
+    data = asked({"metric": "psnr"}, GRAY, protocol="reti-diff/lol")
+    rows = {(row.dataset, row.method): [cell.text for cell in row.cells] for row in beside(data).rows}
+    assert rows["LOL-v1", "Reti-Diff"] == ["(25.35)", "–"]
+    assert all(texts[1] == "–" for place, texts in rows.items() if place != ("LOL-v1", "CUE"))
+    records = json.loads(tables.render_beside(data, "json"))
+    ours = {row["metric"]: row["published"] for row in records if row["status"] == "ok"}
+    assert ours == {"psnr": 21.86, "psnr(gtmean=gray)": None}
+    alone = asked(GRAY, protocol="reti-diff/lol")
+    left = [row for row in json.loads(tables.render_beside(alone, "json")) if row["method"] == "CUE"]
+    assert {"published only"} == {
+        row["status"] for row in left if row["metric"] == "psnr" and row["published"] == 21.86
+    }
+
+
+def test_a_record_without_a_protocol_is_told_by_the_suites_options():
+    assert texts(asked({"metric": "psnr"}, GRAY)) == ["20.00 (21.86, -1.86)", "20.00"]
+
+
+@pytest.mark.parametrize("name", [name for name in suite.names() if suite.load(suite.find(name)).suite.published])
+def test_the_suite_of_a_table_measures_under_the_tables_protocol(name: str):
+    """So that every column of it may hold the paper's values."""
+    asked = suite.load(suite.find(name)).suite
+    table = published.load(str(asked.published))
+    for one in asked.datasets:
+        for _, theirs in tables._datasets([{"label": label_of(one), "name": one.dataset}], table):
+            assert (one.protocol or asked.protocol) == table.protocol_of(theirs), one.dataset

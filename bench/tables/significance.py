@@ -1,0 +1,74 @@
+"""Intervals and tests of a run's cells, and what a table says of them.
+
+Whatever a run holds, statistics speak of items: a cell's values are the means of each item's repeats (`Cell.items`), so
+that twenty restorations of six images are six values. What is resampled and how is `statistics`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from bench.tables import statistics
+from bench.tables.frame import Cell, RunData
+
+
+def interval_of(cell: Cell) -> statistics.Interval | None:
+    """Bootstrap interval of a mean over items; None for set metrics, whose value is no mean."""
+    return None if cell.column.is_set else statistics.bootstrap(list(cell.items.values()))
+
+
+def paired_test(base: Cell, other: Cell) -> statistics.Paired | None:
+    """Paired test of two cells on the items that both have a value for; None for set metrics.
+
+    A stochastic method enters with the mean of all its repeats, whatever the other one is.
+    """
+    if base.column.is_set or base.column.signature != other.column.signature:
+        return None
+    shared = [item for item in base.items if item in other.items]
+    return statistics.paired([base.items[item] for item in shared], [other.items[item] for item in shared])
+
+
+def tested(data: RunData, against: str) -> Iterator[statistics.Paired]:
+    """Every test of a table that holds its methods against one of them."""
+    bases = {(cell.dataset, cell.column.label): cell for cell in data.cells if cell.method == against}
+    for cell in data.cells:
+        base = bases.get((cell.dataset, cell.column.label))
+        test = paired_test(base, cell) if base is not None and cell.method != against else None
+        if test is not None:
+            yield test
+
+
+def how(tests: Iterable[statistics.Paired]) -> str:
+    """How the tests' p-values came about, for a footer: by all sign patterns, by a draw of them, or by both."""
+    kinds = {test.exact for test in tests}
+    drawn = f"approximate randomisation, two-sided, {statistics.TRIALS} trials, seed {statistics.SEED}"
+    exact = "exact randomisation over all sign patterns, two-sided"
+    if kinds == {True}:
+        return exact
+    if kinds == {False} or not kinds:
+        return drawn
+    return f"{exact}, up to {statistics.EXACT_ITEMS} items; above, {drawn}"
+
+
+def footer(data: RunData, *, ci: bool, against: str | None) -> Iterator[str]:
+    """What intervals and p-values mean, and where they are rough."""
+    if ci:
+        yield (
+            f"[low, high] is the {statistics.LEVEL:.0%} percentile bootstrap interval of the mean "
+            f"({statistics.RESAMPLES} resamples of the items, seed {statistics.SEED}): how far it would move with "
+            "other items of the same kind, not with another training run."
+        )
+    if against is not None:
+        yield (
+            f"p is the chance of a difference at least as large as the one to {against} if the two methods were "
+            f"interchangeable on every item ({how(tested(data, against))}); a small p is not a large difference."
+        )
+        left = sum(1 for cell in data.cells if any(map(math.isinf, cell.items.values())))
+        if left:
+            yield "Items with an infinite value are left out of the tests."
+    if ci or against is not None:
+        for dataset in data.record.datasets:
+            count = len(dataset["items"])
+            if count < statistics.FEW:
+                yield f"{dataset['label']} has only {count} items: its intervals and tests are rough."
