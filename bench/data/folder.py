@@ -59,7 +59,8 @@ def folder(
             f"{len(references.files)} files of {shown(str(gt))}, such as {pairing.items[0].id!r}; give id patterns "
             "(lq_id, gt_id)"
         )
-    notes = (*problems(pairing.items), *pairing.notes)
+    listings = (inputs,) if references is None else (inputs, references)
+    notes = (*problems(pairing.items), *pairing.notes, *(side.left_out for side in listings if side.left_out))
     return Dataset(name, tuple(pairing.items), references is not None, scale, notes=notes)
 
 

@@ -17,10 +17,9 @@ from bench.errors import BenchError, ItemError
 from bench.methods.base import StoredMethod
 from bench.methods.options import Option, declared_options, resolve
 from bench.registry import Entry
+from iqpir.codecs import is_image, left_out
+from iqpir.errors import shown
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".gif", ".avif"}
-)
 OPTIONS = {
     "path": Option("path", type=str, required=True),
     "pattern": Option("pattern", "{id}.*", str),
@@ -104,7 +103,7 @@ class FolderMethod(StoredMethod):
         for name in names[bisect_left(names, parts[0]) :]:
             if not name.startswith(parts[0]):
                 break
-            if re.fullmatch(text, name) and (not any_suffix or Path(name).suffix.lower() in IMAGE_SUFFIXES):
+            if re.fullmatch(text, name) and (not any_suffix or is_image(name)):
                 matches.append(name)
         return matches
 
