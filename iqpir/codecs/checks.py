@@ -9,12 +9,14 @@ import struct
 import zlib
 from typing import Any
 
+import numpy as np
+
 from iqpir.codecs import jpeg
 from iqpir.codecs.header import ORIENTATION, PNG_MAGIC, Header
 from iqpir.errors import ImageFailure
 
 BITS, PHOTOMETRIC, SAMPLE_FORMAT, EXTRA_SAMPLES = 258, 262, 339, 338
-_COMPRESSION, _CHANNELS, _PLANAR, _JPEG_TABLES = 259, 277, 284, 347
+_COMPRESSION, _CHANNELS, _PLANAR, _PREDICTOR, _JPEG_TABLES = 259, 277, 284, 317, 347
 _ROWS, _STRIPS, _STRIP_SIZES = 278, 273, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
 _DEFLATE, _FAX, _JPEG, _OLD_JPEG, _PACK_BITS = (8, 32946), (2, 3, 4, 32771), 7, 6, 32773
@@ -43,6 +45,10 @@ def tiff_is_deep(header: Header) -> bool:
     if len(bits) != 1 or not bits <= {1, 2, 4, 8, 16} or formats != {1}:
         kind = {2: "signed", 3: "float"}.get(max(formats), "unsigned")
         raise ImageFailure(f"TIFF of {max(bits)}-bit {kind} samples; unsigned 8- or 16-bit is needed")
+    compression = tags.get(_COMPRESSION, 1)
+    if compression in _FAX or compression == _OLD_JPEG:
+        kind = "a fax (CCITT)" if compression in _FAX else "an old kind of JPEG"
+        raise ImageFailure(f"TIFF compressed as {kind}, of which libtiff hides damage; save it as PNG")
     if bits != {16}:
         return False
     if tags.get(PHOTOMETRIC) not in (1, 2) or 1 in tags.get(EXTRA_SAMPLES, ()):
@@ -52,19 +58,19 @@ def tiff_is_deep(header: Header) -> bool:
     return True
 
 
-def tiff(raw: bytes, header: Header) -> None:
+def tiff(raw: bytes, header: Header, decoded: np.ndarray) -> None:
     """The compressed strips or tiles are what they should be, where the compression can tell and libtiff does not.
 
-    LZW, Zstandard and WebP inside carry nothing to check; LZMA is checked by libtiff.
+    LZW, Zstandard and WebP inside carry nothing to check; LZMA is checked by libtiff. `decoded` is what Pillow made.
     """
     tags = header.image.tag_v2  # type: ignore[attr-defined]
     compression = tags.get(_COMPRESSION, 1)
-    if compression in _FAX or compression == _OLD_JPEG:
-        kind = "a fax (CCITT)" if compression in _FAX else "an old kind of JPEG"
-        raise ImageFailure(f"TIFF compressed as {kind}, of which libtiff hides damage; save it as PNG")
     if compression not in (*_DEFLATE, _JPEG, _PACK_BITS):
         return
+    known = _checksums(tags, decoded) if compression in _DEFLATE else []
     for number, (part, room) in enumerate(_parts(raw, tags)):
+        if number < len(known) and part[-4:] == known[number]:
+            continue  # the stream's own checksum is that of the pixels: no need to unpack it again
         try:
             if compression == _JPEG:
                 tables = tags.get(_JPEG_TABLES, b"")
@@ -75,6 +81,18 @@ def tiff(raw: bytes, header: Header) -> None:
                 _inflate(part, room)
         except ImageFailure as error:
             raise ImageFailure(f"TIFF is damaged (in part {number}: {error})") from error
+
+
+def _checksums(tags: Any, decoded: np.ndarray) -> list[bytes]:
+    """What each strip's deflate stream must end with, if the strips hold these very pixels; 8-bit, channels together."""
+    predictor, rows = tags.get(_PREDICTOR, 1), tags.get(_ROWS, tags[257])
+    if decoded.dtype != np.uint8 or _TILES in tags or tags.get(_PLANAR, 1) != 1 or predictor not in (1, 2) or rows < 1:
+        return []
+    stored = decoded.reshape(*decoded.shape[:2], -1)
+    if predictor == 2:
+        stored = np.concatenate([stored[:, :1], stored[:, 1:] - stored[:, :-1]], axis=1)
+    strips = (np.ascontiguousarray(stored[top : top + rows]) for top in range(0, len(stored), rows))
+    return [zlib.adler32(strip).to_bytes(4, "big") for strip in strips]
 
 
 def _parts(raw: bytes, tags: Any) -> list[tuple[bytes, int]]:

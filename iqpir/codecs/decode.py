@@ -71,9 +71,7 @@ def _checked(raw: bytes, header: Header) -> bool:
     if header.kind == "pnm":
         return raw[:2] in (b"P2", b"P3", b"P5", b"P6") and pnm.header(raw).limit > 255
     if header.kind == "tiff":
-        deep = checks.tiff_is_deep(header)
-        checks.tiff(raw, header)
-        return deep
+        return checks.tiff_is_deep(header)
     if header.kind == "bmp":
         checks.bmp(raw)
     elif header.kind == "jp2":
@@ -101,6 +99,8 @@ def _through_pillow(raw: bytes, header: Header, deep: bool) -> np.ndarray:
     image.load()
     if header.kind == "png" and _is_plain(raw, image):
         raise ImageFailure("PNG is damaged (its pixels end early)")  # where Pillow fills up with black
+    if header.kind == "tiff":
+        checks.tiff(raw, header, np.asarray(image))
     image.info.pop("transparency", None)  # dropped like all alpha; Pillow would warn about it
     if image.mode.startswith("I;16") or (deep and image.mode == "I"):  # Pillow < 11 widens 16-bit gray PNG to "I"
         gray = np.array(image).astype(np.uint16)
