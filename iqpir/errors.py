@@ -13,11 +13,20 @@ from collections.abc import Iterable, Sequence
 
 
 class IQPIRError(Exception):
-    """The request cannot be carried out. The message is one line: what, where, remedy."""
+    """The request cannot be carried out. The message is one line: what, where, remedy.
+
+    Whatever names it holds, as text it is printable: a file name may have any bytes.
+    """
+
+    def __str__(self) -> str:
+        return shown_lines(super().__str__())
 
 
 class ImageFailure(Exception):
     """One image cannot be read, restored or scored. The message is one line."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class FidelityWarning(UserWarning):

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = group.main(arguments, standalone_mode=False)
     except IQPIRError as error:
-        click.echo(f"error: {shown_lines(error)}", err=True)
+        click.echo(f"error: {error}", err=True)
         code = 2
     except click.exceptions.Abort:
         click.echo("interrupted: what was finished is kept, run again to go on", err=True)
