@@ -17,6 +17,14 @@ from bench.data.pairing import Pairing, id_pattern, pair, problems, select
 from bench.errors import BenchError
 
 
+class Strangers(BenchError):
+    """Two folders that share no id. `fact` says so without a remedy, which depends on who asked."""
+
+    def __init__(self, fact: str, before: str = "", after: str = "") -> None:
+        super().__init__(f"{before}{fact}{after}")
+        self.fact = fact
+
+
 def folder(
     name: str,
     base: Path | None,
@@ -54,11 +62,11 @@ def folder(
     if split is not None:
         pairing = select(pairing, *_split_names(split, base))
     if references is not None and not any(item.gt for item in pairing.items):
-        raise BenchError(
-            f"dataset {name!r}: none of the {len(inputs.files)} files of {shown(lq)} has the id of one of the "
-            f"{len(references.files)} files of {shown(str(gt))}, such as {pairing.items[0].id!r}; give id patterns "
-            "(lq_id, gt_id)"
-        )
+        raise Strangers(
+            f"none of the {len(inputs.files)} files of {shown(lq)} has the id of one of the "
+            f"{len(references.files)} files of {shown(str(gt))}, such as {pairing.items[0].id!r}",
+            f"dataset {name!r}: ", "; give id patterns (lq_id, gt_id)",
+        )  # fmt: skip
     listings = (inputs,) if references is None else (inputs, references)
     notes = (*problems(pairing.items), *pairing.notes, *(side.left_out for side in listings if side.left_out))
     return Dataset(name, tuple(pairing.items), references is not None, scale, notes=notes)
@@ -79,7 +87,11 @@ def paired(
     For `bench score`; paths, ids and errors are those of `folder`.
     """
     against = None if reference is None else os.fspath(reference)
-    return folder("score", base, lq=os.fspath(restored), gt=against, scale=scale, id=id, lq_id=lq_id, gt_id=gt_id)
+    try:
+        return folder("score", base, lq=os.fspath(restored), gt=against, scale=scale, id=id, lq_id=lq_id, gt_id=gt_id)
+    except Strangers as error:
+        remedy = "--id REGEX takes the part in its group for the id on both sides, such as --id '([0-9]+)'"
+        raise BenchError(f"{error.fact}; {remedy}") from error
 
 
 def _split_names(split: str, base: Path | None) -> tuple[list[str], str]:
