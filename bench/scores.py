@@ -115,7 +115,10 @@ def pairs(
     *,
     id: str | None = None,
 ) -> Dataset:
-    """The items of a request; `id` is a regular expression whose groups are the ids of both sides. Raises `BenchError` when every metric would need a reference that is not given."""
+    """The items of a request; `id` is a regular expression whose groups are the ids of both sides.
+
+    Raises `BenchError` when every metric would need a reference that is not given.
+    """
     if reference is None and all(one.metric.mode == "FR" for one in asked):
         names = ", ".join(one.label for one in asked)
         raise BenchError(

@@ -84,7 +84,7 @@ def tiff(raw: bytes, header: Header, decoded: np.ndarray) -> None:
 
 
 def _checksums(tags: Any, decoded: np.ndarray) -> list[bytes]:
-    """What each strip's deflate stream must end with, if the strips hold these very pixels; 8-bit, channels together."""
+    """What each strip's deflate stream must end with, if they hold these very pixels; 8-bit, channels together."""
     predictor, rows = tags.get(_PREDICTOR, 1), tags.get(_ROWS, tags[257])
     if decoded.dtype != np.uint8 or _TILES in tags or tags.get(_PLANAR, 1) != 1 or predictor not in (1, 2) or rows < 1:
         return []
@@ -92,7 +92,7 @@ def _checksums(tags: Any, decoded: np.ndarray) -> list[bytes]:
     if predictor == 2:
         stored = np.concatenate([stored[:, :1], stored[:, 1:] - stored[:, :-1]], axis=1)
     strips = (np.ascontiguousarray(stored[top : top + rows]) for top in range(0, len(stored), rows))
-    return [zlib.adler32(strip).to_bytes(4, "big") for strip in strips]
+    return [zlib.adler32(strip.data).to_bytes(4, "big") for strip in strips]
 
 
 def _parts(raw: bytes, tags: Any) -> list[tuple[bytes, int]]:
@@ -110,9 +110,7 @@ def _parts(raw: bytes, tags: Any) -> list[tuple[bytes, int]]:
     if len(starts) != len(sizes):
         raise ImageFailure(f"TIFF is damaged ({len(starts)} parts and {len(sizes)} lengths)")
     line = -(-across * channels * max(bits) // 8)
-    return [
-        (raw[start : start + size], line * count) for start, size, count in zip(starts, sizes, rows, strict=True)
-    ]
+    return [(raw[start : start + size], line * count) for start, size, count in zip(starts, sizes, rows, strict=True)]
 
 
 def _channels_within(tags: Any) -> int:

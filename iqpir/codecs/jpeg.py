@@ -1,7 +1,7 @@
 """JPEG through TurboJPEG, which tells what libjpeg had to make up; Pillow and OpenCV drop these warnings.
 
-Pixels are those of Pillow (one library, accurate DCT, fancy upsampling), at 0.6 of its time. A warning ends the decoding,
-unless it is about something that no pixel depends on.
+Pixels are those of Pillow (one library, accurate DCT, fancy upsampling), at 0.6 of its time. A warning ends the
+decoding, unless it is about something that no pixel depends on.
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@ SUFFIXES = (
 )
 """File names that count as images in a folder, in any letter case. What a file holds is told from its bytes."""
 
-_OTHERS = frozenset(
-    ".apng .arw .avifs .bpg .cr2 .cr3 .dcm .dds .dng .exr .fits .flif .hdr .heic .heics .heif .heifs .hif .ico .j2c "
-    ".jif .jng .jpc .jpf .jpm .jps .jpx .jxl .jxr .mng .mpo .nef .orf .pam .pcx .pfm .psb .psd .qoi .raf .ras .raw "
-    ".rw2 .sgi .svg .tga .wdp .xbm .xcf .xpm".split()
+_OTHER_KINDS = (
+    "apng arw avifs bpg cr2 cr3 dcm dds dng exr fits flif hdr heic heics heif heifs hif ico j2c jif jng jpc "
+    "jpf jpm jps jpx jxl jxr mng mpo nef orf pam pcx pfm psb psd qoi raf ras raw rw2 sgi svg tga wdp xbm xcf "
+    "xpm"
 )
+_OTHERS = frozenset(f".{kind}" for kind in _OTHER_KINDS.split())
 """Pictures, by their names, of kinds that are not read here, or not known to be read exactly."""
 
 _NAMED = 3

@@ -114,7 +114,7 @@ TELLING: dict[Callable[[bytes], bytes], tuple[str, ...]] = {
     gap: (*_JPEG, *_CHECKED, "lzw.tif", "packbits.tif", "jpeg.tif", "runs.bmp", "plain.bmp", "plain.ppm"),
     flip: _CHECKED,
 }
-"""Which kinds can tell of which damage. Huffman codes say nothing of a single byte, nor do codecs without a checksum."""
+"""Which kinds can tell of which damage. Of a single byte neither Huffman codes say anything nor arithmetic ones."""
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

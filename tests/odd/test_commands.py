@@ -248,6 +248,9 @@ def test_files_that_are_left_out_are_named_wherever_a_folder_is_read(place: Path
     )
     ran = call(bench.main, ("run", "kinds.yaml"))
     assert note in ran.err and ran.code == 0
-    for arguments in (("assess", "kinds", "--member", "bench:piqe"), ("restore", "kinds", "o", "--weights", "iqpir-tiny")):
+    for arguments in (
+        ("assess", "kinds", "--member", "bench:piqe"),
+        ("restore", "kinds", "o", "--weights", "iqpir-tiny"),
+    ):
         told = call(iqpir.main, arguments)
         assert note in told.err and told.code == 0
