@@ -246,8 +246,7 @@ class _Driver:
                         self.request.batch,
                         self.plan.resolved.file.base,
                     )
-                ),
-                ensure_ascii=False,
+                )
             ),
         )
         with self.store.transaction():

@@ -9,13 +9,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from iqpir.errors import shown, shown_lines
+
 
 class BenchError(Exception):
-    """The request itself is wrong. The message is one line: what, where, remedy."""
+    """The request itself is wrong. The message is one line: what, where, remedy.
+
+    Whatever names it holds, as text it is printable: a file name may have any bytes.
+    """
+
+    def __str__(self) -> str:
+        return shown_lines(super().__str__())
 
 
 class ItemError(Exception):
     """One item cannot be read, restored or scored. The message is one line and becomes the row's reason."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class NotApplicable(ItemError):

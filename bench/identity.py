@@ -49,7 +49,7 @@ def canonical(value: Any) -> str:
 
 def digest(value: Any) -> bytes:
     """SHA-256 of a JSON-like value."""
-    return hashlib.sha256(canonical(value).encode()).digest()
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).digest()
 
 
 def restoration_key(

@@ -115,16 +115,23 @@ def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Aske
 
 
 def pairs(
-    restored: str | os.PathLike[str], reference: str | os.PathLike[str] | None, asked: Sequence[Asked],
-    *, subset: bool = False,
-) -> Dataset:  # fmt: skip
-    """The items of a request. Raises `BenchError` when every metric would need a reference that is not given."""
+    restored: str | os.PathLike[str],
+    reference: str | os.PathLike[str] | None,
+    asked: Sequence[Asked],
+    *,
+    id: str | None = None,
+    subset: bool = False,
+) -> Dataset:
+    """The items of a request; `id` is a regular expression whose groups are the ids of both sides.
+
+    Raises `BenchError` when every metric would need a reference that is not given.
+    """
     if reference is None and all(one.metric.mode == "FR" for one in asked):
         names = ", ".join(one.label for one in asked)
         raise BenchError(
             f"{names}: compares with a reference: add --reference FOLDER, or ask for a no-reference metric"
         )
-    return paired(restored, reference, None, subset=subset)
+    return paired(restored, reference, None, id=id, subset=subset)
 
 
 def missing(dataset: Dataset) -> int:

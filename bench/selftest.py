@@ -85,7 +85,7 @@ class _Bench:
         box = self.method.valid_crop(height, width)
         if box is not None:
             if box.top < 0 or box.left < 0 or box.top + box.height > height or box.left + box.width > width:
-                raise BrokenContractError(f"valid_crop {tuple(box)} leaves the {height}×{width} image")
+                raise BrokenContractError(f"valid_crop {tuple(box)} leaves the {width}×{height} image")
             height, width = box.height, box.width
         expected = (batch, 3, height * self.method.scale, width * self.method.scale)
         if tuple(output.shape) != expected:
@@ -119,7 +119,7 @@ def selftest(method: Method | StoredMethod, device: str = "cpu", dtype: str = "f
     try:
         checks = [_run(name, check, bench) for name, check in _CHECKS.items()]
         for height, width in SIZES:
-            checks.append(_run(f"size {height}×{width}", partial(_size, height=height, width=width), bench))
+            checks.append(_run(f"size {width}×{height}", partial(_size, height=height, width=width), bench))
         for name, level in (("black", 0.0), ("gray", 0.5), ("white", 1.0)):
             checks.append(_run(f"flat {name}", partial(_flat, level=level), bench))
         checks.append(_run("identity after use", _identity_stays, bench))
@@ -170,7 +170,7 @@ def _identity_stays(bench: _Bench) -> str:
 
 def _shape(bench: _Bench) -> str:
     output = bench.restore(bench.image(64, 48))
-    return f"64×48 → {output.shape[2]}×{output.shape[3]}, scale {bench.method.scale}"
+    return f"48×64 → {output.shape[3]}×{output.shape[2]}, scale {bench.method.scale}"
 
 
 def _finite(bench: _Bench) -> str:

@@ -13,17 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench import paths, suite_text
 from bench.errors import BenchError, one_line, suggest
 from bench.latency.setting import DTYPES, parse_sizes
 from bench.suite_text import Lines, Place, nearest
+from iqpir.errors import shown
 
 MOST_VARIANTS = 10_000
 """Methods that all sweeps of a suite may make together."""
 MOST_SEEDS = 10_000
 _MOST_COMPLAINTS = 20
+
+Label = Annotated[str, AfterValidator(shown)]
+"""Printable from here on, so that no table, file or console has to ask again."""
 
 
 class _Strict(BaseModel):
@@ -36,7 +40,7 @@ class DatasetSpec(_Strict):
     dataset: str
     options: dict[str, Any] = {}
     protocol: str | None = None
-    label: str | None = None
+    label: Label | None = None
 
 
 class MethodSpec(_Strict):
@@ -49,9 +53,9 @@ class MethodSpec(_Strict):
     method: str
     options: dict[str, Any] = {}
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
-    label: str | None = None
+    label: Label | None = None
     seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS)
-    datasets: list[str] | None = Field(default=None, min_length=1)
+    datasets: list[Label] | None = Field(default=None, min_length=1)
 
     @field_validator("datasets", mode="before")
     @classmethod
@@ -64,7 +68,7 @@ class MetricSpec(_Strict):
 
     metric: str
     options: dict[str, Any] = {}
-    label: str | None = None
+    label: Label | None = None
 
 
 class LatencySpec(_Strict):
@@ -119,7 +123,7 @@ class Suite(_Strict):
     """A whole suite file, includes merged."""
 
     version: Literal[1] = Field(alias="schema")
-    title: str = ""
+    title: Label = ""
     task: str | None = None
     datasets: list[DatasetSpec] = Field(min_length=1)
     methods: list[MethodSpec] = Field(min_length=1)
@@ -128,9 +132,9 @@ class Suite(_Strict):
     seed: int = 0
     seeds: int = Field(default=1, ge=1, le=MOST_SEEDS)
     published: str | None = None
-    bases: dict[str, str] = {}
+    bases: dict[Label, Label] = {}
     """Label → label of the method it is made from; a NAME+ beside a NAME needs no line."""
-    gain: bool | dict[str, list[str]] = False
+    gain: bool | dict[Label, list[Label]] = False
     """Whether tables have a column of gains over bases; as a mapping, by dataset over which columns it is the mean."""
     increments: bool = False
     """Whether tables show gains over bases behind values."""
@@ -214,7 +218,7 @@ def title_of(name: str) -> str:
 
 def load(path: Path) -> SuiteFile:
     """Parse, merge includes and validate. Raises `BenchError` with one line per complaint."""
-    return _validated(path.stem, path, *suite_text.read(path, _KEYS))
+    return _validated(shown(path.stem), path, *suite_text.read(path, _KEYS))
 
 
 def parse(text: str, name: str = "suite") -> SuiteFile:
@@ -311,7 +315,7 @@ def label_of(spec: DatasetSpec | MetricSpec) -> str:
         return spec.label
     if isinstance(spec, DatasetSpec):
         return spec.dataset
-    return spec.metric + _options_text(spec.options)
+    return shown(spec.metric + _options_text(spec.options))
 
 
 class Variant(NamedTuple):
@@ -331,10 +335,10 @@ def variants(spec: MethodSpec, where: str) -> Iterator[Variant]:
         swept = dict(zip(known, values, strict=True))
         options = {**spec.options, **swept}
         if spec.label is None:
-            shown = {
+            told = {
                 name: value for name, value in options.items() if name in swept or not isinstance(value, (dict, list))
             }
-            yield Variant(spec.method + _options_text(shown), options)
+            yield Variant(shown(spec.method + _options_text(told)), options)
             continue
 
         def value_of(match: re.Match[str], options: dict[str, Any] = options) -> str:
@@ -345,7 +349,7 @@ def variants(spec: MethodSpec, where: str) -> Iterator[Variant]:
                 )
             return str(options[name])
 
-        yield Variant(re.sub(r"\{(\w+)\}", value_of, spec.label), options)
+        yield Variant(shown(re.sub(r"\{(\w+)\}", value_of, spec.label)), options)
 
 
 def _options_text(options: Mapping[str, Any]) -> str:
@@ -381,5 +385,5 @@ def _complaints(error: ValidationError, lines: Lines) -> Iterator[str]:
         elif problem["type"] == "missing":
             yield f"{where}: key {key!r} is missing"
         else:
-            shown = ".".join(str(part) for part in place)
-            yield f"{where}: {shown}: {one_line(problem['msg'])}, got {one_line(repr(problem['input']), 60)}"
+            key = ".".join(str(part) for part in place)
+            yield f"{where}: {key}: {one_line(problem['msg'])}, got {one_line(repr(problem['input']), 60)}"

@@ -7,15 +7,26 @@ belongs to a single image and becomes a row with a reason; the work goes on.
 from __future__ import annotations
 
 import difflib
+import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 
 class IQPIRError(Exception):
-    """The request cannot be carried out. The message is one line: what, where, remedy."""
+    """The request cannot be carried out. The message is one line: what, where, remedy.
+
+    Whatever names it holds, as text it is printable: a file name may have any bytes.
+    """
+
+    def __str__(self) -> str:
+        return shown_lines(super().__str__())
 
 
 class ImageFailure(Exception):
     """One image cannot be read, restored or scored. The message is one line."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class FidelityWarning(UserWarning):
@@ -39,3 +50,22 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
     text = error if isinstance(error, str) else (str(error) or type(error).__name__)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shown(name: str | os.PathLike[str]) -> str:
+    """A path or name as printable text of one line: control characters and undecodable bytes become escapes.
+
+    What is stored, written into a file or put on a console goes through here once; opening a file never does.
+    """
+    return "".join(_escaped(sign) for sign in os.fspath(name))
+
+
+def shown_lines(message: object) -> str:
+    """`shown` for a message, whose own lines stay lines."""
+    return "\n".join(shown(line) for line in str(message).split("\n"))
+
+
+def _escaped(sign: str) -> str:
+    if sign.isprintable() or unicodedata.category(sign) == "Zs":
+        return sign
+    return sign.encode("unicode_escape", "surrogatepass").decode("ascii")

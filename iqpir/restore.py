@@ -97,7 +97,7 @@ class Restorer:
         if (height, width) == square:
             restored = self._squares(images)
         elif self.options.fit == "exact":
-            raise IQPIRError(f"{height}×{width} pixels; this network takes {self.side}×{self.side} (fit exact)")
+            raise IQPIRError(f"{width}×{height} pixels; this network takes {self.side}×{self.side} (fit exact)")
         elif self.options.fit == "native":
             restored = self._native(images)
         elif self.options.fit == "tile":

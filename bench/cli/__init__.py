@@ -7,6 +7,8 @@ import sys
 import click
 
 from bench.errors import BenchError
+from iqpir.console import escape_what_cannot_be_shown
+from iqpir.errors import shown, shown_lines
 
 # name → one-line help; the module of that name in this package holds `command`.
 COMMANDS = {
@@ -73,6 +75,7 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: exit code 0 all scored, 1 something failed, 2 the request is wrong."""
+    escape_what_cannot_be_shown()
     try:
         code = group.main(arguments, standalone_mode=False)
     except BenchError as error:
@@ -83,12 +86,12 @@ def main(arguments: list[str] | None = None) -> None:
         code = 130
     except click.ClickException as error:
         # click prints the whole usage text; one line is enough to act on.
-        click.echo(f"error: {error.format_message()}", err=True)
+        click.echo(f"error: {shown_lines(error.format_message())}", err=True)
         code = 2
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
     except OSError as error:
-        click.echo(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        click.echo(f"error: {error.strerror or error}: {shown(str(error.filename or ''))}".rstrip(": "), err=True)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)

@@ -8,6 +8,7 @@ import click
 @click.command(epilog='Options of a metric stand in brackets: --metric "psnr[space=y,crop=4],ssim"')
 @click.argument("restored")
 @click.option("--reference", metavar="GT", help="Folder, file or glob of references; pairs are made by file name.")
+@click.option("--id", "pattern", metavar="REGEX", help="What of a name is its id, in a group; for both sides.")
 @click.option("--metric", "metrics", multiple=True, help="Names, comma-separated; repeatable. Default: psnr,ssim.")
 @click.option("--protocol", help="Named view and options (bench list protocols). Default: recommended/rgb.")
 @click.option("--format", "style", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
@@ -18,6 +19,7 @@ import click
 def command(
     restored: str,
     reference: str | None,
+    pattern: str | None,
     metrics: tuple[str, ...],
     protocol: str | None,
     style: str,
@@ -32,7 +34,7 @@ def command(
 
     specs = [spec for text in metrics or ("psnr,ssim",) for spec in scores.split_specs(text)]
     asked = scores.ask(specs, protocol)
-    dataset = scores.pairs(restored, reference, asked, subset=subset)
+    dataset = scores.pairs(restored, reference, asked, id=pattern, subset=subset)
     for note in dataset.notes:
         click.echo(note, err=True)
     lost = scores.missing(dataset)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import paths
-from bench.data.images import IMAGE_SUFFIXES, FileSource, shown
+from bench.data.images import FileSource, shown
 from bench.data.pairing import Listed
 from bench.errors import BenchError
+from iqpir import codecs
 
 
 class Listing(NamedTuple):
@@ -28,6 +29,8 @@ class Listing(NamedTuple):
     """Sorted by name."""
     single: bool
     """True when the path was one file, not a folder or a pattern."""
+    left_out: str | None = None
+    """One line on the files that match, may be images, and are not among them."""
 
 
 def list_images(path: str | os.PathLike[str], base: Path | None = None) -> Listing:
@@ -50,10 +53,10 @@ def list_images(path: str | os.PathLike[str], base: Path | None = None) -> Listi
         folder = paths.fixed_part(found)
         parts = found.parts[len(folder.parts) :]
     matched = set(_walk(folder, parts, frozenset())) if parts and folder.is_dir() else set()
-    images = sorted(file for file in matched if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not images:
+    listing = _listing(folder, matched)
+    if not listing.files:
         raise BenchError(_nothing(str(path), found, base, matched))
-    return Listing(folder, [Listed(file.relative_to(folder).as_posix(), FileSource(file)) for file in images], False)
+    return listing
 
 
 def list_below(folder: Path, pattern: str) -> Listing:
@@ -61,21 +64,29 @@ def list_below(folder: Path, pattern: str) -> Listing:
     start = folder / paths.fixed_part(Path(pattern))
     parts = Path(pattern).parts[len(start.parts) - len(folder.parts) :] or ("**", "*")
     matched = set(_walk(start, parts, frozenset())) if start.is_dir() else set()
-    images = sorted(file for file in matched if file.suffix.lower() in IMAGE_SUFFIXES)
-    return Listing(start, [Listed(file.relative_to(start).as_posix(), FileSource(file)) for file in images], False)
+    return _listing(start, matched)
+
+
+def _listing(folder: Path, matched: set[Path]) -> Listing:
+    names = sorted((file.relative_to(folder).as_posix(), file) for file in matched)
+    images = [Listed(name, FileSource(file)) for name, file in names if codecs.is_image(file)]
+    return Listing(folder, images, False, codecs.left_out(name for name, _ in names))
 
 
 def _nothing(path: str, found: Path, base: Path | None, matched: set[Path]) -> str:
     if matched:
         kinds = ", ".join(sorted({shown(file.suffix) or "no suffix" for file in matched})[:5])
-        return f"{shown(path)}: {len(matched)} files match but none is an image ({kinds}); images are " + " ".join(
-            suffix[1:] for suffix in IMAGE_SUFFIXES
-        )
+        known = codecs.names.suffixes()
+        return f"{shown(path)}: {len(matched)} files match but none is an image ({kinds}); images are {known}"
     places = [found]
     if base is not None and not Path(path).expanduser().is_absolute():
         places.append((base / path).absolute())
     tried = " and ".join(dict.fromkeys(shown(place) for place in places))
-    return f"{shown(path)}: no image matches; looked at {tried}"
+    if any(sign in path for sign in "*?["):
+        return f"{shown(path)}: no image matches; looked at {tried}"
+    if any(place.is_dir() for place in places):
+        return f"{shown(path)}: the folder holds no image; looked at {tried}"
+    return f"{shown(path)}: there is no such folder or file; looked at {tried}"
 
 
 def _walk(folder: Path, parts: tuple[str, ...], above: frozenset[tuple[int, int]]) -> Iterator[Path]:

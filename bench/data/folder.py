@@ -17,6 +17,14 @@ from bench.data.pairing import Pairing, id_pattern, pair, problems, select
 from bench.errors import BenchError
 
 
+class Strangers(BenchError):
+    """Two folders that share no id. `fact` says so without a remedy, which depends on who asked."""
+
+    def __init__(self, fact: str, before: str = "", after: str = "") -> None:
+        super().__init__(f"{before}{fact}{after}")
+        self.fact = fact
+
+
 def folder(
     name: str,
     base: Path | None,
@@ -62,12 +70,13 @@ def _folder(
     if split is not None:
         pairing = select(pairing, *_split_names(split, base))
     if references is not None and not any(item.gt for item in pairing.items):
-        raise BenchError(
-            f"dataset {name!r}: none of the {len(inputs.files)} files of {shown(lq)} has the id of one of the "
-            f"{len(references.files)} files of {shown(str(gt))}, such as {pairing.items[0].id!r}; give id patterns "
-            "(lq_id, gt_id)"
-        )
-    notes = (*problems(pairing.items), *pairing.notes)
+        raise Strangers(
+            f"none of the {len(inputs.files)} files of {shown(lq)} has the id of one of the "
+            f"{len(references.files)} files of {shown(str(gt))}, such as {pairing.items[0].id!r}",
+            f"dataset {name!r}: ", "; give id patterns (lq_id, gt_id)",
+        )  # fmt: skip
+    listings = (inputs,) if references is None else (inputs, references)
+    notes = (*problems(pairing.items), *pairing.notes, *(side.left_out for side in listings if side.left_out))
     return Dataset(name, tuple(pairing.items), references is not None, scale, notes=notes)
 
 
@@ -88,7 +97,11 @@ def paired(
     to is an item with a `problem`, unless one file was named.
     """
     against = None if reference is None else os.fspath(reference)
-    return _folder("score", base, os.fspath(restored), against, scale, id, lq_id, gt_id, None, every_gt=not subset)
+    try:
+        return _folder("score", base, os.fspath(restored), against, scale, id, lq_id, gt_id, None, every_gt=not subset)
+    except Strangers as error:
+        remedy = "--id REGEX takes the part in its group for the id on both sides, such as --id '([0-9]+)'"
+        raise BenchError(f"{error.fact}; {remedy}") from error
 
 
 def _split_names(split: str, base: Path | None) -> tuple[list[str], str]:

@@ -109,6 +109,7 @@ def official(
         *extra,
         *strangers,
         *problems(present),
+        *(side.left_out for side in (found.lq, found.gt) if side is not None and side.left_out),
     )
     return Dataset(name, tuple(present), paired, notes=(*notes, *pairing.notes))
 

@@ -155,7 +155,7 @@ def check_sizes(items: Iterable[Item], scale: int = 1) -> list[str]:
             continue
         if (height * scale, width * scale) != (rows, columns):
             times = f" × {scale}" if scale != 1 else ""
-            lines.append(f"{item.id}: LQ {height}×{width}{times} and GT {rows}×{columns} differ in size")
+            lines.append(f"{item.id}: LQ {width}×{height}{times} and GT {columns}×{rows} differ in size")
     if len(lines) > LINES:
         lines = [*lines[:LINES], f"… and {len(lines) - LINES} more pairs differ in size"]
     return lines

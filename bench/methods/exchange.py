@@ -35,7 +35,7 @@ def write_images(folder: Path, patterns: Sequence[str], names: Sequence[str], im
         pixels = as_levels(image.transpose(1, 2, 0))
         written, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         if not written:
-            raise ItemError(f"an input of {pixels.shape[0]}×{pixels.shape[1]} cannot be written as PNG")
+            raise ItemError(f"an input of {pixels.shape[1]}×{pixels.shape[0]} cannot be written as PNG")
         for pattern in patterns:
             target = folder / pattern.replace("{id}", name)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -162,4 +162,4 @@ def _floats(raw: bytes, file: str, size: tuple[int, int]) -> np.ndarray:
 
 def _check_size(file: str, found: tuple[int, ...], wanted: tuple[int, int]) -> None:
     if tuple(found) != wanted:
-        raise ItemError(f"output {file} is {found[0]}×{found[1]}, expected {wanted[0]}×{wanted[1]} (height × width)")
+        raise ItemError(f"output {file} is {found[1]}×{found[0]}, expected {wanted[1]}×{wanted[0]}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -17,10 +18,9 @@ from bench.errors import BenchError, ItemError
 from bench.methods.base import StoredMethod
 from bench.methods.options import Option, declared_options, resolve
 from bench.registry import Entry
+from iqpir.codecs import is_image, left_out
+from iqpir.errors import shown
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".gif", ".avif"}
-)
 OPTIONS = {
     "path": Option("path", type=str, required=True),
     "pattern": Option("pattern", "{id}.*", str),
@@ -53,7 +53,7 @@ class FolderMethod(StoredMethod):
         self.name = name
         self.scale = scale
         self._path, self._pattern, self._base = path, pattern, base
-        self._names: dict[Path, tuple[int, list[str]]] = {}
+        self._names: dict[Path, tuple[int, list[tuple[str, str]]]] = {}
         if path is not None and "{dataset}" not in path and not paths.find(path, base).is_dir():
             raise BenchError(f"{where}: there is no folder {paths.find(path, base)}")
 
@@ -78,19 +78,18 @@ class FolderMethod(StoredMethod):
         folder = paths.find(_fill(self._path, {"dataset": dataset}), self._base)
         fields = {"id": item_id, "dataset": dataset}
         # The wildcard is split off before ids go in, so that a * or [ in an id stands for itself.
-        parts = [_fill(part, fields) for part in self._pattern.split("*")]
+        parts = [_plain(_fill(part, fields)) for part in self._pattern.split("*")]
         subfolder, _, parts[0] = parts[0].rpartition("/")
-        parent, wanted = folder / subfolder, "*".join(parts)
-        if len(parts) == 1:
-            found = [parent / wanted] if (parent / wanted).is_file() else []
-        else:
-            found = [parent / name for name in self._matches(parent, parts)]
+        parent, wanted = _below(folder, subfolder), "*".join(parts)
+        found = self._matches(parent, parts)
         if not found:
-            raise ItemError(f"no output of {self.name} for {item_id!r}: looked for {wanted} in {parent}")
+            near = left_out(name for name, _ in self._listing(parent) if name.startswith(parts[0]))
+            told = f"; {near}" if near else ""
+            raise ItemError(f"no output of {self.name} for {item_id!r}: looked for {wanted} in {shown(parent)}{told}")
         if len(found) > 1:
-            names = ", ".join(path.name for path in found[:4])
-            raise ItemError(f"{len(found)} outputs of {self.name} for {item_id!r} in {parent}: {names}")
-        return found[0]
+            names = ", ".join(shown(name) for name in found[:4])
+            raise ItemError(f"{len(found)} outputs of {self.name} for {item_id!r} in {shown(parent)}: {names}")
+        return parent / found[0]
 
     def _matches(self, folder: Path, parts: list[str]) -> list[str]:
         """Names in a folder that consist of the parts with anything between them.
@@ -100,23 +99,25 @@ class FolderMethod(StoredMethod):
         names = self._listing(folder)
         any_suffix = len(parts) > 1 and parts[-1] == "" and parts[-2].endswith(".")
         text = ".*".join(map(re.escape, parts[:-1])) + ("[^.]*" if any_suffix else ".*" + re.escape(parts[-1]))
+        text = text if len(parts) > 1 else re.escape(parts[0])
         matches = []
-        for name in names[bisect_left(names, parts[0]) :]:
+        for name, real in names[bisect_left(names, (parts[0], "")) :]:
             if not name.startswith(parts[0]):
                 break
-            if re.fullmatch(text, name) and (not any_suffix or Path(name).suffix.lower() in IMAGE_SUFFIXES):
-                matches.append(name)
+            if re.fullmatch(text, name) and (not any_suffix or is_image(name)):
+                matches.append(real)
         return matches
 
-    def _listing(self, folder: Path) -> list[str]:
-        """File names in a folder, sorted; read again only when the folder changed."""
+    def _listing(self, folder: Path) -> list[tuple[str, str]]:
+        """Files in a folder, as ids spell them and as they are called; read again only when the folder changed."""
         try:
             changed = folder.stat().st_mtime_ns
-            if self._names.get(folder, (None,))[0] != changed:
+            if folder not in self._names or self._names[folder][0] != changed:
                 with os.scandir(folder) as entries:
-                    self._names[folder] = (changed, sorted(entry.name for entry in entries if entry.is_file()))
+                    files = sorted((_plain(entry.name), entry.name) for entry in entries if entry.is_file())
+                self._names[folder] = (changed, files)
         except OSError as error:
-            raise ItemError(f"outputs of {self.name}: {folder} cannot be listed ({error.strerror})") from error
+            raise ItemError(f"outputs of {self.name}: {shown(folder)} cannot be listed ({error.strerror})") from error
         return self._names[folder][1]
 
     def identity(self) -> Mapping[str, Any]:
@@ -127,6 +128,21 @@ def _inside(relative: str) -> bool:
     """Whether a posix path stays below the folder it is joined to, on any system."""
     path = PurePosixPath(relative.replace("\\", "/"))
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in relative
+
+
+def _plain(name: str) -> str:
+    """A name as item ids spell it: composed, and with escapes for what cannot be shown."""
+    return shown(unicodedata.normalize("NFC", name))
+
+
+def _below(folder: Path, subfolder: str) -> Path:
+    """A folder below another, each part as an id spells it."""
+    for part in filter(None, subfolder.split("/")):
+        inner = folder / part
+        if not inner.exists() and folder.is_dir():
+            inner = next((other for other in folder.iterdir() if _plain(other.name) == part), inner)
+        folder = inner
+    return folder
 
 
 def _fill(template: str, fields: Mapping[str, str]) -> str:

@@ -156,11 +156,11 @@ class NetworkMethod(Method):
         tile, limit = self._options["tile"], self._options["max_pixels"]
         least = max(self._min_size, self._crop)
         if min(height, width) < least:
-            raise ItemError(f"{height}×{width} is too small: {self.name} takes {least}×{least} pixels or more")
+            raise ItemError(f"{width}×{height} is too small: {self.name} takes {least}×{least} pixels or more")
         images = images[..., : height - height % self._crop, : width - width % self._crop]
         if not tile and 0 < limit < height * width:
             raise ItemError(
-                f"{height}×{width} is {height * width} pixels and {self.name} takes at most {limit} (max_pixels); "
+                f"{width}×{height} is {height * width} pixels and {self.name} takes at most {limit} (max_pixels); "
                 "set its option tile (such as tile: 512) to restore it in tiles"
             )
         whole = partial(self._whole, seeds=seeds)

@@ -26,6 +26,7 @@ from bench.tables import derived
 from bench.tables import published as papers
 from bench.tables.frame import SCORED, RunData, failures
 from bench.tables.layout import Extras, Row, Table, lay_out, printable, venues_of
+from iqpir.errors import shown as escaped
 
 _MOST_FAILURES = 200
 _MOST_CHARTS = 120
@@ -328,7 +329,7 @@ def _provenance(data: RunData) -> Iterable[tuple[str, str]]:
         if isinstance(given, Mapping):
             yield name, ", ".join(f"{key} {value}" for key, value in given.items())
     if told.get("command"):
-        yield "command", " ".join(map(str, told["command"]))
+        yield "command", escaped(" ".join(map(str, told["command"])))
     if data.devices:
         yield "outputs made on", ", ".join(sorted(data.devices))
 

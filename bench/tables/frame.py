@@ -16,6 +16,7 @@ from bench.errors import BenchError, suggest
 from bench.latency.stored import Timing, of_run
 from bench.sets import Member, boxed, complete
 from bench.store import Restoration, RunRow, Score, Store
+from iqpir.errors import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,7 +247,7 @@ def find_run(store: Store, name: str | None) -> int:
         return rows[0].id
     if name.isdigit() and any(row.id == int(name) for row in rows):
         return int(name)
-    stem = name.rsplit("/", 1)[-1].removesuffix(".yaml").removesuffix(".yml")
+    stem = shown(name.rsplit("/", 1)[-1].removesuffix(".yaml").removesuffix(".yml"))
     found = next((row.id for row in rows if row.suite == stem), None)
     if found is None:
         known = list(dict.fromkeys(row.suite for row in rows))

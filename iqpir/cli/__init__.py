@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from iqpir.errors import IQPIRError, suggest
+from iqpir.console import escape_what_cannot_be_shown
+from iqpir.errors import IQPIRError, shown, shown_lines, suggest
 
 # name → one-line help; the module of that name in this package holds `command`.
 COMMANDS: dict[str, str] = {
@@ -49,6 +50,7 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: exit code 0 all done, 1 an image failed, 2 the request is wrong."""
+    escape_what_cannot_be_shown()
     try:
         code = group.main(arguments, standalone_mode=False)
     except IQPIRError as error:
@@ -59,12 +61,12 @@ def main(arguments: list[str] | None = None) -> None:
         code = 130
     except click.ClickException as error:
         # click prints the whole usage text; one line is enough to act on.
-        click.echo(f"error: {error.format_message()}", err=True)
+        click.echo(f"error: {shown_lines(error.format_message())}", err=True)
         code = 2
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
     except OSError as error:
-        click.echo(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        click.echo(f"error: {error.strerror or error}: {shown(str(error.filename or ''))}".rstrip(": "), err=True)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)

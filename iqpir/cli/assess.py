@@ -47,15 +47,17 @@ def command(
     """
     from tqdm import tqdm
 
-    from iqpir.errors import IQPIRError
-    from iqpir.images import find_images
+    from iqpir.errors import IQPIRError, shown
+    from iqpir.images import list_images
     from iqpir.quality import report
     from iqpir.quality.assess import assess
     from iqpir.quality.figures import contact_sheet, distribution
     from iqpir.quality.prior import QualityPrior
     from iqpir.quality.scorers import DEFAULT_MEMBERS, load_scorers
 
-    total = len(find_images(folder))
+    listing = list_images(folder)
+    if listing.note:
+        click.echo(listing.note, err=True)
     prior = QualityPrior.load(prior_file) if prior_file else None
     try:
         scorers = load_scorers(members or (prior.names if prior else DEFAULT_MEMBERS), device)
@@ -65,7 +67,7 @@ def command(
         others = "--member bench:piqe needs no weights, those of iqpir:iqpir-tiny-quality come along"
         raise IQPIRError(f"{error}; or name others: {others}") from error
     where = Path(out) if out else Path("results") / "assess" / (folder.resolve().name or "root")
-    with tqdm(total=total, unit=" images", dynamic_ncols=True, disable=None) as bar:
+    with tqdm(total=len(listing.images), unit=" images", dynamic_ncols=True, disable=None) as bar:
 
         def progress(done: int, count: int) -> None:
             bar.total = count
@@ -80,5 +82,5 @@ def command(
             click.echo(f"note: {name} gives all images one score, which normalises to 0", err=True)
         distribution(found, where)
         contact_sheet(found, where)
-    click.echo(f"written to {where}")
+    click.echo(f"written to {shown(where)}")
     return 1 if found.reasons else 0

@@ -6,11 +6,11 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from iqpir.errors import ImageFailure, IQPIRError, one_line
+from iqpir.errors import ImageFailure, IQPIRError, one_line, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,9 @@ def command(
         raise IQPIRError("--upscale goes with --faces; without it an image keeps its size")
     if faces and face_weights is None:
         raise IQPIRError("--faces needs --face-weights DIR, the folder of facexlib's two weight files")
-    jobs = plan(source, target)
+    jobs, note = plan(source, target)
+    if note:
+        click.echo(note, err=True)
     asked = {"fidelity": fidelity, "adain": adain, "fit": fit, "score": _scores(score), "gray": gray}
     restorer = _restorer(weights, alpha, device, dtype, asked)
     whole: FaceRestorer | None = None
@@ -95,40 +97,51 @@ def command(
             note = f"failed: {error}"
         if note:
             with tqdm.external_write_mode():
-                click.echo(f"{given}: {note}", err=True)
-    click.echo(f"{len(jobs) - failed} of {len(jobs)} images restored to {target}", err=True)
+                click.echo(f"{shown(given)}: {note}", err=True)
+    click.echo(f"{len(jobs) - failed} of {len(jobs)} images restored to {shown(target)}", err=True)
     return 1 if failed else 0
 
 
-def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
+class Plan(NamedTuple):
+    """What there is to do."""
+
+    jobs: list[tuple[Path, Path]]
+    """Input and output files."""
+    note: str | None
+    """On files of the folder that are left out."""
+
+
+def plan(source: Path, target: Path) -> Plan:
     """Input and output files. Raises `IQPIRError` where two inputs would share an output, or one would replace itself.
 
-    A single file goes to `target` if that ends in .png, else into it as a folder.
+    A single file goes to `target` if that ends in .png, else into it as a folder; its content tells whether it is an
+    image.
     """
-    from iqpir.images import SUFFIXES, find_images
+    from iqpir.images import list_images
 
+    note = None
     if source.is_file():
-        if source.suffix.lower() not in SUFFIXES:
-            raise IQPIRError(f"{source} is not an image ({', '.join(sorted(SUFFIXES))})")
         jobs = [(source, target if target.suffix.lower() == ".png" else target / f"{source.stem}.png")]
-    elif not source.exists():
-        raise IQPIRError(f"{source} does not exist")
+    elif not os.path.lexists(source):
+        raise IQPIRError(f"{shown(source)} does not exist")
     else:
         if target.suffix.lower() == ".png" or target.is_file():
-            raise IQPIRError(f"{source} is a folder, so OUT must be a folder too, not {target}")
+            raise IQPIRError(f"{shown(source)} is a folder, so OUT must be a folder too, not {shown(target)}")
         inside = target.resolve()
-        found = [path for path in find_images(source) if not path.resolve().is_relative_to(inside)]
+        images, note = list_images(source)
+        found = [path for path in images if not path.resolve().is_relative_to(inside)]
         if source.resolve() == inside or not found:
-            raise IQPIRError(f"OUT is {target}, where the inputs lie: name another folder")
+            raise IQPIRError(f"OUT is {shown(target)}, where the inputs lie: name another folder")
         jobs = [(path, (target / path.relative_to(source)).with_suffix(".png")) for path in found]
     taken: dict[Path, Path] = {}
     for given, made in jobs:
         if made in taken:
-            raise IQPIRError(f"{taken[made]} and {given} would both be written to {made}: rename one")
+            both = f"{shown(taken[made])} and {shown(given)}"
+            raise IQPIRError(f"{both} would both be written to {shown(made)}: rename one")
         if given.resolve() == made.resolve():
-            raise IQPIRError(f"{given} would be replaced by its own output: name another OUT")
+            raise IQPIRError(f"{shown(given)} would be replaced by its own output: name another OUT")
         taken[made] = given
-    return jobs
+    return Plan(jobs, note)
 
 
 def _scores(text: str) -> float | tuple[float, ...]:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iqpir.errors import IQPIRError, one_line, suggest
+from iqpir.errors import IQPIRError, one_line, shown, suggest
 from iqpir.quality.prior import write_text
 
 NAME_COLUMNS = ("imagename", "image_name")
@@ -85,6 +85,7 @@ def _last(name: str) -> str:
 
 
 def _key(name: str, places: Mapping[str, int]) -> str | None:
+    name = shown(name)  # as tables name it
     return name if name in places else base if (base := _last(name)) in places else None
 
 
@@ -208,7 +209,7 @@ def write_scores(path: str | os.PathLike[str], names: Sequence[str], scores: np.
     if bad:
         raise IQPIRError(f"{path}: {len(bad)} images have no finite score, the first is {bad[0]!r}: leave them out")
     write_table(
-        path, [NAME_COLUMNS[0], SCORE_COLUMN], [[name, score] for name, score in zip(names, scores, strict=True)]
+        path, [NAME_COLUMNS[0], SCORE_COLUMN], [[shown(name), score] for name, score in zip(names, scores, strict=True)]
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from iqpir.errors import shown
 from iqpir.quality.files import NAME_COLUMNS, SCORE_COLUMN
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def table(found: Assessment) -> tuple[list[str], list[list[object]]]:
         placed = bins[place] >= 0 and found.prior is not None
         rows.append(
             [
-                name,
+                shown(name),
                 *(float(found.raw[member][place]) for member in members),
                 *(float(normalised[member][place]) for member in members),
                 float(score[place]),
@@ -76,7 +77,7 @@ def summary(found: Assessment) -> str:
         if beyond:
             told = ", ".join(f"{name} {count}" for name, count in beyond.items())
             lines.append(f"outside the prior's range: {told}; the end bins take them")
-    failed = [f"{name}: {reason}" for name, reason in found.reasons.items()]
+    failed = [f"{shown(name)}: {reason}" for name, reason in found.reasons.items()]
     if failed:
         lines += [f"no score: {len(failed)} of {len(found.names)} images", *(f"  {line}" for line in failed[:12])]
         if len(failed) > 12:

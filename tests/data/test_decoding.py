@@ -35,7 +35,7 @@ def png(
 ) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     pixels = chunk(b"IDAT", zlib.compress(rows))
-    return images._PNG_MAGIC + chunk(b"IHDR", head) + before + pixels + after + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + before + pixels + after + chunk(b"IEND", b"")
 
 
 def exif(orientation: int) -> bytes:

@@ -190,7 +190,7 @@ def test_size_differences_are_found_from_headers_alone(place: Path) -> None:
     write("low/1.png", "high/2.png", "low/2.png")
     write("high/1.png", raw=encode_png(np.zeros((8, 6, 3), np.uint8))[:100])  # only a header
     dataset = folder("d", None, lq="low", gt="high")
-    assert check_sizes(dataset.items, dataset.scale) == ["1: LQ 4×6 and GT 8×6 differ in size"]
+    assert check_sizes(dataset.items, dataset.scale) == ["1: LQ 6×4 and GT 6×8 differ in size"]
     assert dataset.items[0].lq is not None and dataset.items[0].gt is not None
 
 

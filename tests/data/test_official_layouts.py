@@ -290,7 +290,7 @@ def test_sizes_that_are_not_the_official_ones_are_named(root: Path) -> None:
     state = survey(registry("dataset").get("lol-v1"), deep=True)
     assert state.status == "here" and state.lines[-1].startswith("15 of 15 images are not 600×400: 1 (6×4), 22 (6×4)")
     write(root / "lol-v1/eval15", "high/55.png", raw=encode_png(np.zeros((8, 6, 3), np.uint8)))
-    assert "55: LQ 4×6 and GT 8×6 differ in size" in survey(registry("dataset").get("lol-v1"), deep=True).lines
+    assert "55: LQ 6×4 and GT 6×8 differ in size" in survey(registry("dataset").get("lol-v1"), deep=True).lines
     large = encode_png(np.zeros((400, 600, 3), np.uint8))
     write(root / "lol-v1/eval15", *(f"{side}/{name}.png" for side in ("low", "high") for name in LOL), raw=large)
     assert survey(registry("dataset").get("lol-v1"), deep=True).lines == ["lol-v1: 15 images with references"]

@@ -168,7 +168,7 @@ def test_sizes_that_agree_say_nothing() -> None:
 
 def test_sizes_that_differ_are_named_with_both_sizes() -> None:
     (line,) = check_sizes([sized("a", (4, 6), (4, 6)), sized("b", (4, 6), (6, 4))])
-    assert line == "b: LQ 4×6 and GT 6×4 differ in size"
+    assert line == "b: LQ 6×4 and GT 4×6 differ in size"
     assert "× 2" in check_sizes([sized("a", (4, 6), (4, 6))], 2)[0]
 
 

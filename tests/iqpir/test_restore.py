@@ -117,7 +117,7 @@ def test_a_square_stays_a_square_and_is_squeezed_as_opencv_does():
 
 
 def test_exact_refuses_another_size_in_one_line():
-    with pytest.raises(IQPIRError, match=r"90×64 pixels; this network takes 64×64"):
+    with pytest.raises(IQPIRError, match=r"64×90 pixels; this network takes 64×64"):
         Restorer(Copy(), Options(fit="exact")).restore(photograph(90, SIDE))
 
 
@@ -223,8 +223,8 @@ def test_keep_goes_on_where_a_run_stopped(tmp_path, weights):
 
 def test_one_file_to_a_file_or_into_a_folder(tmp_path):
     given = save(tmp_path / "face.jpg")
-    assert plan(given, tmp_path / "x.png") == [(given, tmp_path / "x.png")]
-    assert plan(given, tmp_path / "out") == [(given, tmp_path / "out/face.png")]
+    assert plan(given, tmp_path / "x.png").jobs == [(given, tmp_path / "x.png")]
+    assert plan(given, tmp_path / "out").jobs == [(given, tmp_path / "out/face.png")]
 
 
 def test_wrong_requests_are_refused_before_any_work(tmp_path, weights):

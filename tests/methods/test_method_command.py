@@ -238,7 +238,7 @@ def test_gray_and_deep_outputs_are_read_for_what_they_are(tmp_path: Path):
         ("stdout", r"ended with exit code 1: only here"),
         ("crash", r"was killed by SIGABRT"),
         ("missing", r"wrote no 000000\.\*: its output folder holds nothing"),
-        ("wrong size", r"output 000000.png is 7×5, expected 6×9"),
+        ("wrong size", r"output 000000.png is 5×7, expected 9×6"),
         ("extra", r"wrote grid.png, an output for no image that it was given"),
         ("twice", r"2 outputs for one image: 000000.jpg, 000000.png"),
         ("link", r"output 000000.png is a symbolic link, which is not followed"),

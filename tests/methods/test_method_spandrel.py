@@ -216,7 +216,7 @@ def test_faces_go_in_and_come_out_centred_on_zero(architecture, options, keyword
 
 def test_faces_of_another_size_are_an_items_failure():
     descriptor = SimpleNamespace(model=Seen(), architecture=SimpleNamespace(id="GFPGAN"))
-    with pytest.raises(ItemError, match=r"512×500: GFPGAN takes aligned faces of 512×512 pixels"):
+    with pytest.raises(ItemError, match=r"500×512: GFPGAN takes aligned faces of 512×512 pixels"):
         Checkpoint(descriptor, {})(picture(512, 500))
 
 

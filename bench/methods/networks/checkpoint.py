@@ -72,7 +72,7 @@ class Checkpoint(nn.Module):
             return self._descriptor(image)
         height, width = image.shape[-2:]
         if (height, width) != (FACE_SIDE, FACE_SIDE):
-            raise ItemError(f"{height}×{width}: {architecture} takes aligned faces of {FACE_SIDE}×{FACE_SIDE} pixels")
+            raise ItemError(f"{width}×{height}: {architecture} takes aligned faces of {FACE_SIDE}×{FACE_SIDE} pixels")
         return FACES[architecture](self.model, image, self._options).clamp(0, 1)
 
     def to(self, *args: Any, **kwargs: Any) -> Checkpoint:

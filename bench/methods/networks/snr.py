@@ -119,7 +119,9 @@ class Snr(nn.Module):
     def __init__(self, height: int = 400, width: int = 608) -> None:
         super().__init__()
         if height % MULTIPLE or width % MULTIPLE:
-            raise BenchError(f"SNR-Net: options height and width must be multiples of {MULTIPLE}, not {height}×{width}")
+            raise BenchError(
+                f"SNR-Net: options height and width must be multiples of {MULTIPLE}, not {height} and {width}"
+            )
         self.size = (height, width)
         self.conv_first_1 = nn.Conv2d(3, WIDTH, 3, padding=1)
         self.conv_first_2, self.conv_first_3 = (nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1) for _ in range(2))

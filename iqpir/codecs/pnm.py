@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.errors import ImageError
+from iqpir.errors import ImageFailure
 
 
 class Header(NamedTuple):
@@ -23,8 +23,8 @@ class Header(NamedTuple):
     """Offset of the first sample."""
 
 
-def header(raw: bytes, where: str) -> Header:
-    """Width, height and maximum of a PGM or PPM file, comments skipped. Raises `ImageError`."""
+def header(raw: bytes) -> Header:
+    """Width, height and maximum of a PGM or PPM file, comments skipped. Raises `ImageFailure`."""
     numbers: list[int] = []
     at = 2
     while len(numbers) < 3:
@@ -36,22 +36,22 @@ def header(raw: bytes, where: str) -> Header:
         while 0 <= at < len(raw) and raw[at : at + 1].isdigit():
             at += 1
         if at <= start or at - start > 9:
-            raise ImageError(f"{where}: PNM header is not width, height and maximum")
+            raise ImageFailure("PNM header is not width, height and maximum")
         numbers.append(int(raw[start:at]))
     return Header(numbers[0], numbers[1], numbers[2], at + 1)
 
 
-def decode_deep(raw: bytes, where: str) -> np.ndarray:
+def decode_deep(raw: bytes) -> np.ndarray:
     """Binary PGM or PPM of more than 8 bits, scaled to 16 when its maximum is another (Pillow cuts colour to 8)."""
-    head, channels = header(raw, where), {b"P5": 1, b"P6": 3}.get(raw[:2])
+    head, channels = header(raw), {b"P5": 1, b"P6": 3}.get(raw[:2])
     if channels is None or head.limit > 65535:
-        raise ImageError(f"{where}: PNM of more than 8 bits that is not binary 16-bit (P5 or P6)")
+        raise ImageFailure("PNM of more than 8 bits that is not binary 16-bit (P5 or P6)")
     count = head.height * head.width * channels
     if len(raw) - head.start < 2 * count:
-        raise ImageError(f"{where}: PNM is truncated ({len(raw) - head.start} of {2 * count} bytes of pixels)")
+        raise ImageFailure(f"PNM is truncated ({len(raw) - head.start} of {2 * count} bytes of pixels)")
     samples = np.frombuffer(raw, ">u2", count, head.start).astype(np.uint32)
     if samples.max() > head.limit:
-        raise ImageError(f"{where}: PNM sample {samples.max()} above its maximum {head.limit}")
+        raise ImageFailure(f"PNM sample {samples.max()} above its maximum {head.limit}")
     scaled = ((samples * 65535 + head.limit // 2) // head.limit).astype(np.uint16)
     pixels = scaled.reshape(head.height, head.width, channels)
     return pixels if channels == 3 else np.repeat(pixels, 3, axis=2)
