@@ -38,7 +38,11 @@ def paired(data: Data, crop: int, *, degraded: bool, seed_offset: int = 0, above
     )  # fmt: skip
     if data.scores not in WORDS or above is not None:
         images = Scored(images, _by_file(data, images), above)
-    return PairedTraining(images, degradation(data.degradation)) if degraded or data.scene else images
+    return (
+        PairedTraining(images, degradation(data.degradation))
+        if degraded or (data.scene and data.lq is None)
+        else images
+    )
 
 
 def _by_file(data: Data, images: TrainingImages) -> np.ndarray | None:

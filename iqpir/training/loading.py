@@ -67,7 +67,8 @@ class PairedTraining(Dataset[TrainingPair]):
         made = self.degradation(image["gt"], rng)
         pair: TrainingPair = {"lq": made.image, "params": made.params, **image}
         if made.target is not None and made.score is not None:
-            pair["gt"], pair["score"] = made.target, made.score
+            pair["gt"] = made.target
+            pair.setdefault("score", made.score)  # a file's scores are the images' own
         return pair
 
 

@@ -44,21 +44,30 @@ _CROP = {"image_size": 256, "multipliers": [1, 2, 2, 4, 8], "threshold": 0.9}
 
 _PHOTO_1: Preset = {**_TASK_1, "changes": _CROP}
 
+_KINDS = ("lowlight", "backlit", "underwater")
+"""In the order of the first shares of `iqpir.training.degrade.Scene`."""
+
+
+def _scene(task: str) -> Preset:
+    """Scenes of one kind; the scores are the images' own, so targets keep no damage."""
+    return {"kind": "scene", "shares": [*(float(task == kind) for kind in _KINDS), 0.0, 0.0], "top": 1.0}
+
+
 _PRIOR = ["musiq", "clipiqa", "brisque"]
 """What the papers score photographs with; BRISQUE, for which lower is better, is turned over."""
 
 
-def _restorer(kind: str, **changes: Any) -> Preset:
+def _restorer(kind: str | Preset, **changes: Any) -> Preset:
     return {**_PAPER_2, "data": {"degradation": kind}, **changes}
 
 
-def _fidelity(kind: str, **changes: Any) -> Preset:
+def _fidelity(kind: str | Preset, **changes: Any) -> Preset:
     return {**_AUTHORS_3, "data": {"degradation": kind}, **changes}
 
 
-def _photo_3(kind: str) -> Preset:
+def _photo_3(task: str) -> Preset:
     """The blocks teach the encoder too: a code per 16×16 pixels cannot hold a photograph's detail, they must."""
-    return _fidelity(kind, fidelity=1.0, detach_skips=False)
+    return _fidelity(_scene(task), fidelity=1.0, detach_skips=False)
 
 
 PRESETS: Mapping[str, Mapping[str, Preset]] = {
@@ -78,14 +87,14 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "authors": {"batch": 28, "steps": 200_000, "rate": 1e-4, "betas": [0.9, 0.99], "data": {"degradation": "face"}},
         "paper": _PAPER_2,
         "face": _restorer("face", quality_prior=["topiq_nr-face-v1"]),
-        "lowlight": _restorer("low-light", quality_prior=_PRIOR),
-        "underwater": _restorer("underwater", quality_prior=_PRIOR),
-        "backlit": _restorer("backlit", quality_prior=_PRIOR),
+        "lowlight": _restorer(_scene("lowlight"), quality_prior=_PRIOR),
+        "underwater": _restorer(_scene("underwater"), quality_prior=_PRIOR),
+        "backlit": _restorer(_scene("backlit"), quality_prior=_PRIOR),
     },
     "fidelity": {
         "authors": _AUTHORS_3,
         "face": _fidelity("face"),
-        "lowlight": _photo_3("low-light"),
+        "lowlight": _photo_3("lowlight"),
         "underwater": _photo_3("underwater"),
         "backlit": _photo_3("backlit"),
     },

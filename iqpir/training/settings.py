@@ -78,6 +78,11 @@ class Data(Strict):
         need(0 <= self.window_share <= 1, "data.window_share must lie in [0,1]")
         need(1 <= self.window[0] <= self.window[1], "data.window must be a range from 1 on")
         need(self.scores != "target" or self.scene, "data.scores: target goes with the degradation scene")
+        whole = isinstance(self.degradation, Mapping) and self.degradation.get("top") == 1
+        need(
+            not self.scene or self.scores == "target" or whole,
+            f"data.scores: {self.scores} knows nothing of what scene leaves in its targets: take target, or top: 1",
+        )
         files = self.scores not in WORDS
         need(
             not files or self.source != "generated",

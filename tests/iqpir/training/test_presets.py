@@ -15,12 +15,14 @@ from iqpir.errors import IQPIRError
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import AutoEncoderConfig, IQPIRConfig
 from iqpir.training import losses
-from iqpir.training.degrade import degradation
+from iqpir.training.degrade import Scene, degradation
+from iqpir.training.degrade.scene import KINDS
 from iqpir.training.presets import PRESETS
 from iqpir.training.settings import AutoencoderSettings, FidelitySettings, RestorerSettings, load
 from iqpir.training.stages import _restorer_config, make_stage
 
-TASKS = {"face": "face", "lowlight": "low-light", "underwater": "underwater", "backlit": "backlit"}
+TASKS = {"face": None, "lowlight": "dark", "underwater": "water", "backlit": "backlit"}
+"""By preset, which scenes it takes; None: none, the degradation has its name."""
 CPU = torch.device("cpu")
 
 
@@ -50,7 +52,13 @@ def test_every_task_has_its_degradation_and_its_prior(name, tmp_path):
     assert all(name in PRESETS[stage] for stage in ("autoencoder", "restorer", "fidelity"))
     second, third = loaded(tmp_path, "restorer", name), loaded(tmp_path, "fidelity", name)
     assert isinstance(second, RestorerSettings) and isinstance(third, FidelitySettings)
-    assert second.data.degradation == third.data.degradation == TASKS[name]
+    assert second.data.degradation == third.data.degradation
+    made = degradation(second.data.degradation)
+    if TASKS[name] is None:
+        assert second.data.degradation == name
+    else:
+        assert isinstance(made, Scene) and made.top == 1
+        assert [kind for kind, share in zip(KINDS, made.shares, strict=True) if share] == [TASKS[name]]
     assert second.quality == 0.1 and second.quality_grad == "soft"
     if name != "face":
         assert second.quality_prior == ("musiq", "clipiqa", "brisque")
