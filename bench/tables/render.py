@@ -109,7 +109,7 @@ def latex(table: Table) -> str:
             for cell in row.cells
         ]
         said = [name, tex(row.named), *([tex(row.venue)] if table.venues else []), *cells]
-        out.append(" & ".join([*said, *([row.scored] if table.counted else [])]) + r" \\")
+        out.append(" & ".join([*said, *([tex(row.scored)] if table.counted else [])]) + r" \\")
     out += [r"\bottomrule", r"\end{tabular}}"]
     notes = [rf"{_note(line)}\par" for line in table.footer]
     if _height(table) <= _PAGE:
