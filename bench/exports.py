@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import re
@@ -12,7 +11,7 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import artefacts
+from bench import artefacts, csv_text
 from bench.claims import Claims
 from bench.errors import BenchError
 from bench.store import Store
@@ -92,11 +91,7 @@ def text(data: frame.RunData, style: str) -> str:
     found = [{**row, "value": row["value"] if row["status"] == "ok" else None} for row in frame.rows(data)]
     if style == "json":
         return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(frame.COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return buffer.getvalue()
+    return csv_text.of_records(frame.COLUMNS, found)
 
 
 def write(data: frame.RunData, style: str, target: Path) -> None:

@@ -6,8 +6,6 @@ Touches no store and remembers nothing; for the same pixels its values equal tho
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -18,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 
+from bench import csv_text
 from bench.data.folder import paired
 from bench.data.images import FileSource
 from bench.data.items import Dataset, ImageSource, Item
@@ -321,11 +320,7 @@ def render(
         plain = [{key: value for key, value in _strict(row).items() if key != "reason" or value} for row in rows]
         return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     if style == "csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(Row.__annotations__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(_strict(row) for row in rows)
-        return text.getvalue()
+        return csv_text.of_records(list(Row.__annotations__), map(_strict, rows))
     return _table(rows, asked, per_item, notes)
 
 

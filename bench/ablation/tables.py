@@ -5,15 +5,13 @@ Arms that were not trained keep their rows. Whatever a text about the ablation s
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import published
+from bench import csv_text, published
 from bench.ablation import numbers
 from bench.ablation.ascent import MOVED
 from bench.ablation.measure import BINS, PRIOR, SWEPT, Column, Row
@@ -317,12 +315,10 @@ CSV_COLUMNS = (
 
 def long_form(found: Results) -> str:
     """One row per arm, kind and metric, as CSV."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    rows: list[list[object]] = []
     for arm in found.plan.ablation.arms:
         if arm.name in found.pending:
-            writer.writerow([arm.group, arm.name, arm.title, *[""] * 13, f"not run: {found.pending[arm.name]}"])
+            rows.append([arm.group, arm.name, arm.title, *[""] * 13, f"not run: {found.pending[arm.name]}"])
             continue
         for kind in ("restored", "bound", "codes"):
             for metric in CODES if kind == "codes" else found.columns:
@@ -331,14 +327,14 @@ def long_form(found: Results) -> str:
                     continue
                 column = found.columns.get(metric)
                 made = found.difference(arm.name, arm.against, kind, metric)
-                writer.writerow([
+                rows.append([
                     arm.group, arm.name, arm.title, kind, metric, column.signature if column else "",
                     "" if column is None else "higher" if column.higher_better else "lower", f"{mean.value:.6g}",
                     *_ends(mean.interval), mean.seeds, mean.photographs,
                     *(["", "", "", ""] if made is None
                       else [arm.against, f"{made.value:.6g}", *_ends(made.interval)]), "ok",
                 ])  # fmt: skip
-    return out.getvalue()
+    return csv_text.of_rows(CSV_COLUMNS, rows)
 
 
 def _ends(interval: tuple[float, float] | None) -> list[str]:

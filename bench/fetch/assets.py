@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from bench import paths
-from bench.errors import BenchError, MissingFile
+from bench.errors import BenchError, MissingFile, one_line
 from bench.fetch import memo, pins
 
 
@@ -57,6 +58,8 @@ class Asset:
             below = PurePosixPath(self.unpack)
             if not below.parts or below.is_absolute() or ".." in below.parts or "\\" in self.unpack:
                 raise BenchError(f"{self.owner}: unpack {self.unpack!r} must be a folder below the cache folder")
+        if self.url is not None:
+            _check_address(self.owner, self.file, self.url)
         if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef")):
             raise BenchError(f"{self.owner}: sha256 {self.sha256!r} of {self.file} is not 64 hexadecimal digits")
         if self.prefix is not None and not re.fullmatch(r"[0-9a-f]{8,63}", self.prefix):
@@ -165,3 +168,17 @@ class Asset:
                 f"bench fetch {self.owner} --pin accepts this file"
             )
         return path
+
+
+def _check_address(owner: str, file: str, url: object) -> None:
+    """Raise `BenchError` for what no library can take apart; which schemes there are is decided by who fetches."""
+    wrong = f"{owner}: url {one_line(repr(url), 120)} of {file} is no address"
+    if not isinstance(url, str) or not url.isprintable() or " " in url:
+        raise BenchError(wrong)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # looked at when it is asked for
+    except ValueError as error:
+        raise BenchError(f"{wrong}: {one_line(error)}") from None
+    if parts.scheme.lower() in ("http", "https") and not parts.hostname:
+        raise BenchError(f"{wrong}: it names no host")

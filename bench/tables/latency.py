@@ -5,14 +5,12 @@ Numbers are derived here from the stored samples. Ratios are told only of method
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import published
+from bench import csv_text, published
 from bench.latency.machine import machine_line
 from bench.latency.samples import FLOORS, LEVEL, RESAMPLES, ROUNDS, SEED, Ratio, Summary, ratio, summarise
 from bench.latency.setting import STAGES
@@ -306,17 +304,17 @@ def _flat(given: Mapping[str, object]) -> dict[str, object]:
 
 def raw(timings: Sequence[Timing]) -> str:
     """Every sample as CSV: one line per call, nanoseconds."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["method", "height", "width", "batch", "dtype", "device", "mode", "round", "wall_ns", "cpu_ns",
-                     "event_ns"])  # fmt: skip
+    header = ["method", "height", "width", "batch", "dtype", "device", "mode", "round", "wall_ns", "cpu_ns", "event_ns"]
+    return csv_text.of_rows(header, _calls(timings))
+
+
+def _calls(timings: Sequence[Timing]) -> Iterator[list[object]]:
     for timing in timings:
         setting = timing.setting
         place = [timing.label, *setting.size, setting.batch, setting.dtype, setting.kind, setting.mode]
         for index, wall in enumerate(timing.samples):
             more = (f"{column[index]:.0f}" if column.size else "" for column in (timing.cpu, timing.events))
-            writer.writerow([*place, index, f"{wall:.0f}", *more])
-    return buffer.getvalue()
+            yield [*place, index, f"{wall:.0f}", *more]
 
 
 def check_published(table: str | None) -> str | None:

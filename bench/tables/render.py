@@ -5,14 +5,13 @@ Only syntax lives here: what stands in a table is decided in `layout`.
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from bench import csv_text as tabular
 from bench.errors import BenchError, suggest
 from bench.tables import derived, gains
 from bench.tables.frame import RunData
@@ -110,7 +109,7 @@ def latex(table: Table) -> str:
             for cell in row.cells
         ]
         said = [name, tex(row.named), *([tex(row.venue)] if table.venues else []), *cells]
-        out.append(" & ".join([*said, *([row.scored] if table.counted else [])]) + r" \\")
+        out.append(" & ".join([*said, *([tex(row.scored)] if table.counted else [])]) + r" \\")
     out += [r"\bottomrule", r"\end{tabular}}"]
     notes = [rf"{_note(line)}\par" for line in table.footer]
     if _height(table) <= _PAGE:
@@ -232,11 +231,7 @@ def json_text(found: Sequence[Mapping[str, object]]) -> str:
 
 def csv_text(found: Sequence[Mapping[str, object]]) -> str:
     """Records as CSV with full precision."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(found[0]) if found else ["dataset"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return buffer.getvalue()
+    return tabular.of_records(list(found[0]) if found else ["dataset"], found)
 
 
 PAGES: dict[str, Callable[[Table], str]] = {"markdown": markdown, "latex": latex, "html": html_page}

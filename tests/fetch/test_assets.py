@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import cli
 from bench.errors import BenchError, MissingFile
 from bench.fetch import memo, pins
 from bench.fetch.assets import Asset
@@ -195,3 +196,51 @@ def test_fields_of_the_catalogue_make_an_asset(tmp_path: Path):
     )  # as YAML reads it
     with pytest.raises(BenchError, match="key 'file'"):
         Asset.from_fields("o", {"url": "u"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::bad/", "https://[::1/x", "http://[zz]/", "hf://[::bad/a/b", "gdrive://[x", "//[", "http://h:99999/",
+        "http://h:port/", "http:///file", "https://?q", "http://a b/", "http://h/\n", "http://h/\0", 5, ["http://h"],
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_taken_apart_is_refused_in_one_line(url):
+    with pytest.raises(BenchError) as caught:
+        Asset.from_fields("mine", {"file": "a.bin", "url": url})
+    said = str(caught.value)
+    assert said.startswith("mine: url ") and "of a.bin is no address" in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h/x%20y?z=1#f", "http://[::1]:80/x", "http://h:8080/", "hf://a/b/c@v", "gdrive://i"]
+)
+def test_an_address_that_can_be_is_taken(url):
+    assert Asset.from_fields("mine", {"file": "a.bin", "url": url}).url == url
+
+
+PLUGIN = """
+from bench.fetch.assets import Asset
+from bench.methods.base import Method
+import bench
+
+class Far(Method):
+    name = "far"
+    def load(self, device, dtype): pass
+    def restore(self, images, seeds=None): return images
+    def identity(self): return {"name": "far"}
+    def assets(self): return [Asset("far", "far.bin", "http://[::bad/", None)]
+
+bench.register_method("far", Far)
+"""
+
+
+def test_a_plugins_address_is_one_line_and_exit_code_2(tmp_path, home, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "far.py").write_text(PLUGIN)
+    (tmp_path / "s.yaml").write_text("schema: 1\ndatasets: [builtin-lowlight]\nmethods: [far]\nmetrics: [psnr]\n")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", "s.yaml", "--plugin", "far.py"])
+    shown = capsys.readouterr()
+    assert stop.value.code == 2 and "url 'http://[::bad/' of far.bin is no address" in shown.err
+    assert "Traceback" not in shown.err and len([line for line in shown.err.splitlines() if "error:" in line]) == 1

@@ -330,6 +330,13 @@ def test_a_redirect_to_another_scheme_is_refused(server, asset, bring, answer, t
     assert result.status == "failed" and "only http and https are followed" in result.detail
 
 
+@pytest.mark.parametrize("target", ["http://[::bad/", "//[", "http://127.0.0.1:99999/", "https://h:port/"])
+def test_a_redirect_to_what_is_no_address_is_a_failure(server, asset, bring, answer, target):
+    server.routes["/file"] = answer(status=302, headers={"Location": target}, data=b"")
+    result = bring(asset)
+    assert result.status == "failed" and "cannot be asked for" in result.detail and "\n" not in result.detail
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "/etc/passwd"])
 def test_an_address_of_another_scheme_is_refused(asset, bring, url):
     assert "cannot fetch from" in bring(replace(asset, url=url)).detail
