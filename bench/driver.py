@@ -22,24 +22,15 @@ from bench.identity import digest
 from bench.latency import after
 from bench.methods.base import Method
 from bench.metrics.ratings import RatedMetric
-from bench.plan import (
-    Cell,
-    Plan,
-    Task,
-    claim_key,
-    examine,
-    gather,
-    make_cells,
-    make_plan,
-    signature_of,
-)  # fmt: skip
+from bench.news import Decoded, Finished, Restored, Result, Scored, unworkable
+from bench.plan import Cell, Plan, Task, claim_key, examine, gather, make_cells, make_plan, signature_of
 from bench.resolve import BoundDataset, BoundMethod, BoundMetric, Resolved, Selection, resolve
 from bench.set_values import aggregate_run
 from bench.sets import pack
 from bench.shortfall import screen
 from bench.store import Score, Store
 from bench.tables.frame import Column, Record, failures, read_cells
-from bench.work import Decoded, Finished, Restored, Result, Scored, Settings, unworkable
+from bench.work import Settings
 
 _CLAIM_CHUNK = 16
 _BEAT_SECONDS = 30.0
@@ -76,6 +67,10 @@ class Request:
     commercial_safe: bool = False
     fresh_latency: bool = False
     """Whether the times of the suite's `latency:` are measured again where this machine has them."""
+    timeout: float | None = None
+    """Seconds that loading a method, restoring an image or scoring it with one metric may take; None: for ever."""
+    latency: bool = True
+    """Whether the methods of a suite with `latency:` are timed at all."""
     allow_commands: bool = False
     """Whether methods of kind `command` may start the programs that the suite names: a suite alone never runs code."""
 
@@ -174,7 +169,7 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
                 progress.reset(len(todo))
             driver.work(todo)
         aggregate_run(store, plan, number)
-        timed = after.wanted(resolved, store, request.device, fresh=request.fresh_latency)
+        timed = after.wanted(resolved, store, request.device, fresh=request.fresh_latency) if request.latency else None
         if timed is not None and timed.todo:
             check_device(request.device)
             plugins = tuple(str(Path(plugin).resolve()) for plugin in request.plugins)
@@ -296,9 +291,10 @@ class _Driver:
     # The work
 
     def work(self, todo: Sequence[tuple[int, int]]) -> None:
-        settings = Settings(self.request.folder, self.request.device, self.request.batch, self.threads)
+        settings = Settings(self.request.folder.absolute(), self.request.device, self.request.batch, self.threads)
         recipe = Recipe(cells_of, (self.request,))
-        engine = LocalEngine(self.plan.cells, self.store, settings, self.request.workers, recipe)
+        workers, timeout = self.request.workers, self.request.timeout
+        engine = LocalEngine(self.plan.cells, self.store, settings, workers, recipe, timeout)
         left = list(todo)
         while left:
             deferred: list[tuple[int, int]] = []

@@ -118,7 +118,7 @@ class Worker:
         """Make inputs of a size and run the first call, which pays for whatever is made on demand."""
         import torch
 
-        from bench.work import as_input
+        from bench.pixels import as_input
 
         assert self._method is not None and self._clock is not None
         self._images = []
