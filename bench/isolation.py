@@ -36,11 +36,6 @@ _MT19937_BYTES = 624 * 4 + 4
 """numpy's struct of the generator: 624 words and the position among them."""
 
 
-def is_ours(thing: object) -> bool:
-    """Whether the harness itself defines an object's class: then its tests hold it to leave its input alone."""
-    return type(thing).__module__.partition(".")[0] in ("bench", "iqpir")
-
-
 @dataclass(frozen=True)
 class _Setting:
     """Something of the process, or of the thread, that code can change for others."""

@@ -21,7 +21,7 @@ from bench.detection.detector import WeightFile, build_detector
 from bench.errors import BenchError, MissingFile, suggest
 from bench.fetch.assets import Asset
 from bench.methods.base import Method, StoredMethod
-from bench.methods.build import build_method
+from bench.methods.build import build_method, identity_of
 from bench.metrics.base import Metric, SetMetric
 from bench.metrics.build import build_metric
 from bench.metrics.protocols import DEFAULT, Protocol, protocol
@@ -75,12 +75,12 @@ class BoundMetric:
 
     @cached_property
     def signature(self) -> str:
-        return str(self.metric.signature())
+        return str(self.metric.full_signature())
 
     @cached_property
     def row_signature(self) -> str:
         """Signature of what is stored per image: the value's, or that of a set metric's features."""
-        return str(self.metric.extractor()) if isinstance(self.metric, SetMetric) else self.signature
+        return str(self.metric.full_extractor()) if isinstance(self.metric, SetMetric) else self.signature
 
     @property
     def is_set(self) -> bool:
@@ -133,6 +133,11 @@ class BoundMethod:
     """Labels of those it is for; None: all."""
     detector: WeightFile | None = None
     """Weights of the detector that was trained on its outputs and looks at them; None for the suite's one detector."""
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that can change an output; empty where there is no method. Raises `BenchError`."""
+        return {} if self.method is None else identity_of(self.method, self.entry)
 
     def is_for(self, dataset: str) -> bool:
         return self.datasets is None or dataset in self.datasets

@@ -98,7 +98,7 @@ def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Aske
             )
         if metric.rated:
             raise BenchError(f"{name}: people give it, for the methods of a suite: bench info {name}, then bench run")
-        signature = str(metric.signature())
+        signature = str(metric.full_signature())
         label = (
             f"{entry.name}[{','.join(f'{key}={value}' for key, value in options.items())}]" if options else entry.name
         )

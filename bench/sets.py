@@ -15,8 +15,9 @@ import numpy as np
 
 from bench.errors import NotApplicable, described, one_line
 from bench.identity import digest
-from bench.isolation import Guard, is_ours
+from bench.isolation import Guard
 from bench.metrics.base import SetMetric
+from bench.reached import is_ours
 from bench.store import Score, Store
 
 
@@ -85,12 +86,12 @@ def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
 
     def measured() -> tuple[float, str | None]:
         # What is annotated is held against many methods' boxes: a stranger's metric gets a copy to write into.
-        theirs = references if is_ours(metric) else copy.deepcopy(references)
+        theirs = references if is_ours(type(metric)) else copy.deepcopy(references)
         value = float(metric.aggregate(features) if references is None else metric.aggregate(features, theirs))
         return value, None if references is None or np.isnan(value) else metric.remark(theirs)
 
     try:
-        value, remark = measured() if is_ours(metric) else Guard().call(type(metric), measured)
+        value, remark = measured() if is_ours(type(metric)) else Guard().call(type(metric), measured)
     except NotApplicable as error:
         return Score("n/a", None, one_line(error))
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from bench.latency.machine import fingerprint, machine_digest
 from bench.latency.session import Subject
 from bench.latency.setting import Order, Rules, Setting
 from bench.methods.base import Method
-from bench.methods.build import build_method
+from bench.methods.build import build_method, identity_of
 from bench.resolve import BoundMethod, Resolved
 from bench.store import Store
 
@@ -48,7 +48,7 @@ def wanted(resolved: Resolved, store: Store, device: str, *, fresh: bool = False
         method = _timed(bound, resolved)
         if method is None or bound.label in (*todo, *known):
             continue
-        identity = stored.method_digest(method.identity())
+        identity = stored.method_digest(identity_of(method, bound.entry))
         rows = stored.find(store, methods=[identity])
         if not fresh and any(row.ok and row.machine == here and _same(row.setting, setting) for row in rows):
             known.append(bound.label)

@@ -68,7 +68,7 @@ class Worker:
         from bench.latency.machine import open_gpu
         from bench.latency.stored import method_digest
         from bench.methods.base import Method
-        from bench.methods.build import build_method
+        from bench.methods.build import build_method, identity_of
         from bench.plugins import load_plugins
         from bench.registry import registry
 
@@ -92,7 +92,7 @@ class Worker:
         reason = None if method.untrained else method.unavailable()
         if reason is not None:
             raise BenchError(reason)
-        identity = method_digest(method.identity()).hex()
+        identity = method_digest(identity_of(method, entry)).hex()
         self._device, self._clock = device, clock(device, "dispatch" if mode == "dispatch" else "synchronised")
         self._clock.wait()
         start = time.perf_counter_ns()

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from bench.errors import BenchError, ItemError, MissingFile, described
-from bench.isolation import Guard, is_ours
+from bench.isolation import Guard
 from bench.metrics.base import ImageMetric, Metric, SetMetric
 from bench.metrics.view import View
 from bench.pixels import kind_of
+from bench.reached import is_ours
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -170,7 +171,7 @@ class Scorer:
         if image is None:
             return None
         there = image.to(device)
-        return there.clone() if there is image and not is_ours(metric) else there
+        return there.clone() if there is image and not is_ours(type(metric)) else there
 
 
 def two_sets(metric: Metric) -> bool:

@@ -210,7 +210,10 @@ def mark(workplace: Workplace, name: str) -> None:
         ("nan", "output has 12288 non-finite values of 12288"),
         ("raise", "ValueError: no such luck"),
         ("shape", "output has shape (1, 3, 63, 64), expected (1, 3, 64, 64)"),
-        ("type", "restore returned float32 array [1, 3, 64, 64], not a tensor; expected floats [1, 3, 64, 64] in [0,1]"),
+        (
+            "type",
+            "restore returned float32 array [1, 3, 64, 64], not a tensor; expected floats [1, 3, 64, 64] in [0,1]",
+        ),
     ],
 )
 def test_what_a_method_does_to_one_image_is_one_failure_row(workplace: Workplace, what: str, reason: str) -> None:
