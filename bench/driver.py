@@ -109,7 +109,7 @@ def resolve_request(request: Request) -> Resolved:
     load_plugins(request.plugins)
     chosen = Selection(
         request.methods, request.datasets, request.limit, request.commercial_safe, request.available,
-        request.allow_commands,
+        request.allow_commands, request.latency,
     )  # fmt: skip
     file = suite.load(suite.find(request.suite))
     resolved = resolve(finetuning.train_part(file) if request.part == finetuning.TRAIN else file, chosen)
@@ -162,6 +162,7 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
         todo = plan.open_units()
         if todo:
             check_device(request.device)
+            detecting.check(plan.resolved.datasets)
         driver = _Driver(store, plan, request, progress)
         number = driver.record()
         if todo:
@@ -169,7 +170,7 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
                 progress.reset(len(todo))
             driver.work(todo)
         aggregate_run(store, plan, number)
-        timed = after.wanted(resolved, store, request.device, fresh=request.fresh_latency) if request.latency else None
+        timed = after.wanted(resolved, store, request.device, fresh=request.fresh_latency)
         if timed is not None and timed.todo:
             check_device(request.device)
             plugins = tuple(str(Path(plugin).resolve()) for plugin in request.plugins)

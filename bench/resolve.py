@@ -147,20 +147,6 @@ class BoundMethod:
         return self.seeds if isinstance(self.method, Method) and self.method.stochastic else 1
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """A suite whose every name stands for something."""
-
-    file: SuiteFile
-    datasets: tuple[BoundDataset, ...]
-    methods: tuple[BoundMethod, ...]
-    missing: tuple[Missing, ...]
-
-    def cells(self) -> list[tuple[BoundDataset, BoundMethod]]:
-        """Dataset × method in table order, those included that the method is not for: they have no units."""
-        return [(dataset, method) for dataset in self.datasets for method in self.methods]
-
-
 class Selection(NamedTuple):
     """What the command line takes of a suite."""
 
@@ -173,6 +159,23 @@ class Selection(NamedTuple):
     """Take what is there of a dataset of which part is missing."""
     commands: bool = True
     """False where the programs that a suite names may not be started."""
+    latency: bool = True
+    """False where a suite's `latency:` is left out."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A suite whose every name stands for something."""
+
+    file: SuiteFile
+    datasets: tuple[BoundDataset, ...]
+    methods: tuple[BoundMethod, ...]
+    missing: tuple[Missing, ...]
+    selection: Selection
+
+    def cells(self) -> list[tuple[BoundDataset, BoundMethod]]:
+        """Dataset × method in table order, those included that the method is not for: they have no units."""
+        return [(dataset, method) for dataset in self.datasets for method in self.methods]
 
 
 def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  # noqa: B008 – an immutable tuple
@@ -201,7 +204,7 @@ def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  #
         ]
     if problems:
         raise BenchError("\n".join(dict.fromkeys(problems)))
-    return Resolved(file, tuple(datasets), tuple(methods), tuple(dict.fromkeys(missing)))
+    return Resolved(file, tuple(datasets), tuple(methods), tuple(dict.fromkeys(missing)), selection)
 
 
 def _say(file: SuiteFile, error: BenchError, *where: Any) -> str:

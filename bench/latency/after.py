@@ -36,15 +36,20 @@ class Wanted(NamedTuple):
 
 
 def wanted(resolved: Resolved, store: Store, device: str, *, fresh: bool = False) -> Wanted | None:
-    """None where the suite has no `latency:`. Loads nothing and needs no torch."""
-    spec = resolved.file.suite.latency
-    if spec is None:
+    """None where the suite has no `latency:`, or the selection is without it. Loads nothing and needs no torch.
+
+    Timed are the chosen methods that are for a chosen dataset; with a limit, for a first look, only those that restore.
+    """
+    spec, limited = resolved.file.suite.latency, resolved.selection.limit is not None
+    if spec is None or not resolved.selection.latency:
         return None
     (setting,) = ask.settings(str(spec.size), "1", spec.dtype, device)
     here = machine_digest(fingerprint(device))
     todo: dict[str, Subject] = {}
     known: list[str] = []
     for bound in resolved.methods:
+        if (limited and bound.method is None) or not any(bound.is_for(one.label) for one in resolved.datasets):
+            continue
         method = _timed(bound, resolved)
         if method is None or bound.label in (*todo, *known):
             continue

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import BenchError, ItemError, one_line
+from bench.errors import BenchError, described
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,11 +51,9 @@ class Worker:
         action: Callable[..., dict[str, Any]] = getattr(self, str(given.pop("do")))
         try:
             return action(**given)
-        except (BenchError, ItemError) as error:
-            return {"error": one_line(error)}
-        except Exception as error:  # noqa: BLE001 – whatever a method raises becomes its row
-            memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-            return {"error": "out of memory" if memory else f"{type(error).__name__}: {one_line(error)}"}
+        except BaseException as error:  # noqa: BLE001 – whatever a method raises becomes its row; Ctrl-C is not seen here
+            told = described(error)
+            return {"error": "out of memory" if _out_of_memory(error, told) else told}
 
     def load(
         self, *, name: str, options: dict[str, Any], base: str | None, plugins: list[str], device: str, dtype: str,
@@ -207,6 +205,10 @@ def scene(height: int, width: int, seed: int) -> np.ndarray:
     image = np.stack(planes, axis=2) + 0.15 * ((down // 37 + across // 53) % 2)[..., None]
     image += drawn.normal(0, 0.02, image.shape)
     return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+
+
+def _out_of_memory(error: BaseException, told: str) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in told.lower()
 
 
 def _forget_peak() -> None:
