@@ -150,6 +150,22 @@ class Guard:
                     each.write(value)
 
 
+def changes(action: Callable[[], object]) -> list[str]:
+    """What of the process and of this thread is otherwise after `action()`, by name; it is put back."""
+    settings = (*_process(), *_generators(), *_thread())
+    before = [each.read() for each in settings]
+    found = []
+    try:
+        action()
+    finally:
+        for each, value in zip(settings, before, strict=True):
+            if not _equal(each.read(), value):
+                found.append(each.name)
+                with suppress(Exception):
+                    each.write(value)
+    return found
+
+
 class _Outcome:
     """What an action returned or raised, for whoever asked."""
 

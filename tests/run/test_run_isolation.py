@@ -187,7 +187,7 @@ def test_a_timeout_refuses_what_only_this_process_has(workplace: Workplace) -> N
     script = (
         "import bench\nfrom bench.errors import BenchError\nfrom bench.methods.module import from_module\n"
         "bench.register_method('mine', lambda: from_module(lambda x: x))\n"
-        "try:\n    bench.run('suite.yaml', timeout=5)\nexcept BenchError as error:\n    print('refused:', error)\n",
+        "try:\n    bench.run('suite.yaml', timeout=5)\nexcept BenchError as error:\n    print('refused:', error)\n"
     )
     done = workplace.python(script)
     assert "refused: 'mine' is registered in this process alone" in done.out, done
