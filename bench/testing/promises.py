@@ -325,7 +325,7 @@ def aggregate(subject: Subject) -> None:
 
 
 PROMISES = (
-    batch, order, repeat, together, threads, device, inputs, process, dtype, crop, channels, identity, symmetry, noise, blur,
-    flat, small, gradient, aggregate,
+    batch, order, repeat, together, threads, device, inputs, process, dtype, crop, channels, identity, symmetry, noise,
+    blur, flat, small, gradient, aggregate,
 )  # fmt: skip
 """In the order in which they are run."""
