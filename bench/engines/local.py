@@ -25,10 +25,11 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError, described
+from bench.metrics.detection import AveragePrecision
 from bench.news import Began, Ended, Finished, Restored, Result, blamed, unworkable
 from bench.plan import Cell, Task, gather
 from bench.plugins import made_elsewhere
-from bench.registry import Entry
+from bench.registry import Entry, registry
 from bench.store import Store
 from bench.work import Settings, Worker
 
@@ -53,8 +54,12 @@ def threads_per_worker(workers: int) -> int:
 
 
 def _entries(cell: Cell) -> list[Entry]:
+    """Of everything that works on a cell."""
     methods = [cell.method.entry] if cell.method.method is not None else []
-    return [*methods, *(metric.entry for metric in cell.dataset.metrics)]
+    metrics = [metric for metric in cell.dataset.metrics if metric.unavailable is None]
+    found = (metric.metric.detector for metric in metrics if isinstance(metric.metric, AveragePrecision))
+    detectors = {detector.name for detector in found if detector is not None}
+    return [*methods, *(metric.entry for metric in metrics), *map(registry("detector").get, sorted(detectors))]
 
 
 class LocalEngine:
