@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import difflib
+import signal
+import threading
 from collections.abc import Iterable
 
 
@@ -47,6 +49,15 @@ def described(error: BaseException) -> str:
     """An exception for a row's reason: our own by their message alone, anybody else's with the type before it."""
     ours = isinstance(error, BenchError | ItemError)
     return one_line(error) if ours else one_line(f"{type(error).__name__}: {one_line(error)}")
+
+
+def from_keyboard(error: BaseException) -> bool:
+    """Whether an interrupt is the user's, which ends the run; any code may raise one, and then it is that code's row.
+
+    The keyboard's comes in the main thread, of a process that listens to it.
+    """
+    listens = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    return isinstance(error, KeyboardInterrupt) and listens and threading.current_thread() is threading.main_thread()
 
 
 def _said(error: BaseException) -> str:

@@ -8,7 +8,7 @@ same fixed state, so that what draws from them depends neither on the order of w
 
 A call that ran while another one had changed something may have seen it, and is done again alone. Code that changes
 things twice runs alone from then on. Not looked at, because it cannot be seen or is dear to read: thread pools of
-BLAS, flush-to-zero, the generators of a GPU that nobody used, what a library keeps to itself.
+BLAS, flush-to-zero, what a library keeps to itself, and a GPU's generators where work began without a GPU.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
+
+from bench.errors import from_keyboard
 
 Result = TypeVar("Result")
 
@@ -118,8 +120,8 @@ class Guard:
         try:
             return _Outcome(action(), None)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-                raise  # the keyboard's: it ends the run
+            if from_keyboard(error):
+                raise
             return _Outcome(None, error)
         finally:
             for each, value in zip(self._thread, before, strict=True):
@@ -256,7 +258,7 @@ def _seed() -> None:
 
     random.seed(_SEED)
     np.random.seed(_SEED)
-    torch.default_generator.manual_seed(_SEED)
+    torch.manual_seed(_SEED)
 
 
 def _numpy_bytes() -> bytes:
@@ -272,7 +274,10 @@ def _numpy_bytes() -> bytes:
 def _torch_bytes() -> bytes:
     import torch
 
-    return _bytes(torch.get_rng_state())
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_initialized():
+        states += torch.cuda.get_rng_state_all()
+    return b"".join(map(_bytes, states))
 
 
 def _generators() -> Iterator[_Setting]:

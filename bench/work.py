@@ -20,7 +20,7 @@ import numpy as np
 
 from bench import artefacts
 from bench.data.items import ImageSource, Stamp
-from bench.errors import ImageError, described, one_line
+from bench.errors import ImageError, described, from_keyboard, one_line
 from bench.identity import content_hash, unreadable_hash
 from bench.isolation import Guard
 from bench.methods.base import Method, StoredMethod
@@ -92,6 +92,8 @@ class Worker:
         """
         import torch
 
+        if self.settings.device.startswith("cuda"):
+            torch.cuda.init()  # so that its generators are guarded
         torch.set_num_threads(self.settings.threads)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -271,9 +273,9 @@ class Worker:
         outputs = None
         try:
             outputs = self._call(cell, method, group)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as failure:  # noqa: BLE001 – whatever a method raises becomes its row
+        except BaseException as failure:  # whatever a method raises becomes its row
+            if from_keyboard(failure):
+                raise
             reason = "out of memory at batch 1" if _out_of_memory(failure) else described(failure)
         if outputs is None:
             self._free_memory()
@@ -331,9 +333,9 @@ class Worker:
         try:
             self._guard.call(cell.method.label, load)
             self._method = (id(method), method, None)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as failure:  # noqa: BLE001 – a method that does not load is a row for each of its items
+        except BaseException as failure:  # a method that does not load is a row for each of its items
+            if from_keyboard(failure):
+                raise
             self._method = (id(method), None, f"method cannot be loaded: {described(failure)}")
         return self._method[1], self._method[2]
 
@@ -342,10 +344,9 @@ class Worker:
         if self._method is not None and self._method[1] is not None:
             try:
                 self._guard.call(id(self._method[1]), self._method[1].close)
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # noqa: BLE001, S110 – nothing depends on it
-                pass
+            except BaseException as failure:  # nothing depends on it
+                if from_keyboard(failure):
+                    raise
         self._method = None
         self._free_memory()
 

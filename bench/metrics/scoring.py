@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from bench.errors import BenchError, ItemError, MissingFile, described
+from bench.errors import BenchError, ItemError, MissingFile, described, from_keyboard
 from bench.isolation import Guard
 from bench.metrics.base import ImageMetric, Metric, SetMetric
 from bench.metrics.view import View
@@ -75,9 +75,9 @@ class Scorer:
                 self.guard.call(type(metric), lambda metric=metric, device=device: metric.load(device))  # type: ignore[misc]
             except BenchError as error:
                 problems.append(error)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001 – the failure of one metric is not the run's
+            except BaseException as error:  # the failure of one metric is not the run's
+                if from_keyboard(error):
+                    raise
                 self._broken[place] = f"metric cannot be loaded: {described(error)}"
         if not problems:
             return
@@ -123,7 +123,7 @@ class Scorer:
                 raise ItemError(self._broken[index])
             value, features = self._measure(metric, image, lambda: began(index))
         except BaseException as error:  # whatever a metric throws is its own failure row, never the run's
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            if from_keyboard(error):
                 raise
             return Outcome(index, "failed", None, None, described(error), time.perf_counter() - start)
         seconds = time.perf_counter() - start

@@ -67,6 +67,7 @@ ENDS: Mapping[str, Callable[[], Any]] = {
     "generator-exit": lambda: _raise(GeneratorExit()),
     "bare": lambda: _raise(Bare("raw")),
     "unprintable": lambda: _raise(Unprintable()),
+    "interrupt": lambda: _raise(KeyboardInterrupt()),
     "exit": lambda: os._exit(7),
     "segfault": lambda: ctypes.string_at(0),
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),

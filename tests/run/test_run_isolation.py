@@ -47,6 +47,7 @@ def test_whatever_a_method_raises_is_one_row_and_the_run_goes_on(workplace: Work
         "system-exit": "SystemExit: 0",
         "generator-exit": "GeneratorExit",
         "bare": "Bare: raw",
+        "interrupt": "KeyboardInterrupt",
         "unprintable": "Unprintable: (its message cannot be read)",
     }
     workplace.pairs(3)
