@@ -26,6 +26,8 @@ def run(
     device: str = "cpu",
     batch: int = 1,
     workers: int = 1,
+    timeout: float | None = None,
+    plugins: Sequence[str | Path] = (),
     results: str | Path | None = None,
     available: bool = False,
     allow_commands: bool = False,
@@ -33,8 +35,9 @@ def run(
 ) -> Summary:
     """Run a suite (path or name) as `bench run` does; running again resumes.
 
-    Methods registered with `register_method` can be named in the suite, with `workers=1`. Returns the counts that the
-    command turns into its exit code. Raises `BenchError` when the request itself is wrong.
+    Methods registered with `register_method` can be named in the suite, with `workers=1` and no `timeout`; those of
+    `plugins`, files that register them, with any. `timeout` is in seconds, for one image or one loading.
+    Returns the counts that the command turns into its exit code. Raises `BenchError` when the request itself is wrong.
     """
     from bench.driver import Request
     from bench.driver import run as run_request
@@ -42,7 +45,7 @@ def run(
     request = Request(
         suite=str(suite), methods=tuple(methods), datasets=tuple(datasets), limit=limit, device=device, batch=batch,
         workers=workers, results=None if results is None else str(results), available=available,
-        allow_commands=allow_commands,
+        allow_commands=allow_commands, timeout=timeout, plugins=tuple(str(plugin) for plugin in plugins),
     )  # fmt: skip
     if not progress:
         return run_request(request)

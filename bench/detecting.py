@@ -5,18 +5,24 @@ The detector and the annotation become part of each metric that counts boxes; no
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.data.items import Dataset
 from bench.detection.boxes import Annotations, plain
 from bench.detection.detector import Detector, build_detector
 from bench.detection.training import Recipe
 from bench.errors import BenchError
+from bench.isolation import Guard
 from bench.metrics.base import Metric
 from bench.metrics.detection import AveragePrecision
 from bench.registry import registry
 from bench.suite import DatasetSpec, DetectionSpec, FinetuneSpec, MetricSpec, SuiteFile, label_of
+
+if TYPE_CHECKING:
+    from bench.resolve import BoundDataset
 
 EACH = "per-class"
 OWN = "own"
@@ -107,6 +113,19 @@ def record(annotations: Annotations | None, metrics: Iterable[Metric]) -> dict[s
     detector = next((one for one in used if one is not None), None)
     told = None if detector is None else {"name": detector.name, "classes": list(detector.classes)}
     return {"annotation": annotations.as_json(), "detector": told}
+
+
+def check(datasets: Iterable[BoundDataset]) -> None:
+    """Load every detector once, and let it go: what is wrong with its file is known before anything is restored.
+
+    One that is still to be trained has none. Raises `BenchError`.
+    """
+    done: set[str] = set()
+    for metric in (column.metric for dataset in datasets for column in dataset.metrics if column.unavailable is None):
+        detector = metric.detector if isinstance(metric, AveragePrecision) else None
+        if detector is not None and not detector.tuned and str(detector.fields()) not in done:
+            done.add(str(detector.fields()))
+            Guard().call(type(detector), functools.partial(copy.copy(detector).load, "cpu"))
 
 
 def bound(

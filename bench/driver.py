@@ -22,24 +22,15 @@ from bench.identity import digest
 from bench.latency import after
 from bench.methods.base import Method
 from bench.metrics.ratings import RatedMetric
-from bench.plan import (
-    Cell,
-    Plan,
-    Task,
-    claim_key,
-    examine,
-    gather,
-    make_cells,
-    make_plan,
-    signature_of,
-)  # fmt: skip
+from bench.news import Decoded, Finished, Restored, Result, Scored, unworkable
+from bench.plan import Cell, Plan, Task, claim_key, examine, gather, make_cells, make_plan, signature_of
 from bench.resolve import BoundDataset, BoundMethod, BoundMetric, Resolved, Selection, resolve
 from bench.set_values import aggregate_run
 from bench.sets import pack
 from bench.shortfall import screen
 from bench.store import Score, Store
 from bench.tables.frame import Column, Record, failures, read_cells
-from bench.work import Decoded, Finished, Restored, Result, Scored, Settings, unworkable
+from bench.work import Settings
 
 _CLAIM_CHUNK = 16
 _BEAT_SECONDS = 30.0
@@ -76,6 +67,10 @@ class Request:
     commercial_safe: bool = False
     fresh_latency: bool = False
     """Whether the times of the suite's `latency:` are measured again where this machine has them."""
+    timeout: float | None = None
+    """Seconds that loading a method, restoring an image or scoring it with one metric may take; None: for ever."""
+    latency: bool = True
+    """Whether the methods of a suite with `latency:` are timed at all."""
     allow_commands: bool = False
     """Whether methods of kind `command` may start the programs that the suite names: a suite alone never runs code."""
 
@@ -114,7 +109,7 @@ def resolve_request(request: Request) -> Resolved:
     load_plugins(request.plugins)
     chosen = Selection(
         request.methods, request.datasets, request.limit, request.commercial_safe, request.available,
-        request.allow_commands,
+        request.allow_commands, request.latency,
     )  # fmt: skip
     file = suite.load(suite.find(request.suite))
     resolved = resolve(finetuning.train_part(file) if request.part == finetuning.TRAIN else file, chosen)
@@ -167,6 +162,7 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
         todo = plan.open_units()
         if todo:
             check_device(request.device)
+            detecting.check(plan.resolved.datasets)
         driver = _Driver(store, plan, request, progress)
         number = driver.record()
         if todo:
@@ -295,9 +291,10 @@ class _Driver:
     # The work
 
     def work(self, todo: Sequence[tuple[int, int]]) -> None:
-        settings = Settings(self.request.folder, self.request.device, self.request.batch, self.threads)
+        settings = Settings(self.request.folder.absolute(), self.request.device, self.request.batch, self.threads)
         recipe = Recipe(cells_of, (self.request,))
-        engine = LocalEngine(self.plan.cells, self.store, settings, self.request.workers, recipe)
+        workers, timeout = self.request.workers, self.request.timeout
+        engine = LocalEngine(self.plan.cells, self.store, settings, workers, recipe, timeout)
         left = list(todo)
         while left:
             deferred: list[tuple[int, int]] = []

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import difflib
+import signal
+import threading
 from collections.abc import Iterable
 
 from iqpir.errors import shown, shown_lines
@@ -49,6 +51,31 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
     """An exception or text as one printable line, so that rows and messages never break a table."""
-    text = error if isinstance(error, str) else (str(error) or type(error).__name__)
+    text = error if isinstance(error, str) else (_said(error) or type(error).__name__)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def described(error: BaseException) -> str:
+    """An exception for a row's reason: our own by their message alone, anybody else's with the type before it."""
+    ours = isinstance(error, BenchError | ItemError)
+    return one_line(error) if ours else one_line(f"{type(error).__name__}: {one_line(error)}")
+
+
+def from_keyboard(error: BaseException) -> bool:
+    """Whether an interrupt is the user's, which ends the run; any code may raise one, and then it is that code's row.
+
+    The keyboard's comes in the main thread, of a process that listens to it.
+    """
+    listens = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    return isinstance(error, KeyboardInterrupt) and listens and threading.current_thread() is threading.main_thread()
+
+
+def _said(error: BaseException) -> str:
+    """`str(error)`, empty for one whose text cannot be made: an exception may come from any code, and so does this."""
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 – what is at stake is a message
+        return "(its message cannot be read)"

@@ -85,7 +85,7 @@ def signatures(name: str, metrics: Sequence[str]) -> list[str]:
     known = registry("protocol")
     if name in known:
         rules = protocol(name)
-        return [str(build_metric(registry("metric").get(one), {}, rules.settings).signature()) for one in metrics]
+        return [str(build_metric(registry("metric").get(one), {}, rules.settings).full_signature()) for one in metrics]
     raise BenchError(
         f"{name!r} is no signature and no protocol{suggest(name, known.names())} "
         "(bench list protocols; bench table prints signatures)"

@@ -44,7 +44,7 @@ class Cell:
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        return self.method.method.identity() if self.method.method is not None else {}
+        return self.method.identity
 
     @cached_property
     def quantise(self) -> str:
@@ -329,6 +329,8 @@ def make_cells(resolved: Resolved, device: str) -> tuple[Cell, ...]:
 def make_plan(resolved: Resolved, store: Store, device: str) -> Plan:
     """What there is to do. Reads stamps and the store only."""
     cells = make_cells(resolved, device)
+    for bound in resolved.methods:
+        bound.identity  # noqa: B018 – one that cannot be had is said before anything is looked at
     facts: list[Sequence[Facts]] = []
     states: list[Sequence[State]] = []
     for cell in cells:

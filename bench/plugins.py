@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import random
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.errors import BenchError, one_line
+from bench.registry import KINDS, Entry, registry
+
+_brought: set[tuple[str, str]] = set()
+"""Kind and name of what plugin files have registered in this process."""
+
+
+def made_elsewhere(entry: Entry) -> bool:
+    """Whether another process can come by an entry: not where a caller of this one has registered it."""
+    return entry.factory is None or (entry.kind, entry.name) in _brought
 
 
 def load_plugins(files: Iterable[str]) -> None:
@@ -27,8 +40,49 @@ def load_plugins(files: Iterable[str]) -> None:
             raise BenchError(f"plugin {name} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
+        known = _registered()
         try:
-            spec.loader.exec_module(module)
-        except Exception as error:
+            with _left_as_it_was():
+                spec.loader.exec_module(module)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             del sys.modules[module_name]
             raise BenchError(f"plugin {name} failed: {type(error).__name__}: {one_line(error)}") from error
+        _brought.update(_registered() - known)
+
+
+def _registered() -> set[tuple[str, str]]:
+    return {(kind, entry.name) for kind in KINDS for entry in registry(kind) if entry.factory is not None}
+
+
+@contextmanager
+def _left_as_it_was() -> Iterator[None]:
+    """What a file does to the process while it is read ends with that, as for its methods' calls (`bench.isolation`).
+
+    But for the environment and `sys.path`, by which libraries are configured and found. torch need not be there: what
+    it stands at when it has been imported by the file is known.
+    """
+    folder, state, filters = Path.cwd(), random.getstate(), list(warnings.filters)
+    before = _of_torch()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(folder)
+        random.setstate(state)
+        warnings.filters[:] = filters  # type: ignore[index]
+        if "torch" in sys.modules:
+            _restore_torch(*before)
+
+
+def _of_torch() -> tuple[object, bool]:
+    torch = sys.modules.get("torch")
+    return (None, True) if torch is None else (torch.get_default_dtype(), torch.is_grad_enabled())
+
+
+def _restore_torch(dtype: object, grad: bool) -> None:
+    torch = sys.modules["torch"]
+    torch.set_default_dtype(torch.float32 if dtype is None else dtype)
+    torch.set_grad_enabled(grad)
+    torch.set_default_device(None)

@@ -21,7 +21,7 @@ from bench.detection.detector import WeightFile, build_detector
 from bench.errors import BenchError, MissingFile, suggest
 from bench.fetch.assets import Asset
 from bench.methods.base import Method, StoredMethod
-from bench.methods.build import build_method
+from bench.methods.build import build_method, identity_of
 from bench.metrics.base import Metric, SetMetric
 from bench.metrics.build import build_metric
 from bench.metrics.protocols import DEFAULT, Protocol, protocol
@@ -75,12 +75,12 @@ class BoundMetric:
 
     @cached_property
     def signature(self) -> str:
-        return str(self.metric.signature())
+        return str(self.metric.full_signature())
 
     @cached_property
     def row_signature(self) -> str:
         """Signature of what is stored per image: the value's, or that of a set metric's features."""
-        return str(self.metric.extractor()) if isinstance(self.metric, SetMetric) else self.signature
+        return str(self.metric.full_extractor()) if isinstance(self.metric, SetMetric) else self.signature
 
     @property
     def is_set(self) -> bool:
@@ -134,26 +134,17 @@ class BoundMethod:
     detector: WeightFile | None = None
     """Weights of the detector that was trained on its outputs and looks at them; None for the suite's one detector."""
 
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that can change an output; empty where there is no method. Raises `BenchError`."""
+        return {} if self.method is None else identity_of(self.method, self.entry)
+
     def is_for(self, dataset: str) -> bool:
         return self.datasets is None or dataset in self.datasets
 
     @property
     def repeats(self) -> int:
         return self.seeds if isinstance(self.method, Method) and self.method.stochastic else 1
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """A suite whose every name stands for something."""
-
-    file: SuiteFile
-    datasets: tuple[BoundDataset, ...]
-    methods: tuple[BoundMethod, ...]
-    missing: tuple[Missing, ...]
-
-    def cells(self) -> list[tuple[BoundDataset, BoundMethod]]:
-        """Dataset × method in table order, those included that the method is not for: they have no units."""
-        return [(dataset, method) for dataset in self.datasets for method in self.methods]
 
 
 class Selection(NamedTuple):
@@ -168,6 +159,23 @@ class Selection(NamedTuple):
     """Take what is there of a dataset of which part is missing."""
     commands: bool = True
     """False where the programs that a suite names may not be started."""
+    latency: bool = True
+    """False where a suite's `latency:` is left out."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A suite whose every name stands for something."""
+
+    file: SuiteFile
+    datasets: tuple[BoundDataset, ...]
+    methods: tuple[BoundMethod, ...]
+    missing: tuple[Missing, ...]
+    selection: Selection
+
+    def cells(self) -> list[tuple[BoundDataset, BoundMethod]]:
+        """Dataset × method in table order, those included that the method is not for: they have no units."""
+        return [(dataset, method) for dataset in self.datasets for method in self.methods]
 
 
 def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  # noqa: B008 – an immutable tuple
@@ -196,7 +204,7 @@ def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  #
         ]
     if problems:
         raise BenchError("\n".join(dict.fromkeys(problems)))
-    return Resolved(file, tuple(datasets), tuple(methods), tuple(dict.fromkeys(missing)))
+    return Resolved(file, tuple(datasets), tuple(methods), tuple(dict.fromkeys(missing)), selection)
 
 
 def _say(file: SuiteFile, error: BenchError, *where: Any) -> str:

@@ -103,7 +103,7 @@ def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Aske
             )
         if metric.rated:
             raise BenchError(f"{name}: people give it, for the methods of a suite: bench info {name}, then bench run")
-        signature = str(metric.signature())
+        signature = str(metric.full_signature())
         label = (
             f"{entry.name}[{','.join(f'{key}={value}' for key, value in options.items())}]" if options else entry.name
         )
@@ -184,7 +184,8 @@ def _in_order(scorer: Scorer, dataset: Dataset, threads: int | None) -> Iterator
     count = threads or _cores()
     # With native metrics alone the images are what runs in parallel; a pool within a pool would only get in the way.
     alone = not any(metric.learned or metric.serial for metric in scorer.metrics)
-    with ThreadPoolExecutor(count, "score", initializer=_single_threaded if alone else None) as pool:
+    settle = _single_threaded if alone else None
+    with scorer.guard, ThreadPoolExecutor(count, "score", initializer=settle) as pool:
         pending: deque[tuple[Item, Future[_Scored]]] = deque()
         try:
             for item in dataset.items:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bench.errors import BenchError, ItemError, one_line
+from bench.errors import BenchError, ItemError, described, one_line
 from bench.identity import canonical
+from bench.isolation import changes
 from bench.methods.base import Method, StoredMethod
 
 if TYPE_CHECKING:
@@ -111,10 +112,10 @@ def selftest(method: Method | StoredMethod, device: str = "cpu", dtype: str = "f
         return [Check("identity", "failed", str(failure))]
     try:
         method.load(device, dtype)
-    except BenchError:
+    except (BenchError, KeyboardInterrupt):
         raise
-    except Exception as error:  # noqa: BLE001 – whatever a stranger's method raises is the finding
-        return [Check("load", "failed", f"{type(error).__name__}: {one_line(error)}")]
+    except BaseException as error:  # noqa: BLE001 – whatever a stranger's method raises is the finding
+        return [Check("load", "failed", described(error))]
     bench = _Bench(method, device, dtype, before)
     try:
         checks = [_run(name, check, bench) for name, check in _CHECKS.items()]
@@ -146,8 +147,10 @@ def _run(name: str, check: Callable[[_Bench], str], bench: _Bench) -> Check:
         return Check(name, "skipped", str(reason))
     except ItemError as refusal:
         return Check(name, "skipped", f"refused: {one_line(refusal)}")
-    except Exception as error:  # noqa: BLE001 – whatever a stranger's method raises is the finding
-        return Check(name, "failed", f"{type(error).__name__}: {one_line(error)}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 – whatever a stranger's method raises is the finding
+        return Check(name, "failed", described(error))
 
 
 def _identity_text(method: Method) -> str:
@@ -192,6 +195,16 @@ def _input_kept(bench: _Bench) -> str:
     bench.restore(image)
     if not bool((image == copy).all()):
         raise BrokenContractError("restore() wrote into its input")
+    return ""
+
+
+def _process_kept(bench: _Bench) -> str:
+    """Generators, default dtype, threads, folder, environment and switches stand as before."""
+    image = bench.image(64, 48)
+    bench.restore(image)  # what is imported on demand may add filters of warnings, once
+    changed = changes(lambda: bench.restore(image))
+    if changed:
+        raise BrokenContractError(f"restore() changes {', '.join(changed)}")
     return ""
 
 
@@ -309,6 +322,7 @@ _CHECKS: dict[str, Callable[[_Bench], str]] = {
     "finite": _finite,
     "range": _range,
     "input kept": _input_kept,
+    "process kept": _process_kept,
     "determinism": _determinism,
     "seeds": _seeds,
     "batch": _batch,

@@ -6,15 +6,18 @@ What features add up to is the metric's business.
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.errors import ItemError, NotApplicable, one_line
+from bench.errors import NotApplicable, described, one_line
 from bench.identity import digest
+from bench.isolation import Guard
 from bench.metrics.base import SetMetric
+from bench.reached import is_ours
 from bench.store import Score, Store
 
 
@@ -80,17 +83,24 @@ class Placed(NamedTuple):
 
 def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
     """A set's value, or why there is none; with a value, what its reader has to know of the references."""
+
+    def measured() -> tuple[float, str | None]:
+        # What is annotated is held against many methods' boxes: a stranger's metric gets a copy to write into.
+        theirs = references if is_ours(type(metric)) else copy.deepcopy(references)
+        value = float(metric.aggregate(features) if references is None else metric.aggregate(features, theirs))
+        return value, None if references is None or np.isnan(value) else metric.remark(theirs)
+
     try:
-        value = float(metric.aggregate(features) if references is None else metric.aggregate(features, references))
+        value, remark = measured() if is_ours(type(metric)) else Guard().call(type(metric), measured)
     except NotApplicable as error:
         return Score("n/a", None, one_line(error))
-    except ItemError as error:
-        return Score("failed", None, one_line(error))
-    except Exception as error:  # noqa: BLE001 – one metric that fails is a row with its reason
-        return Score("failed", None, f"{type(error).__name__}: {one_line(error)}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 – one metric that fails is a row with its reason
+        return Score("failed", None, described(error))
     if np.isnan(value):
         return Score("nan", None, "not a number")
-    return Score("inf" if np.isinf(value) else "ok", value, None if references is None else metric.remark(references))
+    return Score("inf" if np.isinf(value) else "ok", value, remark)
 
 
 def _stacked(store: Store, places: Sequence[tuple[int, int]], extractor: int) -> np.ndarray:

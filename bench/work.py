@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,13 @@ import numpy as np
 
 from bench import artefacts
 from bench.data.items import ImageSource, Stamp
-from bench.errors import BenchError, ImageError, ItemError, one_line
-from bench.identity import content_hash, digest, unreadable_hash
+from bench.errors import ImageError, described, from_keyboard, one_line
+from bench.identity import content_hash, unreadable_hash
+from bench.isolation import Guard
 from bench.methods.base import Method, StoredMethod
 from bench.metrics.scoring import Outcome, Scorer
+from bench.news import Began, Decoded, Ended, Finished, Restored, Result, Scored, unworkable
+from bench.pixels import as_input, as_output, quantised
 from bench.plan import Cell, Facts, State, Task, examine, source_of, wanted
 from bench.store import Memo, Store
 
@@ -35,52 +38,6 @@ class Settings(NamedTuple):
     device: str
     batch: int
     threads: int
-
-
-class Decoded(NamedTuple):
-    """A source was decoded, or found not to decode."""
-
-    stamp: Stamp
-    memo: Memo
-
-
-class Restored(NamedTuple):
-    """A unit's output, or the reason why there is none."""
-
-    key: bytes
-    input_hash: bytes
-    status: str
-    reason: str | None = None
-    output: bytes | None = None
-    size: tuple[int, int] | None = None
-    payload: bytes | None = None
-    suffix: str | None = None
-    seconds: float | None = None
-    batch: int | None = None
-
-
-class Scored(NamedTuple):
-    """One metric's value, or features, for a unit's output."""
-
-    output: bytes
-    reference: bytes | None
-    metric: int
-    outcome: Outcome
-
-
-class Finished(NamedTuple):
-    """Everything there is to say about a task has been said."""
-
-    task: Task
-    key: bytes | None
-    reference: bytes | None
-
-
-class Result(NamedTuple):
-    """A piece of news from a worker."""
-
-    cell: int
-    news: Decoded | Restored | Scored | Finished
 
 
 @dataclass(frozen=True)
@@ -107,11 +64,20 @@ class _Made(NamedTuple):
 
 
 class Worker:
-    """Works on tasks one method at a time."""
+    """Works on tasks one method at a time.
 
-    def __init__(self, cells: Sequence[Cell], store: Store, settings: Settings) -> None:
+    In a process of its own it is given `tell`, which gets its news at once, from any thread, and what begins and ends
+    besides: it may be the last thing that is heard of it. `process` then has no news left to yield.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], store: Store, settings: Settings,
+        tell: Callable[[list[Result] | Began | Ended], None] | None = None,
+    ) -> None:  # fmt: skip
         self.cells = cells
         self.settings = settings
+        self._tell = tell
+        self._guard = Guard()
         self._store = store
         self._store_lock = threading.Lock()
         self._scorer_lock = threading.Lock()
@@ -126,6 +92,8 @@ class Worker:
         """
         import torch
 
+        if self.settings.device.startswith("cuda"):
+            torch.cuda.init()  # so that its generators are guarded
         torch.set_num_threads(self.settings.threads)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -134,7 +102,7 @@ class Worker:
         limit = 2 * max(self.settings.threads, self.settings.batch)
         # One pool for everything beside the restoration: with two, twice as many threads as cores would get in each
         # other's way.
-        with ThreadPoolExecutor(max(1, self.settings.threads), "beside") as pool:
+        with self._guard, ThreadPoolExecutor(max(1, self.settings.threads), "beside") as pool:
             try:
                 current: int | None = None
                 for group in self._groups(self._ahead(tasks, pool)):
@@ -166,6 +134,20 @@ class Worker:
             if len(left) <= limit:
                 return left
             done, _ = wait(left, return_when=FIRST_COMPLETED)
+
+    def _put(self, cell: Cell, news: Decoded | Restored | Scored | Finished) -> None:
+        if self._tell is not None:
+            self._tell([Result(cell.index, news)])
+        else:
+            self._news.put(Result(cell.index, news))
+
+    def _began(self, what: str, group: Sequence[_Loaded], rows: Callable[[], list[Result]]) -> None:
+        if self._tell is not None:
+            self._tell(Began(threading.get_ident(), what, tuple(one.task for one in group), tuple(rows())))
+
+    def _ended(self) -> None:
+        if self._tell is not None:
+            self._tell(Ended(threading.get_ident()))
 
     def _drain(self) -> Iterator[list[Result]]:
         news = []
@@ -242,7 +224,7 @@ class Worker:
             pixels, error = None, one_line(failure)
             found = Memo(unreadable_hash(_raw(source)), None, None, error)
         if stamp is not None and found != memo:
-            self._news.put(Result(cell.index, Decoded(stamp, found)))
+            self._put(cell, Decoded(stamp, found))
         return pixels, error, found
 
     # Restoring
@@ -277,7 +259,7 @@ class Worker:
         if not todo:
             return
         cell = self.cells[todo[0].task.cell]
-        method, error = self._load_method(cell)
+        method, error = self._load_method(cell, todo)
         if method is None:
             for one in todo:
                 yield one, _failed(one, error or "method cannot be loaded")
@@ -291,11 +273,10 @@ class Worker:
         outputs = None
         try:
             outputs = self._call(cell, method, group)
-        except ItemError as failure:
-            reason = one_line(failure)
-        except Exception as failure:  # noqa: BLE001 – whatever a method raises becomes its row
-            memory = _out_of_memory(failure)
-            reason = "out of memory at batch 1" if memory else f"{type(failure).__name__}: {one_line(failure)}"
+        except BaseException as failure:  # whatever a method raises becomes its row
+            if from_keyboard(failure):
+                raise
+            reason = "out of memory at batch 1" if _out_of_memory(failure) else described(failure)
         if outputs is None:
             self._free_memory()
             if len(group) == 1:
@@ -312,50 +293,60 @@ class Worker:
             yield one, _failed(one, why or "no output") if pixels is None else _Made(pixels, seconds, len(group))
 
     def _call(self, cell: Cell, method: Method, group: list[_Loaded]) -> np.ndarray:
-        """Outputs of a group, float32 [B,3,H,W], checked for their shape."""
+        """Outputs of a group, float32 [B,3,H,W], checked for their kind."""
         import torch
 
-        seeds = None
-        if method.stochastic:
-            drawn = [cell.seed(one.task.unit, one.facts.lq.hash) for one in group if one.facts.lq is not None]
-            seeds = torch.tensor(drawn, dtype=torch.int64)
-        images = as_input([one.lq for one in group if one.lq is not None])
-        with torch.inference_mode():
-            output = method.restore(torch.from_numpy(images).to(self.settings.device), seeds)
-            if not isinstance(output, torch.Tensor):
-                raise ItemError(f"restore returned {type(output).__name__}, not a tensor")
-            outputs: np.ndarray = output.float().cpu().numpy()
-        height, width = images.shape[2:]
-        box = method.valid_crop(height, width)
-        if box is not None:
-            height, width = box.height, box.width
-        expected = (len(group), 3, height * method.scale, width * method.scale)
-        if outputs.shape != expected:
-            raise ItemError(f"output has shape {outputs.shape}, expected {expected}")
-        return outputs
+        drawn = [cell.seed(one.task.unit, one.facts.lq.hash) for one in group if one.facts.lq is not None]
+        given = [one.lq for one in group if one.lq is not None]
 
-    def _load_method(self, cell: Cell) -> tuple[Method | None, str | None]:
+        def restored() -> np.ndarray:
+            images = as_input(given)
+            seeds = torch.tensor(drawn, dtype=torch.int64) if method.stochastic else None
+            height, width = images.shape[2:]
+            self._began("restoring", group, lambda: [row for one in group for row in _lost(one)])
+            try:
+                box = method.valid_crop(height, width)
+                if box is not None:
+                    height, width = box.height, box.width
+                with torch.inference_mode():
+                    output = method.restore(torch.from_numpy(images).to(self.settings.device), seeds)
+                    return as_output(output, (len(group), 3, height * method.scale, width * method.scale))
+            finally:
+                self._ended()
+
+        return self._guard.call(cell.method.label, restored)
+
+    def _load_method(self, cell: Cell, group: list[_Loaded]) -> tuple[Method | None, str | None]:
         method = cell.method.method
         assert isinstance(method, Method)
         if self._method is not None and self._method[0] == id(method):
             return self._method[1], self._method[2]
         self.close()
+
+        def load() -> None:
+            self._began("loading", group, lambda: [row for one in group for row in _lost(one)])
+            try:
+                method.load(self.settings.device, "float32")
+            finally:
+                self._ended()
+
         try:
-            method.load(self.settings.device, "float32")
+            self._guard.call(cell.method.label, load)
             self._method = (id(method), method, None)
-        except Exception as failure:  # noqa: BLE001 – a method that does not load is a row for each of its items
-            detail = (
-                one_line(failure)
-                if isinstance(failure, BenchError)
-                else f"{type(failure).__name__}: {one_line(failure)}"
-            )
-            self._method = (id(method), None, f"method cannot be loaded: {detail}")
+        except BaseException as failure:  # a method that does not load is a row for each of its items
+            if from_keyboard(failure):
+                raise
+            self._method = (id(method), None, f"method cannot be loaded: {described(failure)}")
         return self._method[1], self._method[2]
 
     def close(self) -> None:
-        """Free the method that is loaded."""
+        """Free the method that is loaded; one that fails at that has done its work."""
         if self._method is not None and self._method[1] is not None:
-            self._method[1].close()
+            try:
+                self._guard.call(id(self._method[1]), self._method[1].close)
+            except BaseException as failure:  # nothing depends on it
+                if from_keyboard(failure):
+                    raise
         self._method = None
         self._free_memory()
 
@@ -374,7 +365,8 @@ class Worker:
             present = [i for i, metric in measured if metric.unavailable is None and wanted(cell, metric)]
             scorer = self._scorers.get(cell.scorer)
             if scorer is None:
-                scorer = Scorer([cell.measured(cell.dataset.metrics[index]) for index in present], self.settings.device)
+                metrics = [cell.measured(cell.dataset.metrics[index]) for index in present]
+                scorer = Scorer(metrics, self.settings.device, self._guard)
                 scorer.load()
                 self._scorers[cell.scorer] = scorer
             return scorer, present
@@ -392,14 +384,14 @@ class Worker:
                 row = Restored(
                     state.key, facts.lq.hash, "ok", None, output, size, payload, suffix, made.seconds, made.batch
                 )
-                self._news.put(Result(cell.index, row))
+                self._put(cell, row)
             self._score(cell, loaded, made.pixels, output, known=known)
         elif isinstance(made, Restored):
-            self._news.put(Result(cell.index, made))
+            self._put(cell, made)
         else:
             reason = facts.problem or (facts.lq.error if facts.lq else None) or "no input"
-            self._news.put(Result(cell.index, unworkable(reason, state.key, facts.lq)))
-        self._news.put(Result(cell.index, Finished(loaded.task, state.key, state.reference)))
+            self._put(cell, unworkable(reason, state.key, facts.lq))
+        self._put(cell, Finished(loaded.task, state.key, state.reference))
 
     def _score(self, cell: Cell, loaded: _Loaded, pixels: np.ndarray, output: bytes, *, known: bool) -> None:
         metrics, reference = cell.dataset.metrics, loaded.state.reference
@@ -413,22 +405,49 @@ class Worker:
                 outcome = Outcome(index, "input", None, None, f"reference cannot be read: {loaded.gt_error}", 0.0)
                 # The features of a set of references are the references' own, and so is their failure.
                 place = (output, reference) if reference is None or metrics[index].of_pairs else (reference, None)
-                self._news.put(Result(cell.index, Scored(*place, index, outcome)))
+                self._put(cell, Scored(*place, index, outcome))
                 todo.remove(index)
         gt = loaded.gt
         box = cell.crop(loaded.facts.lq.height, loaded.facts.lq.width) if loaded.facts.lq else None
         if gt is not None and box is not None:
             gt = gt[box.top : box.top + box.height, box.left : box.left + box.width]
         scorer, present = self._scorer(cell)
-        for outcome in scorer.score(pixels, gt, [present.index(index) for index in todo]):
+
+        def began(place: int) -> None:
+            self._began("scoring", [loaded], lambda: self._unscored(cell, loaded, output, todo, present[place]))
+
+        for outcome in scorer.outcomes(pixels, gt, [present.index(index) for index in todo], began):
             index = present[outcome.index]
             if not (metrics[index].two_sets and outcome.status == "n/a"):  # without a reference nothing is stored
                 compared = reference if metrics[index].of_pairs else None
-                self._news.put(Result(cell.index, Scored(output, compared, index, outcome)))
+                self._put(cell, Scored(output, compared, index, outcome))
         lacking = [index for index in todo if metrics[index].two_sets and index not in loaded.state.references]
         if gt is not None and reference is not None and lacking:
-            for outcome in scorer.references(gt, [present.index(index) for index in lacking]):
-                self._news.put(Result(cell.index, Scored(reference, None, present[outcome.index], outcome)))
+
+            def looked_at(place: int) -> None:
+                self._began("scoring", [loaded], lambda: self._unseen(cell, loaded, present[place]))
+
+            for outcome in scorer.references(gt, [present.index(index) for index in lacking], looked_at):
+                self._put(cell, Scored(reference, None, present[outcome.index], outcome))
+        self._ended()
+
+    def _unseen(self, cell: Cell, loaded: _Loaded, index: int) -> list[Result]:
+        """What is to be written down of a unit if the metric does not come back from its reference."""
+        reference = loaded.state.reference
+        assert reference is not None
+        seen = Scored(reference, None, index, Outcome(index, "failed", None, None, "", 0.0))
+        return [Result(cell.index, seen), Result(cell.index, Finished(loaded.task, loaded.state.key, reference))]
+
+    def _unscored(self, cell: Cell, loaded: _Loaded, output: bytes, todo: Sequence[int], index: int) -> list[Result]:
+        """What is to be written down of a unit if the metric at `index` does not come back: it and those after it."""
+        metrics, rows = cell.dataset.metrics, []
+        for later in todo[list(todo).index(index) :]:
+            compared = loaded.state.reference if metrics[later].of_pairs else None
+            reason = "" if later == index else f"not scored: {metrics[index].label} did not come back on this image"
+            outcome = Outcome(later, "failed", None, None, reason, 0.0)
+            rows.append(Result(cell.index, Scored(output, compared, later, outcome)))
+        done = Finished(loaded.task, loaded.state.key, loaded.state.reference)
+        return [*rows, Result(cell.index, done)]
 
 
 def _failed(one: _Loaded, reason: str) -> Restored:
@@ -436,48 +455,10 @@ def _failed(one: _Loaded, reason: str) -> Restored:
     return Restored(one.state.key, one.facts.lq.hash, "failed", reason)
 
 
-def unworkable(reason: str, key: bytes | None, memo: Memo | None) -> Restored:
-    """The row of a unit whose input cannot be used: tried again only when the input has changed."""
-    marker = digest(["unworkable", reason])
-    return Restored(key or marker, memo.hash if memo else marker, "input", reason)
-
-
-# What is done to pixels on either side of a method is done by NumPy: torch would spread these small steps over threads
-# that have to wait for cores which decode and score.
-
-
-def as_input(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Decoded [H,W,3] images of one size and depth as what `Method.restore` takes: float32 [B,3,H,W] in [0,1]."""
-    planes = np.empty((len(images), 3, *images[0].shape[:2]), np.float32)
-    for plane, image in zip(planes, images, strict=True):
-        plane[...] = np.ascontiguousarray(image.transpose(2, 0, 1))
-    planes /= np.float32(np.iinfo(images[0].dtype).max)
-    return planes
-
-
-def quantised(output: np.ndarray, rule: str) -> tuple[np.ndarray | None, str | None]:
-    """One output, float32 [3,H,W], as it is saved: uint8 [H,W,3], or float32 with the rule `none`; or why it cannot be.
-
-    `round` goes to the nearest level (half to even), `truncate` cuts off, as `astype(uint8)` does.
-    """
-    low, high = output.min(), output.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        finite = np.count_nonzero(np.isfinite(output))
-        return None, f"output has {output.size - finite} non-finite values of {output.size}"
-    image = np.clip(output, 0, 1) if low < 0 or high > 1 else output
-    if rule == "none":
-        return np.ascontiguousarray(image.transpose(1, 2, 0)), None
-    levels = image * np.float32(255)
-    if rule == "round":
-        np.rint(levels, out=levels)
-    return _interleaved(levels.astype(np.uint8)), None
-
-
-def _interleaved(planes: np.ndarray) -> np.ndarray:
-    """uint8 [3,H,W] → [H,W,3]; OpenCV does it several times faster than a transposing copy."""
-    import cv2
-
-    return cv2.merge(list(planes))
+def _lost(one: _Loaded) -> list[Result]:
+    """The rows of a task of which nothing came back; the reason is still to be said."""
+    done = Finished(one.task, one.state.key, one.state.reference)
+    return [Result(one.task.cell, _failed(one, "")), Result(one.task.cell, done)]
 
 
 def _raw(source: ImageSource) -> bytes:

@@ -65,7 +65,7 @@ def _protocol(entry: Entry) -> dict[str, object]:
         if option in MEANINGS and value != "no"
     }
     named = [name for name in dict.fromkeys(["psnr", "ssim", *rules.metrics]) if name in metrics]
-    signatures = {name: str(build_metric(metrics.get(name), {}, rules).signature()) for name in named}
+    signatures = {name: str(build_metric(metrics.get(name), {}, rules).full_signature()) for name in named}
     return {"means": means, "signatures": signatures}
 
 
@@ -82,5 +82,5 @@ def _metric(entry: Entry) -> dict[str, object]:
     from bench.metrics.build import build_metric, describe_options
     from bench.metrics.protocols import protocol
 
-    signature = build_metric(entry, {}, protocol().settings).signature()
+    signature = build_metric(entry, {}, protocol().settings).full_signature()
     return {"takes": describe_options(entry), "signature (default protocol)": str(signature)}

@@ -73,6 +73,7 @@ def command(
         commands=allow_commands,
         details=not brief,
     )
+    ask.check(job.subjects, allow_commands)
     table = tables.check_published(asked.published)
     found: list[stored.Timing] = []
     with Store(paths.results(results)) as store:

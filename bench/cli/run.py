@@ -14,10 +14,17 @@ import click
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
 @click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True, help="Where units run.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Longest that restoring or scoring an image, or loading a method, may take; then it is a failed row.",
+)
 @click.option("--plan", is_flag=True, help="Say what would be done, and stop.")
 @click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
 @click.option("--available", is_flag=True, help="Run what is on this machine; the rest are rows with their reason.")
 @click.option("--allow-commands", is_flag=True, help="Let methods of kind command start the programs they name.")
+@click.option("--no-latency", is_flag=True, help="Do not time the methods of a suite with latency:.")
 @click.option("--fresh-latency", is_flag=True, help="Time the methods again, for a suite with latency:.")
 @click.option("--commercial-safe", is_flag=True, help="Refuse what is not known to be free for commercial use.")
 @click.option(
@@ -38,10 +45,12 @@ def command(
     batch: int,
     engine: str,
     workers: int,
+    timeout: float | None,
     plan: bool,
     plugins: tuple[str, ...],
     available: bool,
     allow_commands: bool,
+    no_latency: bool,
     fresh_latency: bool,
     commercial_safe: bool,
     allow_failures: float,
@@ -61,7 +70,7 @@ def command(
     request = driver.Request(
         suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
-        allow_commands=allow_commands, fresh_latency=fresh_latency,
+        allow_commands=allow_commands, fresh_latency=fresh_latency, latency=not no_latency, timeout=timeout,
     )  # fmt: skip
     render.check_style(style)
     if plan:

@@ -19,6 +19,7 @@ from bench.errors import BenchError, MissingFile, suggest
 from bench.fetch import memo
 from bench.fetch.assets import Asset
 from bench.identity import digest
+from bench.reached import code_of
 from bench.registry import Entry, registry
 
 _LIMITS = {"size": (32, 4096), "conf": (0.0, 1.0), "nms": (0.0, 1.0), "keep": (1, 10_000)}
@@ -102,9 +103,11 @@ class Detector(ABC):
         """Signature fields: everything that decides its boxes."""
         s = self.settings
         names = digest(list(self.classes)).hex()[:8]
+        code = code_of(type(self))
         return [
             ("det", f"{self.name}@{self.weights.tag()}"), *([("tuned", self.tuned)] if self.tuned else []),
-            ("names", names), ("in", s.size), ("conf", s.conf), ("nms", s.nms), ("keep", s.keep),
+            *([] if code is None else [("code", code[:12])]), ("names", names),
+            ("in", s.size), ("conf", s.conf), ("nms", s.nms), ("keep", s.keep),
         ]  # fmt: skip
 
     def assets(self) -> list[Asset]:

@@ -1,8 +1,10 @@
-"""This machine: in the same process, or in several fresh ones.
+"""This machine: in the same process, or in fresh ones.
 
-Several workers are worth their start-up where a method leaves cores idle. They re-resolve the suite for themselves,
-read the store, and send back rows and bytes; only the driver writes. A worker that dies takes nobody's work with it:
-what it held is tried again one unit at a time, and only the unit that kills again becomes a failure row.
+Several workers are worth their start-up where a method leaves cores idle, and one where it may hang or take its process
+with it. They re-resolve the suite for themselves, read the store, and send back rows and bytes; only the driver writes.
+A worker that dies takes nobody's work with it: what it held is tried again one unit at a time, and only the unit that
+kills again becomes a failure row. One that says nothing for too long after a call began is killed with all it started,
+and what it began is the row.
 """
 
 from __future__ import annotations
@@ -10,19 +12,26 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
+import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError, described
+from bench.metrics.detection import AveragePrecision
+from bench.news import Began, Ended, Finished, Restored, Result, blamed, unworkable
 from bench.plan import Cell, Task, gather
+from bench.plugins import made_elsewhere
+from bench.registry import Entry, registry
 from bench.store import Store
-from bench.work import Finished, Result, Settings, Worker, unworkable
+from bench.work import Settings, Worker
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -44,19 +53,47 @@ def threads_per_worker(workers: int) -> int:
     return max(1, cores // workers)
 
 
-class LocalEngine:
-    """`map(tasks) → results` on this machine."""
+def _entries(cell: Cell) -> list[Entry]:
+    """Of everything that works on a cell."""
+    methods = [cell.method.entry] if cell.method.method is not None else []
+    metrics = [metric for metric in cell.dataset.metrics if metric.unavailable is None]
+    found = (metric.metric.detector for metric in metrics if isinstance(metric.metric, AveragePrecision))
+    detectors = {detector.name for detector in found if detector is not None}
+    return [*methods, *(metric.entry for metric in metrics), *map(registry("detector").get, sorted(detectors))]
 
-    def __init__(self, cells: Sequence[Cell], store: Store, settings: Settings, workers: int, recipe: Recipe) -> None:
+
+class LocalEngine:
+    """`map(tasks) → results` on this machine.
+
+    `timeout`: seconds that loading a method, restoring an image or scoring it with one metric may take. Raises
+    `BenchError` where that asks for another process, and it could not come by the methods.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], store: Store, settings: Settings, workers: int, recipe: Recipe,
+        timeout: float | None = None,
+    ) -> None:  # fmt: skip
         self._cells = cells
         self._store = store
         self._settings = settings
         self._workers = workers
         self._recipe = recipe
+        entries = {(one.kind, one.name): one for cell in cells for one in _entries(cell)}
+        here = [entry.name for entry in entries.values() if not made_elsewhere(entry)]
+        if here and (workers > 1 or timeout is not None):
+            asked = "several workers are" if workers > 1 else "timeout needs"
+            raise BenchError(
+                f"{here[0]!r} is registered in this process alone, and {asked} other processes: register it in a file "
+                "of its own and name that as a plugin"
+            )
+        # Code that is not ours may hang the process that it runs in, or end it.
+        strange = any(entry.fields.get("kind") == "plugin" for entry in entries.values())
+        self._apart = workers > 1 or timeout is not None or (strange and not here)
+        self._timeout = timeout
 
     def map(self, tasks: Iterable[Task]) -> Iterator[list[Result]]:
         """Results in the order in which they come up; a task's last is `Finished`."""
-        if self._workers == 1:
+        if not self._apart:
             # Its threads read beside the driver's transactions, so never over the driver's connection.
             with Store(self._settings.results, writable=False) as store:
                 worker = Worker(self._cells, store, self._settings)
@@ -66,7 +103,7 @@ class LocalEngine:
         given = iter(tasks)
         first = next(given, None)
         if first is not None:  # else no process is worth its start
-            pool = _Pool(self._cells, self._store, self._settings, self._workers, self._recipe)
+            pool = _Pool(self._cells, self._store, self._settings, self._workers, self._recipe, self._timeout)
             yield from pool.map(itertools.chain([first], given))
 
 
@@ -80,11 +117,13 @@ class _Process:
         self.news, outward = context.Pipe(duplex=False)
         arguments = (recipe, settings, inward, outward, dict(os.environ))
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
-        with _interrupts_ignored():
+        with _interrupts_held(), _main_forgotten():
             self.process.start()
         inward.close()
         outward.close()
         self.held: dict[tuple[int, int], Task] = {}
+        self.running: dict[int, tuple[Began, float]] = {}
+        """What each of its threads has begun, and when that was heard."""
 
     def give(self, tasks: list[Task]) -> None:
         if not tasks:
@@ -103,6 +142,17 @@ class _Process:
             self.process.terminate()
         self.process.join(5)
 
+    def kill(self) -> None:
+        """End it, and every program that it has started and waits for."""
+        import psutil
+
+        with suppress(psutil.Error):
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with suppress(psutil.Error):
+                    child.kill()
+        self.process.kill()
+        self.process.join(5)
+
     def last_words(self) -> str:
         """How it ended."""
         self.process.join(5)
@@ -115,18 +165,28 @@ class _Process:
 class _Pool:
     """Several worker processes and what each has in its hands."""
 
-    def __init__(self, cells: Sequence[Cell], store: Store, settings: Settings, workers: int, recipe: Recipe) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], store: Store, settings: Settings, workers: int, recipe: Recipe,
+        timeout: float | None,
+    ) -> None:  # fmt: skip
         self._cells = cells
         self._store = store
         self._settings = settings
         self._recipe = recipe
         self._workers = workers
+        self._timeout = timeout
         self._processes: list[_Process] = []
         self._suspects: deque[Task] = deque()
         """Tasks that a worker died with, one of which is to blame."""
         self._prison: _Process | None = None
         """The only worker that is given suspects, one at a time."""
+        self._again: deque[Task] = deque()
+        """Tasks of a worker that was killed for another one's sake."""
         self._deaths: Counter[str] = Counter()
+        self._late: Counter[str] = Counter()
+        """Units of a method, one after the other, that took too long."""
+        self._hopeless: dict[str, str] = {}
+        """Why a method's other units are not tried any more."""
 
     def map(self, tasks: Iterator[Task]) -> Iterator[list[Result]]:
         try:
@@ -135,8 +195,10 @@ class _Pool:
                 busy = {process.news: process for process in self._processes if process.held}
                 if not busy:
                     break
-                for connection in wait(list(busy)):
+                for connection in wait(list(busy), timeout=self._patience(busy.values())):
                     yield from self._listen(busy[connection])  # type: ignore[index]
+                for process in list(busy.values()):
+                    yield from self._expire(process)
             for process in self._processes:
                 process.dismiss()
             wait([process.process.sentinel for process in self._processes], timeout=5)
@@ -158,6 +220,7 @@ class _Pool:
             else:
                 self._prison = None
         chunk = 8 * self._settings.batch
+        tasks = itertools.chain(_taken(self._again), tasks)
         for chunks in (1, 2):
             for process in self._processes:
                 if process is not self._prison and len(process.held) <= (chunks - 1) * chunk:
@@ -174,8 +237,8 @@ class _Pool:
         found: list[Task] = []
         while not found and (given := list(itertools.islice(tasks, most))):
             for task in given:
-                if self._deaths[self._cells[task.cell].method.label] >= _DEATHS:
-                    yield self._fail(task, f"not tried: {_DEATHS} units of this method have killed a worker each")
+                if reason := self._hopeless.get(self._label(task)):
+                    yield self._fail(task, reason)
                 else:
                     found.append(task)
         return found
@@ -184,28 +247,93 @@ class _Pool:
         """The next news of a worker, or what its death means."""
         try:
             news = process.news.recv()
-        except (EOFError, OSError):
+        except (EOFError, OSError, pickle.UnpicklingError):
             yield from self._bury(process)
             return
+        yield from self._take(process, news)
+
+    def _take(self, process: _Process, news: Any) -> Iterator[list[Result]]:
         if isinstance(news, str):
             raise BenchError(news)
-        for result in news:
-            if isinstance(result.news, Finished):
-                process.held.pop((result.news.task.cell, result.news.task.unit), None)
+        if isinstance(news, Began):
+            process.running[news.thread] = news, time.monotonic()
+            return
+        if isinstance(news, Ended):
+            process.running.pop(news.thread, None)
+            return
+        for cell, found in news:
+            if isinstance(found, Finished):
+                process.held.pop((found.task.cell, found.task.unit), None)
+            elif isinstance(found, Restored) and found.status == "ok":
+                self._late[self._cells[cell].method.label] = 0
         yield news
 
     def _bury(self, process: _Process) -> Iterator[list[Result]]:
         """Find out which unit a worker died of; the next round of tasks starts another worker where one is needed."""
-        reason = process.last_words()
+        reason = f"{process.last_words()} while this unit was in its hands"
+        self._forget(process)
+        if len(process.held) > 1:
+            self._suspects.extend(process.held.values())
+            return
+        for task in process.held.values():
+            label = self._label(task)
+            self._deaths[label] += 1
+            if self._deaths[label] >= _DEATHS:
+                self._hopeless[label] = f"not tried: {_DEATHS} units of this method have killed a worker each"
+            began = next((began for began, _ in process.running.values() if task in began.tasks), None)
+            yield self._fail(task, reason) if began is None else blamed(began, reason)
+
+    # What takes too long
+
+    def _allowed(self, began: Began) -> float:
+        assert self._timeout is not None
+        return self._timeout * (len(began.tasks) if began.what == "restoring" else 1)
+
+    def _patience(self, processes: Iterable[_Process]) -> float | None:
+        """Seconds until the first call will have taken too long; None where none can."""
+        if self._timeout is None:
+            return None
+        ends = [since + self._allowed(began) for one in processes for began, since in one.running.values()]
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
+
+    def _expire(self, process: _Process) -> Iterator[list[Result]]:
+        """Kill a worker whose call has not come back in time; what else it held is given to the next one."""
+        if self._timeout is None or process not in self._processes or process.news.poll():
+            return
+        now = time.monotonic()
+        late = [began for began, since in process.running.values() if now - since > self._allowed(began)]
+        if not late:
+            return
+        process.kill()
+        self._forget(process)
+        with suppress(EOFError, OSError, pickle.UnpicklingError):
+            while process.news.poll():
+                yield from self._take(process, process.news.recv())
+        for began in late:
+            tasks = [task for task in began.tasks if (task.cell, task.unit) in process.held]
+            if not tasks:
+                continue  # it came back while the end was on its way
+            for task in tasks:
+                del process.held[task.cell, task.unit]
+            self._count(began, self._label(tasks[0]))
+            yield blamed(began, f"timeout after {self._allowed(began):g} s while {began.what}")
+        self._again.extend(process.held.values())
+
+    def _count(self, began: Began, label: str) -> None:
+        """A method that cannot be loaded in time is not tried again, nor is one that is late time after time."""
+        self._late[label] += began.what == "restoring"
+        if began.what == "loading":
+            self._hopeless[label] = f"not tried: the method was not loaded within {self._timeout:g} s"
+        elif self._late[label] >= _DEATHS:
+            self._hopeless[label] = f"not tried: {_DEATHS} units of this method in a row took over {self._timeout:g} s"
+
+    def _forget(self, process: _Process) -> None:
         self._processes.remove(process)
         if self._prison is process:
             self._prison = None
-        if len(process.held) > 1:
-            self._suspects.extend(process.held.values())
-        for task in process.held.values():
-            if len(process.held) == 1:
-                self._deaths[self._cells[task.cell].method.label] += 1
-                yield self._fail(task, f"{reason} while this unit was in its hands")
+
+    def _label(self, task: Task) -> str:
+        return self._cells[task.cell].method.label
 
     def _fail(self, task: Task, reason: str) -> list[Result]:
         cell = self._cells[task.cell]
@@ -220,16 +348,31 @@ def _taken(tasks: deque[Task]) -> Iterator[Task]:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A process started inside never sees Ctrl-C, not even while it imports: the driver stops it."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupts_held() -> Iterator[None]:
+    """A process started inside never sees Ctrl-C, not even while it imports: the driver stops it.
+
+    A Ctrl-C that comes meanwhile is the driver's, and waits for the end of the start.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # a system where a terminal's interrupt does not reach such processes
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_forgotten() -> Iterator[None]:
+    """A process started inside does not import the script that this one runs, which would call for itself again."""
+    main = sys.modules["__main__"]
+    kept: dict[str, Any] = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
 
 
 def _context() -> SpawnContext | ForkServerContext:
@@ -249,20 +392,26 @@ def _serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     inbox: queue.SimpleQueue[list[Task] | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(tasks, inbox), daemon=True).start()
+    lock = threading.Lock()
+
+    def tell(said: list[Result] | Began | Ended) -> None:
+        with lock:
+            news.send(said)
+
     try:
         cells = recipe.make_cells(*recipe.arguments)
         with Store(settings.results, writable=False) as store:
-            worker = Worker(cells, store, settings)
+            worker = Worker(cells, store, settings, tell)
             while (given := inbox.get()) is not None:
                 for results in worker.process(given):
-                    news.send(results)
+                    tell(results)
             worker.close()
     except (BrokenPipeError, ConnectionResetError):
         return  # the driver was killed
     except BenchError as error:
         news.send(str(error))
-    except Exception as error:  # noqa: BLE001 – reported to the driver, which ends the run with it
-        news.send(f"worker process failed: {type(error).__name__}: {one_line(error)}")
+    except BaseException as error:  # noqa: BLE001 – reported to the driver, which ends the run with it
+        news.send(f"worker process failed: {described(error)}")
 
 
 def _receive(tasks: Connection, inbox: queue.SimpleQueue[list[Task] | None]) -> None:

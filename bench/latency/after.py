@@ -14,7 +14,7 @@ from bench.latency.machine import fingerprint, machine_digest
 from bench.latency.session import Subject
 from bench.latency.setting import Order, Rules, Setting
 from bench.methods.base import Method
-from bench.methods.build import build_method
+from bench.methods.build import build_method, identity_of
 from bench.resolve import BoundMethod, Resolved
 from bench.store import Store
 
@@ -36,19 +36,24 @@ class Wanted(NamedTuple):
 
 
 def wanted(resolved: Resolved, store: Store, device: str, *, fresh: bool = False) -> Wanted | None:
-    """None where the suite has no `latency:`. Loads nothing and needs no torch."""
-    spec = resolved.file.suite.latency
-    if spec is None:
+    """None where the suite has no `latency:`, or the selection is without it. Loads nothing and needs no torch.
+
+    Timed are the chosen methods that are for a chosen dataset; with a limit, for a first look, only those that restore.
+    """
+    spec, limited = resolved.file.suite.latency, resolved.selection.limit is not None
+    if spec is None or not resolved.selection.latency:
         return None
     (setting,) = ask.settings(str(spec.size), "1", spec.dtype, device)
     here = machine_digest(fingerprint(device))
     todo: dict[str, Subject] = {}
     known: list[str] = []
     for bound in resolved.methods:
+        if (limited and bound.method is None) or not any(bound.is_for(one.label) for one in resolved.datasets):
+            continue
         method = _timed(bound, resolved)
         if method is None or bound.label in (*todo, *known):
             continue
-        identity = stored.method_digest(method.identity())
+        identity = stored.method_digest(identity_of(method, bound.entry))
         rows = stored.find(store, methods=[identity])
         if not fresh and any(row.ok and row.machine == here and _same(row.setting, setting) for row in rows):
             known.append(bound.label)

@@ -6,6 +6,7 @@ Datasets and metrics of a suite play no part here: time is taken on generated im
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import yaml
@@ -14,6 +15,8 @@ from bench import suite
 from bench.errors import BenchError, suggest
 from bench.latency.session import Subject
 from bench.latency.setting import Mode, Order, Setting, parse_batches, parse_dtype, parse_sizes, usable_cores
+from bench.methods.base import Method
+from bench.methods.build import build_method
 from bench.registry import registry
 
 
@@ -85,6 +88,31 @@ def with_options(subjects: Sequence[Subject], given: Sequence[str]) -> tuple[Sub
         if not (name.isidentifier() and equals):
             raise BenchError(f"option {text!r} is not NAME=VALUE, such as gray=false")
     return tuple(one._replace(options={**one.options, **more}) for one in subjects)
+
+
+def check(subjects: Sequence[Subject], commands: bool) -> None:
+    """Raise one `BenchError` that names every method which could not be timed, before any work.
+
+    One whose weights are missing can, where its network is known: with random ones.
+    """
+    problems: list[str] = []
+    for subject in subjects:
+        entry = registry("method").get(subject.name)
+        try:
+            method = build_method(entry, subject.options, None if subject.base is None else Path(subject.base))
+            if entry.fields.get("kind") == "command" and not commands:
+                raise BenchError("starts a program: --allow-commands lets it")
+            gone = [asset for asset in method.assets() if not asset.path.is_file()]
+            if isinstance(method, Method) and not (gone and method.untrained_twin() is not None):
+                if gone:
+                    gone[0].require()
+                reason = None if method.untrained else method.unavailable()
+                if reason is not None:
+                    raise BenchError(reason)
+        except BenchError as error:
+            problems.append(f"{subject.label}: {error}")
+    if problems:
+        raise BenchError("\n".join(problems))
 
 
 def settings(

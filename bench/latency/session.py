@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.errors import one_line
 from bench.latency import machine as machines
 from bench.latency.samples import spread, stable
 from bench.latency.setting import Order, Rules, Setting
@@ -28,6 +29,10 @@ _WIDE = 0.1
 """Standard deviation over mean from which on a sample itself tells of something that disturbed it."""
 _SETTLE_NS = 50e6
 """A call that is shorter is preceded in every turn by one that is not timed: it would pay for its neighbours' turns."""
+
+
+_NOTE_SECONDS = 10.0
+"""Between two lines of progress."""
 
 
 class Subject(NamedTuple):
@@ -91,13 +96,19 @@ class _Process:
             answer = ""
         if not answer:
             raise _Failed(self._last_words())
-        found: dict[str, Any] = json.loads(answer)
+        try:
+            found: dict[str, Any] = json.loads(answer)
+        except ValueError:
+            raise _Failed(f"its process answered {one_line(answer, 60)!r}") from None
         if "error" in found:
             raise _Failed(found["error"])
         return found
 
     def _last_words(self) -> str:
-        code = self._process.wait(10)
+        try:
+            code = self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            return "its process says nothing any more"
         if code < 0:
             return f"its process was killed by signal {-code} ({signal.strsignal(-code)})"
         return f"its process ended with exit code {code}"
@@ -239,7 +250,11 @@ class _Group:
         """Turns until every method has enough; one that has, or that fails, leaves the rounds to the others."""
         alone = len(active) == 1
         seconds = dict.fromkeys(map(id, active), 0.0)
+        told = time.monotonic()
         while active:
+            if time.monotonic() - told > _NOTE_SECONDS:
+                told = time.monotonic()
+                self.note(self._progress(active, seconds))
             for runner in active:
                 start = time.monotonic()
                 settle = runner.settle and not alone
@@ -257,6 +272,12 @@ class _Group:
                     runner.stop = self.job.rules.stop(len(runner.samples), seconds[id(runner)], wide) or ""
             active = [runner for runner in active if runner.failed is None and not runner.stop]
 
+    def _progress(self, active: Sequence[_Runner], seconds: Mapping[int, float]) -> str:
+        """Samples so far, and the longest that what is left can take."""
+        left = sum(self.job.rules.left(len(one.samples), seconds[id(one)]) for one in active)
+        counts = ", ".join(f"{one.subject.label} {len(one.samples)}" for one in active)
+        return f"samples: {counts}; at most {left:.0f} s left"
+
     def _end(self, runner: _Runner) -> None:
         found = runner.process.ask("end")
         runner.memory = found["memory"]
@@ -264,6 +285,7 @@ class _Group:
         if not self.job.details:
             return
         median = float(np.median(runner.walls))
+        self.note(f"{runner.subject.label}: the whole job in stages, and its operations")
         for question in ({"do": "stages", "call_ns": median}, {"do": "flops"}):
             try:
                 runner.details |= runner.process.ask(**question)

@@ -106,6 +106,11 @@ class Rules:
             return f"{self.limit:g} s; unmet: {', '.join([*unmet, f'relative spread {spread:.2%}'])}"
         return None
 
+    def left(self, count: int, seconds: float) -> float:
+        """The longest that a method with so many samples in so many seconds can still take, in seconds."""
+        wanted = max(0, self.samples - count) * seconds / max(count, 1)
+        return max(0.0, min(max(wanted, self.seconds - seconds), self.limit - seconds))
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -15,7 +15,7 @@ import numpy as np
 from bench.data.images import decode_bytes, encode_png
 from bench.latency.clocks import Clock
 from bench.latency.setting import STAGES
-from bench.work import as_input, quantised
+from bench.pixels import as_input, quantised
 
 
 def split(

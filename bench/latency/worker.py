@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import BenchError, ItemError, one_line
+from bench.errors import BenchError, described
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,11 +51,9 @@ class Worker:
         action: Callable[..., dict[str, Any]] = getattr(self, str(given.pop("do")))
         try:
             return action(**given)
-        except (BenchError, ItemError) as error:
-            return {"error": one_line(error)}
-        except Exception as error:  # noqa: BLE001 – whatever a method raises becomes its row
-            memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-            return {"error": "out of memory" if memory else f"{type(error).__name__}: {one_line(error)}"}
+        except BaseException as error:  # noqa: BLE001 – whatever a method raises becomes its row; Ctrl-C is not seen here
+            told = described(error)
+            return {"error": "out of memory" if _out_of_memory(error, told) else told}
 
     def load(
         self, *, name: str, options: dict[str, Any], base: str | None, plugins: list[str], device: str, dtype: str,
@@ -68,7 +66,7 @@ class Worker:
         from bench.latency.machine import open_gpu
         from bench.latency.stored import method_digest
         from bench.methods.base import Method
-        from bench.methods.build import build_method
+        from bench.methods.build import build_method, identity_of
         from bench.plugins import load_plugins
         from bench.registry import registry
 
@@ -92,7 +90,7 @@ class Worker:
         reason = None if method.untrained else method.unavailable()
         if reason is not None:
             raise BenchError(reason)
-        identity = method_digest(method.identity()).hex()
+        identity = method_digest(identity_of(method, entry)).hex()
         self._device, self._clock = device, clock(device, "dispatch" if mode == "dispatch" else "synchronised")
         self._clock.wait()
         start = time.perf_counter_ns()
@@ -118,7 +116,7 @@ class Worker:
         """Make inputs of a size and run the first call, which pays for whatever is made on demand."""
         import torch
 
-        from bench.work import as_input
+        from bench.pixels import as_input
 
         assert self._method is not None and self._clock is not None
         self._images = []
@@ -207,6 +205,10 @@ def scene(height: int, width: int, seed: int) -> np.ndarray:
     image = np.stack(planes, axis=2) + 0.15 * ((down // 37 + across // 53) % 2)[..., None]
     image += drawn.normal(0, 0.02, image.shape)
     return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+
+
+def _out_of_memory(error: BaseException, told: str) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in told.lower()
 
 
 def _forget_peak() -> None:

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, one_line, suggest
+from bench.identity import canonical
 from bench.methods.base import Method, StoredMethod
 from bench.methods.classical import ClassicalMethod
 from bench.methods.command import CommandMethod
 from bench.methods.folder import FolderMethod
 from bench.methods.iqpir import IqpirMethod
+from bench.methods.module import ModuleMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, resolve
 from bench.methods.plus import PlusMethod
 from bench.methods.spandrel import SpandrelMethod
+from bench.reached import code_of
 from bench.registry import Entry
 
 ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | StoredMethod]] = {
@@ -51,6 +54,27 @@ def build_method(entry: Entry, options: Mapping[str, Any], base: Path | None) ->
     return adapter(entry, options, base)
 
 
+def identity_of(method: Method | StoredMethod, entry: Entry) -> Mapping[str, Any]:
+    """A method's identity with the user's code that it reaches by import, which it need not know of itself.
+
+    Raises `BenchError` for an identity that cannot be had, or that says nothing or no plain data.
+    """
+    where = f"method {entry.name!r} ({entry.origin})"
+    try:
+        identity = dict(method.identity())
+        canonical(identity)
+    except (BenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise BenchError(f"{where}: identity() failed: {type(error).__name__}: {one_line(error)}") from error
+    if not identity and isinstance(method, Method):
+        raise BenchError(f"{where}: identity() is empty, and would stand for every method")
+    if type(method) is ModuleMethod:
+        return identity  # describes what it was given to the last function
+    code = code_of(type(method), *([entry.factory] if entry.factory is not None else []))
+    return identity if code is None else {**identity, "code": code}
+
+
 def _plugin(entry: Entry, where: str, options: Mapping[str, Any]) -> Method | StoredMethod:
     """Call an entry point's or a registered factory with the options as keyword arguments."""
     factory = entry.load()
@@ -62,9 +86,9 @@ def _plugin(entry: Entry, where: str, options: Mapping[str, Any]) -> Method | St
         resolve(where, declared, merged)  # for its errors; the factory's own defaults stay its own
     try:
         method = factory(**merged)
-    except BenchError:
+    except (BenchError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise BenchError(f"{where} cannot be made: {type(error).__name__}: {one_line(error)}") from error
     if not isinstance(method, Method | StoredMethod):
         raise BenchError(f"{where} made {type(method).__name__}, which is neither a Method nor a StoredMethod")

@@ -25,6 +25,7 @@ from bench.errors import BenchError, one_line
 from bench.identity import canonical
 from bench.methods.base import Method, Quantise, package_versions, source_hash
 from bench.methods.padding import pad_to_multiple
+from bench.reached import code_digest, is_users
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,8 +120,9 @@ def describe(thing: Any, where: str, seen: tuple[int, ...] = ()) -> Any:
     """JSON-like data that differs whenever what `thing` computes may differ.
 
     Modules: tensors, other attributes and the source of every class outside torch. Functions: their source and, alike,
-    what they capture. Other objects: their class and attributes. What a module's `forward` takes from outside the
-    module is not seen. `seen` holds the ids on the way here. Raises `BenchError` naming what cannot be described.
+    what they capture. Other objects: their class and attributes. Source is the file's and that of all code of the
+    user's that it reaches by import (`bench.reached`). `seen` holds the ids on the way here. Raises `BenchError` naming
+    what cannot be described.
     """
     import numpy as np
     import torch
@@ -191,14 +193,15 @@ def _describe_module(module: Module, where: str, seen: tuple[int, ...]) -> Any:
 
 
 def _source(thing: Any, where: str) -> str | None:
-    """Hash of the defining file; None for what is built into Python or compiled, which the packages' versions cover."""
+    """Hash of the defining file and of the user's that it reaches by import; None for what is built into Python or
+    compiled, which the packages' versions cover."""
     if (
         not getattr(sys.modules.get(thing.__module__), "__file__", "").endswith(".py")
         and thing.__module__ != "__main__"
     ):
         return None
     try:
-        return source_hash(thing)
+        return code_digest([thing.__module__]) if is_users(thing.__module__) else source_hash(thing)
     except (TypeError, OSError, ValueError) as error:
         raise BenchError(f"{where}: {_named(thing)} has no source file to identify it by; put it in a file") from error
 

@@ -7,11 +7,13 @@ same thing and only the second needs its features stored.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from bench.errors import BenchError, one_line
 from bench.metrics.view import View
+from bench.reached import code_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,12 +79,34 @@ class Metric(ABC):
     def signature(self) -> Signature:
         """Everything that fixes what the number means, derived from the view and the metric's own fields."""
 
+    def full_signature(self) -> Signature:
+        """`signature`, and for a metric that is not ours the digest of its code, which has no version that we know.
+
+        Raises `BenchError` where it cannot be had.
+        """
+        return _stamped(self, "signature", self.signature)
+
     def assets(self) -> list[Asset]:
         """Weight files the metric needs; `bench fetch` brings them."""
         return []
 
     def load(self, device: str) -> None:  # noqa: B027 – optional hook
         """Bring weights to the device, once, before the first score. Raises `MissingFile`."""
+
+
+def _stamped(metric: Metric, what: str, ask: Callable[[], Signature]) -> Signature:
+    code = code_of(type(metric))
+    if code is None:
+        return ask()
+    try:
+        own = ask()
+        return Signature(own.metric, (*own.fields, ("code", code[:12])))
+    except (BenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise BenchError(
+            f"metric {metric.name!r}: {what}() failed: {type(error).__name__}: {one_line(error)}"
+        ) from error
 
 
 class ImageMetric(Metric):
@@ -113,6 +137,10 @@ class SetMetric(Metric):
     @abstractmethod
     def extractor(self) -> Signature:
         """What the stored features depend on; metrics with equal extractors share them."""
+
+    def full_extractor(self) -> Signature:
+        """As `full_signature`, of `extractor`."""
+        return _stamped(self, "extractor", self.extractor)
 
     @abstractmethod
     def extract(self, restored: Tensor, reference: Tensor | None) -> np.ndarray:

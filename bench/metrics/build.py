@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
-from bench.errors import BenchError, suggest
+from bench.errors import BenchError, one_line, suggest
 from bench.metrics.base import Metric
 from bench.metrics.protocols import Protocol
 from bench.metrics.view import CHOICES, PAIR_OPTIONS, View, option_names
@@ -64,7 +64,12 @@ def build_metric(entry: Entry, options: Mapping[str, Any], protocol: Protocol | 
         view = View(**view_options, unverified=unverified)
     except BenchError as error:
         raise BenchError(f"{where}: {error}") from None
-    return factory.from_entry(entry, view, {**own_by_protocol, **own_by_entry, **own_asked})
+    try:
+        return factory.from_entry(entry, view, {**own_by_protocol, **own_by_entry, **own_asked})
+    except (BenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise BenchError(f"{where} cannot be made: {type(error).__name__}: {one_line(error)}") from error
 
 
 def describe_options(entry: Entry) -> dict[str, str]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from bench.errors import BenchError, ItemError, MissingFile, one_line
+from bench.errors import BenchError, ItemError, MissingFile, described, from_keyboard
+from bench.isolation import Guard
 from bench.metrics.base import ImageMetric, Metric, SetMetric
 from bench.metrics.view import View
+from bench.pixels import kind_of
+from bench.reached import is_ours
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,19 +55,30 @@ class Scorer:
     device. Learned ones run on the device, one image at a time.
     """
 
-    def __init__(self, metrics: Sequence[Metric], device: str) -> None:
+    def __init__(self, metrics: Sequence[Metric], device: str, guard: Guard | None = None) -> None:
         self.metrics = list(metrics)
         self.device = device
+        self.guard = guard or Guard()
         self._lock = threading.Lock()
+        self._broken: dict[int, str] = {}
+        """Why metrics could not be loaded, by place."""
 
     def load(self) -> None:
-        """Bring all weights. Raises one `BenchError` that names everything that is missing or broken."""
+        """Bring all weights. Raises one `BenchError` that names everything that is missing or wrong.
+
+        A metric whose code fails at it has that as the outcome of every image.
+        """
         problems: list[BenchError] = []
-        for metric in self.metrics:
+        for place, metric in enumerate(self.metrics):
+            device = self.device if metric.learned else "cpu"
             try:
-                metric.load(self.device if metric.learned else "cpu")
+                self.guard.call(type(metric), lambda metric=metric, device=device: metric.load(device))  # type: ignore[misc]
             except BenchError as error:
                 problems.append(error)
+            except BaseException as error:  # the failure of one metric is not the run's
+                if from_keyboard(error):
+                    raise
+                self._broken[place] = f"metric cannot be loaded: {described(error)}"
         if not problems:
             return
         if len(problems) == 1:
@@ -81,29 +95,37 @@ class Scorer:
         Both are RGB [H,W,3], uint8, uint16 or floats in [0,1]. Nothing that goes wrong with the image or a metric is
         raised: it is that metric's outcome.
         """
-        image = _Pair(restored, reference)
-        places = range(len(self.metrics)) if wanted is None else wanted
-        return [
-            Outcome(place, "n/a", None, None, NO_REFERENCE, 0.0)
-            if self.metrics[place].mode == "FR" and reference is None
-            else self._one(place, self.metrics[place], image)
-            for place in places
-        ]
+        return list(self.outcomes(restored, reference, range(len(self.metrics)) if wanted is None else wanted))
 
-    def references(self, reference: np.ndarray, places: Sequence[int]) -> list[Outcome]:
+    def outcomes(
+        self, restored: np.ndarray, reference: np.ndarray | None, places: Sequence[int],
+        began: Callable[[int], None] = lambda place: None,
+    ) -> Iterator[Outcome]:  # fmt: skip
+        """As `score`, each as soon as it is known; `began` is told which metric's code runs next."""
+        image = _Pair(restored, reference)
+        for place in places:
+            if self.metrics[place].mode == "FR" and reference is None:
+                yield Outcome(place, "n/a", None, None, NO_REFERENCE, 0.0)
+            else:
+                yield self._one(place, self.metrics[place], image, began)
+
+    def references(
+        self, reference: np.ndarray, places: Sequence[int], began: Callable[[int], None] = lambda place: None
+    ) -> list[Outcome]:
         """Features of a reference by itself, for the `two_sets` metrics at these places."""
         image = _Pair(reference, None)
-        return [self._one(place, self.metrics[place], image) for place in places]
+        return [self._one(place, self.metrics[place], image, began) for place in places]
 
-    def _one(self, index: int, metric: Metric, image: _Pair) -> Outcome:
+    def _one(self, index: int, metric: Metric, image: _Pair, began: Callable[[int], None]) -> Outcome:
         start = time.perf_counter()
         try:
-            value, features = self._measure(metric, image)
-        except ItemError as error:
-            return Outcome(index, "failed", None, None, one_line(error), time.perf_counter() - start)
-        except Exception as error:  # noqa: BLE001 – whatever a metric throws is its own failure row, never the run's
-            reason = one_line(f"{type(error).__name__}: {one_line(error)}")
-            return Outcome(index, "failed", None, None, reason, time.perf_counter() - start)
+            if index in self._broken:
+                raise ItemError(self._broken[index])
+            value, features = self._measure(metric, image, lambda: began(index))
+        except BaseException as error:  # whatever a metric throws is its own failure row, never the run's
+            if from_keyboard(error):
+                raise
+            return Outcome(index, "failed", None, None, described(error), time.perf_counter() - start)
         seconds = time.perf_counter() - start
         if features is not None:
             if not np.isfinite(features).all():
@@ -113,29 +135,43 @@ class Scorer:
             return Outcome(index, "nan", None, None, "the value is not a number", seconds)
         return Outcome(index, "inf" if math.isinf(value) else "ok", value, None, None, seconds)
 
-    def _measure(self, metric: Metric, image: _Pair) -> tuple[float | None, np.ndarray | None]:
+    def _measure(
+        self, metric: Metric, image: _Pair, began: Callable[[], None]
+    ) -> tuple[float | None, np.ndarray | None]:
         restored, reference = image.view(metric.view, "NR" if two_sets(metric) else metric.mode)
         if not isinstance(metric, SetMetric):
-            return self._run(metric, restored, reference)
+            return self._run(metric, restored, reference, began)
         name = str(metric.extractor())
         if name not in image.features:  # metrics with one extractor share one pass
-            features = self._run(metric, restored, reference)[1]
+            features = self._run(metric, restored, reference, began)[1]
             assert features is not None
             image.features[name] = features
         return None, image.features[name]
 
     def _run(
-        self, metric: Metric, restored: Tensor, reference: Tensor | None
+        self, metric: Metric, restored: Tensor, reference: Tensor | None, began: Callable[[], None]
     ) -> tuple[float | None, np.ndarray | None]:
         import torch
 
+        device = self.device if metric.learned else "cpu"
+
+        def run() -> tuple[float | None, np.ndarray | None]:
+            began()
+            given, there = self._given(metric, restored, device), self._given(metric, reference, device)
+            with torch.inference_mode():
+                return _call(metric, given, there)
+
         if metric.learned or metric.serial:
-            with self._lock, torch.inference_mode():
-                device = self.device if metric.learned else "cpu"
-                there = None if reference is None else reference.to(device)
-                return _call(metric, restored.to(device), there)
-        with torch.inference_mode():
-            return _call(metric, restored, reference)
+            with self._lock:
+                return self.guard.call(type(metric), run)
+        return self.guard.call(type(metric), run)
+
+    def _given(self, metric: Metric, image: Tensor | None, device: str) -> Any:
+        """What a metric gets of an image that others see as well: a stranger's may write into it, and gets a copy."""
+        if image is None:
+            return None
+        there = image.to(device)
+        return there.clone() if there is image and not is_ours(type(metric)) else there
 
 
 def two_sets(metric: Metric) -> bool:
@@ -145,9 +181,16 @@ def two_sets(metric: Metric) -> bool:
 
 def _call(metric: Metric, restored: Tensor, reference: Tensor | None) -> tuple[float | None, np.ndarray | None]:
     if isinstance(metric, SetMetric):
-        return None, np.asarray(metric.extract(restored, reference)[0], dtype=np.float64)
+        found = metric.extract(restored, reference)
+        features = np.asarray(found)
+        if features.dtype.kind not in "fiu" or not features.ndim or len(features) != 1:
+            raise ItemError(f"extract returned {kind_of(found)}, expected real features [1,…]")
+        return None, np.array(features[0], dtype=np.float64)  # a copy: the metric may use its memory again
     if isinstance(metric, ImageMetric):
-        return float(metric.score(restored, reference)[0]), None
+        value: Any = metric.score(restored, reference)
+        if tuple(getattr(value, "shape", ())) != (1,) or "float" not in str(value.dtype):
+            raise ItemError(f"score returned {kind_of(value)}, expected float64 [1]")
+        return float(value[0]), None
     raise TypeError(f"{type(metric).__name__} is neither an ImageMetric nor a SetMetric")
 
 

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 
 from bench.errors import BenchError, ItemError, one_line
+from bench.isolation import changes
 from bench.metrics.base import ImageMetric, Metric, SetMetric
 from bench.testing.images import LEVELS, STRENGTHS, Image, copies, distorted, photograph, uniform
 from bench.testing.subject import (
@@ -120,6 +121,18 @@ def inputs(subject: Subject) -> None:
     now = [*given, ours] + ([] if theirs is None else [theirs])
     if not all(torch.equal(one, other) for one, other in zip(kept, now, strict=True)):
         raise Broken("scoring changes its inputs")
+
+
+def process(subject: Subject) -> None:
+    """Scoring leaves the process as it was: generators, default dtype, threads, folder, environment, switches."""
+
+    def score() -> None:
+        measure(subject.metric, subject.restored[:1], subject.reference[:1])
+
+    score()  # what is imported on demand may add filters of warnings, once
+    changed = changes(score)
+    if changed:
+        raise Broken(f"scoring changes {', '.join(changed)}")
 
 
 def dtype(subject: Subject) -> None:
@@ -312,7 +325,7 @@ def aggregate(subject: Subject) -> None:
 
 
 PROMISES = (
-    batch, order, repeat, together, threads, device, inputs, dtype, crop, channels, identity, symmetry, noise, blur,
-    flat, small, gradient, aggregate,
+    batch, order, repeat, together, threads, device, inputs, process, dtype, crop, channels, identity, symmetry, noise,
+    blur, flat, small, gradient, aggregate,
 )  # fmt: skip
 """In the order in which they are run."""

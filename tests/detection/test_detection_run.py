@@ -195,6 +195,22 @@ def test_a_wrong_request_is_one_line_with_its_place(place: Path, changes, said):
     assert "\n" not in str(caught.value)
 
 
+def test_a_fault_of_the_detectors_file_is_said_before_anything_is_restored(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from bench.methods.classical import ClassicalMethod
+
+    def wrong(self: Detector, device: str) -> None:
+        raise BenchError("bright: knows 2 classes (cat, dog, …), expected 2 (square, disc, …)")
+
+    restored: list[object] = []
+    monkeypatch.setattr(Bright, "load", wrong)
+    monkeypatch.setattr(ClassicalMethod, "restore", lambda self, images, seeds=None: restored.append(1) or images)
+    with pytest.raises(BenchError, match="knows 2 classes"):
+        run(place)
+    assert not restored
+
+
 def test_a_detector_that_is_not_free_for_commercial_use_is_refused_where_that_is_asked(place: Path):
     write(place, more="detection: {detector: yolo11n}")
     with pytest.raises(BenchError, match=r"detector 'yolo11n' has the licence AGPL-3.0, refused by --commercial-safe"):

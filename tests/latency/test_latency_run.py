@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,6 +91,22 @@ def test_what_this_machine_has_measured_is_not_measured_again(ran: Ran):
         resolved = driver.resolve_request(ran.request)
         fresh = after.wanted(resolved, store, "cpu", fresh=True)
         assert fresh is not None and len(fresh.todo) == 3 and not fresh.known
+
+
+def test_times_are_those_of_the_selection_and_can_be_left_out(ran: Ran):
+    def asked(**changes: object) -> list[str] | None:
+        with Store(ran.request.folder, writable=False) as store:
+            resolved = driver.resolve_request(replace(ran.request, **changes))  # type: ignore[arg-type]
+            found = after.wanted(resolved, store, "cpu", fresh=True)
+        return None if found is None else [subject.label for subject in found.todo]
+
+    assert asked(methods=("identity",)) == ["identity"]
+    assert asked(latency=False) is None
+    weightless = {"available": True, "suite": str(ran.folder / "weightless.yaml")}
+    text = (ran.folder / "mine.yaml").read_text().replace("[identity,", "[identity, iqpir-ablation-c,")
+    (ran.folder / "weightless.yaml").write_text(text)
+    assert asked(**weightless) == ["identity", "iqpir-ablation-c", "(c)", "broken"], "with random weights"
+    assert asked(**weightless, limit=1) == ["identity", "(c)", "broken"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bench import cli
+from bench.errors import BenchError
 from bench.latency import ask, session, stored
 from bench.latency.setting import STAGES, Rules
 from bench.latency.worker import Worker, scene
@@ -154,6 +155,40 @@ def test_what_cannot_be_timed_says_why(name, options, reason, tmp_path, monkeypa
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
     answer = Worker().do({**LOAD, "name": name, "options": options, "threads": torch.get_num_threads()})
     assert reason in answer["error"] and "\n" not in answer["error"]
+
+
+def test_what_cannot_be_timed_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    names = {"sci-medium": {}, "identity": {}, "command": {"argv": ["cp", "{input}", "{output}"]}, "iqpir": {}}
+    subjects = [session.Subject(name, name, options) for name, options in names.items()]
+    with pytest.raises(BenchError) as caught:
+        ask.check(subjects, commands=False)
+    weights, program = str(caught.value).splitlines()  # identity needs nothing, iqpir is timed with random weights
+    assert weights.startswith("sci-medium: ") and "weights/sci/medium.pt" in weights
+    assert program.startswith("command: ") and "--allow-commands" in program
+
+
+@pytest.mark.parametrize("error", ["SystemExit(0)", "GeneratorExit()", "BaseException('raw')"])
+def test_whatever_a_method_raises_is_its_answer(error, tmp_path):
+    plugin = tmp_path / f"raises_{abs(hash(error))}.py"
+    plugin.write_text(
+        "import bench\nfrom bench.methods.base import Method\nclass M(Method):\n"
+        "    def identity(self): return {'m': 1}\n    def load(self, device, dtype): pass\n"
+        f"    def restore(self, images, seeds=None): raise {error}\n"
+        f"bench.register_method({plugin.stem!r}, M)\n"
+    )
+    worker = Worker()
+    worker.do({**LOAD, "name": plugin.stem, "plugins": [str(plugin)], "threads": torch.get_num_threads()})
+    answer = worker.do({"do": "prepare", "height": 32, "width": 32, "batch": 1})
+    assert answer["error"].startswith(error.partition("(")[0])
+
+
+def test_what_is_left_is_the_longest_that_the_rules_allow():
+    # 40 of 64 samples in 20 s: 24 more at 0.5 s each. 64 are there, but not yet 10 s. 1 sample of 50 s: 60 s end it.
+    assert Rules().left(40, 20.0) == 12.0
+    assert Rules().left(64, 4.0) == 6.0
+    assert Rules().left(1, 50.0) == 10.0
+    assert Rules.asked(8, None).left(4, 2.0) == 2.0
 
 
 def test_missing_weights_of_a_known_network_become_random_ones(tmp_path, monkeypatch):

@@ -2,7 +2,8 @@
 
 Each line on standard input is a JSON request; the child's exit code (negative: the signal that ended it) is written to
 a file. A forked child is a process like any other – it can be killed, raced and interrupted – it only starts sooner.
-What a test says about imports must not be tested through here.
+What a test says about imports must not be tested through here. Worker processes of these commands are forked likewise,
+from one server for all, unless BENCH_TEST_OWN_WORKERS asks for those of a command by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import select
 import signal
 import sys
 import traceback
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ PRELOADED = (
 def main() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
+    forkserver.set_forkserver_preload(list(PRELOADED))
+    forkserver.ensure_running()
     print("ready", flush=True)
     running: dict[int, str] = {}
     waiting = b""
@@ -70,6 +74,10 @@ def _child(request: dict[str, Any]) -> None:
             os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
         os.chdir(request["cwd"])
         os.environ.update(request["env"])
+        if "BENCH_TEST_OWN_WORKERS" in request["env"]:
+            vars(forkserver._forkserver).update(vars(forkserver.ForkServer()))
+        else:
+            forkserver._forkserver.ensure_running = lambda: None
         if request["before"] is not None:
             runpy.run_path(request["before"])
         sys.argv = ["bench", *request["arguments"]]

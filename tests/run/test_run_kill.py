@@ -169,7 +169,10 @@ def test_a_kill_at_every_step_of_a_write_loses_and_repeats_nothing(workplace: Wo
 def test_a_killed_driver_takes_its_workers_with_it(workplace: Workplace, job: str) -> None:
     import psutil
 
-    process = workplace.start("run", job, "--plugin", PLUGIN, "--workers", 2, "--results", workplace.results)
+    process = workplace.start(
+        "run", job, "--plugin", PLUGIN, "--workers", 2, "--results", workplace.results,
+        env={"BENCH_TEST_OWN_WORKERS": "1"},
+    )  # fmt: skip
     wait_for(workplace, process, "restoration", 3)
     workers = psutil.Process(process.pid).children(recursive=True)
     assert process.kill().code == -9
