@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from iqpir.errors import IQPIRError
+from iqpir.precision import mixed
 from iqpir.training.data import collate, paired
 from iqpir.training.loading import Timed, training_loader
 from iqpir.training.settings import Common
@@ -113,7 +114,7 @@ def train(
     from accelerate import Accelerator
 
     settings = stage.settings
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=settings.precision)
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed(settings.precision, device))
     run = _Run(stage, folder, accelerator)
     begin = run.resume()
     end = settings.steps if steps is None else steps

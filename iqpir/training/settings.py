@@ -119,7 +119,8 @@ class Common(Strict):
     """Largest norm of the gradient."""
     ema: float = 0.995
     """Decay of the averaged weights, which are what is saved for use; 0: the last weights."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["no", "bf16", "fp16", "auto"] = "no"
+    """float32, or what is computed in 16 bits; auto: bf16 where the device has units for it, else float32."""
     seed: int = 0
     log_every: int = 50
     sample_every: int = 500

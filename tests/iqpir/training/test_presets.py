@@ -71,7 +71,7 @@ def test_the_recipes_in_the_repository_can_be_read(name, tmp_path):
     for stage in ("autoencoder", "restorer", "fidelity"):
         settings = load(stage, recipe, tmp_path)
         assert settings.data.lq == str(recipe.parent / "../data/train/lq")
-        assert settings.data.scores.endswith("scores.csv") and settings.precision == "bf16"
+        assert settings.data.scores.endswith("scores.csv") and settings.precision == "auto"
 
 
 def test_a_recipes_own_quality_network_takes_the_place_of_the_presets(tmp_path):
