@@ -12,7 +12,7 @@ from typing import Any
 
 _PACKAGES = (
     "iqpir-bench", "torch", "torchvision", "numpy", "opencv-python-headless", "opencv-python", "pillow",
-    "scikit-image", "scipy", "pyiqa", "ultralytics",
+    "scikit-image", "scipy", "pyiqa", "simplejpeg", "ultralytics",
 )  # fmt: skip
 
 

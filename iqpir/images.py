@@ -57,6 +57,16 @@ def find_images(folder: Path) -> list[Path]:
     return list_images(folder).images
 
 
+def begins_as_image(path: Path) -> bool:
+    """Whether a file's first bytes are those of a kind of image that is read here."""
+    try:
+        with path.open("rb") as file:
+            codecs.kind_of(file.read(16))
+    except (ImageFailure, OSError):
+        return False
+    return True
+
+
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file. Raises `ImageFailure` with the system's reason."""
     try:

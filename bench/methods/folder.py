@@ -10,7 +10,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from bench import paths
@@ -127,7 +127,9 @@ class FolderMethod(StoredMethod):
 def _inside(relative: str) -> bool:
     """Whether a posix path stays below the folder it is joined to, on any system."""
     path = PurePosixPath(relative.replace("\\", "/"))
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in relative
+    # An id may begin with the escape of an odd byte, `\udce9`; a backslash leads elsewhere on Windows alone.
+    leads_away = relative.startswith("/") or (os.name == "nt" and bool(PureWindowsPath(relative).anchor))
+    return bool(path.parts) and not leads_away and ".." not in path.parts and "\0" not in relative
 
 
 def _plain(name: str) -> str:

@@ -9,7 +9,7 @@ byte among their pixels can decode to another picture without a trace.
 from __future__ import annotations
 
 from iqpir.codecs.decode import decode, decoder
-from iqpir.codecs.header import MAX_PIXELS, Header, read_header
+from iqpir.codecs.header import MAX_PIXELS, Header, kind_of, read_header
 from iqpir.codecs.names import SUFFIXES, is_image, left_out
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "Header", "decode", "decoder", "is_image", "left_out", "read_header"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "Header", "decode", "decoder", "is_image", "kind_of", "left_out", "read_header"]

@@ -39,7 +39,7 @@ def read_header(file: IO[bytes], limit: int = MAX_PIXELS, remedy: str = "") -> H
 
     `limit`: pixels; `remedy` is what to do about more.
     """
-    kind = _kind(file.read(16))
+    kind = kind_of(file.read(16))
     file.seek(0)
     exif = _png_exif(file) if kind == "png" else b""
     file.seek(0)
@@ -64,7 +64,8 @@ def read_header(file: IO[bytes], limit: int = MAX_PIXELS, remedy: str = "") -> H
     return Header(image, kind, orientation, size)
 
 
-def _kind(head: bytes) -> str:
+def kind_of(head: bytes) -> str:
+    """The kind of image file that begins with these 16 bytes. Raises `ImageFailure` for none that is read here."""
     if head.startswith(PNG_MAGIC):
         return "png"
     if head.startswith(b"\xff\xd8\xff"):

@@ -54,6 +54,14 @@ NAMES = (
 
 ENCODINGS = ("utf-8", "ascii", "latin-1", "cp1252", "cp437", "shift_jis")
 
+SUITE = r"""
+schema: 1
+title: "red \e[31m and backwards \u202e"
+datasets: [{dataset: folder, options: {lq: lq, gt: lq}, label: "of\tmine, \"all\"\e[0m\n"}]
+methods: [{method: folder, options: {path: lq}, label: "m|&%$_\e[31m"}]
+metrics: [psnr]
+"""
+
 BENCH: dict[str, tuple[tuple[str, ...], bool]] = {
     "plan": (("run", "mine.yaml", "--plan"), False),
     "run": (("run", "mine.yaml"), True),
@@ -64,6 +72,7 @@ BENCH: dict[str, tuple[tuple[str, ...], bool]] = {
     "export csv": (("export", "--format", "csv"), False),
     "export json": (("export", "--format", "json", "-o", "rows.json"), False),
     "export parquet": (("export", "--format", "parquet", "-o", "rows.parquet"), False),
+    "export images": (("export", "--images", "laid"), True),
     "validate": (("validate", "mine.yaml"), False),
     "score": (("score", "lq", "--reference", "lq", "--metric", "psnr", "--per-item"), True),
     "score csv": (("score", "lq", "--reference", "lq", "--metric", "psnr", "--format", "csv"), True),
@@ -122,8 +131,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch.setenv("TORCH_HOME", str(folder / "torch"))
     patch.delenv("BENCH_RESULTS", raising=False)
     (folder / "lq").mkdir()
-    suite = "datasets: [{dataset: folder, options: {lq: lq, gt: lq}, label: 'of\x85mine'}]\n"
-    (folder / "mine.yaml").write_text(f"schema: 1\n{suite}methods: [identity]\nmetrics: [psnr]\n", encoding="utf-8")
+    (folder / "mine.yaml").write_text(SUITE, encoding="utf-8")
     yield folder
     patch.undo()
 

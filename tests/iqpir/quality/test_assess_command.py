@@ -89,7 +89,7 @@ def test_a_folder_without_one_good_image_still_gets_its_table(home: Path, capsys
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none", "--member", "bench:piqe"], "none is not a folder of images"),
+        (["none", "--member", "bench:piqe"], "none does not exist; a folder of images is needed"),
         (["home-of-nothing", "--member", "bench:piqe"], "home-of-nothing holds no image"),
         (["PHOTOS", "--member", "bench:pique"], "did you mean 'piqe'"),
         (["PHOTOS", "--member", "bench:psnr"], "psnr compares with a reference"),
