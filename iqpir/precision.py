@@ -27,7 +27,7 @@ def _flags() -> set[str]:
 
 
 def mixed(precision: str, device: str) -> str:
-    """`precision` of settings as accelerate names it; "auto" is bf16 where the device has units for it, else float32."""
+    """`precision` of settings as accelerate names it; "auto": bf16 where the device has units for it, else float32."""
     if precision != "auto":
         return precision
     return "bf16" if native_bfloat16(device) else "no"
