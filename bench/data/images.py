@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bench.data import pnm
-from bench.data.items import ImageSource, Stamp
+from bench.data.items import ImageSource, Stamp, file_stamp
 from bench.errors import BenchError, ImageError, one_line
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ class FileSource(ImageSource):
         return decode(self.path)
 
     def stamp(self) -> Stamp:
-        status = _stat(self.path, self.where)
-        return Stamp(f"{self.path}?{decoder()}", status.st_size, status.st_mtime_ns)
+        return file_stamp(f"{self.path}?{decoder()}", _stat(self.path, self.where))
 
     def size(self) -> tuple[int, int]:
         return header_size(self.path)
