@@ -32,15 +32,15 @@ class Shelf:
         self._listed: dict[str, frozenset[str]] = {}
 
     def holds(self, output: bytes, suffix: str) -> bool:
-        file = path(self._results, output, suffix)
-        folder = file.parent.name
+        name = output.hex()
+        folder = name[:2]
         if folder not in self._listed:
             try:
-                with os.scandir(file.parent) as entries:
+                with os.scandir(path(self._results, output, suffix).parent) as entries:
                     self._listed[folder] = frozenset(entry.name for entry in entries)
             except OSError:
                 self._listed[folder] = frozenset()
-        return file.name in self._listed[folder]
+        return f"{name}.{suffix}" in self._listed[folder]
 
 
 def encode(pixels: np.ndarray) -> tuple[bytes, str]:

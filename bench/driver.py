@@ -260,8 +260,11 @@ class _Driver:
                 self.progress.reset(len(todo))
             self.work(todo)
             for _ in range(_ROUNDS):
-                self.work(list(watch.void(self.number, self.note)))
-            self._give_up(watch.void(self.number, self.note))
+                if not (void := watch.void(self.number, self.note)):
+                    break
+                self.work(list(void))
+            else:
+                self._give_up(watch.void(self.number, self.note))
         return len(todo), self.number
 
     def _give_up(self, void: Mapping[tuple[int, int], str]) -> None:

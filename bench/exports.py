@@ -90,8 +90,8 @@ def images(store: Store, data: frame.RunData, results: Path, target: Path) -> La
     for destination, source in outputs.items():
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
-            written += _copied(source, destination)
-            gone += not destination.is_file()
+            copied = _copied(source, destination)
+            written, gone = written + copied, gone + (not copied)
         except OSError as error:
             reason = f"{destination}: {error.strerror or error}"
             if error.errno in _HOPELESS:

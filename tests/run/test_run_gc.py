@@ -122,9 +122,9 @@ def test_a_number_is_never_given_to_a_second_run_or_row(workplace: Workplace, fo
 
 def test_a_killed_run_holds_nothing_back(workplace: Workplace) -> None:
     workplace.pairs(8)
-    job = workplace.suite("[{method: traced, options: {milliseconds: 60}}]")
+    job = workplace.suite("[identity, {method: traced, options: {milliseconds: 60000}}]")
     run = workplace.start("run", job, "--plugin", PLUGIN)
-    while workplace.restored()["traced"] < 2:
+    while not workplace.restored()["traced"]:
         assert run.running
         time.sleep(0.005)
     assert_refused(workplace.bench("gc"), "a run is working on")
@@ -138,16 +138,16 @@ def test_a_killed_run_holds_nothing_back(workplace: Workplace) -> None:
 def test_collections_at_random_moments_of_two_runs_change_no_table(workplace: Workplace, workers: int) -> None:
     job = races.prepare(workplace)
     draw = random.Random(workers)
-    for keep in races.KEEPS:
+    for keep in races.KEEPS if workers == 1 else races.KEEPS[:1]:  # starting worker processes takes seconds
         offset = draw.uniform(0, job.seconds * (workers + 0.2))
         outcome = races.race(workplace, job, offset, keep, workers)
         assert outcome.equal + outcome.refused == 2
 
 
-@pytest.mark.parametrize("kind", ["features", "workers", "gc"])
-def test_kills_at_random_moments_change_no_byte(workplace: Workplace, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "count"), [("features", 2), ("workers", 1), ("gc", 2)])
+def test_kills_at_random_moments_change_no_byte(workplace: Workplace, kind: str, count: int) -> None:
     job = races.prepare(workplace)
-    assert races.kills(workplace, job, 2, kind, random.Random(kind)) == 2
+    assert races.kills(workplace, job, count, kind, random.Random(kind)) == count
 
 
 # Outputs that are gone
