@@ -77,18 +77,18 @@ def test_a_file_that_does_not_come_to_rest_is_a_failure_that_names_it(workplace:
     workplace.pairs(2)
     job = workplace.suite("[gamma, identity]")
     done = workplace.start("run", job, before=workplace.write("hook.py", RESTLESS)).wait()
-    assert done.code == 1 and done.out.count("1/2") == 2, done
+    assert done.code == 1 and done.out.count("| 1/2 |") == 2, done
     assert "data/low/001.png keeps changing while the run works" in done.out
     whole = workplace.bench("run", job)
-    assert whole.code == 0 and whole.out.count("2/2") == 2, whole
+    assert whole.code == 0 and whole.out.count("| 2/2 |") == 2, whole
 
 
 def test_a_file_that_is_only_touched_while_the_run_works_costs_no_restoration(workplace: Workplace) -> None:
     workplace.pairs(2)
     job = workplace.suite("[gamma, identity]")
-    touch = RESTLESS.partition("        pixels =")[0] + "        file.touch()\n\ndriver._Driver.work = work\n"
+    touch = RESTLESS.partition("        pixels =")[0] + "        file.touch()\n        driver._Driver.work = original\n"
     alone = workplace.bench("run", job, "--results", workplace.root / "alone")
-    done = workplace.start("run", job, before=workplace.write("hook.py", touch)).wait()
+    done = workplace.start("run", job, before=workplace.write("hook.py", touch + "driver._Driver.work = work\n")).wait()
     assert done.code == 0 and done.out == alone.out, done
     assert workplace.count("restoration") == 4
 

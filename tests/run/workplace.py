@@ -110,7 +110,7 @@ class Launcher:
     def close(self) -> None:
         assert self._server.stdin is not None
         self._server.stdin.close()
-        self._server.wait(10)
+        self._server.wait(60)
 
 
 class Traced(NamedTuple):
