@@ -121,9 +121,10 @@ def _again(table: str, script: str, copied: str = "") -> str:
     return f"{made}{rows}DROP TABLE {table};ALTER TABLE new_{table} RENAME TO {table};"
 
 
+# The plus signs keep SQLite from trying every content with every other one by way of the primary key.
 _KNOWN = (
-    "output IN (SELECT id FROM content) AND reference IN (SELECT id FROM content) AND signature IN "
-    "(SELECT id FROM signature)"
+    "+output IN (SELECT id FROM content) AND +reference IN (SELECT id FROM content) "
+    "AND +signature IN (SELECT id FROM signature)"
 )
 
 # Rows that point at nothing are left out: a collection beside a run could leave them, and running again makes what
@@ -134,8 +135,8 @@ _STEP_2 = "".join(
         _again("memo", _MEMO),
         _again(
             "restoration", _RESTORATION,
-            "SELECT * FROM restoration WHERE input IN (SELECT id FROM content) "
-            "AND (output IS NULL OR output IN (SELECT id FROM content))",
+            "SELECT * FROM restoration WHERE +input IN (SELECT id FROM content) "
+            "AND (output IS NULL OR +output IN (SELECT id FROM content))",
         ),
         _again("signature", _SIGNATURE, "SELECT * FROM signature"),
         _again("score", _SCORE, f"SELECT * FROM score WHERE {_KNOWN}"),  # noqa: S608
@@ -143,8 +144,8 @@ _STEP_2 = "".join(
         _again("run", _RUN, "SELECT * FROM run"),
         _again(
             "unit", _UNIT,
-            "SELECT * FROM unit WHERE run IN (SELECT id FROM run) AND reference IN (SELECT id FROM content) "
-            "AND restoration IN (SELECT id FROM restoration)",
+            "SELECT * FROM unit WHERE +run IN (SELECT id FROM run) AND +reference IN (SELECT id FROM content) "
+            "AND +restoration IN (SELECT id FROM restoration)",
         ),
         _again("machine", _MACHINE, "SELECT * FROM machine"),
         _again("latency", _LATENCY, "SELECT * FROM latency WHERE machine IN (SELECT id FROM machine)"),

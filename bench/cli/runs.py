@@ -32,7 +32,11 @@ def command(style: str, results: str | None) -> int:
     listed = []
     damaged: list[str] = []
     with Store.reading(paths.results(results)) as store:
-        working = {lease.run for lease in store.leases() if not abandoned(Owner(*lease[3:6]), lease.beat)}
+        living = [one for one in store.leases() if not abandoned(Owner(one.host, one.pid, one.started), one.beat)]
+        working = {lease.run for lease in living}
+        for lease in living:
+            if lease.kind == "run" and lease.run is None:
+                click.echo(f"a run is planning (process {lease.pid})", err=True)
         for row in store.runs():
             try:
                 data = frame.read_cells(store, row.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -56,6 +57,20 @@ def test_rows_that_name_nothing_do_not_come_along(tmp_path: Path):
     made(tmp_path / "old", script + dangling)
     with Store(tmp_path / "old") as store:
         assert store.units(1) == {(0, 0): (1, 0)}
+
+
+def test_many_rows_come_along_in_a_time_that_grows_with_their_number(tmp_path: Path):
+    """By way of the primary key every content would be tried with every other: minutes instead of a blink."""
+    file = made(tmp_path / "old", (SCHEMAS / "v2.sql").read_text(encoding="utf-8"))
+    numbers = range(10, 20_010)
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("INSERT INTO signature VALUES(1, 'psnr', '', 0)")
+        db.executemany("INSERT INTO content VALUES(?,?)", ((n, n.to_bytes(32, "big")) for n in numbers))
+        db.executemany("INSERT INTO score VALUES(?,0,1,'ok',1.0,NULL,NULL)", ((n,) for n in numbers))
+    spent = time.process_time()
+    with Store(tmp_path / "old") as store:
+        assert len(store.scores(numbers, 1)) == len(numbers)
+    assert time.process_time() - spent < 5
 
 
 def test_whoever_reads_brings_an_older_file_up_to_date(tmp_path: Path):
