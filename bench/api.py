@@ -31,9 +31,10 @@ def run(
     results: str | Path | None = None,
     available: bool = False,
     allow_commands: bool = False,
+    fresh: bool = False,
     progress: bool = False,
 ) -> Summary:
-    """Run a suite (path or name) as `bench run` does; running again resumes.
+    """Run a suite (path or name) as `bench run` does; running again resumes, with `fresh` it computes all anew.
 
     Methods registered with `register_method` can be named in the suite, with `workers=1` and no `timeout`; those of
     `plugins`, files that register them, with any. `timeout` is in seconds, for one image or one loading.
@@ -45,7 +46,7 @@ def run(
     request = Request(
         suite=str(suite), methods=tuple(methods), datasets=tuple(datasets), limit=limit, device=device, batch=batch,
         workers=workers, results=None if results is None else str(results), available=available,
-        allow_commands=allow_commands, timeout=timeout, plugins=tuple(str(plugin) for plugin in plugins),
+        allow_commands=allow_commands, timeout=timeout, plugins=tuple(str(plugin) for plugin in plugins), fresh=fresh,
     )  # fmt: skip
     if not progress:
         return run_request(request)
@@ -111,5 +112,5 @@ def load_results(path: str | Path = "results/bench.db", run: str | None = None) 
 
     given = Path(path)
     folder = given.parent if given.name == FILE_NAME else given
-    with Store(folder, writable=False) as store:
+    with Store.reading(folder) as store:
         return load(store, run)

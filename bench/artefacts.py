@@ -24,6 +24,25 @@ def path(results: Path, output: bytes, suffix: str) -> Path:
     return results / FOLDER / name[:2] / f"{name}.{suffix}"
 
 
+class Shelf:
+    """Which outputs are there, each folder listed once: asking the disk for every single one would take seconds."""
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._listed: dict[str, frozenset[str]] = {}
+
+    def holds(self, output: bytes, suffix: str) -> bool:
+        name = output.hex()
+        folder = name[:2]
+        if folder not in self._listed:
+            try:
+                with os.scandir(path(self._results, output, suffix).parent) as entries:
+                    self._listed[folder] = frozenset(entry.name for entry in entries)
+            except OSError:
+                self._listed[folder] = frozenset()
+        return f"{name}.{suffix}" in self._listed[folder]
+
+
 def encode(pixels: np.ndarray) -> tuple[bytes, str]:
     """(file bytes, suffix) of an output: uint8 or uint16 [H,W,3] as PNG, float32 [H,W,3] as NPY."""
     if pixels.dtype == np.float32:

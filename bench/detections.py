@@ -6,6 +6,7 @@ them gives the same numbers.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from bench.detection.boxes import Annotations, coco_results, coco_truth, scale_to, translation
 from bench.detection.draw import panel, side_by_side
 from bench.errors import BenchError
-from bench.exports import safe_name
+from bench.exports import one_folder, put, safe_name
 from bench.sets import unpack
 from bench.store import Store
 from bench.tables.frame import Column, RunData
@@ -79,7 +80,7 @@ def export(store: Store, data: RunData, target: Path) -> Written:
     """
     finds, files, missing = _Finds(store, data), 0, 0
     for index, dataset, truth, column in finds.datasets():
-        folder = target / safe_name(dataset["label"]).replace("/", "_")
+        folder = target / one_folder(dataset["label"])
         items = sorted(truth.boxes)
         numbers = {item: number for number, item in enumerate(items, start=1)}
         _write(folder / "ground-truth.json", coco_truth(truth, items))
@@ -89,9 +90,9 @@ def export(store: Store, data: RunData, target: Path) -> Written:
             for repeat in range(int(method["repeats"])):
                 found = finds.of(index, dataset, truth, column, place, repeat)
                 missing += len(items) - len(found)
-                name = safe_name(method["label"]).replace("/", "_") + (f"#{repeat + 1}" if repeat else "")
+                ending = (f"#{repeat + 1}" if repeat else "") + ".json"
                 numbered = {numbers[item]: found[item] for item in sorted(found)}
-                _write(folder / f"{name}.json", coco_results(numbered, ours))
+                _write(folder / one_folder(method["label"], ending), coco_results(numbered, ours))
                 files += 1
     if not files:
         raise BenchError(f"run {data.number} ({data.record.suite}) has no detections: its suite names no detector")
@@ -127,7 +128,7 @@ def draw(store: Store, data: RunData, results: Path, target: Path) -> Written:
                     rows = [(*hit[:5], ours[int(hit[5])]) for hit in hits if hit[4] >= SHOWN and ours[int(hit[5])] >= 0]
                     label = picture.label
                 panels.append(panel(picture.pixels, rows, truth.classes, truth.sizes[item], label))
-            place = target / safe_name(dataset["label"]).replace("/", "_") / f"{safe_name(item)}.png"
+            place = target / one_folder(dataset["label"]) / safe_name(item, ".png")
             _write_picture(place, side_by_side(panels))
             files += 1
     if not files:
@@ -140,16 +141,12 @@ def _column(told: Mapping[str, Any]) -> Column:
 
 
 def _write(place: Path, value: Any) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.part")
-    part.write_text(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(place)
+    put(place, (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8"))
 
 
 def _write_picture(place: Path, pixels: np.ndarray) -> None:
     from PIL import Image
 
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.part")
-    Image.fromarray(pixels).save(part, format="png")
-    part.replace(place)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    put(place, buffer.getvalue())

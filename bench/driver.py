@@ -8,32 +8,34 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from bench import artefacts, described, detecting, finetuning, paths, provenance, suite
+from bench import artefacts, detecting, finetuning, paths, provenance, suite
 from bench.claims import Claims
 from bench.data.pairing import check_sizes
 from bench.engines.local import LocalEngine, Recipe, threads_per_worker
 from bench.errors import BenchError, one_line
 from bench.identity import digest
 from bench.latency import after
-from bench.methods.base import Method
-from bench.metrics.ratings import RatedMetric
+from bench.leases import Lease
 from bench.news import Decoded, Finished, Restored, Result, Scored, unworkable
 from bench.plan import Cell, Plan, Task, claim_key, examine, gather, make_cells, make_plan, signature_of
-from bench.resolve import BoundDataset, BoundMethod, BoundMetric, Resolved, Selection, resolve
+from bench.records import describe_run
+from bench.resolve import Resolved, Selection, resolve
 from bench.set_values import aggregate_run
 from bench.sets import pack
 from bench.shortfall import screen
 from bench.store import Score, Store
-from bench.tables.frame import Column, Record, failures, read_cells
+from bench.tables.frame import Record, RunData, failures, read_cells
+from bench.voids import Watch
 from bench.work import Settings
 
 _CLAIM_CHUNK = 16
-_BEAT_SECONDS = 30.0
+_ROUNDS = 3
+"""So often are units done again whose files changed meanwhile."""
 _GATHER_SECONDS = 0.05
 """News that come faster than this are committed together."""
 
@@ -65,6 +67,8 @@ class Request:
     plugins: tuple[str, ...] = ()
     available: bool = False
     commercial_safe: bool = False
+    fresh: bool = False
+    """Whether everything is computed anew that the store holds: restorations, features, values, times."""
     fresh_latency: bool = False
     """Whether the times of the suite's `latency:` are measured again where this machine has them."""
     timeout: float | None = None
@@ -144,44 +148,58 @@ def check_device(device: str) -> None:
 
 def plan_request(request: Request, store: Store) -> Plan:
     """The plan of a request against a store."""
-    return make_plan(resolve_request(request), store, request.device)
+    return make_plan(resolve_request(request), store, request.device, fresh=request.fresh)
+
+
+class Ended(NamedTuple):
+    """A run that came to its end, and its values as they were then."""
+
+    summary: Summary
+    data: RunData
 
 
 def run(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Summary:
     """Do what the request asks and the store does not hold yet. `note` is told lines worth reading."""
+    return carry_out(request, progress, note).summary
+
+
+def carry_out(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Ended:
+    """As `run`, with the values: a collection that follows may drop the run before somebody else could read them."""
     start = time.monotonic()
     resolved = resolve_request(request)
-    if finetuning.asked(resolved.file) is not None and request.part != finetuning.TRAIN:
-        request = _with_detectors(request, progress, note)
-        resolved = resolve_request(request)
-    with Store(request.folder) as store:
-        Claims(store).drop_abandoned()
-        plan = make_plan(resolved, store, request.device)
-        for line in warnings_before(plan):
-            note(line)
-        todo = plan.open_units()
-        if todo:
-            check_device(request.device)
-            detecting.check(plan.resolved.datasets)
-        driver = _Driver(store, plan, request, progress)
-        number = driver.record()
-        if todo:
-            if progress is not None:
-                progress.reset(len(todo))
-            driver.work(todo)
-        aggregate_run(store, plan, number)
-        timed = after.wanted(resolved, store, request.device, fresh=request.fresh_latency)
-        if timed is not None and timed.todo:
-            check_device(request.device)
-            plugins = tuple(str(Path(plugin).resolve()) for plugin in request.plugins)
-            after.measure(timed, store, plugins=plugins, commands=request.allow_commands, note=note)
+    with Store(request.folder) as store, Lease(store, "run", note) as lease:
+        if finetuning.asked(resolved.file) is not None and request.part != finetuning.TRAIN:
+            request = _with_detectors(request, progress, note)
+            resolved = resolve_request(request)
+        claims = Claims(store)
+        claims.drop_abandoned()
+        try:
+            plan = make_plan(resolved, store, request.device, fresh=request.fresh)
+            for line in warnings_before(plan):
+                note(line)
+            worked, number = _Driver(store, lease, plan, request, progress, note).drive()
+            aggregate_run(store, plan, number, anew=request.fresh)
+            _time(resolved, store, request, note)
+        finally:
+            claims.release_all()
         store.finish_run(number)
-        counts = failures(read_cells(store, number))
-        units = sum(cell.units for cell in plan.cells)
-        return Summary(
-            number, resolved.file.name, units, len(todo), counts.failed, counts.expected, counts.unavailable,
-            time.monotonic() - start,
-        )  # fmt: skip
+        data = read_cells(store, number)
+    counts = failures(data)
+    units = sum(cell.units for cell in plan.cells)
+    summary = Summary(
+        number, resolved.file.name, units, worked, counts.failed, counts.expected, counts.unavailable,
+        time.monotonic() - start,
+    )  # fmt: skip
+    return Ended(summary, data)
+
+
+def _time(resolved: Resolved, store: Store, request: Request, note: Any) -> None:
+    """Measure what the suite's `latency:` asks for."""
+    timed = after.wanted(resolved, store, request.device, fresh=request.fresh or request.fresh_latency)
+    if timed is not None and timed.todo:
+        check_device(request.device)
+        plugins = tuple(str(Path(plugin).resolve()) for plugin in request.plugins)
+        after.measure(timed, store, plugins=plugins, commands=request.allow_commands, note=note)
 
 
 def _with_detectors(request: Request, progress: Progress | None, note: Any) -> Request:
@@ -208,44 +226,62 @@ def warnings_before(plan: Plan) -> Iterator[str]:
 class _Driver:
     """Writes what workers find."""
 
-    def __init__(self, store: Store, plan: Plan, request: Request, progress: Progress | None) -> None:
+    def __init__(
+        self, store: Store, lease: Lease, plan: Plan, request: Request, progress: Progress | None, note: Any
+    ) -> None:
         self.store = store
+        self.lease = lease
         self.claims = Claims(store)
         self.plan = plan
         self.request = request
         self.progress = progress
+        self.note = note
         self.threads = threads_per_worker(request.workers)
         self.number = 0
         self._ids: dict[bytes, int] = {}
         """Row numbers of the restorations that were just written, by key."""
-        self._last_beat = time.monotonic()
         self._unwritten: list[Result] = []
         self._last_write = 0.0
+
+    def drive(self) -> tuple[int, int]:
+        """Record the run and do its work. Returns how many units needed any, and the run's number."""
+        todo = self.plan.open_units()
+        if todo:
+            check_device(self.request.device)
+            detecting.check(self.plan.resolved.datasets)
+        watch = Watch(self.store, self.plan)
+        self.record()
+        if todo:
+            if self.progress is not None:
+                self.progress.reset(len(todo))
+            self.work(todo)
+            for _ in range(_ROUNDS):
+                if not (void := watch.void(self.number, self.note)):
+                    break
+                self.work(list(void))
+            else:
+                self._give_up(watch.void(self.number, self.note))
+        return len(todo), self.number
+
+    def _give_up(self, void: Mapping[tuple[int, int], str]) -> None:
+        """Rows for units whose files do not come to rest."""
+        with self.store.transaction():
+            for (cell, unit), file in void.items():
+                row = unworkable(f"{file} keeps changing while the run works: run again when it is whole", None, None)
+                number = self._put_restoration(row._replace(status="failed"))
+                self.store.put_units(self.number, [self._unit_row(cell, unit, number, None)])
 
     # The record
 
     def record(self) -> int:
         """Find the run this request resumes, or start one; write down the units that are done already."""
         record = describe_run(self.plan)
-        plan_digest = digest(record.as_json(provenance=None))
-        self.number = next(
-            (run for run in self.store.runs_of(plan_digest) if not self._contradicts(run)), 0
-        ) or self.store.create_run(
-            self.plan.resolved.file.name,
-            plan_digest,
-            json.dumps(
-                record.as_json(
-                    provenance=provenance.describe(
-                        self.request.device,
-                        self.threads,
-                        self.request.workers,
-                        self.request.batch,
-                        self.plan.resolved.file.base,
-                    )
-                )
-            ),
-        )
-        with self.store.transaction():
+        told = "" if self._resumed(record) else self._told(record)  # slow: not while others wait to write
+        with self.store.transaction():  # as one step: two runs of one plan at once are one run
+            self.number = self._resumed(record) or self.store.create_run(
+                record.suite, digest(record.as_json(provenance=None)), told or self._told(record)
+            )
+            self.lease.name(self.number)
             for cell in self.plan.cells:
                 states, facts = self.plan.states[cell.index], self.plan.facts[cell.index]
                 rows = [
@@ -259,6 +295,19 @@ class _Driver:
                         rows.append(self._unit_row(cell.index, unit, self._put_restoration(row), None))
                 self.store.put_units(self.number, rows)
         return self.number
+
+    def _resumed(self, record: Record) -> int | None:
+        """The suite's newest run, where it is this one. To go on with an older one would not make it the newest."""
+        newest = self.store.newest_run(record.suite)
+        if newest is None or newest[1] != digest(record.as_json(provenance=None)):
+            return None
+        row, _ = newest
+        return row.id if Record.problem(row) is None and not self._contradicts(row.id) else None
+
+    def _told(self, record: Record) -> str:
+        request, base = self.request, self.plan.resolved.file.base
+        made = provenance.describe(request.device, self.threads, request.workers, request.batch, base)
+        return json.dumps(record.as_json(provenance=made))
 
     def _contradicts(self, run: int) -> bool:
         """True when an input has changed since the run recorded it: then this is another run."""
@@ -291,7 +340,8 @@ class _Driver:
     # The work
 
     def work(self, todo: Sequence[tuple[int, int]]) -> None:
-        settings = Settings(self.request.folder.absolute(), self.request.device, self.request.batch, self.threads)
+        asked = self.request
+        settings = Settings(asked.folder.absolute(), asked.device, asked.batch, self.threads, asked.fresh)
         recipe = Recipe(cells_of, (self.request,))
         workers, timeout = self.request.workers, self.request.timeout
         engine = LocalEngine(self.plan.cells, self.store, settings, workers, recipe, timeout)
@@ -328,7 +378,7 @@ class _Driver:
         units = [unit for _, unit in chunk]
         keys = [claim_key(cell, unit, self.plan.facts[cell.index][unit]) for unit in units]
         ours = self.claims.take(keys)
-        facts = gather(self.store, cell, units)
+        facts = gather(self.store, cell, units, fresh=self.request.fresh)
         states = examine(self.store, cell, units, facts)
         for unit, key, fact, state in zip(units, keys, facts, states, strict=True):
             if key not in ours:
@@ -367,6 +417,7 @@ class _Driver:
                         "run again to go on"
                     ) from error
         with self.store.transaction():
+            self.lease.check()
             for index, news in results:
                 cell = self.plan.cells[index]
                 if isinstance(news, Decoded):
@@ -384,9 +435,6 @@ class _Driver:
     def _advance(self) -> None:
         if self.progress is not None:
             self.progress.update(1)
-        if time.monotonic() - self._last_beat > _BEAT_SECONDS:
-            self._last_beat = time.monotonic()
-            self.claims.beat()
 
     def _put_restoration(self, news: Restored) -> int:
         return self.store.put_restoration(
@@ -406,11 +454,11 @@ class _Driver:
             blob = None if outcome.features is None else pack(outcome.features)
             self.store.put_extraction(
                 output, reference, signature, status=outcome.status, features=blob, reason=outcome.reason,
-                seconds=outcome.seconds,
+                seconds=outcome.seconds, anew=self.request.fresh,
             )  # fmt: skip
         else:
             score = Score(outcome.status, outcome.value, outcome.reason)
-            self.store.put_score(output, reference, signature, score, outcome.seconds)
+            self.store.put_score(output, reference, signature, score, outcome.seconds, anew=self.request.fresh)
 
     def _finish(self, cell: Cell, news: Finished) -> None:
         number = self._ids.pop(news.key, None) if news.key is not None else None
@@ -420,70 +468,3 @@ class _Driver:
         if number is not None:
             self.store.put_units(self.number, [self._unit_row(cell.index, news.task.unit, number, news.reference)])
         self.store.release([news.task.claim])
-
-
-def _given(dataset: BoundDataset, metric: BoundMetric, methods: Sequence[BoundMethod]) -> dict[str, Any]:
-    """What people say of a dataset's items, as the record keeps it; nothing for a metric that is computed."""
-    if not isinstance(metric.metric, RatedMetric):
-        return {}
-    items = [item.id for item in dataset.dataset.items]
-    rated = methods if metric.metric.ratings else ()
-    given = {method.label: metric.metric.values(dataset.label, method.label, items) for method in rated}
-    return {"given": given, "not_given": metric.metric.reason()}
-
-
-def describe_run(plan: Plan) -> Record:
-    """The immutable description of what a run measures."""
-    resolved = plan.resolved
-    first = dict(enumerate(plan.cells[: len(resolved.methods)]))
-    return Record(
-        suite=resolved.file.name,
-        title=resolved.file.suite.title,
-        definition=resolved.file.suite.model_dump(mode="json", by_alias=True),
-        datasets=[
-            {
-                "label": bound.label,
-                "name": bound.name,
-                "paired": bound.dataset.paired,
-                "protocol": bound.protocol.name,
-                "items": [item.id for item in bound.dataset.items],
-                **detecting.record(bound.annotations, (metric.metric for metric in bound.metrics)),
-                **({} if bound.unavailable is None else {"unavailable": bound.unavailable}),
-                "columns": [
-                    Column(
-                        label=metric.label,
-                        heading=metric.heading,
-                        signature=metric.signature,
-                        row_signature=metric.row_signature,
-                        mode=plan.cells[0].metric_mode(metric),
-                        fr=metric.metric.mode == "FR",
-                        is_set=metric.is_set,
-                        higher_is_better=metric.metric.higher_is_better,
-                        digits=metric.digits,
-                        unavailable=metric.unavailable,
-                        two_sets=metric.two_sets,
-                        annotated=metric.annotated,
-                        **_given(bound, metric, resolved.methods),
-                    )._asdict()
-                    for metric in bound.metrics
-                ],
-            }
-            for bound in resolved.datasets
-        ],
-        methods=[
-            {
-                "label": bound.label,
-                "name": bound.name,
-                "options": dict(bound.options),
-                "identity": dict(first[index].identity),
-                "mode": first[index].mode,
-                "repeats": bound.repeats,
-                "unavailable": bound.unavailable,
-                "licence": bound.entry.fields.get("licence"),
-                "restores": isinstance(bound.method, Method),
-                "scale": bound.method.scale if isinstance(bound.method, Method) else None,
-                **described.of_method(plan, index),
-            }
-            for index, bound in enumerate(resolved.methods)
-        ],
-    )

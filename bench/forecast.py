@@ -40,7 +40,7 @@ def summarise(plan: Plan, store: Store) -> list[CellPlan]:
         absent = cell.method.method is None
         blocked = cell.units if absent else sum(fact.problem is not None for fact in facts)
         cached = 0 if absent else sum(state.done for state in states)
-        score = 0 if absent else sum(bool(state.todo) and not state.done for state in states)
+        score = 0 if absent else sum(bool(state.todo) and not state.done and not state.gone for state in states)
         restore = cell.units - blocked - cached - score
         found.append(
             CellPlan(
@@ -65,15 +65,16 @@ def _estimate(cell: Cell, plan: Plan, store: Store, units: int) -> float | None:
     return units * sum(times) / len(times) if times else None
 
 
-def render_plan(folder: Path, make: Callable[[Store], Plan], device: str = "cpu") -> str:
+def render_plan(folder: Path, make: Callable[[Store], Plan], device: str = "cpu", *, fresh: bool = False) -> str:
     """The plan as a table. A results folder that does not exist yet is not created."""
     from tabulate import tabulate
 
-    known = (folder / FILE_NAME).is_file()
-    with tempfile.TemporaryDirectory() as empty, Store(folder if known else Path(empty)) as store:
+    file = folder / FILE_NAME
+    known = file.is_file() and file.stat().st_size > 0
+    with tempfile.TemporaryDirectory() as empty, Store.reading(folder) if known else Store(Path(empty)) as store:
         plan = make(store)
         cells = summarise(plan, store)
-        timed = after.wanted(plan.resolved, store, device)
+        timed = after.wanted(plan.resolved, store, device, fresh=fresh)
     body = [[*cell[:7], "unknown" if cell.seconds is None else f"{cell.seconds:.1f} s"] for cell in cells]
     totals = [sum(cell[index] for cell in cells) for index in range(2, 7)]  # type: ignore[misc]
     estimates = [cell.seconds for cell in cells if cell.seconds is not None]

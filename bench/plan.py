@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from bench.artefacts import Shelf
 from bench.data.items import ImageSource, Item, Stamp
 from bench.errors import ImageError, ItemError
 from bench.identity import canonical, cropped_hash, digest, item_seed, restoration_key
@@ -140,10 +141,12 @@ class State(NamedTuple):
     """True while the item's content has to be decoded before more can be said."""
     references: tuple[int, ...] = ()
     """Metrics of two sets, by position, that have the reference's features already."""
+    gone: bool = False
+    """True where the output was made and its file is not there any more: it is made again."""
 
     @property
     def done(self) -> bool:
-        if self.unknown:
+        if self.unknown or self.gone:
             return False
         if self.restoration is None or self.restoration.status == "failed":
             return False
@@ -168,8 +171,8 @@ def source_of(cell: Cell, item: Item) -> ImageSource | None:
     return FileSource(cell.method.method.locate(cell.dataset.label, item.id))
 
 
-def gather(store: Store, cell: Cell, units: Sequence[int]) -> list[Facts]:
-    """Stamps and memos of many units of a cell."""
+def gather(store: Store, cell: Cell, units: Sequence[int], *, fresh: bool = False) -> list[Facts]:
+    """Stamps and memos of many units of a cell; with `fresh` nothing is known before it has been decoded again."""
     blank: list[Facts] = []
     for unit in units:
         item = cell.item(unit)
@@ -188,7 +191,7 @@ def gather(store: Store, cell: Cell, units: Sequence[int]) -> list[Facts]:
         except ItemError as error:
             blank.append(Facts(problem=str(error)))
     stamps = [s for facts in blank for s in (facts.lq_stamp, facts.gt_stamp, facts.made_stamp) if s is not None]
-    memos = store.memos(stamps)
+    memos = {} if fresh else store.memos(stamps)
 
     def memo(stamp: Stamp | None) -> Memo | None:
         return memos.get(stamp.locator) if stamp is not None else None
@@ -205,8 +208,11 @@ def _stamp_or_none(source: ImageSource | None) -> Stamp | None:
         return None  # a reference that cannot even be found fails where it is decoded, with its reason
 
 
-def examine(store: Store, cell: Cell, units: Sequence[int], facts: Sequence[Facts]) -> list[State]:
-    """Compare many units of a cell with what the store holds."""
+def examine(
+    store: Store, cell: Cell, units: Sequence[int], facts: Sequence[Facts], shelf: Shelf | None = None
+) -> list[State]:
+    """Compare many units of a cell with what the store holds. `shelf`: the output files, if they were listed before."""
+    shelf = shelf or Shelf(store.folder)
     keys = [cell.key(unit, fact) for unit, fact in zip(units, facts, strict=True)]
     restorations = store.restorations(key for key in keys if key is not None)
     references = [_reference(cell, fact) for fact in facts]
@@ -245,7 +251,8 @@ def examine(store: Store, cell: Cell, units: Sequence[int], facts: Sequence[Fact
                 if not _settled(score):
                     todo.append(index)
         kept = tuple(index for index, score in theirs.items() if _settled(score))
-        states.append(State(key, row, reference, tuple(todo), unknown=False, references=kept))
+        gone = row is not None and row.output_hash is not None and not shelf.holds(row.output_hash, row.suffix or "png")
+        states.append(State(key, row, reference, tuple(todo), unknown=False, references=kept, gone=gone))
     return states
 
 
@@ -326,19 +333,21 @@ def make_cells(resolved: Resolved, device: str) -> tuple[Cell, ...]:
     )
 
 
-def make_plan(resolved: Resolved, store: Store, device: str) -> Plan:
-    """What there is to do. Reads stamps and the store only."""
+def make_plan(resolved: Resolved, store: Store, device: str, *, fresh: bool = False) -> Plan:
+    """What there is to do; with `fresh` everything. Reads stamps and the store only."""
     cells = make_cells(resolved, device)
     for bound in resolved.methods:
         bound.identity  # noqa: B018 – one that cannot be had is said before anything is looked at
+    shelf = Shelf(store.folder)
     facts: list[Sequence[Facts]] = []
     states: list[Sequence[State]] = []
     for cell in cells:
         units = range(cell.units)
-        gathered = gather(store, cell, units) if cell.method.method is not None else [Facts()] * cell.units
+        absent = cell.method.method is None
+        gathered = [Facts()] * cell.units if absent else gather(store, cell, units, fresh=fresh)
         facts.append(gathered)
-        if cell.method.method is None:
+        if absent:
             states.append([State(None, None, None, (), unknown=True)] * cell.units)
         else:
-            states.append(examine(store, cell, units, gathered))
+            states.append(examine(store, cell, units, gathered, shelf))
     return Plan(resolved, cells, tuple(facts), tuple(states))

@@ -23,8 +23,8 @@ class _Made(NamedTuple):
     reference: int
 
 
-def aggregate_run(store: Store, plan: Plan, run: int) -> None:
-    """Aggregate the stored features of every complete or partial cell, and store the values."""
+def aggregate_run(store: Store, plan: Plan, run: int, *, anew: bool = False) -> None:
+    """Aggregate the stored features of every complete or partial cell, and store the values; known ones only `anew`."""
     if not any(metric.is_set for dataset in plan.resolved.datasets for metric in dataset.metrics):
         return
     made = store.restorations_of(run)
@@ -35,10 +35,10 @@ def aggregate_run(store: Store, plan: Plan, run: int) -> None:
     for cell in plan.cells:
         for metric in cell.dataset.metrics:
             if metric.is_set and metric.unavailable is None and wanted(cell, metric):
-                _aggregate(store, cell, metric, outputs.get(cell.index, []))
+                _aggregate(store, cell, metric, outputs.get(cell.index, []), anew)
 
 
-def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Made]) -> None:
+def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Made], anew: bool) -> None:
     extractor = signature_of(store, cell, metric)
     measured = cell.measured(metric)
     assert extractor is not None and isinstance(measured, SetMetric)
@@ -52,13 +52,13 @@ def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Ma
     signature = store.signature_id(metric.signature, cell.metric_mode(metric), of_sets=True)
     assert signature is not None
     known = store.scores([place[0]], signature).get(place)
-    if known is not None and known.status != "failed":
+    if known is not None and known.status != "failed" and not anew:
         return
     if metric.annotated:
         pairs = [(member, placed[member]) for member in members]
-        store.put_score(*place, signature, aggregate_boxes(store, pairs, extractor, measured))
+        store.put_score(*place, signature, aggregate_boxes(store, pairs, extractor, measured), anew=anew)
     else:
-        store.put_score(*place, signature, aggregate(store, members, extractor, measured))
+        store.put_score(*place, signature, aggregate(store, members, extractor, measured), anew=anew)
 
 
 def _member(metric: BoundMetric, one: _Made) -> Member:

@@ -6,25 +6,17 @@ stored. The file only records: what a number means, or whether it is missing, is
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bench.data.items import Stamp
-from bench.errors import BenchError, one_line
+from bench.database import FILE_NAME as FILE_NAME
+from bench.database import Database
 from bench.identity import set_hash
-from bench.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION, LatencyRow
-
-FILE_NAME = "bench.db"
-PATIENCE = 60.0
-"""Seconds to wait for another process that is writing."""
-
-_IN_LIST = 500
-"""Members of one `IN (…)` list; SQLite allows at least 999 parameters."""
+from bench.schema import SCHEMA_VERSION as SCHEMA_VERSION
+from bench.schema import LatencyRow
 
 
 class Memo(NamedTuple):
@@ -77,123 +69,32 @@ class RunRow(NamedTuple):
     record: str
 
 
-class Store:
-    """One results folder's database. `writable=False` opens an existing file for reading only."""
+class LeaseRow(NamedTuple):
+    """A process that must not be disturbed."""
+
+    id: int
+    kind: str
+    """run, export or gc."""
+    run: int | None
+    """Which run; None while it plans."""
+    host: str
+    pid: int
+    started: float
+    beat: float
+    """When it was last heard of."""
+
+
+class Store(Database):
+    """One results folder's rows."""
 
     def __init__(self, folder: Path, *, writable: bool = True) -> None:
-        self.folder = folder
-        self.path = folder / FILE_NAME
         self._contents: dict[bytes, int] = {}
         self._signatures: dict[tuple[str, str], int] = {}
-        with self._clear_errors():
-            if writable:
-                folder.mkdir(parents=True, exist_ok=True)
-            elif not self.path.is_file():
-                raise BenchError(f"no results at {self.path}: bench run SUITE makes them (or name --results DIR)")
-            # Even a reader writes beside a WAL file; in a folder that forbids it, the file is read as it lies.
-            frozen = not writable and not os.access(folder, os.W_OK) and not Path(f"{self.path}-wal").exists()
-            address = self.path.absolute().as_uri() + ("?immutable=1" if frozen else "")
-            self._db = self._connect(address, writable)
+        super().__init__(folder, writable=writable)
 
-    def _connect(self, address: str, writable: bool) -> sqlite3.Connection:
-        """Open the file and bring it up to date.
-
-        SQLite waits for others, but not where two runs switch a new file to write-ahead logging at once: we do.
-        """
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            db = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-            self._db = db
-            try:
-                for pragma in ("journal_mode=WAL", "synchronous=NORMAL") if writable else ("query_only=ON",):
-                    db.execute(f"PRAGMA {pragma}")
-                self._check_version(writable)
-                return db
-            except sqlite3.OperationalError as error:
-                db.close()
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-            except BaseException:
-                db.close()
-                raise
-            time.sleep(0.01)
-
-    def _check_version(self, writable: bool) -> None:
-        version = self._version()
-        if version > SCHEMA_VERSION:
-            raise BenchError(
-                f"{self.path} has schema {version}, this bench reads up to {SCHEMA_VERSION}: use a newer bench, "
-                "or another --results folder"
-            )
-        if version == SCHEMA_VERSION:
-            return
-        if not writable:
-            raise BenchError(f"{self.path} has the older schema {version}: bench run brings it up to date")
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
-            version = self._version()
-            if version == 0:
-                self._script(SCHEMA)
-                version = SCHEMA_VERSION
-            while version < SCHEMA_VERSION:
-                self._script(MIGRATIONS[version])
-                version += 1
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
-
-    def _script(self, script: str) -> None:
-        # executescript would commit the transaction that guards the migration.
-        for statement in script.split(";"):
-            if statement.strip():
-                self._db.execute(statement)
-
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise BenchError(
-                f"results folder {self.folder}: {one_line(error)}; what was written before is kept "
-                "(choose another with --results DIR)"
-            ) from error
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Everything inside is written together or not at all."""
-        with self._clear_errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._contents.clear()  # ids handed out inside the transaction are gone with it
-                self._signatures.clear()
-                if self._db.in_transaction:  # SQLite itself has ended it where the disk is full
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def close(self) -> None:
-        self._db.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._clear_errors():
-            return self._db.execute(sql, values).fetchall()
-
-    def _rows_in(self, sql: str, members: Iterable[Any], extra: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of a query that ends in `IN (?)`, asked in chunks."""
-        wanted = list(dict.fromkeys(members))
-        for start in range(0, len(wanted), _IN_LIST):
-            chunk = wanted[start : start + _IN_LIST]
-            marks = ",".join("?" * len(chunk))
-            yield from self._rows(sql.replace("(?)", f"({marks})"), [*extra, *chunk])
+    def _forget(self) -> None:
+        self._contents.clear()  # ids handed out inside the transaction are gone with it
+        self._signatures.clear()
 
     # Contents, signatures and the memo
 
@@ -237,18 +138,18 @@ class Store:
         """By locator, for the sources that have not changed since they were last decoded."""
         wanted = {stamp.locator: stamp for stamp in stamps}
         sql = (
-            "SELECT locator, size, mtime_ns, hash, height, width, error FROM memo JOIN content ON content.id=content "
-            "WHERE locator IN (?)"
+            "SELECT locator, size, mtime_ns, ctime_ns, inode, hash, height, width, error FROM memo "
+            "JOIN content ON content.id=content WHERE locator IN (?)"
         )
         return {
-            row[0]: Memo(*row[3:])
+            row[0]: Memo(*row[len(Stamp._fields) :])
             for row in self._rows_in(sql, wanted)
-            if (row[1], row[2]) == (wanted[row[0]].size, wanted[row[0]].mtime_ns)
+            if row[: len(Stamp._fields)] == wanted[row[0]]
         }
 
     def remember(self, stamp: Stamp, memo: Memo) -> None:
         self._rows(
-            "INSERT OR REPLACE INTO memo VALUES(?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO memo VALUES(?,?,?,?,?,?,?,?,?)",
             (*stamp, self.content_id(memo.hash), memo.height, memo.width, memo.error),
         )
 
@@ -304,14 +205,21 @@ class Store:
         return {(row[0], row[1]): Score(*row[2:]) for row in self._rows_in(sql, outputs, [signature])}
 
     def put_score(
-        self, output: int, reference: int, signature: int, score: Score, seconds: float | None = None
+        self,
+        output: int,
+        reference: int,
+        signature: int,
+        score: Score,
+        seconds: float | None = None,
+        *,
+        anew: bool = False,
     ) -> None:
-        """Write a value; one that is there stays, unless it was a failure."""
+        """Write a value; one that is there stays, unless it was a failure or is to be made `anew`."""
         self._rows(
             "INSERT INTO score VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
             "value=excluded.value, reason=excluded.reason, seconds=excluded.seconds "
-            "WHERE score.status IN ('failed','nan')",
-            (output, reference, signature, score.status, score.value, score.reason, seconds),
+            "WHERE ? OR score.status IN ('failed','nan')",
+            (output, reference, signature, score.status, score.value, score.reason, seconds, anew),
         )
 
     def extractions(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
@@ -333,12 +241,13 @@ class Store:
         features: bytes | None,
         reason: str | None,
         seconds: float | None = None,
+        anew: bool = False,
     ) -> None:
         self._rows(
             "INSERT INTO extraction VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
             "features=excluded.features, reason=excluded.reason, seconds=excluded.seconds "
-            "WHERE extraction.status IN ('failed','nan')",
-            (output, reference, signature, status, features, reason, seconds),
+            "WHERE ? OR extraction.status IN ('failed','nan')",
+            (output, reference, signature, status, features, reason, seconds, anew),
         )
 
     def set_place(self, members: Iterable[tuple[bytes, int, int]], *, create: bool = True) -> tuple[int, int] | None:
@@ -380,28 +289,24 @@ class Store:
     # Runs
 
     def runs(self, suite: str | None = None) -> list[RunRow]:
-        """Newest first: what was asked for last, be it by going on with an earlier run."""
+        """Newest first: by their numbers, which grow whatever the clock does."""
         sql = "SELECT id, suite, created, finished, record FROM run"
         where, values = (" WHERE suite=?", [suite]) if suite is not None else ("", [])
-        return [
-            RunRow(*row)
-            for row in self._rows(f"{sql}{where} ORDER BY COALESCE(finished, created) DESC, id DESC", values)
-        ]
+        return [RunRow(*row) for row in self._rows(f"{sql}{where} ORDER BY id DESC", values)]
 
     def run(self, number: int) -> RunRow | None:
         rows = self._rows("SELECT id, suite, created, finished, record FROM run WHERE id=?", (number,))
         return RunRow(*rows[0]) if rows else None
 
-    def runs_of(self, digest: bytes) -> list[int]:
-        """Runs with exactly this plan, newest first."""
-        return [row[0] for row in self._rows("SELECT id FROM run WHERE digest=? ORDER BY id DESC", (digest,))]
+    def newest_run(self, suite: str) -> tuple[RunRow, bytes] | None:
+        """A suite's run with the highest number, and the digest of its plan."""
+        sql = "SELECT id, suite, created, finished, record, digest FROM run WHERE suite=? ORDER BY id DESC LIMIT 1"
+        rows = self._rows(sql, (suite,))
+        return (RunRow(*rows[0][:5]), rows[0][5]) if rows else None
 
     def create_run(self, suite: str, digest: bytes, record: str) -> int:
-        with self.transaction():
-            self._rows(
-                "INSERT INTO run(suite, digest, created, record) VALUES(?,?,?,?)", (suite, digest, time.time(), record)
-            )
-            return int(self._rows("SELECT last_insert_rowid()")[0][0])
+        sql = "INSERT INTO run(suite, digest, created, record) VALUES(?,?,?,?) RETURNING id"
+        return int(self._rows(sql, (suite, digest, time.time(), record))[0][0])
 
     def finish_run(self, run: int) -> None:
         """Also where it was finished before: whoever runs it again means this one."""
@@ -411,6 +316,13 @@ class Store:
         """(cell, item) → (restoration id, reference content id, 0 where there is none)."""
         rows = self._rows("SELECT cell, item, restoration, reference FROM unit WHERE run=?", (run,))
         return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+    def drop_units(self, run: int, units: Iterable[tuple[int, int]]) -> None:
+        """Forget what some (cell, item) of a run were found to be: it does not hold any more."""
+        with self._clear_errors():
+            self._db.executemany(
+                "DELETE FROM unit WHERE run=? AND cell=? AND item=?", ((run, *place) for place in units)
+            )
 
     def put_units(self, run: int, units: Iterable[tuple[int, int, int, int]]) -> None:
         """(cell, item, restoration id, reference content id) rows of a run; what is there stays."""
@@ -451,36 +363,51 @@ class Store:
     def drop_claimant(self, host: str, pid: int, started: float) -> None:
         self._rows("DELETE FROM claim WHERE host=? AND pid=? AND started=?", (host, pid, started))
 
+    # Leases; what they mean is `bench.leases`
+
+    def leases(self) -> list[LeaseRow]:
+        return [LeaseRow(*row) for row in self._rows("SELECT id, kind, run, host, pid, started, beat FROM lease")]
+
+    def put_lease(self, kind: str, host: str, pid: int, started: float, now: float) -> int:
+        sql = "INSERT INTO lease(kind, host, pid, started, beat) VALUES(?,?,?,?,?) RETURNING id"
+        return int(self._rows(sql, (kind, host, pid, started, now))[0][0])
+
+    def lease_run(self, lease: int, run: int) -> None:
+        """A lease is for this run from now on."""
+        self._rows("UPDATE lease SET run=? WHERE id=?", (run, lease))
+
+    def has_lease(self, lease: int) -> bool:
+        return bool(self._rows("SELECT 1 FROM lease WHERE id=?", (lease,)))
+
+    def drop_lease(self, lease: int) -> None:
+        self._rows("DELETE FROM lease WHERE id=?", (lease,))
+
     def beat(self, host: str, pid: int, now: float) -> None:
-        self._rows("UPDATE claim SET beat=? WHERE host=? AND pid=?", (now, host, pid))
+        """A process says that it still works on what it claimed and leased."""
+        for table in ("claim", "lease"):
+            self._rows(f"UPDATE {table} SET beat=? WHERE host=? AND pid=?", (now, host, pid))  # noqa: S608
 
     # Housekeeping
 
-    def sweep(self, doomed: Iterable[int] = (), *, dry_run: bool = False) -> tuple[int, set[bytes]]:
+    def sweep(self, doomed: Iterable[int] = ()) -> tuple[int, set[bytes]]:
         """Delete some runs, then the rows that no run names. Returns how many rows, and the outputs still needed.
 
-        Values of whole sets stay: they are small, and which run they belong to is not written down.
+        Values of whole sets stay: they are small, and which run they belong to is not written down. The caller's
+        transaction is what makes the decision and the deletion one.
         """
         rows = 0
         with self._clear_errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                for run in doomed:
-                    self._db.execute("DELETE FROM unit WHERE run=?", (run,))
-                    self._db.execute("DELETE FROM run WHERE id=?", (run,))
-                for sql in (
-                    "DELETE FROM restoration WHERE id NOT IN "
-                    "(SELECT restoration FROM unit WHERE restoration IS NOT NULL)",
-                    "DELETE FROM score WHERE output NOT IN (SELECT output FROM restoration WHERE output IS NOT NULL) "
-                    "AND signature NOT IN (SELECT id FROM signature WHERE of_sets)",
-                    "DELETE FROM extraction WHERE output NOT IN "
-                    "(SELECT output FROM restoration WHERE output IS NOT NULL) "
-                    "AND output NOT IN (SELECT reference FROM unit)",
-                ):
-                    rows += self._db.execute(sql).rowcount
-                needed = {
-                    row[0] for row in self._db.execute("SELECT hash FROM content JOIN restoration ON output=content.id")
-                }
-            finally:
-                self._db.execute("ROLLBACK" if dry_run else "COMMIT")
-        return rows, needed
+            for run in doomed:
+                self._db.execute("UPDATE lease SET run=NULL WHERE run=?", (run,))
+                self._db.execute("DELETE FROM unit WHERE run=?", (run,))
+                self._db.execute("DELETE FROM run WHERE id=?", (run,))
+            for sql in (
+                "DELETE FROM restoration WHERE id NOT IN (SELECT restoration FROM unit WHERE restoration IS NOT NULL)",
+                "DELETE FROM score WHERE output NOT IN (SELECT output FROM restoration WHERE output IS NOT NULL) "
+                "AND signature NOT IN (SELECT id FROM signature WHERE of_sets)",
+                "DELETE FROM extraction WHERE output NOT IN (SELECT output FROM restoration WHERE output IS NOT NULL) "
+                "AND output NOT IN (SELECT reference FROM unit)",
+            ):
+                rows += self._db.execute(sql).rowcount
+            needed = self._db.execute("SELECT hash FROM content JOIN restoration ON output=content.id").fetchall()
+        return rows, {row[0] for row in needed}

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench import artefacts
-from bench.data.items import ImageSource, Stamp
+from bench.data.items import ImageSource, Stamp, unchanged
 from bench.errors import ImageError, described, from_keyboard, one_line
 from bench.identity import content_hash, unreadable_hash
 from bench.isolation import Guard
@@ -38,6 +38,8 @@ class Settings(NamedTuple):
     device: str
     batch: int
     threads: int
+    fresh: bool = False
+    """Whether what is stored is made again all the same."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,8 @@ class Worker:
 
     def _state(self, cell: Cell, unit: int, facts: Facts) -> State:
         with self._store_lock:
-            return examine(self._store, cell, [unit], [facts])[0]
+            state = examine(self._store, cell, [unit], [facts])[0]
+        return state._replace(restoration=None, todo=(), references=()) if self.settings.fresh else state
 
     def _decode(
         self, cell: Cell, source: ImageSource | None, stamp: Stamp | None, memo: Memo | None, *, need: bool
@@ -223,7 +226,8 @@ class Worker:
         except ImageError as failure:
             pixels, error = None, one_line(failure)
             found = Memo(unreadable_hash(_raw(source)), None, None, error)
-        if stamp is not None and found != memo:
+        # A file that was written while it was read is not remembered: its stamp would vouch for other pixels.
+        if stamp is not None and found != memo and unchanged(source, stamp):
             self._put(cell, Decoded(stamp, found))
         return pixels, error, found
 
@@ -378,7 +382,7 @@ class Worker:
         if isinstance(made, _Made) and state.key is not None and facts.lq is not None:
             output = content_hash(made.pixels)
             known = state.restoration is not None and state.restoration.output_hash == output
-            if not known or made.seconds is not None:
+            if not known or state.gone or made.seconds is not None:
                 payload, suffix = artefacts.encode(made.pixels)
                 size = (made.pixels.shape[0], made.pixels.shape[1])
                 row = Restored(

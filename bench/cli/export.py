@@ -25,20 +25,19 @@ def command(
     """Write the rows of a run (CSV unless said otherwise), or its images, or what a detector found in them."""
     from pathlib import Path
 
-    from bench import exports, paths
+    from bench import exports, leases, paths
     from bench.errors import BenchError
-    from bench.store import Store
     from bench.tables import frame
 
     folder = paths.results(results)
-    with Store(folder, writable=False) as store:
+    with leases.reading(folder, lambda line: click.echo(line, err=True)) as store:
         number = frame.find_run(store, run)
         data = frame.read_cells(store, number)
         missing = 0
         if images is not None:
             told = exports.images(store, data, folder, Path(images))
-            click.echo(f"{told.written} images in {images}, {told.missing} not there", err=True)
-            missing += told.missing
+            click.echo(told.line(Path(images), data.record.suite), err=True)
+            missing += not told.complete
         if detections is not None or draw is not None:
             from bench import detections as found
 
@@ -48,7 +47,8 @@ def command(
                 missing += lost
             if draw is not None:
                 files, lost = found.draw(store, data, folder, Path(draw))
-                click.echo(f"{files} pictures in {draw}, {lost} outputs not there", err=True)
+                again = f" (bench run {data.record.suite} makes them again)" if lost else ""
+                click.echo(f"{files} pictures in {draw}, {lost} outputs not there{again}", err=True)
                 missing += lost
     if style is None and (images, detections, draw) != (None, None, None):
         return 0 if not missing else 1

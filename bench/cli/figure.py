@@ -53,10 +53,9 @@ def command(
     """
     from pathlib import Path
 
-    from bench import paths
+    from bench import leases, paths
     from bench.report import figures, grid, pareto, style
     from bench.report.pictures import Pictures
-    from bench.store import Store
     from bench.tables import frame
     from bench.tables.pareto import front
 
@@ -67,7 +66,7 @@ def command(
     folder = paths.results(results)
     inches = style.PAGE if width == "page" else style.COLUMN
     choice = figures.Choice(datasets, methods, metrics)
-    with Store(folder, writable=False) as store, style.applied():
+    with leases.reading(folder) as store, style.applied():
         data = frame.read_cells(store, frame.find_run(store, run))
         if kind == "grid":
             pictures = Pictures(store, data, folder)

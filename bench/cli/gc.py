@@ -11,13 +11,14 @@ import click
 @click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
 def command(keep: int | None, dry_run: bool, results: str | None) -> int:
     """Delete outputs and rows that no run names."""
-    from bench import exports, paths
+    from bench import paths
+    from bench.collect import collect
     from bench.store import Store
 
     folder = paths.results(results)
     Store(folder, writable=False).close()  # a folder without results is an error, not a reason to make one
     with Store(folder) as store:
-        freed = exports.collect(store, folder, keep, dry_run=dry_run)
+        freed = collect(store, folder, keep, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
     click.echo(f"{verb} {freed.runs} runs, {freed.rows} rows, {freed.files} files, {freed.bytes / 1e6:.1f} MB")
     return 0

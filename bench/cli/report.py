@@ -19,13 +19,12 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
     """
     from pathlib import Path
 
-    from bench import exports, paths
+    from bench import exports, leases, paths
     from bench.report import page
-    from bench.store import Store
     from bench.tables import frame
 
     folder = paths.results(results)
-    with Store(folder, writable=False) as store:
+    with leases.reading(folder) as store:
         data = frame.read_cells(store, frame.find_run(store, run))
         made = page.render(store, data, folder, page.Options(items, round(budget * 1e6)))
     name = f"{exports.safe_name(data.record.suite).replace('/', '_')}-{data.number}.html"

@@ -25,6 +25,7 @@ import click
 @click.option("--available", is_flag=True, help="Run what is on this machine; the rest are rows with their reason.")
 @click.option("--allow-commands", is_flag=True, help="Let methods of kind command start the programs they name.")
 @click.option("--no-latency", is_flag=True, help="Do not time the methods of a suite with latency:.")
+@click.option("--fresh", is_flag=True, help="Compute everything anew, whatever is stored.")
 @click.option("--fresh-latency", is_flag=True, help="Time the methods again, for a suite with latency:.")
 @click.option("--commercial-safe", is_flag=True, help="Refuse what is not known to be free for commercial use.")
 @click.option(
@@ -51,6 +52,7 @@ def command(
     available: bool,
     allow_commands: bool,
     no_latency: bool,
+    fresh: bool,
     fresh_latency: bool,
     commercial_safe: bool,
     allow_failures: float,
@@ -64,19 +66,22 @@ def command(
     """  # fmt: skip
     from bench import driver
     from bench.progress import bar
-    from bench.store import Store
-    from bench.tables import frame, render
+    from bench.tables import render
 
     request = driver.Request(
         suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
-        allow_commands=allow_commands, fresh_latency=fresh_latency, latency=not no_latency, timeout=timeout,
+        allow_commands=allow_commands, fresh=fresh, fresh_latency=fresh_latency, latency=not no_latency,
+        timeout=timeout,
     )  # fmt: skip
     render.check_style(style)
     if plan:
         from bench.forecast import render_plan
 
-        click.echo(render_plan(request.folder, lambda store: driver.plan_request(request, store), device), nl=False)
+        told = render_plan(
+            request.folder, lambda store: driver.plan_request(request, store), device, fresh=fresh or fresh_latency
+        )
+        click.echo(told, nl=False)
         return 0
 
     def note(line: str) -> None:
@@ -84,13 +89,12 @@ def command(
 
     progress = bar("units", total=0)
     try:
-        summary = driver.run(request, progress, note)
+        summary, data = driver.carry_out(request, progress, note)
     except KeyboardInterrupt as stop:
         raise click.Abort from stop
     finally:
         progress.close()
-    with Store(request.folder, writable=False) as store:
-        click.echo(render.render(frame.read_cells(store, summary.run), style), nl=False)
+    click.echo(render.render(data, style), nl=False)
     told = f"run {summary.run} of {summary.suite}: {summary.units} units, {summary.worked} worked on"
     told += f" in {summary.seconds:.1f} s"
     told += f", {summary.failed} failed" if summary.failed else ""

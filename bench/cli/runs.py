@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from bench.store import RunRow
+
+_KEYS = ("run", "suite", "started", "state", "datasets", "methods", "units", "failed", "unavailable", "device")
 
 
 @click.command()
@@ -17,13 +24,26 @@ def command(style: str, results: str | None) -> int:
     from tabulate import tabulate
 
     from bench import paths
+    from bench.errors import BenchError
+    from bench.leases import Owner, abandoned
     from bench.store import Store
     from bench.tables import frame
 
     listed = []
-    with Store(paths.results(results), writable=False) as store:
+    damaged: list[str] = []
+    with Store.reading(paths.results(results)) as store:
+        living = [one for one in store.leases() if not abandoned(Owner(one.host, one.pid, one.started), one.beat)]
+        working = {lease.run for lease in living}
+        for lease in living:
+            if lease.kind == "run" and lease.run is None:
+                click.echo(f"a run is planning (process {lease.pid})", err=True)
         for row in store.runs():
-            data = frame.read_cells(store, row.id)
+            try:
+                data = frame.read_cells(store, row.id)
+            except BenchError as error:  # the others are listed all the same
+                damaged.append(str(error))
+                listed.append(dict.fromkeys(_KEYS) | {"run": row.id, "suite": row.suite, "state": "damaged"})
+                continue
             counts = frame.failures(data)
             started = datetime.datetime.fromtimestamp(row.created).astimezone()
             listed.append(
@@ -31,7 +51,7 @@ def command(style: str, results: str | None) -> int:
                     "run": row.id,
                     "suite": row.suite,
                     "started": started.isoformat(timespec="seconds"),
-                    "state": "finished" if row.finished and not counts.pending else "unfinished",
+                    "state": _state(row, counts.pending, working),
                     "datasets": len(data.record.datasets),
                     "methods": len(data.record.methods),
                     "units": counts.expected,
@@ -44,4 +64,12 @@ def command(style: str, results: str | None) -> int:
         click.echo(json.dumps(listed, indent=1, ensure_ascii=False))
     else:
         click.echo(tabulate(listed, headers="keys", tablefmt="simple", disable_numparse=True))
+    if damaged:
+        raise BenchError(damaged[0] + (f" ({len(damaged) - 1} more)" if len(damaged) > 1 else ""))
     return 0
+
+
+def _state(row: RunRow, pending: int, working: Container[int | None]) -> str:
+    if row.id in working:
+        return "working"
+    return "finished" if row.finished and not pending else "unfinished"

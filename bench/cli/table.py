@@ -54,7 +54,7 @@ def command(
         click.echo(published.contents(style) if key is None else published.render_alone(key, style), nl=False)
         return 0
 
-    with Store(paths.results(results), writable=False) as store:
+    with Store.reading(paths.results(results)) as store:
         data = frame.read_cells(store, frame.find_run(store, run))
     shown = layout.common_items(data) if common_items else data
     if pareto is not None:

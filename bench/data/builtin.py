@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.data import degrade, headroom
 from bench.data.images import decode, decoder, header_size
-from bench.data.items import Dataset, ImageSource, Item, Stamp
+from bench.data.items import Dataset, ImageSource, Item, Stamp, file_stamp
 from bench.errors import BenchError, ImageError
 
 VERSION = 1
@@ -125,9 +125,8 @@ class PhotoSource(ImageSource):
         return height, width
 
     def stamp(self) -> Stamp:
-        status = self._path().stat()
         locator = f"builtin:{self.kind or 'photo'}/{self.photo.name}?side={self.side}&version={_version()}"
-        return Stamp(locator, status.st_size, status.st_mtime_ns)
+        return file_stamp(locator, self._path().stat())
 
     def raw(self) -> bytes:
         return self._path().read_bytes()

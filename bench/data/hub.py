@@ -7,6 +7,7 @@ that the same file gives the same pixels wherever it came from. No loading scrip
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from bench import paths
 from bench.data.images import decode_bytes, decoder, header_size_bytes, shown
-from bench.data.items import Dataset, ImageSource, Item, Stamp
+from bench.data.items import Dataset, ImageSource, Item, Stamp, file_stamp
 from bench.data.pairing import item_id, problems
 from bench.errors import BenchError, ImageError, one_line, suggest
 
@@ -136,12 +137,22 @@ class Column:
     def source(self, row: int) -> HubSource:
         return HubSource(self, row)
 
+    @cached_property
+    def linked(self) -> bool:
+        """Whether rows name files, which can change behind the table, instead of holding their bytes."""
+        return len(self.table) > 0 and _link(self.table[0][self.name]) is not None
+
+    def file(self, row: int) -> Path | None:
+        """The file that a row of a linked column names; None where it holds the bytes."""
+        found = _link(self.table[row][self.name])
+        return None if found is None else found.resolve()
+
     def bytes(self, row: int) -> bytes:
         """The file's bytes. Raises `ImageError`."""
         where = f"{self.locator}#{row}/{self.name}"
         value = self.table[row][self.name]
-        if isinstance(value, dict) and value.get("bytes") is None and value.get("path"):
-            path = Path(value["path"]).resolve()
+        if (link := _link(value)) is not None:
+            path = link.resolve()
             if not any(path.is_relative_to(folder) for folder in self.allowed):
                 raise ImageError(f"{where}: the table points at {shown(path)}, outside its own folder")
             try:
@@ -165,7 +176,14 @@ class HubSource(ImageSource):
         return decode_bytes(self.raw(), self.where)
 
     def stamp(self) -> Stamp:
-        return Stamp(f"{self.where}?{decoder()}", 0, 0)
+        locator = f"{self.where}?{decoder()}"
+        file = self.column.file(self.row) if self.column.linked else None
+        if file is None:
+            return Stamp(locator, 0, 0)
+        try:
+            return file_stamp(locator, file.stat())
+        except OSError as error:
+            raise ImageError(f"{self.where}: {shown(file)}: {error.strerror}") from error
 
     def size(self) -> tuple[int, int]:
         return header_size_bytes(self.raw(), self.where)
@@ -176,3 +194,10 @@ class HubSource(ImageSource):
     @property
     def where(self) -> str:
         return f"{shown(self.column.locator)}#{self.row}/{self.column.name}"
+
+
+def _link(value: Any) -> Path | None:
+    """The path in a cell that holds no bytes of its own."""
+    if isinstance(value, dict) and value.get("bytes") is None and value.get("path"):
+        return Path(value["path"])
+    return None

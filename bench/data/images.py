@@ -16,7 +16,7 @@ from typing import IO
 
 import numpy as np
 
-from bench.data.items import ImageSource, Stamp
+from bench.data.items import ImageSource, Stamp, file_stamp
 from bench.errors import BenchError, ImageError, one_line
 from iqpir import codecs
 from iqpir.codecs import decoder
@@ -116,8 +116,7 @@ class FileSource(ImageSource):
         return decode(self.path)
 
     def stamp(self) -> Stamp:
-        status = _stat(self.path, self.where)
-        return Stamp(f"{_locator(self.path)}?{decoder()}", status.st_size, status.st_mtime_ns)
+        return file_stamp(f"{_locator(self.path)}?{decoder()}", _stat(self.path, self.where))
 
     def size(self) -> tuple[int, int]:
         return header_size(self.path)

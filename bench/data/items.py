@@ -6,6 +6,8 @@ of work needs it.
 
 from __future__ import annotations
 
+import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from bench.errors import ImageError
+
 if TYPE_CHECKING:
     from bench.data.annotations import AnnotationSource
+
+
+_TICK = 20_000_000
+"""Nanoseconds within which a file can be written twice and keep its times: file systems stamp by the kernel's tick."""
 
 
 class Stamp(NamedTuple):
@@ -26,6 +34,15 @@ class Stamp(NamedTuple):
     """Bytes of the file behind the source."""
     mtime_ns: int
     """Modification time of the file behind the source, nanoseconds."""
+    ctime_ns: int = 0
+    """Its change time: archives, `cp -p` and `touch -d` set the modification time, but nobody sets this one."""
+    inode: int = 0
+    """Its number in the file system: another file that takes its place has another."""
+
+
+def file_stamp(locator: str, status: os.stat_result) -> Stamp:
+    """The stamp of a source that is one file."""
+    return Stamp(locator, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 class ImageSource(ABC):
@@ -51,6 +68,14 @@ class ImageSource(ABC):
     @abstractmethod
     def where(self) -> str:
         """How to name the source in a message."""
+
+
+def unchanged(source: ImageSource, stamp: Stamp) -> bool:
+    """Whether a source is as it was when it was looked at, and has been for longer than a tick of its clock."""
+    try:
+        return source.stamp() == stamp and not 0 <= time.time_ns() - stamp.ctime_ns < _TICK
+    except ImageError:
+        return False
 
 
 @dataclass(frozen=True)

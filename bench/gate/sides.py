@@ -38,7 +38,7 @@ def of_run(name: str | None, results: str | None, *, look: bool = False) -> Side
     """A run by number or suite; `DIR:RUN` is one of another results folder. `look` checks its output files."""
     folder, colon, run = (name or "").rpartition(":")
     place = Path(folder) if colon and folder else paths.results(results)
-    with Store(place, writable=False) as store:
+    with Store.reading(place) as store:
         data = frame.read_cells(store, frame.find_run(store, (run if colon else name) or None))
         damaged = tuple(_damaged(store, data, place)) if look else ()
         return Side(f"run {data.number}", snapshot.take(store, data), data, damaged)

@@ -128,7 +128,13 @@ def _datasets(store: Store, data: RunData) -> dict[str, Dataset]:
 
 
 def _timings(store: Store, data: RunData) -> Iterator[Timing]:
-    """The newest time of every method of the run in every setting and on every machine that the store has it for."""
+    """The newest time of every method at the setting that the suite's `latency:` names, on every machine that has one.
+
+    What `bench latency` measured beside it belongs to no suite, and another folder could not be held to it.
+    """
+    asked = stored.asked(data.record.definition, data.provenance)
+    if asked is None:
+        return
     for method in data.record.methods:
         known: set[tuple[str, str]] = set()
         identity, request = method["identity"], stored.request_digest(method["name"], method["options"])
@@ -140,7 +146,7 @@ def _timings(store: Store, data: RunData) -> Iterator[Timing]:
         for row in rows:
             setting = f"{row.setting.short}, {row.setting.threads} threads"
             machine = ", ".join(f"{name} {value}" for name, value in sorted(row.fingerprint.items()) if value)
-            if row.setting.mode == "synchronised" and (setting, machine) not in known:
+            if row.setting._replace(threads=0) == asked and (setting, machine) not in known:
                 known.add((setting, machine))
                 reason = row.reason or "; ".join(row.noise) or None
                 seconds = [value / 1e9 for value in row.samples] if row.ok else []

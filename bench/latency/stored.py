@@ -105,6 +105,15 @@ def of_session(store: Store, session: str) -> list[Timing]:
     return [_timing(row) for row in reversed(store.latencies("session", [session]))]
 
 
+def asked(definition: Mapping[str, Any], provenance: Mapping[str, Any], mode: Mode = "synchronised") -> Setting | None:
+    """What the `latency:` of a run's suite asks for, with 0 for threads, which it leaves open; None without it."""
+    spec = definition.get("latency")
+    if spec is None:
+        return None
+    kind = str(provenance.get("device", "cpu")).partition(":")[0]
+    return Setting(parse_sizes(spec["size"])[0], 1, parse_dtype(spec["dtype"]), kind, mode, 0)
+
+
 def of_run(store: Store, run: int, *, machine: str | None = None, mode: Mode = "synchronised") -> list[Timing]:
     """The newest time of every method of a run, at the setting that its suite's `latency:` names, in the run's order.
 
@@ -118,11 +127,9 @@ def of_run(store: Store, run: int, *, machine: str | None = None, mode: Mode = "
     if row is None:
         raise BenchError(f"no run {run} in {store.path} (bench runs)")
     record = json.loads(row.record)
-    asked = record["definition"].get("latency")
-    if asked is None:
+    setting = asked(record["definition"], record.get("provenance") or {}, mode)
+    if setting is None:
         return []
-    (size, *_), dtype = parse_sizes(asked["size"]), parse_dtype(asked["dtype"])
-    device = str((record.get("provenance") or {}).get("device", "cpu")).partition(":")[0]
     wanted = [
         (method["label"], method_digest(method["identity"]) if method["identity"] else None,
          request_digest(method["name"], method["options"]))
@@ -135,8 +142,7 @@ def of_run(store: Store, run: int, *, machine: str | None = None, mode: Mode = "
             methods=[identity for _, identity, _ in wanted if identity is not None],
             requests=[request for _, identity, request in wanted if identity is None],
         )
-        if (timing.setting.size, timing.setting.batch, timing.setting.dtype, timing.setting.kind, timing.setting.mode)
-        == (size, 1, dtype, device, mode)
+        if timing.setting._replace(threads=0) == setting
     ]
     if machine is None and known:
         machine = known[0].machine

@@ -16,6 +16,7 @@ from bench.errors import BenchError, suggest
 from bench.latency.stored import Timing, of_run
 from bench.sets import Member, boxed, complete
 from bench.store import Restoration, RunRow, Score, Store
+from bench.tables import record_form
 from iqpir.errors import shown
 
 if TYPE_CHECKING:
@@ -78,10 +79,21 @@ class Record:
 
     @classmethod
     def read(cls, row: RunRow) -> tuple[Record, Mapping[str, Any]]:
-        """(record, provenance) of a stored run."""
+        """(record, provenance) of a stored run. Raises `BenchError` for one that is damaged."""
+        problem = cls.problem(row)
+        if problem is not None:
+            raise BenchError(
+                f"run {row.id} of {row.suite}: its record is damaged ({problem}): bench run {row.suite} records it "
+                f"anew, bench gc --keep 1 then drops this one"
+            )
         data = json.loads(row.record)
         provenance = data.pop("provenance") or {}
         return cls(**data), provenance
+
+    @classmethod
+    def problem(cls, row: RunRow) -> str | None:
+        """What is wrong with a stored record, None for one that can be read."""
+        return record_form.problem(row.record)
 
 
 class ItemScore(NamedTuple):

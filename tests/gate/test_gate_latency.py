@@ -24,8 +24,16 @@ def measured(median: float = 20e6, count: int = 64, spread: float = 0.01, seed: 
     return median * np.exp(np.random.default_rng(seed).normal(0, spread, count))
 
 
+def ask(place: Place) -> None:
+    """As if the suite of the newest run asked for times; measuring some would take minutes."""
+    place.sql(
+        """UPDATE run SET record=json_set(record, '$.definition.latency', json('{"size": 512, "dtype": "fp32"}'))"""
+    )
+
+
 def put(place: Place, samples: np.ndarray, method: str = "identity", **changes: Any) -> None:
     """A measurement of a method of the newest run."""
+    ask(place)
     with Store(place.root / "results") as store:
         record = frame.read_cells(store, frame.find_run(store, "mine")).record
         identity = next(one["identity"] for one in record.methods if one["label"] == method)
@@ -114,6 +122,14 @@ def test_another_setting_is_not_compared(timed: Place):
     put(timed, measured() * 2, setting=SETTING._replace(mode="dispatch"))
     assert timed.check().code == 0
     assert timed.check().notes == [("inconclusive", "not timed again")]
+
+
+def test_a_time_that_the_suite_does_not_ask_for_is_no_part_of_its_baseline(place: Place):
+    put(place, measured())
+    put(place, measured() * 2, setting=SETTING._replace(size=Size(256, 256)))
+    assert place.bench("baseline", "mine")[0] == 0 and "2 values and 1 times" in place.err
+    place.sql("UPDATE run SET record=json_remove(record, '$.definition.latency')")
+    assert place.bench("baseline", "mine")[0] == 0 and "2 values and 0 times" in place.err
 
 
 def test_a_faster_method_is_a_note(timed: Place):

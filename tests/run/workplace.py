@@ -48,6 +48,10 @@ class Started:
     def running(self) -> bool:
         return not self._code.exists()
 
+    def said(self) -> str:
+        """What it has written to standard error so far."""
+        return self._err.read_text() if self._err.exists() else ""
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
