@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from rounding import exactly
 
 from bench.methods.network import NetworkMethod

@@ -1,10 +1,10 @@
 """How far a network's float32 output may lie from the exact one on any processor: measured on the network itself.
 
 A processor may add the products of a convolution in any order. Whatever the order, the float32 sum of K products is the
-exact sum for weights that are off by a few times √K roundings each (Higham & Mary, "A new approach to probabilistic rounding
-error analysis", SIAM J. Sci. Comput. 41(5), 2019), and what a layer gives is rounded once more. So weights and outputs
-of layers are moved by that much in float64, where the arithmetic's own rounding is out of sight, and the limit is how
-far the output moves. No number of any machine enters it.
+exact sum for weights that are off by a few times √K roundings each (Higham & Mary, "A new approach to probabilistic
+rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019), and what a layer gives is rounded once more. So weights and
+outputs of layers are moved by that much in float64, where the arithmetic's own rounding is out of sight, and the limit
+is how far the output moves. No number of any machine enters it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LAYER = 8
 """Roundings of what a layer gives: libraries promise exponentials and their like to four units in the last place."""
 DRAWS = 2
 SURE = 4
-"""How many times √K roundings K terms may be off by: more has a probability of 2·exp(-4²/2), under one in a thousand."""
+"""How many times √K roundings K terms may be off by: more has a probability of 2·exp(-4²/2), one in 1500."""
 
 
 class _Moves:
