@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def describe(device: str, threads: int, workers: int, batch: int, base: Path) ->
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor(),
+        "instructions": instructions(),
         "device": device,
         "device_model": device_model(device),
         "threads": threads,
@@ -58,6 +60,37 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+_STEPS = (
+    ("AVX2", ("avx2", "fma")),
+    ("AVX-512", ("avx512f", "avx512bw", "avx512dq", "avx512vl")),
+    ("AVX-512 with VNNI", ("avx512_vnni",)),
+    ("AVX-512 with bfloat16", ("avx512_bf16",)),
+    ("AMX", ("amx_tile", "amx_bf16")),
+)
+"""Instructions by which libraries choose how to add up, each a step beyond the last, with flags of /proc/cpuinfo."""
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+"""Variables of the environment that keep a library from using them."""
+
+
+def instructions(cpuinfo: Path = Path("/proc/cpuinfo"), environment: Mapping[str, str] = os.environ) -> str:
+    """The widest vector instructions of the CPU, and what keeps libraries from them; empty where that is not known.
+
+    Two processors of one model's name can differ in these (virtual machines hide some), and a network's last bits do.
+    """
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    flags = next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+    widest = ""
+    for name, needed in _STEPS:
+        if not flags.issuperset(needed):
+            break
+        widest = name
+    held = [f"{name}={environment[name]}" for name in _LIMITS if environment.get(name)]
+    return ", ".join(part for part in (widest, *held) if part)
 
 
 def device_model(device: str) -> str:

@@ -1,12 +1,15 @@
 """Annotations of a dataset's images: which objects are where, read from files as their publishers lay them out.
 
-Formats: `bbgt` (Piotr's toolbox, as ExDark has it: a header line, then `Class left top width height …`) and `yolo`
-(`number cx cy w h` as parts of the image's sides). A file that is broken, empty or missing is a problem of its item,
-named with file and line, and never an image without objects.
+Formats: `bbgt` (Piotr's toolbox, as ExDark has it: a header line, then `Class left top width height`, alone or with the
+toolbox's seven further numbers) and `yolo` (`number cx cy w h` as parts of the image's sides, with or without a score).
+Rows of other shapes share these files: polygons and rotated boxes. They are problems of their line, since their first
+four numbers are no box, or taken by the box around them where the dataset says `shapes: box`. A file that is broken,
+empty or missing is a problem of its item, named with file and line, and never an image without objects.
 """
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +24,12 @@ from bench.detection.boxes import Annotations, Boxes, digest_of, plain
 from bench.errors import BenchError, ImageError, MissingFile, one_line, suggest
 
 FORMATS = ("bbgt", "yolo")
-KEYS = ("format", "path", "file", "classes", "empty")
+KEYS = ("format", "path", "file", "classes", "empty", "shapes")
 _HEADER = "% bbGt version=3"
 _LIMIT = 1 << 20
+_WHOLE = 12
+"""Columns of a bbGt row: class, box, occluded, four of the visible part, ignore, angle in degrees."""
+_SHAPES = "give boxes, or say shapes: box for the box around it"
 
 
 class _Said(NamedTuple):
@@ -32,7 +38,7 @@ class _Said(NamedTuple):
     where: str
     """How messages name it."""
     rows: tuple[tuple[float, ...], ...]
-    """(class, a, b, c, d) as written."""
+    """(class, a, b, c, d) as written, and 1 where the object is to be ignored."""
     problem: str | None
 
 
@@ -48,6 +54,8 @@ class AnnotationSource:
     classes: tuple[str, ...]
     empty: str = "fail"
     """What a file without boxes means: `fail`, an annotation that was forgotten; `background`, no objects."""
+    shapes: str = "fail"
+    """What a polygon or a rotated box means: `fail`, a problem of its line; `box`, the upright box around it."""
 
     @classmethod
     def of(cls, owner: str, given: Mapping[str, Any], base: Path | None) -> AnnotationSource:
@@ -61,13 +69,16 @@ class AnnotationSource:
             raise BenchError(f"{where}: format {kind!r} is not one of {', '.join(FORMATS)}")
         if empty not in ("fail", "background"):
             raise BenchError(f"{where}: empty {empty!r} is neither fail nor background")
+        shapes = given.get("shapes", "fail")
+        if shapes not in ("fail", "box"):
+            raise BenchError(f"{where}: shapes {shapes!r} is neither fail nor box")
         named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
         if not named or len({plain(name) for name in classes or ()}) < len(classes or ()):
             raise BenchError(f"{where}: classes is a list of different names, in the order of their numbers")
         if ("path" in given) == ("file" in given):
             raise BenchError(f"{where}: name the folder or zip with path")
         path = paths.find(given["path"], base) if "path" in given else paths.home() / given["file"]
-        return cls(owner, path, kind, tuple(classes or ()), empty)
+        return cls(owner, path, kind, tuple(classes or ()), empty, shapes)
 
     def read(self, items: Sequence[Item]) -> Annotations:
         """The objects of some images, found by name: `2015_00001.png.txt` or `2015_00001.txt`, in whatever case.
@@ -158,24 +169,75 @@ class AnnotationSource:
             if not 0 <= number < len(self.classes):
                 raise ValueError(f"class {words[0]!r} is not a number from 0 to {len(self.classes) - 1}")
         try:
-            box = [float(word) for word in words[1:5]]
+            numbers = [float(word) for word in words[1:]]
         except ValueError:
-            raise ValueError(f"{' '.join(words[1:5])!r} are not four numbers") from None
+            many = "four" if len(words) == 5 else len(words) - 1
+            raise ValueError(f"{' '.join(words[1:])!r} are not {many} numbers") from None
+        ignored: tuple[float, ...] = ()
+        if self.format == "bbgt":
+            box = self._upright(numbers)
+            ignored = (1.0,) if len(numbers) == _WHOLE - 1 and numbers[9] else ()
+        else:
+            box = self._unit(numbers)
+        words = [words[0], *(f"{value:g}" for value in box)]
         if not all(abs(value) < 1e6 for value in box) or box[2] <= 0 or box[3] <= 0:
             raise ValueError(f"{' '.join(words[1:5])!r} is no box: its width and height are not positive")
         if self.format == "yolo" and not all(-0.01 <= value <= 1.01 for value in box):
             raise ValueError(f"{' '.join(words[1:5])!r} are not parts of the image's sides, from 0 to 1")
-        return (number, *box)
+        return (number, *box, *ignored)
+
+    def _unit(self, numbers: list[float]) -> list[float]:
+        """A YOLO row's numbers → its box; of a polygon, or the corners of a rotated box, the box around it."""
+        count = len(numbers)
+        if count == 4:
+            return numbers
+        if count == 5:
+            if not 0 <= numbers[4] <= 1:
+                raise ValueError(
+                    f"{numbers[4]:g} is no score from 0 to 1 (a rotated box has its angle there: {_SHAPES})"
+                )
+            return numbers[:4]
+        if count % 2:
+            raise ValueError(f"{count + 1} columns; a box has 5, or 6 with a score, a polygon pairs of x and y")
+        if self.shapes == "fail":
+            raise ValueError(f"{count + 1} columns are a polygon or a rotated box of {count // 2} corners: {_SHAPES}")
+        if not all(-0.01 <= value <= 1.01 for value in numbers):
+            raise ValueError("the corners of the polygon are not parts of the image's sides, from 0 to 1")
+        across, down = numbers[::2], numbers[1::2]
+        left, right, top, bottom = min(across), max(across), min(down), max(down)
+        return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+
+    def _upright(self, numbers: list[float]) -> list[float]:
+        """A bbGt row's numbers → left, top, width, height; of a box turned about its middle, the box around it."""
+        box = numbers[:4]
+        if len(numbers) not in (4, _WHOLE - 1):
+            raise ValueError(f"{len(numbers) + 1} columns; a bbGt row has {_WHOLE}, or the first 5")
+        angle = math.radians(numbers[10] % 180) if len(numbers) == _WHOLE - 1 else 0.0
+        if math.isnan(angle):
+            raise ValueError("the angle is not a number")
+        if not angle:
+            return box
+        if self.shapes == "fail":
+            raise ValueError(f"the box is turned by {numbers[10]:g} degrees: {_SHAPES}")
+        left, top, width, height = box
+        turned = (
+            abs(width * math.cos(angle)) + abs(height * math.sin(angle)),
+            abs(width * math.sin(angle)) + abs(height * math.cos(angle)),
+        )
+        return [left + (width - turned[0]) / 2, top + (height - turned[1]) / 2, *turned]
 
     def _corners(self, rows: Sequence[tuple[float, ...]], size: tuple[int, int]) -> Iterator[tuple[float, ...]]:
-        """(class, left, top, right, bottom) in pixels. ExDark's own counting from the left edge is taken as it is."""
-        for kind, first, second, width, height in rows:
+        """(class, left, top, right, bottom) in pixels, and 1 where it is ignored.
+
+        ExDark's own counting from the left edge is taken as it is.
+        """
+        for kind, first, second, width, height, *ignored in rows:
             if self.format == "yolo":
                 across, down = size[1], size[0]
                 left, top = (first - width / 2) * across, (second - height / 2) * down
-                yield kind, left, top, left + width * across, top + height * down
+                yield kind, left, top, left + width * across, top + height * down, *ignored
             else:
-                yield kind, first, second, first + width, second + height
+                yield kind, first, second, first + width, second + height, *ignored
 
 
 def _stem(name: str) -> str:

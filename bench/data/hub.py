@@ -88,7 +88,12 @@ def _load(
     if int(datasets.__version__.split(".")[0]) < 4:
         more["trust_remote_code"] = False
     try:
-        table = datasets.load_dataset(target, config, revision=None if root else revision, split=split, **more)
+        if local.is_dir() and _saved(local):
+            table = _from_disk(name, local, split)
+        else:
+            table = datasets.load_dataset(target, config, revision=None if root else revision, split=split, **more)
+    except BenchError:
+        raise
     except Exception as error:  # the library raises whatever its parts raise; it is the user's request
         pinned = f" at {revision}" if revision else ""
         raise BenchError(
@@ -100,6 +105,25 @@ def _load(
     if len(table) == 0:
         raise BenchError(f"dataset {name!r}: split {split!r} of {shown(path)} is empty")
     return table, root
+
+
+def _saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote the folder, which `load_dataset` does not read."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def _from_disk(name: str, folder: Path, split: str) -> Any:
+    """A split that `save_to_disk` wrote; a table that has no split of its own name is whichever is asked for."""
+    import datasets
+
+    table = datasets.load_from_disk(str(folder))
+    if isinstance(table, datasets.DatasetDict):
+        if split not in table:
+            raise BenchError(f"dataset {name!r}: {shown(folder)} has no split {split!r} (it has {', '.join(table)})")
+        return table[split]
+    if table.split is not None and str(table.split) != split:
+        raise BenchError(f"dataset {name!r}: {shown(folder)} is split {str(table.split)!r}, not {split!r}")
+    return table
 
 
 def _name(value: Any) -> str:

@@ -34,16 +34,24 @@ class Image(NamedTuple):
 
 
 def average_precision(
-    images: Sequence[Image], thresholds: Sequence[float] = (0.5,), *, rule: Rule = "coco", most: int = 100
+    images: Sequence[Image],
+    thresholds: Sequence[float] = (0.5,),
+    *,
+    rule: Rule = "coco",
+    most: int = 100,
+    inclusive: bool = False,
 ) -> np.ndarray:
     """float64 [len(thresholds)], in [0,1]; NaN where no image has an object of the class that counts.
 
     `thresholds`: intersection over union from which on a detection is right. `most`: detections per image, the best
-    scored first. Equal scores stay in the order of the images and, within one, of its rows.
+    scored first. Equal scores stay in the order of the images and, within one, of its rows. `inclusive`: the right and
+    the bottom edge are the last pixel inside, as VOC's devkit counts, so that a box is wider and higher by one.
     """
     objects = sum(int((~image.ignored).sum()) for image in images)
     if not objects:
         return np.full(len(thresholds), np.nan)
+    if inclusive:
+        images = [_grown(image) for image in images]
     match = _match_coco if rule == "coco" else _match_voc
     scores, right, counted = [], [], []
     for image in images:
@@ -56,6 +64,14 @@ def average_precision(
     hit, count = (np.concatenate(parts, axis=1)[:, order] for parts in (right, counted))
     values = [_area(one_hit[one_count], objects, rule) for one_hit, one_count in zip(hit, count, strict=True)]
     return np.array(values, np.float64)
+
+
+def _grown(image: Image) -> Image:
+    """The boxes of an image with the pixel of their right and bottom edges in them."""
+    found, truth = image.found.copy(), image.truth.copy()
+    found[:, 2:4] += 1
+    truth[:, 2:4] += 1
+    return image._replace(found=found, truth=truth)
 
 
 def overlaps(found: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> np.ndarray:

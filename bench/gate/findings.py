@@ -100,13 +100,13 @@ def compare(base: Snapshot, head: Snapshot, *, strict: bool = False, more: Itera
     `more` are findings from elsewhere, such as damaged files, that belong to the same answer.
     """
     elsewhere = tuple(other_place(base.made, head.made))
-    walk = _Walk(base, head, here=strict or not elsewhere)
+    walk = _Walk(base, head, () if strict else elsewhere)
     found = _folded([*walk.cells(), *more], head)
     return Comparison((*found, *_times(base, head)), walk.compared, elsewhere)
 
 
 def other_place(base: Made, head: Made) -> Iterator[str]:
-    """What differs of all that last bits depend on: processor, device, system library, packages."""
+    """What differs of all that last bits depend on: processor, its use, device, system library, packages."""
     places = ("processor", "device", "device_model", "platform")
     said: set[tuple[str, str]] = set()
     for name in places:
@@ -114,6 +114,10 @@ def other_place(base: Made, head: Made) -> Iterator[str]:
         if pair[0] != pair[1] and pair not in said:
             said.add(pair)
             yield f"{name.replace('_', ' ')} {pair[0] or 'unknown'} against {pair[1] or 'unknown'}"
+    for name in ("instructions", "threads"):  # which older baselines do not have
+        first, second = getattr(base, name), getattr(head, name)
+        if first and second and first != second:
+            yield f"{name} {first} against {second}"
     for name in sorted({*base.packages, *head.packages} - {"iqpir-bench"}):
         versions = base.packages.get(name, "none"), head.packages.get(name, "none")
         if versions[0] != versions[1]:
@@ -123,10 +127,11 @@ def other_place(base: Made, head: Made) -> Iterator[str]:
 class _Walk:
     """One pass over two snapshots."""
 
-    def __init__(self, base: Snapshot, head: Snapshot, *, here: bool) -> None:
+    def __init__(self, base: Snapshot, head: Snapshot, elsewhere: Sequence[str]) -> None:
         self.base = base
         self.head = head
-        self.here = here
+        self.here = not elsewhere
+        self.elsewhere = "; ".join(elsewhere)
         self.compared = 0
 
     def cells(self) -> Iterator[Finding]:
@@ -180,8 +185,10 @@ class _Walk:
             yield Finding("outputs", dataset, method, "", detail="the digest of all outputs differs")
 
     def _images(self, kind: str, dataset: str, method: str, items: Sequence[str], of: int) -> Finding:
-        """Images that are not the same: strict in the same place, a note in another."""
+        """Images that are not the same: strict in the same place, in another a note that says what is other there."""
         detail = f"{len(items)} of {of} {kind} differ"
+        if not self.here:
+            detail += f", where {self.elsewhere}"
         return Finding(kind if self.here else "drift", dataset, method, "", items=tuple(items), detail=detail)
 
 

@@ -96,6 +96,10 @@ class Made(Strict):
     python: str
     packages: dict[str, str]
     commit: str | None = None
+    instructions: str | None = None
+    """The CPU's vector instructions, and what the environment forbids of them; None where nobody wrote them down."""
+    threads: int | None = None
+    """Per worker; None where nobody wrote them down."""
 
 
 class Metric(Strict):

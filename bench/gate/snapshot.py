@@ -78,6 +78,8 @@ def _made(provenance: Mapping[str, Any], created: float) -> Made:
         created=started.isoformat(timespec="seconds"),
         packages={name: str(version) for name, version in provenance.get("packages", {}).items()},
         commit=(provenance.get("code") or {}).get("commit"),
+        instructions=provenance.get("instructions") or None,
+        threads=provenance.get("threads") or None,
         platform=_LINUX.sub(r"Linux-\1", str(provenance.get("platform", ""))),
         **{name: str(provenance.get(name, "")) for name in places},
     )

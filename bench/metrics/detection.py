@@ -34,6 +34,11 @@ _DEFINITIONS: dict[str, tuple[Rule, tuple[float, ...]]] = {
     "voc11": ("voc11", (0.5,)),
 }  # fmt: skip
 """A catalogue entry's `variant` → how AP is defined, and at which overlaps."""
+EDGES = {
+    "continuous": "a box of width w ends at left + w",
+    "inclusive": "the right and bottom edges are pixels of the box, one wider and higher: VOC's devkit",
+}
+CHOICES = {"edges": EDGES}
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class AveragePrecision(SetMetric):
     """The AP of one class of the annotation; empty for the mean of all that have objects. A suite writes `class`."""
     maxdets: int = 100
     """Detections per image and class that count, the best scored first."""
+    edges: str = "continuous"
+    """One of `EDGES`; COCO's definition has the first alone."""
 
     name: str = field(default="", metadata=_ENTRY)
     rule: Rule = field(default="coco", metadata=_ENTRY)
@@ -72,6 +79,13 @@ class AveragePrecision(SetMetric):
         made = cls(view=view, name=entry.name, rule=rule, thresholds=thresholds, **options)
         if made.maxdets < 1:
             raise BenchError(f"metric {entry.name!r}: maxdets {made.maxdets} is not a positive number")
+        if made.edges not in EDGES:
+            known = ", ".join(EDGES)
+            raise BenchError(
+                f"metric {entry.name!r}: edges {made.edges!r}{suggest(made.edges, EDGES)} is not of {known}"
+            )
+        if rule == "coco" and made.edges != "continuous":
+            raise BenchError(f"metric {entry.name!r}: COCO counts edges as continuous; ap50-voc takes edges: inclusive")
         return made
 
     def on(self, detector: Detector, annotations: Annotations, split: str) -> Self:
@@ -103,7 +117,8 @@ class AveragePrecision(SetMetric):
         recalls = {"coco": "101", "voc": "all", "voc11": "11"}[self.rule]
         own: list[tuple[str, object]] = [
             ("match", "coco" if self.rule == "coco" else "voc"), ("iou", iou), ("recalls", recalls),
-            ("dets", self.maxdets), ("class", self.category or f"mean of {len(self.classes) or 'all'}"),
+            *([] if self.rule == "coco" else [("edges", self.edges)]), ("dets", self.maxdets),
+            ("class", self.category or f"mean of {len(self.classes) or 'all'}"),
             ("split", self.split or "none"), ("gt", self.truth or "of-the-suite"),
         ]  # fmt: skip
         return Signature.of(self.name, [*detector, *self.view.signature("NR"), *own, ("v", 1)])
@@ -154,7 +169,8 @@ class AveragePrecision(SetMetric):
                 for found, kind, boxes in zip(features, classes, references, strict=True)
                 for here in [boxes.classes == place]
             ]
-            each = average_precision(images, self.thresholds, rule=self.rule, most=self.maxdets)
+            inclusive = self.edges == "inclusive"
+            each = average_precision(images, self.thresholds, rule=self.rule, most=self.maxdets, inclusive=inclusive)
             values[name] = 100 * float(each.mean())
         return values
 

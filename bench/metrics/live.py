@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bench.errors import BenchError, ItemError, suggest
 from bench.fetch.assets import Asset
@@ -55,6 +55,8 @@ class LiveMetric(ImageMetric):
     spaces = ("rgb",)
     family = ""
     """Name in the signature, the same for every catalogue entry of a metric."""
+    version: ClassVar[int] = 1
+    """In the signature: it rises where the same pixels get another value."""
 
     def __post_init__(self) -> None:
         self.check("gray", self.gray, GRAYS)
@@ -85,7 +87,7 @@ class LiveMetric(ImageMetric):
         """Gray levels of 0..255, float64 [H,W] → the value. Raises `ItemError` where it is undefined."""
 
     def signature(self) -> Signature:
-        own = [("gray", self.gray), *self.own_fields(), ("params", self._tag()), ("v", 1)]
+        own = [("gray", self.gray), *self.own_fields(), ("params", self._tag()), ("v", self.version)]
         return Signature.of(self.family, [*self.view.signature("NR"), *own])
 
     def _tag(self) -> str:
@@ -109,12 +111,20 @@ class LiveMetric(ImageMetric):
                 self._loaded.model = self.read({path.name: path for path in paths})
         return self._loaded.model
 
+    def _one(self, model: Any, levels: np.ndarray) -> float:
+        """As `one`, and refused for an image of a single level: its number would be its border's, or rounding's."""
+        found = self.one(model, levels)  # which has reasons of its own, such as the size
+        if levels.min() == levels.max():
+            level = int(levels.flat[0])
+            raise ItemError(f"{self.family} is undefined: the image has no texture, every pixel has gray level {level}")
+        return found
+
     def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         """float64 RGB [B,3,H,W] in [0,1] → float64 [B]. `ItemError` for an image that is too small or flat."""
         import torch
 
         model = self.model()
-        values = [self.one(model, gray_levels(planes, self.gray)) for planes in restored.cpu().numpy()]
+        values = [self._one(model, gray_levels(planes, self.gray)) for planes in restored.cpu().numpy()]
         for value in values:
             if not math.isfinite(value):
                 raise ItemError(f"{self.family} is undefined for this image: its value is {value}")

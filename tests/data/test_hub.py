@@ -85,6 +85,21 @@ def test_a_single_parquet_file_is_a_dataset(tmp_path: Path) -> None:
     assert len(build(folder / "test-0.parquet").items) == 4
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_folder_of_save_to_disk_is_read_and_another_split_is_refused(tmp_path: Path, several: bool) -> None:
+    import datasets
+
+    cells = {"image": [{"bytes": raw, "path": None} for raw in pngs(LOW)]}
+    table = datasets.Dataset.from_dict(cells, features=datasets.Features({"image": datasets.Image()}))
+    (datasets.DatasetDict({"test": table, "val": table}) if several else table).save_to_disk(tmp_path / "d")
+    for item, low in zip(build(tmp_path / "d").items, LOW, strict=True):
+        assert item.lq is not None
+        np.testing.assert_array_equal(item.lq.load(), low)
+    if several:
+        with pytest.raises(BenchError, match=r"has no split 'train' \(it has test, val\)"):
+            build(tmp_path / "d", split="train")
+
+
 def test_a_column_names_the_items_and_repeats_are_problems(tmp_path: Path) -> None:
     folder = parquet(tmp_path / "d", image=pngs(LOW), name=["b.png", "a.png", "b.png", None])
     dataset = build(folder, id="name")

@@ -86,6 +86,22 @@ def test_suffixes_and_letter_case_need_not_agree(tmp_path: Path, image: str, ann
         ("bbgt", b"\xff\xfe\x00", "labels/a.png.txt:1: not a text file"),
         ("yolo", "3 0.5 0.5 0.1 0.1\n", "labels/a.png.txt:1: class '3' is not a number from 0 to 2"),
         ("yolo", "0 50 0.5 0.1 0.1\n", "labels/a.png.txt:1: '50 0.5 0.1 0.1' are not parts"),
+        (
+            "yolo",
+            "0 0.5 0.5 0.1 0.1\n0 0.2 0.1 0.6 0.1 0.6 0.4 0.2 0.4\n",
+            "a.png.txt:2: 9 columns are a polygon or a rot",
+        ),
+        ("yolo", "0 0.2 0.1 0.6 0.1 0.6 0.4\n", "a.png.txt:1: 7 columns are a polygon or a rotated box of 3 corners"),
+        ("yolo", "0 0.2 0.1 0.6 0.1 0.6 0.4 0.2\n", "a.png.txt:1: 8 columns; a box has 5, or 6 with a score"),
+        ("yolo", "0 0.5 0.5 0.1 0.1 1.57\n", "a.png.txt:1: 1.57 is no score from 0 to 1"),
+        ("yolo", "0 0.5 0.5 0.1 0.1 nan\n", "a.png.txt:1: nan is no score from 0 to 1"),
+        ("yolo", "0 0.5 0.5 0.1 0.1 high\n", "a.png.txt:1: '0.5 0.5 0.1 0.1 high' are not 5 numbers"),
+        (
+            "bbgt",
+            HEADER + "Cat 1 2 3 4 0 0 0 0 0 0 30\n",
+            "a.png.txt:2: the box is turned by 30 degrees: give boxes, or",
+        ),
+        ("bbgt", HEADER + "Cat 1 2 3 4 5 6\n", "a.png.txt:2: 7 columns; a bbGt row has 12, or the first 5"),
     ],
 )
 def test_a_broken_or_empty_file_is_its_items_problem_with_file_and_line(tmp_path: Path, form, text, said):
@@ -96,6 +112,26 @@ def test_a_broken_or_empty_file_is_its_items_problem_with_file_and_line(tmp_path
     assert list(read.boxes) == ["b"]  # the others are read all the same
     assert "c: needs one annotation file below" in read.problems["c"]
     assert any(said in note for note in read.notes)
+
+
+def test_a_score_behind_a_yolo_box_does_not_move_it(tmp_path: Path):
+    label(tmp_path, "a.txt", "1 0.5 0.5 0.25 0.5 0.875\n")
+    assert source(tmp_path, "yolo").read(items(tmp_path, "a.png")).boxes["a"].corners.tolist() == [[15, 5, 25, 15]]
+
+
+def test_polygons_and_turned_boxes_are_taken_by_the_box_around_them_where_that_is_said(tmp_path: Path):
+    """By hand: corners in an image of 40×20; a box of 4×2 about (10, 10) that stands on end after 90 degrees."""
+    label(tmp_path, "a.txt", "0 0.5 0.1 0.9 0.5 0.5 0.9 0.1 0.5\n1 0 0 0.5 0 0.25 0.5\n2 0.5 0.5 0.25 0.5\n")
+    read = source(tmp_path, "yolo", shapes="box").read(items(tmp_path, "a.png"))
+    np.testing.assert_allclose(read.boxes["a"].corners, [[4, 2, 36, 18], [0, 0, 20, 10], [15, 5, 25, 15]])
+    label(tmp_path, "a.txt", HEADER + "Cat 8 9 4 2 0 0 0 0 0 0 90\nDog 8 9 4 2 0 0 0 0 0 0 -180\n")
+    read = source(tmp_path, shapes="box").read(items(tmp_path, "a.png"))
+    np.testing.assert_allclose(read.boxes["a"].corners, [[9, 8, 11, 12], [8, 9, 12, 11]], atol=1e-12)
+
+
+def test_what_a_bbgt_file_says_to_ignore_is_ignored(tmp_path: Path):
+    label(tmp_path, "a.txt", HEADER + "Cat 1 2 3 4 0 0 0 0 0 1 0\nCat 1 2 3 4 1 0 0 0 0 0 0\n")
+    assert source(tmp_path).read(items(tmp_path, "a.png")).boxes["a"].ignored.tolist() == [True, False]
 
 
 def test_an_empty_file_is_background_where_that_is_said(tmp_path: Path):
@@ -120,6 +156,7 @@ def test_the_digest_is_of_the_whole_annotation_and_changes_with_a_box(tmp_path: 
         ({"format": "voc"}, "format 'voc' is not one of bbgt, yolo"),
         ({"clases": []}, "unknown key 'clases'; did you mean 'classes'"),
         ({"classes": ["Cat", "cat"]}, "classes is a list of different names"),
+        ({"shapes": "bow"}, "shapes 'bow' is neither fail nor box"),
         ({"empty": "skip"}, "empty 'skip' is neither fail nor background"),
     ],
 )

@@ -146,6 +146,16 @@ def test_voc_holds_a_detection_against_the_object_it_overlaps_most_and_coco_agai
     assert average_precision(images, rule="coco") == pytest.approx([1.0])  # and IoU 8/9.8 with the free one
 
 
+def test_vocs_devkit_counts_the_pixel_of_the_right_and_bottom_edges():
+    """By hand: pixels 0 to 9 against 5 to 14 across, all of 0 to 9 down: 5·10 of 15·10 shared, or 4·9 of 14·9."""
+    images = case([5.0, 0.0, 14.0, 9.0, 0.9], truth=[[0.0, 0.0, 9.0, 9.0]])
+    for inclusive, shared in ((True, 5 / 15), (False, 4 / 14)):
+        for threshold, value in ((shared - 1e-9, 1.0), (shared + 1e-9, 0.0)):
+            made = average_precision(images, [threshold], rule="voc", inclusive=inclusive)
+            assert made == pytest.approx([value])
+    assert images[0].truth.tolist() == [[0, 0, 9, 9]]  # the caller's boxes stay as they are
+
+
 def test_a_difficult_object_is_neither_to_be_found_nor_wrong_to_find():
     images = case([*B, 0.9], [*A, 0.8], truth=[A, B], ignored=[False, True])
     for rule in ("coco", "voc", "voc11"):

@@ -110,8 +110,8 @@ def test_elsewhere_last_bits_of_an_output_are_a_note(place: Place, edit: Callabl
     assert place.run() == 0
     found = place.check()
     assert (found.code, found.failing) == (0, [])
-    assert found.notes == [("drift", "1 of 4 outputs differ")]
-    assert found.data["elsewhere"]
+    (difference,) = found.data["elsewhere"]
+    assert found.notes == [("drift", f"1 of 4 outputs differ, where {difference}")]
     assert {kind for kind, *_ in place.check("--strict").failing} >= {"outputs"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bench.gate.findings import GROUPS, KINDS, NOTES, Finding, compare
 from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Value
 from bench.gate.snapshot import item_key
+from bench.provenance import instructions
 
 MADE = Made(
     created="", processor="P", device="cpu", device_model="P", platform="L", python="3", packages={"numpy": "2"}
@@ -81,6 +83,46 @@ def test_what_last_bits_depend_on_makes_another_place(field: str):
     result = compare(learned(0.2, 0.3), learned(0.2, 0.3, other))
     assert len(result.elsewhere) == 1 and "against other" in result.elsewhere[0]
     assert compare(learned(0.2, 0.3), learned(0.2, 0.3, MADE.model_copy(update={"created": "x"}))).elsewhere == ()
+
+
+def test_other_instructions_and_threads_make_another_place_where_both_sides_know_them():
+    one = MADE.model_copy(update={"instructions": "AVX-512", "threads": 1})
+    two = MADE.model_copy(update={"instructions": "AVX2", "threads": 2})
+    said = ("instructions AVX-512 against AVX2", "threads 1 against 2")
+    assert compare(learned(0.2, 0.3, one), learned(0.2, 0.3, two)).elsewhere == said
+    assert compare(learned(0.2, 0.3, MADE), learned(0.2, 0.3, two)).elsewhere == ()  # an older baseline
+
+
+def test_the_note_on_images_that_drifted_says_what_of_the_machine_is_other():
+    def made(output: str, **changes: Any) -> Snapshot:
+        item = Item(output=output * 16, values={"lpips": 0.2})
+        whole = Method(expected=1, outputs=output * 64, values={"lpips": value(0.2, 1)}, items={"a": item})
+        return snapshot({"lpips": LPIPS}, MADE.model_copy(update=changes), m=whole)
+
+    other = {"processor": "Q", "threads": 2, "packages": {"numpy": "3"}}
+    base, head = made("0", threads=1), made("1", **other)
+    (note,) = compare(base, head).findings
+    expected = "1 of 1 outputs differ, where processor P against Q; threads 1 against 2; numpy 2 against 3"
+    assert (note.kind, note.detail) == ("drift", expected)
+    (strict,) = compare(base, head, strict=True).findings
+    assert (strict.kind, strict.detail) == ("outputs", "1 of 1 outputs differ")
+
+
+FLAGS = {
+    "AVX2": "fpu avx2 fma",
+    "AVX-512": "avx2 fma avx512f avx512bw avx512dq avx512vl",
+    "AVX-512 with bfloat16": "avx2 fma avx512f avx512bw avx512dq avx512vl avx512_vnni avx512_bf16",
+    "": "fpu sse2",
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_the_widest_instructions_are_those_of_the_processors_flags(name: str, tmp_path: Path):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {FLAGS[name]}\n")
+    assert instructions(tmp_path / "cpuinfo", {}) == name
+    held = instructions(tmp_path / "cpuinfo", {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": ""})
+    assert held == ", ".join(part for part in (name, "ONEDNN_MAX_CPU_ISA=AVX2") if part)
+    assert instructions(tmp_path / "none", {}) == ""
 
 
 def test_a_package_that_is_gone_is_another_place():

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from rounding import exactly
 
+from bench.methods.network import NetworkMethod
 from bench.registry import Entry, registry
 
 PLAIN = {
@@ -26,6 +28,10 @@ PLAIN = {
     "cond_add1.bias": 1.0,
 }
 """What a sine would put out of range: CUE's steps and threshold, IAT's gamma, CLIP-LIT's level of the illumination."""
+
+
+LEVEL = 1 / 255
+"""An 8-bit level: a network that float32 holds no better would be no use as a reference."""
 
 
 def sines(name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -88,3 +94,19 @@ def defaults(entry: Entry) -> dict[str, Any]:
     """The keyword arguments of a network's class, as its catalogue entry has them."""
     options = entry.fields.get("options") or {}
     return {name: value["default"] if isinstance(value, Mapping) else value for name, value in options.items()}
+
+
+def assert_float32_is_near(method: NetworkMethod, images: torch.Tensor, *arguments: Any) -> None:
+    """What a loaded float32 method gives lies as near to its float64 output as the network's condition lets it."""
+    network = method._network
+    assert network is not None
+
+    def restore(network: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+        method._network, method._dtype = network, images.dtype
+        with torch.inference_mode():
+            return method.restore(images, *arguments)
+
+    found = restore(network, images)
+    exact, limit = exactly(network, images, restore)
+    assert float((found - exact).abs().max()) <= limit < LEVEL
+    method._network, method._dtype = network, images.dtype

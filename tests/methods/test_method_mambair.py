@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from network_support import defaults, make_official, picture
+from network_support import assert_float32_is_near, defaults, make_official, picture
 from normal_support import normals
 
 from bench.errors import BenchError
@@ -106,20 +106,27 @@ def test_names_and_shapes_are_those_of_the_authors_code(name):
 def test_it_gives_what_its_authors_code_gives_with_the_same_weights(name, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
     method = build_method(make_official(name, tmp_path, normals), {}, None)
-    method.load("cpu", "float32")
+    method.load("cpu", "float64")
     with torch.inference_mode():
         output = method.restore(picture(*SIZES[name], 0.3))
     expected = GOLDEN[name]
     found = output[0].permute(1, 2, 0)[1::2, 1::2].numpy()
-    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(found - expected).max() < 1e-6 * np.abs(expected).max()
+
+
+def test_float32_is_as_near_as_the_networks_condition_lets_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    method = build_method(make_official("mambair-x4", tmp_path, normals), {}, None)
+    method.load("cpu", "float32")
+    assert_float32_is_near(method, picture(*SIZES["mambair-x4"], 0.3))
 
 
 def test_a_larger_image_is_restored_in_the_authors_pieces():
-    network, image = filled(**SMALL), picture(203, 405, 0.3)
+    network, image = filled(**SMALL).double(), picture(203, 405, 0.3).double()
     output = network(image)
     assert output.shape == image.shape
     expected = GOLDEN["mambair|partition"]
-    assert np.abs(output[0].permute(1, 2, 0)[1::7, 1::11].numpy() - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(output[0].permute(1, 2, 0)[1::7, 1::11].numpy() - expected).max() < 1e-6 * np.abs(expected).max()
     network.partition = 0
     assert float((network(image) - output).abs().max()) > 0.1
 
@@ -138,13 +145,13 @@ def test_in_half_precision_the_scan_runs_in_single():
 
 
 def test_images_of_a_batch_do_not_mix_and_one_pixel_is_enough():
-    network = filled(**SMALL, upscale=2)
-    images = torch.cat([picture(9, 14, 0.3), picture(9, 14, 0.3).flip(3) * 0.5])
+    network = filled(**SMALL, upscale=2).double()
+    images = torch.cat([picture(9, 14, 0.3), picture(9, 14, 0.3).flip(3) * 0.5]).double()
     together = network(images)
     for number in range(2):
         torch.testing.assert_close(together[number : number + 1], network(images[number : number + 1]))
-    assert network(picture(1, 1)).shape == (1, 3, 2, 2)
-    assert network(picture(201, 1)).shape == (1, 3, 402, 2)
+    assert network(picture(1, 1).double()).shape == (1, 3, 2, 2)
+    assert network(picture(201, 1).double()).shape == (1, 3, 402, 2)
 
 
 def test_where_no_weights_are_published_it_says_so_and_takes_those_of_any_size(tmp_path, monkeypatch):

@@ -92,15 +92,17 @@ def test_the_value_is_the_machines_of_the_scaled_features(pair):
     assert value(machine(Brisque()), gray(levels)) == pytest.approx(np.exp(-1e-3 * (scaled**2).sum()), rel=1e-12)
 
 
-@pytest.mark.parametrize("level", [0, 77, 255])
-def test_a_flat_image_has_a_value_or_is_refused_but_is_never_nan(level):
-    # Its border against MATLAB's zeros is all the texture that a flat image has; a black one has none.
-    image = gray(np.full((40, 40), level))
-    if level == 0:
-        with pytest.raises(ItemError, match="no texture"):
-            value(machine(Brisque()), image)
-    else:
-        assert np.isfinite(value(machine(Brisque()), image))
+@pytest.mark.parametrize("level", [0, 3, 6, 77, 128, 255])
+def test_an_image_of_one_level_is_refused_whatever_the_level(level):
+    # Its border against MATLAB's zeros would be all its texture, and the sign of its level decided whether that counts.
+    with pytest.raises(ItemError, match="brisque is undefined: the image has no texture"):
+        value(machine(Brisque()), gray(np.full((40, 40), level)))
+
+
+def test_one_other_pixel_is_texture():
+    levels = np.full((40, 40), 77)
+    levels[20, 20] = 78
+    assert np.isfinite(value(machine(Brisque()), gray(levels)))
 
 
 def test_a_smaller_image_is_refused_with_the_smallest_size():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import os
@@ -213,18 +214,18 @@ def test_on_cuda_the_graph_gives_what_the_network_gives(small, images):
 
 @pytest.fixture(scope="module")
 def full():
-    """Plans of the full network with procedural weights, float32 and bfloat16."""
+    """The full network with procedural weights, and plans of it: float32 and bfloat16."""
     with torch.device("meta"):
         shapes = shapes_of(IQPIR(preset("full")))
-    network = IQPIR.from_state_dict(weights(shapes), fidelity_trained=True)
+    network = IQPIR.from_state_dict(weights(shapes), fidelity_trained=True).eval()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on a busy machine threads that wait for each other take ten times as long
-    yield network.optimize(), network.optimize(torch.bfloat16)
+    yield network, network.optimize(), network.optimize(torch.bfloat16)
     torch.set_num_threads(threads)
 
 
 def test_the_full_plan_gives_the_authors_values(full):
-    found = full[0](image(), torch.tensor([0.9]))
+    found = full[1](image(), torch.tensor([0.9]))
     golden = GOLDEN["cases"]["dual_add"]
     assert_matches(found.image, golden["w0_adain"])
     assert_matches(found.logits, golden["logits"])
@@ -233,22 +234,50 @@ def test_the_full_plan_gives_the_authors_values(full):
     assert hashlib.sha256(codes.tobytes()).hexdigest() == golden["codes"]["sha256"]
 
 
-def assert_close_in_bfloat16(plans, x, decibels):
-    """With float32's codes the image is close; a code flips only where float32 itself was undecided."""
-    exact = plans[0](x, 0.9)
+def in_bfloat16(value):
+    return value.to(torch.bfloat16).float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+def rounded_to_bfloat16(network: nn.Module) -> nn.Module:
+    """What bfloat16 costs on any processor: weights, inputs and outputs of layers rounded to it, sums in float32."""
+    network = copy.deepcopy(network)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.MultiheadAttention):
+            for weight in layer.parameters(recurse=False):
+                weight.data = in_bfloat16(weight.data)
+            layer.register_forward_pre_hook(lambda _, given: tuple(map(in_bfloat16, given)))
+            layer.register_forward_hook(
+                lambda _, given, made: tuple(map(in_bfloat16, made)) if isinstance(made, tuple) else in_bfloat16(made)
+            )
+    return network
+
+
+def assert_close_in_bfloat16(full, x):
+    """With float32's codes no further than rounding explains; a code flips only where float32 itself was undecided.
+
+    Processors without units for bfloat16 add sums up in other steps, which may round as often again: so the mean square
+    of the error may be twice that of rounding each layer once.
+    """
+    network, single, half = full
+    exact = single(x, 0.9, any_size=True)
     codes = exact.logits.argmax(dim=2)
-    found = plans[1](x, 0.9, codes=codes)
-    error = (found.image.clamp(-1, 1) - exact.image.clamp(-1, 1)).double().square().mean()
-    assert 10 * torch.log10(4 / error) >= decibels
-    flipped = found.logits.argmax(dim=2) != codes
-    assert flipped.double().mean() < 0.05
+    found = half(x, 0.9, codes=codes, any_size=True)
+    with torch.no_grad():
+        rounded = rounded_to_bfloat16(network)(x, 0.9, codes=codes, any_size=True)
+
+    def square(made):
+        return (made.image.clamp(-1, 1) - exact.image.clamp(-1, 1)).double().square().mean()
+
+    assert 0 < square(found) <= 2 * square(rounded)
+    assert 10 * torch.log10(4 / square(rounded)) > 40  # and that is not much
     top = exact.logits.topk(2, dim=2).values
-    margins = (top[:, :, 0] - top[:, :, 1])[flipped]
-    assert (margins <= (found.logits - exact.logits).abs().max()).all()
+    margins = (top[:, :, 0] - top[:, :, 1])[found.logits.argmax(dim=2) != codes]
+    assert (margins <= 2 * (found.logits - exact.logits).abs().max()).all()  # the one falls as the other rises
 
 
 def test_bfloat16_is_close_to_float32(full):
-    assert_close_in_bfloat16(full, image(), 44)
+    """On a part of the picture: without units for bfloat16 the whole takes minutes."""
+    assert_close_in_bfloat16(full, image()[:, :, :96, :96].contiguous())
 
 
 def test_bfloat16_is_close_to_float32_on_a_real_face(full):
@@ -258,5 +287,5 @@ def test_bfloat16_is_close_to_float32_on_a_real_face(full):
     from PIL import Image
 
     path = min((Path(os.environ["BENCH_TEST_MIRROR"]) / "data/faces/cropped").glob("*.png"))
-    pixels = np.array(Image.open(path).convert("RGB").resize((512, 512), Image.Resampling.BILINEAR))
-    assert_close_in_bfloat16(full, torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1, 45)
+    pixels = np.array(Image.open(path).convert("RGB").resize((128, 128), Image.Resampling.BILINEAR))
+    assert_close_in_bfloat16(full, torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1)
