@@ -153,9 +153,18 @@ def load_restorer(
     fidelity_trained: bool = False,
 ) -> IQPIR:
     """A float32 restorer on the CPU from a file; see `restorer_from_state` for the arguments."""
-    file = read_checkpoint(path)
+    return _restorer(path, read_checkpoint(path), alpha, config, fidelity_trained)
+
+
+def _restorer(
+    path: str | os.PathLike[str],
+    file: Checkpoint,
+    alpha: float | None,
+    config: IQPIRConfig | None = None,
+    fidelity_trained: bool = False,
+) -> IQPIR:
     if isinstance(file.config, PhotoConfig):
-        raise IQPIRError(f"{path}: a network for photographs, not IQPIR alone: iqpir.load reads both")
+        raise IQPIRError(f"{path}: a network for photographs, not IQPIR alone: iqpir.checkpoint.load reads both")
     if config is None and isinstance(file.config, IQPIRConfig):
         config = file.config
     try:
@@ -170,25 +179,28 @@ def load_photo(path: str | os.PathLike[str]) -> PhotoIQPIR:
     file = read_checkpoint(path)
     if not isinstance(file.config, PhotoConfig):
         raise IQPIRError(f"{path}: not a network for photographs: it has no front end")
-    with torch.random.fork_rng(devices=[]):
-        network = PhotoIQPIR(file.config)
-    try:
-        check_fit(network.state_dict(), file.state, "these tensors do not make a PhotoIQPIR")
-    except IQPIRError as error:
-        raise IQPIRError(f"{path}: {error}") from error
-    network.load_state_dict(dict(file.state))
-    return network.eval()
+    return _photo(path, file.config, file.state)
 
 
 def load(path: str | os.PathLike[str], *, alpha: float | None = None) -> IQPIR | PhotoIQPIR:
     """Whatever restores images, float32 on the CPU, from a file. `alpha` is IQPIR's, see `restorer_from_state`."""
-    if alpha is None and isinstance(_kind(Path(path)), PhotoConfig):
-        return load_photo(path)
-    return load_restorer(path, alpha=alpha)
+    file = read_checkpoint(path)
+    if not isinstance(file.config, PhotoConfig):
+        return _restorer(path, file, alpha)
+    if alpha is not None:
+        raise IQPIRError(f"{path}: alpha is for IQPIR alone; in a network for photographs it is as it was trained")
+    return _photo(path, file.config, file.state)
 
 
-def _kind(path: Path) -> AutoEncoderConfig | PhotoConfig | None:
-    return read_checkpoint(path).config if path.suffix == ".safetensors" else None
+def _photo(path: str | os.PathLike[str], config: PhotoConfig, state: Mapping[str, Tensor]) -> PhotoIQPIR:
+    with torch.random.fork_rng(devices=[]):
+        network = PhotoIQPIR(config)
+    try:
+        check_fit(network.state_dict(), state, "these tensors do not make a PhotoIQPIR")
+    except IQPIRError as error:
+        raise IQPIRError(f"{path}: {error}") from error
+    network.load_state_dict(dict(state))
+    return network.eval()
 
 
 def load_autoencoder(path: str | os.PathLike[str], *, alpha: float | None = None) -> VQAutoEncoder:

@@ -39,6 +39,8 @@ OPTIONS = {
 that comes with the package `iqpir`, or `random`.
 `alpha` None: the checkpoint's own, or 0.8. An output has its input's size, so the fit `square` of `iqpir restore` is
 not among them."""
+PHOTO = "photo"
+"""The catalogue's `network` of an entry that is a network for photographs; others name a preset of IQPIR."""
 RANDOM = "random"
 """The value of `weights` for the catalogue's network with weights drawn from a fixed seed."""
 SOURCES = (
@@ -132,16 +134,19 @@ class IqpirMethod(Method):
             raise BenchError(f"{self.name}: {path} changed while it was in use")
         return load(str(path), alpha=self._options["alpha"])
 
-    def _drawn(self) -> IQPIR:
+    def _drawn(self) -> IQPIR | PhotoIQPIR:
         """The entry's network as training would begin with it; the caller's random numbers stay what they were."""
         import torch
 
         from iqpir.network.config import preset
         from iqpir.network.model import IQPIR
+        from iqpir.network.photo import PhotoIQPIR
 
         alpha = self._options["alpha"]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
+            if self._preset == PHOTO:
+                return PhotoIQPIR().eval()
             return IQPIR(preset(self._preset, **({} if alpha is None else {"alpha": alpha}))).eval()
 
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
