@@ -6,6 +6,7 @@ bounded (`HALO`), so that tiles agree with the whole.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,11 +16,28 @@ HALO = 96
 """Pixels around a place that can matter for it; a multiple of `STEP`."""
 
 
+class ChannelNorm(nn.Module):
+    """Each pixel's channels [B,C,H,W] with mean 0 and variance 1, then a learned scale: nothing passes between pixels,
+    so tiles agree."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
+        return (features - mean) * torch.rsqrt(variance + 1e-5) * self.scale
+
+
 class Block(nn.Module):
-    """Two convolutions beside a way past them; what is told of the image scales and shifts between them."""
+    """Two convolutions beside a way past them; what is told of the image scales and shifts between them.
+
+    Without the norm before them features grow from block to block until nothing learns.
+    """
 
     def __init__(self, channels: int, told: int, dilation: int = 1) -> None:
         super().__init__()
+        self.norm = ChannelNorm(channels)
         self.first = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.told = nn.Linear(told, 2 * channels)
@@ -30,7 +48,7 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor, told: Tensor) -> Tensor:
         scale, shift = self.told(told)[:, :, None, None].chunk(2, dim=1)
-        inner = F.silu(self.first(features))
+        inner = F.silu(self.first(self.norm(features)))
         return features + self.second(inner * (1 + scale) + shift)
 
 
@@ -65,7 +83,7 @@ class DetailBranch(nn.Module):
         half = half + _doubled(self.up_half(quarter))
         for block in self.back_half:
             half = block(half, told)
-        return self.leave(F.silu(whole + _doubled(self.up_full(half))))
+        return self.leave(whole + _doubled(self.up_full(half)))
 
 
 def _doubled(features: Tensor) -> Tensor:

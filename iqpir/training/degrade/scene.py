@@ -70,6 +70,11 @@ class Scene(Degradation):
     """Uniform: exposure of what is behind it."""
     quality: Range = (40, 98)
     """Of JPEG, which seven bad pictures in ten are stored as; two in three of them at 75 and above."""
+    flatten: Range = (0.0, 0.7)
+    """Uniform: how much smaller the target's range is than the scene's, in stops about its mean: tone mapping. Much of
+    it teaches a network to lift shadows that photographers leave dark."""
+    flatten_share: float = 0.6
+    """Share of dark photographs whose target is tone mapped."""
     top: float = 0.45
     """Share of samples whose score is 0.9 or more; the others are uniform below."""
     damage: float = 0.8
@@ -78,6 +83,7 @@ class Scene(Degradation):
     BOUNDS: ClassVar[Mapping[str, Range]] = {
         "mean": (0.05, 0.95), "mean_spread": (0, 0.3), "stops": (0, 12), "cast": (0.1, 10), "shot": (1e-9, 1),
         "read": (1e-9, 1), "black": (0, 0.5), "shade": (1e-4, 1), "glare": (0.1, 10), "quality": (1, 101),
+        "flatten": (0, 1), "flatten_share": (0, 1),
         "top": (0, 1), "damage": (0, 1),
     }  # fmt: skip
 
@@ -127,7 +133,7 @@ class Scene(Degradation):
 
     def _dark(self, image: np.ndarray, left: float, rng: np.random.Generator) -> Pair:
         light = radiance(image, rng)
-        good = compress(light, uniform(rng, (0.0, 0.7)) if rng.random() < 0.6 else 0.0)
+        good = compress(light, uniform(rng, self.flatten) if rng.random() < self.flatten_share else 0.0)
         tone = draw_tone(rng)
         mean = self.mean + self.mean_spread * float(rng.standard_normal())
         gain = exposure(good, mean, tone)
