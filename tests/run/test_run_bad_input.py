@@ -54,7 +54,7 @@ class Corpus(NamedTuple):
 
 UNREADABLE = {
     "cut-png": "truncated",
-    "cut-jpeg": "truncated",
+    "cut-jpeg": "JPEG is damaged",
     "empty": "0 bytes",
     "text": "not an image",
     "bomb": "400000000 pixels",
@@ -297,11 +297,11 @@ SUITES = {
     "value": ("metrics: [{psnr: {space: yy}}]", "did you mean 'y'?"),
     "type": ("seeds: many", "suite.yaml:5: seeds: "),
     "label": ("methods: [{method: gamma, label: a}, {method: identity, label: a}]", "label 'a' is already used"),
-    "no images": ("datasets: [{dataset: folder, options: {lq: data/lo}}]", "data/lo: no image matches"),
+    "no images": ("datasets: [{dataset: folder, options: {lq: data/lo}}]", "data/lo: there is no such folder or file"),
     "no pairs": ("datasets: [{dataset: folder, options: {lq: data/low, gt: other}}]", "none of the 2 files"),
     "include": ("include: absent.yaml", "absent.yaml does not exist"),
     "include loop": ("include: suite.yaml", "include loop"),
-    "python object": ("title: !!python/object/apply:os.system ['touch executed']", "suite.yaml:5: could not determine"),
+    "python object": ("title: !!python/object/apply:os.system ['touch executed']", "suite.yaml:5: no constructor for !!python"),
     "twice": ("methods: [gamma]\nmethods: [gamma]", "written twice"),
     "not YAML": ("title: [", "suite.yaml:"),
     "no mapping": (None, "suite.yaml:1:"),
