@@ -1,9 +1,10 @@
 """The front end of a restorer of photographs: exposure, curve and colour of the whole image, from a thumbnail of it.
 
 Most of what is wrong with a dark or submerged photograph is one curve per channel, and that differs over the image
-slowly. A thumbnail tells both: numbers for a curve in linear light, and a coarse grid of affine colour changes that is
-looked up by place and brightness (the bilateral grid of Gharbi et al., "Deep bilateral learning for real-time image
-enhancement", SIGGRAPH 2017). Both are applied to each pixel alone, so at any size, and in tiles as in one piece.
+slowly. The thumbnail is metered as a camera would; how much of that exposure an image needs, and what its curve adds to
+it, is learned, as is a coarse grid of affine colour changes that is looked up by place and brightness (the bilateral
+grid of Gharbi et al., "Deep bilateral learning for real-time image enhancement", SIGGRAPH 2017). All of it is applied to
+each pixel alone, so at any size, and in tiles as in one piece.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ THUMBNAIL = 64
 GRID = 8
 """Cells of the colour grid along each side, and in brightness."""
 _HISTOGRAM = 16
-_STOPS = 2.0
-"""A network's raw number 1 is so many stops."""
+METERED = 0.44
+"""Mean pixel value that a camera exposes for, of an image in [0,1]; of well exposed photographs 0.4 to 0.48."""
+_LIMITS = (-2.0, 8.0)
+"""Stops that metering may change an image by."""
+_GRID_SCALE = 0.25
+"""A grid that learned as fast as the curve would do the curve's work, in pixel values rather than in light."""
 
 
 class Grade(NamedTuple):
@@ -49,7 +54,7 @@ def to_srgb(light: Tensor) -> Tensor:
 
 
 class FrontEnd(nn.Module):
-    """Images [B,3,H,W] in [0,1] and what the score says [B,C] → their `Grade`. A new one changes nothing."""
+    """Images [B,3,H,W] in [0,1] and what the score says [B,C] → their `Grade`. A new one goes half way to `metered`."""
 
     def __init__(self, width: int, score_width: int) -> None:
         super().__init__()
@@ -61,11 +66,11 @@ class FrontEnd(nn.Module):
                 nn.Conv2d(2 * width, 2 * width, 3, stride=2, padding=1),
             ]
         )
-        features = 4 * width + 3 * _HISTOGRAM + score_width
+        features = 4 * width + 3 * _HISTOGRAM + score_width + 1
         self.whole = nn.Sequential(
             nn.Linear(features, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width), nn.SiLU()
         )
-        self.curve = nn.Linear(4 * width, 10)
+        self.curve = nn.Linear(4 * width, 11)
         self.local = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
         self.spread = nn.Linear(4 * width, 2 * width)
         self.cells = nn.Conv2d(2 * width, 12 * GRID, 1)
@@ -79,17 +84,33 @@ class FrontEnd(nn.Module):
         features = torch.cat([thumbnail - 0.5, light], dim=1)
         for layer in self.convolutions:
             features = F.silu(layer(features))
-        pooled = [features.mean(dim=(2, 3)), features.amax(dim=(2, 3)), _histograms(light), score]
+        stops = metered(thumbnail)
+        pooled = [features.mean(dim=(2, 3)), features.amax(dim=(2, 3)), _histograms(light), score, stops / 5]
         whole = self.whole(torch.cat(pooled, dim=1))
         raw = self.curve(whole)
         joint = F.silu(self.local(features) + self.spread(whole)[:, :, None, None])
         return Grade(
-            gain=_STOPS * raw[:, 0:3],
+            gain=torch.sigmoid(raw[:, 10:11]) * stops + raw[:, 0:3],
             gamma=torch.exp(0.5 * raw[:, 3:6]),
             offset=0.01 * raw[:, 6:9],
             rolloff=torch.sigmoid(raw[:, 9:10] - 3),
-            grid=self.cells(joint).unflatten(1, (12, GRID)),
+            grid=_GRID_SCALE * self.cells(joint).unflatten(1, (12, GRID)),
         )
+
+
+@torch.no_grad()
+def metered(image: Tensor) -> Tensor:
+    """[B,3,H,W] in [0,1] → [B,1]: stops by which light must change for the mean pixel value to be `METERED`.
+
+    Found by halving `_LIMITS`; a black image gets the upper end.
+    """
+    light = to_linear(F.adaptive_avg_pool2d(image, 32))
+    low, high = (torch.full((len(image), 1), each, device=image.device, dtype=image.dtype) for each in _LIMITS)
+    for _ in range(12):
+        middle = (low + high) / 2
+        mean = to_srgb((light * torch.exp2(middle)[:, :, None, None]).clamp(max=1)).mean(dim=(1, 2, 3))[:, None]
+        low, high = torch.where(mean < METERED, middle, low), torch.where(mean < METERED, high, middle)
+    return (low + high) / 2
 
 
 def _histograms(light: Tensor) -> Tensor:

@@ -301,7 +301,10 @@ SUITES = {
     "no pairs": ("datasets: [{dataset: folder, options: {lq: data/low, gt: other}}]", "none of the 2 files"),
     "include": ("include: absent.yaml", "absent.yaml does not exist"),
     "include loop": ("include: suite.yaml", "include loop"),
-    "python object": ("title: !!python/object/apply:os.system ['touch executed']", "suite.yaml:5: no constructor for !!python"),
+    "python object": (
+        "title: !!python/object/apply:os.system ['touch executed']",
+        "suite.yaml:5: no constructor for !!python",
+    ),
     "twice": ("methods: [gamma]\nmethods: [gamma]", "written twice"),
     "not YAML": ("title: [", "suite.yaml:"),
     "no mapping": (None, "suite.yaml:1:"),

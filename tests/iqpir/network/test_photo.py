@@ -14,7 +14,7 @@ from iqpir.checkpoint import load, load_autoencoder, load_photo, load_restorer, 
 from iqpir.errors import IQPIRError
 from iqpir.network import photo
 from iqpir.network.detail import HALO, DetailBranch, pad_to_step
-from iqpir.network.front import GRID, FrontEnd, Grade, expose, places, recolour, to_linear, to_srgb
+from iqpir.network.front import GRID, METERED, FrontEnd, Grade, expose, metered, places, recolour, to_linear, to_srgb
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
 from iqpir.restore import Options, PhotoRestorer
 
@@ -100,10 +100,22 @@ def test_the_grid_changes_colour_by_place_and_by_brightness():
     assert not change[0, 2].any()
 
 
-def test_a_new_front_end_and_a_new_detail_branch_have_no_effect():
-    image = random((2, 3, 20, 28))
+@pytest.mark.parametrize("stops", [-3.0, -1.0, 0.5])
+def test_an_image_is_metered_as_a_camera_would(stops: float):
+    image = to_srgb(to_linear(random((2, 3, 32, 32))) * 2.0**stops / 2)
+    found = metered(image)
+    assert found.shape == (2, 1)
+    exposed = to_srgb((to_linear(image) * torch.exp2(found)[:, :, None, None]).clamp(max=1))
+    assert torch.allclose(exposed.mean(dim=(1, 2, 3)), torch.full((2,), METERED), atol=2e-3)
+    assert float(metered(torch.zeros(1, 3, 8, 8))) == pytest.approx(8, abs=0.01)
+
+
+def test_a_new_front_end_goes_half_way_to_metered_and_a_new_detail_branch_has_no_effect():
+    image = random((2, 3, 20, 28)) * 0.3
     made = PhotoIQPIR(replace(SMALL, codes=False)).eval()(image, 0.9)
-    assert torch.allclose(made.exposed, image, atol=5e-2)  # the curve that rolls off has its least share
+    thumbnail = torch.nn.functional.interpolate(image, (64, 64), mode="area")
+    half = still(2)._replace(gain=metered(thumbnail).expand(2, 3) / 2)
+    assert torch.allclose(made.exposed, expose(image, half), atol=5e-2)  # the curve that rolls off has its least share
     assert torch.equal(made.image, made.exposed)
     assert made.gate is None and made.core is None and made.logits is None
 
@@ -249,4 +261,4 @@ def test_the_fast_copy_agrees_and_is_a_copy():
 
 def test_a_new_front_end_is_told_the_score():
     front = FrontEnd(8, 3)
-    assert front.whole[0].in_features == 4 * 8 + 3 * 16 + 3
+    assert front.whole[0].in_features == 4 * 8 + 3 * 16 + 3 + 1
