@@ -3,7 +3,7 @@
 Most of what is wrong with a dark or submerged photograph is one curve per channel, and that differs over the image
 slowly. The thumbnail is metered as a camera would; how much of that exposure an image needs, and what its curve adds to
 it, is learned, as is a coarse grid of affine colour changes that is looked up by place and brightness (the bilateral
-grid of Gharbi et al., "Deep bilateral learning for real-time image enhancement", SIGGRAPH 2017). All of it is applied to
+grid of Gharbi et al., "Deep bilateral learning for real-time image enhancement", SIGGRAPH 2017). All is applied to
 each pixel alone, so at any size, and in tiles as in one piece.
 """
 
