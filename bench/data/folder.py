@@ -69,10 +69,11 @@ def _folder(
         )
     if split is not None:
         pairing = select(pairing, *_split_names(split, base))
-    if references is not None and not any(item.gt for item in pairing.items):
+    if references is not None and not any(item.lq and item.gt for item in pairing.items):
+        first = next((item.id for item in pairing.items if item.lq), inputs.files[0].name)
         raise Strangers(
             f"none of the {len(inputs.files)} files of {shown(lq)} has the id of one of the "
-            f"{len(references.files)} files of {shown(str(gt))}, such as {pairing.items[0].id!r}",
+            f"{len(references.files)} files of {shown(str(gt))}, such as {first!r}",
             f"dataset {name!r}: ", "; give id patterns (lq_id, gt_id)",
         )  # fmt: skip
     listings = (inputs,) if references is None else (inputs, references)

@@ -5,6 +5,7 @@ It exists so that a damaged record is said to be one, instead of failing somewhe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -69,6 +70,19 @@ class _Record(_Exact):
     provenance: dict[str, Any] | None
 
 
+def _without_surrogates(record: str | bytes) -> str | None:
+    """The record with a sign for each byte of names that are not UTF-8, which JSON for pydantic cannot hold.
+
+    None where it has none, or is not JSON at all.
+    """
+    try:
+        text = json.dumps(json.loads(record), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    plain = text.encode("utf-8", "replace").decode("utf-8")
+    return None if plain == text else plain
+
+
 def problem(record: object) -> str | None:
     """What is wrong with a stored record, in one line; None for one that can be read."""
     if not isinstance(record, str | bytes):
@@ -77,6 +91,8 @@ def problem(record: object) -> str | None:
         _Record.model_validate_json(record)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "json_invalid" and (plain := _without_surrogates(record)) is not None:
+            return problem(plain)
         place = ".".join(str(part) for part in first["loc"])
         return one_line(f"{place}: {first['msg']}" if place else first["msg"], 120)
     return None

@@ -250,7 +250,9 @@ def test_file_source_tells_size_stamp_and_bytes(tmp_path: Path) -> None:
     source = images.FileSource(path)
     assert source.size() == (23, 31)
     # The decoder is part of the name: another JPEG library may decode the same bytes to other pixels.
-    assert source.stamp() == (f"{path}?{images.decoder()}", path.stat().st_size, path.stat().st_mtime_ns)
+    status = path.stat()
+    expected = (f"{path}?{images.decoder()}", status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    assert source.stamp() == expected
     assert source.raw() == path.read_bytes()
     np.testing.assert_array_equal(source.load(), COLOUR)
 

@@ -24,12 +24,12 @@ def test_an_identical_rerun_passes(place: Place):
 
 
 def test_a_run_that_is_asked_for_again_is_the_newest(place: Place):
-    """The third command goes on with the first one's run; `bench check mine` means what was run last."""
+    """The third command asks for the first one's run and makes a newest one of it; `check mine` means what was last."""
     assert place.run("-m", "identity") == 0 and place.check().code == 1
     assert place.run() == 0
     assert place.check().code == 0
     shown = place.bench("runs")[1].splitlines()
-    assert [line.split()[0] for line in shown if line[:1].isdigit()] == ["1", "2"]
+    assert [line.split()[0] for line in shown if line[:1].isdigit()] == ["3", "2", "1"]
 
 
 def test_one_pixel_of_one_output_is_found_and_its_item_named(place: Place):
@@ -263,7 +263,7 @@ def test_the_workflow_to_paste_names_commands_and_options_that_exist():
     lines = [line for step in job["steps"] for line in step.get("run", "").splitlines()]
     lines += [line.strip() for line in text.splitlines() if line.startswith("    bench ")]
     commands = [shlex.split(line, comments=True) for line in lines if line.split()[0] == "bench"]
-    assert {command[1] for command in commands} == {"fetch", "run", "check", "baseline", "latency", "compare"}
+    assert {command[1] for command in commands} == {"fetch", "run", "check", "baseline", "compare"}
     for _, name, *rest in commands:
         command = importlib.import_module(f"bench.cli.{name}").command
         command.make_context(name, rest)  # raises for an option or argument that the command does not take
