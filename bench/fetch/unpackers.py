@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -181,6 +182,8 @@ class Program(NamedTuple):
 
     def listing(self, file: Path, password: str | None) -> list[Listed]:
         """Every member. Raises `ProgramError`."""
+        if self.tool is TOOLS["bsdtar"] and not _ended(file):
+            raise ProgramError("the archive is cut short")
         text = _captured(self._argv(self.tool.listing, file, password), Bound(f"the list of {file.name}", LISTING))
         return list(self.tool.parse(text.decode("utf-8", "surrogateescape")))
 
@@ -198,6 +201,23 @@ def _filled_in(tool: Tool, template: Sequence[str], file: Path, password: str | 
     said = tool.no_password if password is None else tool.password.replace("{password}", password)
     fields = {"{file}": str(file.absolute()), "{folder}": str(folder), "{password}": said}
     return [made for part in template if (made := re.sub(r"\{\w+\}", lambda field: fields[field[0]], part))]
+
+
+def _ended(file: Path) -> bool:
+    """Whether a RAR archive has its last block, for libarchive takes one that was cut for a shorter one."""
+    with file.open("rb") as opened:
+        signature = opened.read(8)
+        opened.seek(max(0, file.stat().st_size - 64))
+        tail = opened.read()
+    if not signature.startswith(FORMATS[0].magic):
+        return True
+    if signature[6:7] == b"\0":  # up to RAR 4
+        return b"\x7b\x00\x40\x07\x00" in tail
+    for start in range(len(tail) - 6):
+        block = tail[start + 4 : start + 5 + tail[start + 4]]  # its size, type, flags and more; always short
+        if block[1:2] == b"\5" and zlib.crc32(block).to_bytes(4, "little") == tail[start : start + 4]:
+            return True
+    return False
 
 
 def installed(kind: Format) -> list[Program]:

@@ -364,6 +364,53 @@ def test_bsdtar_opens_7z_and_refuses_links(originals: Path, place: Path, tmp_pat
         unpack(made(originals, "b.7z", "bsdtar", "--format=7zip", "-cf"), place)
 
 
+def vint(number: int) -> bytes:
+    low, rest = number & 127, number >> 7
+    return bytes([low | 128]) + vint(rest) if rest else bytes([low])
+
+
+def block(body: bytes) -> bytes:
+    sized = vint(len(body)) + body
+    return zlib.crc32(sized).to_bytes(4, "little") + sized
+
+
+def rar5(files: dict[str, str], links: dict[str, str] | None = None) -> bytes:
+    """An archive as RARLAB's technical note on RAR 5.0 lays it out, its files stored."""
+
+    def entry(name: str, data: bytes, extra: bytes = b"") -> bytes:
+        head = vint(2) + vint(3 if extra else 2) + (vint(len(extra)) if extra else b"") + vint(len(data))
+        fields = vint(4) + vint(len(data)) + vint(0o100644) + zlib.crc32(data).to_bytes(4, "little") + vint(0) + vint(1)
+        return block(head + fields + vint(len(name.encode())) + name.encode() + extra) + data
+
+    def link(target: str) -> bytes:
+        record = vint(5) + vint(1) + vint(0) + vint(len(target)) + target.encode()
+        return vint(len(record)) + record
+
+    stored = [entry(name, text.encode()) for name, text in files.items()]
+    stored += [entry(name, b"", link(target)) for name, target in (links or {}).items()]
+    return RAR + block(vint(1) + vint(0) + vint(0)) + b"".join(stored) + block(vint(5) + vint(0) + vint(0))
+
+
+@bsdtar
+def test_bsdtar_opens_rar_and_nothing_of_it_leads_out(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (install(tmp_path / "programs") / "bsdtar").symlink_to(str(shutil.which("bsdtar")))
+    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
+    assert unpack(put(place, rar5(FILES)), place) == 3
+    assert tree(place) == FILES
+    for content, said in (
+        (rar5({"a": "a", "../b": "b"}), "'../b' leads out of the folder: refused"),
+        (rar5({"a": "a", "/b": "b"}), "'/b' leads out of the folder: refused"),
+        (rar5({"a": "a"}, {"b": "/etc/passwd"}), "is a link: refused"),
+        (rar5({"a": "a", "b": "b"}).replace(b"b", b"c"), "is a RAR archive, and could not be opened"),
+        (rar5(FILES)[:-40], r"could not be opened \(bsdtar: the archive is cut short\)"),
+        (rar5(FILES)[:-8], r"could not be opened \(bsdtar: the archive is cut short\)"),
+        (rar5(FILES)[:30], r"could not be opened \(bsdtar: the archive is cut short\)"),
+    ):
+        with pytest.raises(FetchError, match=said):
+            unpack(put(place, content), place)
+        assert tree(place) == FILES and sorted(file.name for file in place.iterdir()) == ["READ ME", "raw-890"]
+
+
 @bsdtar
 @pytest.mark.parametrize("way", ["--zstd", "--lz4", "--lzip", "--compress"])
 def test_tars_under_other_compressions_are_opened(originals: Path, place: Path, way: str):
