@@ -251,10 +251,12 @@ def decompress(file: Path, kind: Format, target: Path, most: int) -> None:
 def by_hand(file: Path, kind: Format, folder: Path, password: str | None, reasons: Sequence[str]) -> str:
     """One line for a person: why it could not be unpacked here, and the commands that do it."""
     commands = []
+    if password is not None and kind is not ZIP:
+        kind = kind._replace(
+            tools=tuple(name for name in kind.tools if name != "bsdtar")
+        )  # reads none of them encrypted
     for name in kind.tools:
         tool = TOOLS[name]
-        if password is not None and name == "bsdtar":
-            continue  # it reads no encrypted RAR or 7z
         program = tool.programs[0] if name != "7z" else "7z"
         said = [] if password is None else [tool.password.replace("{password}", password)]
         where = {"unrar": [str(file), f"{folder}/"], "7z": [f"-o{folder}", str(file)]}

@@ -153,7 +153,7 @@ def test_without_a_program_the_commands_are_printed(server, answer, bring, home,
     file, folder = home / "archives/raw-890.zip", home / "data/uieb"
     assert result.status == "failed" and not result.here
     assert result.detail == (
-        f"{file} is a RAR archive with a password, for which unrar, 7z (7zz, 7za) or bsdtar must be on the PATH: "
+        f"{file} is a RAR archive with a password, for which unrar or 7z (7zz, 7za) must be on the PATH: "
         f"install one of them and fetch again; by hand: unrar x -p1234567 {file} {folder}/ "
         f"or 7z x -p1234567 -o{folder} {file}"
     )
