@@ -99,7 +99,7 @@ def steps(entry: Entry) -> list[str]:
             "" if all(file.get("sha256") for file in archives) else " --pin, for not every archive has a published hash"
         )
         lines.append(f"bench fetch {entry.name}{pin}; or by hand, unpacked into the folder below:")
-        lines += [f"  {_address(file['url'])}" for file in archives]
+        lines += [f"  {_address(file['url'])}{_locked(file.get('password'))}" for file in archives]
     references = f" and references {layout['gt']}" if "gt" in layout else ""
     return [
         *lines,
@@ -107,6 +107,10 @@ def steps(entry: Entry) -> list[str]:
         f"BENCH_DATA=DIR (DIR/{folder_of(entry).name}) or the option root in a suite",
         f"then: bench doctor {entry.name}",
     ]
+
+
+def _locked(password: str | None) -> str:
+    return "" if password is None else f" (password {password}; unrar or 7z opens it)"
 
 
 def _address(url: str) -> str:

@@ -49,6 +49,8 @@ class Asset:
     names such as `alexnet-owt-7be5be79.pth`. `bench fetch` checks them and holds the file to its whole hash after."""
     unpack: str | None = None
     """The folder below the cache folder that an archive is unpacked into."""
+    password: str | None = None
+    """What its publisher, or everybody who uses it, says that the archive opens with."""
 
     def __post_init__(self) -> None:
         parts = PurePosixPath(self.file)
@@ -58,6 +60,8 @@ class Asset:
             below = PurePosixPath(self.unpack)
             if not below.parts or below.is_absolute() or ".." in below.parts or "\\" in self.unpack:
                 raise BenchError(f"{self.owner}: unpack {self.unpack!r} must be a folder below the cache folder")
+        if self.password is not None and not re.fullmatch(r"[!-~]+", self.password):
+            raise BenchError(f"{self.owner}: the password of {self.file} must be a text of printable ASCII")
         if self.url is not None:
             _check_address(self.owner, self.file, self.url)
         if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef")):
@@ -71,7 +75,7 @@ class Asset:
 
     @classmethod
     def from_fields(cls, owner: str, fields: Mapping[str, Any], licence: str | None = None) -> Asset:
-        """From a catalogue mapping with the keys file, url, sha256, prefix, bytes, licence, instructions, unpack."""
+        """From a catalogue mapping whose keys are the fields' names, `owner` apart."""
         if not isinstance(fields.get("file"), str):
             raise BenchError(f"{owner}: a file to fetch needs the key 'file', its path below the cache folder")
         return cls(
@@ -84,6 +88,7 @@ class Asset:
             instructions=fields.get("instructions"),
             prefix=None if fields.get("prefix") is None else str(fields["prefix"]),
             unpack=fields.get("unpack"),
+            password=None if fields.get("password") is None else str(fields["password"]),
         )
 
     @property

@@ -128,7 +128,7 @@ def _unpacked(result: Fetched, terms: Terms) -> Fetched:
             if asset.verify().status != "verified":
                 return result
             folder = paths.home() / asset.unpack
-            count = archive.unpack(asset.path, folder)
+            count = archive.unpack(asset.path, folder, password=asset.password)
     except BenchError as error:
         return result._replace(status="failed", detail=str(error))
     return result._replace(detail=f"{result.detail}, {count} files into {folder}")

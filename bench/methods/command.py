@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from bench import paths
-from bench.errors import BenchError, MissingFile
+from bench.errors import BenchError, ItemError, MissingFile
 from bench.identity import file_hash
 from bench.methods import origins
 from bench.methods.base import Method, source_hash
@@ -41,12 +41,16 @@ OPTIONS = {
     "config": Option("config", None, str),
     "timeout": Option("timeout", 600.0, float, min=0.001),
     "scale": Option("scale", 1, int, min=1, max=64),
+    "size": Option("size", None, list),
+    "multiple": Option("multiple", 1, int, min=1, max=1024),
+    "least": Option("least", 1, int, min=1, max=4096),
 }
 """Every command takes these; what else its entry declares are fields of its argv.
 
 `argv`       program and arguments, each with fields in braces: {input} {output} {input_file} {output_file} {seed}
              {device} {python} {repo} {config} {patched}, and the entry's own options; {patched} is the script
-             bench/methods/patched.py, which runs a script of the repository with some of its text replaced
+             bench/methods/patched.py, which runs a script of the repository with some of its text replaced and with
+             the visible graphics processors that the user chose
 `repo`       the clone of its repository, where it runs
 `folder`     the folder in the clone (or in the temporary folder, without one) that it is started in
 `python`     what {python} stands for: the interpreter of its environment; that of bench when left out
@@ -58,11 +62,14 @@ OPTIONS = {
 `config`     text of a configuration file, with the same fields; {config} in argv is its path
 `timeout`    seconds that one process may take
 `scale`      output size divided by input size
+`size`       [width, height] of the only images it takes: others are failures, and it is not started for them
+`multiple`   images are grown by reflection at the right and bottom until their sides are multiples, outputs cropped
+`least`      likewise until no side is shorter
 """
 FIELDS = frozenset(
     {"input", "output", "input_file", "output_file", "seed", "device", "python", "repo", "config", "patched"}
 )
-_IN_KEY = ("argv", "config", "folder", "pattern", "inputs", "environment")
+_IN_KEY = ("argv", "config", "folder", "pattern", "inputs", "environment", "multiple", "least")
 _PATCHED = Path(__file__).with_name("patched.py")
 _ONE_IMAGE = frozenset({"input_file", "output_file", "seed"})
 _INHERITED = (
@@ -88,6 +95,7 @@ class CommandMethod(Method):
         self.stochastic = "seed" in self._used
         self._options = {name: options[name] for name in _IN_KEY}
         self._pattern, self._timeout = options["pattern"], options["timeout"]
+        self._size, self._multiple, self._least = options["size"], options["multiple"], options["least"]
         self._inputs = _texts(self._where, "inputs", options["inputs"])
         self._home = entry.fields.get("home")
         self._weights = (entry.fields.get("weights") or {}).get("instructions")
@@ -125,6 +133,8 @@ class CommandMethod(Method):
             for text in texts:
                 if "{id}" not in text or not _inside(text):
                     raise BenchError(f"{self._where}: option {option!r} must be a path with {{id}} below its folder")
+        if self._size is not None and not _is_size(self._size):
+            raise BenchError(f"{self._where}: option 'size' must be [width, height], not {self._size!r}")
         if not _inside(self._folder) and self._folder != ".":
             raise BenchError(f"{self._where}: option 'folder' must be a path in the clone, not {self._folder!r}")
         if self._repo is not None and not self._repo.is_dir():
@@ -227,12 +237,26 @@ class CommandMethod(Method):
 
         if self._device is None:
             raise BenchError(f"method {self.name!r} is used before load()")
-        planes = images.detach().float().cpu().numpy()
+        height, width = images.shape[2:]
+        if self._size is not None and [width, height] != self._size:
+            only = "×".join(map(str, self._size))
+            raise ItemError(f"{self.name} takes images of {only} alone, and this one is {width}×{height}")
+        planes = self._grown(images.detach().float().cpu().numpy())
         if not self._used & _ONE_IMAGE:
-            return torch.from_numpy(self._call(planes, None)).to(images.device)
-        drawn = [None] * len(planes) if seeds is None else [int(seed) for seed in seeds]
-        outputs = [self._call(planes[index : index + 1], seed) for index, seed in enumerate(drawn)]
-        return torch.from_numpy(np.concatenate(outputs)).to(images.device)
+            made = self._call(planes, None)
+        else:
+            drawn = [None] * len(planes) if seeds is None else [int(seed) for seed in seeds]
+            made = np.concatenate([self._call(planes[n : n + 1], seed) for n, seed in enumerate(drawn)])
+        cropped = np.ascontiguousarray(made[:, :, : height * self.scale, : width * self.scale])
+        return torch.from_numpy(cropped).to(images.device)
+
+    def _grown(self, images: np.ndarray) -> np.ndarray:
+        """[B,3,H,W] reflected at the right and bottom, as often as it takes, to sizes that the program can work on."""
+        import numpy as np
+
+        more = [max(self._least - side, 0) for side in images.shape[2:]]
+        more = [add + -(side + add) % self._multiple for side, add in zip(images.shape[2:], more, strict=True)]
+        return np.pad(images, ((0, 0), (0, 0), *((0, add) for add in more)), mode="reflect") if any(more) else images
 
     def _call(self, images: np.ndarray, seed: int | None) -> np.ndarray:
         """One process: float32 [B,3,H,W] → float32 [B,3,s·H,s·W]. Raises `ItemError`."""
@@ -279,6 +303,10 @@ def _texts(where: str, option: str, values: list[Any] | None) -> list[str]:
         if not isinstance(value, str) or "\0" in value:
             raise BenchError(f"{where}: option {option!r} is a list of texts, and {value!r} is none (put it in quotes)")
     return list(values or [])
+
+
+def _is_size(given: list[Any]) -> bool:
+    return len(given) == 2 and all(type(side) is int and side > 0 for side in given)
 
 
 def _fill(template: str, fields: Mapping[str, Any]) -> str:

@@ -126,7 +126,7 @@ def test_a_template_is_whole_once_there_is_a_clone(entry: Entry, tmp_path: Path)
     identity = method.identity()
     assert len(identity["files"]) == len(entry.fields["options"].get("files", []))
     assert str(tmp_path) not in repr(identity)
-    for option in set(entry.fields["options"]) - set(identity) - {"files", "timeout"}:
+    for option in set(entry.fields["options"]) - set(identity) - {"files", "timeout", "size"}:
         assert option in identity["fields"], option
 
 

@@ -227,6 +227,42 @@ def test_gray_and_deep_outputs_are_read_for_what_they_are(tmp_path: Path):
     assert np.allclose(deep[:, 0, 0], np.array([1000, 2, 3]) / 65535)
 
 
+def test_images_are_grown_by_reflection_to_what_a_program_takes_and_outputs_cropped(repo: Path):
+    code = (
+        "import sys, numpy as np; from PIL import Image; source, target = sys.argv[1:]; "
+        "image = Image.open(source); assert image.size == (12, 12), image.size; a = np.asarray(image); "
+        "assert (a[:, 9] == a[:, 7]).all() and (a[:, 11] == a[:, 5]).all() and (a[11] == a[1]).all(); "
+        "image.resize((24, 24), 0).save(target)"
+    )
+    argv = ["{python}", "-c", code, "{input_file}", "{output_file}"]
+    outputs = loaded(repo, argv=argv, multiple=4, least=11, scale=2).restore(batch(2, 6, 16)[..., :9])
+    assert outputs.shape == (2, 3, 12, 18)
+    assert np.array_equal(levels(outputs)[..., ::2, ::2], levels(batch(2, 6, 16)[..., :9]))
+
+
+def test_a_program_of_one_size_is_not_started_for_another(repo: Path):
+    assert "ours takes images of 9×7 alone, and this one is 9×6" in refused(repo, "hang", size=[9, 7])
+    assert np.array_equal(levels(loaded(repo, size=[9, 6]).restore(batch())), 255 - levels(batch()))
+
+
+def test_the_processors_that_are_visible_are_those_that_the_user_chose(repo: Path, monkeypatch: pytest.MonkeyPatch):
+    (repo / "third.py").write_text(
+        "import os, shutil, sys\nos.environ['CUDA_VISIBLE_DEVICES'] = '2'\n"
+        "os.environ.update(CUDA_VISIBLE_DEVICES='3')\n"
+        "os.environ.pop('CUDA_VISIBLE_DEVICES', None)\nos.environ['OTHER'] = 'set'\n"
+        "assert os.environ.get('CUDA_VISIBLE_DEVICES') == (sys.argv[3] or None) and os.environ['OTHER'] == 'set'\n"
+        "assert ('CUDA_VISIBLE_DEVICES=2' in os.popen('env').read()) is False\n"
+        "shutil.copytree(sys.argv[1], sys.argv[2], dirs_exist_ok=True)\n"
+    )
+    for chosen in ("7", ""):
+        if chosen:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        else:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        argv = ["{python}", "{patched}", "third.py", "--", "{input}", "{output}", chosen]
+        assert np.array_equal(levels(loaded(repo, argv=argv).restore(batch())), levels(batch()))
+
+
 # What goes wrong
 
 
@@ -396,6 +432,9 @@ def test_a_folder_that_is_no_clone_is_refused(tmp_path: Path, repo: Path):
         ({"folder": "../.."}, "'folder' must be a path in the clone"),
         ({"environment": ["1=2"]}, "neither NAME nor NAME=value"),
         ({"timeout": 0}, "at least"),
+        ({"size": [256]}, r"'size' must be \[width, height\], not \[256\]"),
+        ({"size": ["256", 256]}, r"'size' must be \[width, height\]"),
+        ({"multiple": 0}, "at least 1"),
         ({"python": "/no/such/python"}, "there is no such file"),
         ({"python": "no-such-python"}, "no Python called 'no-such-python'"),
         ({"repo": "/no/such/clone"}, "there is no such folder"),
