@@ -113,7 +113,7 @@ def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
         ("kind: film", "kind: flim", "did you mean 'film'"),
         ("lq: low", "lq: [", "plus.yaml:"),
         ("rate: 0.02\n", "rate: -1\n", "rate is -1"),
-        ("gt: high", "gt: absent", "is not a folder"),
+        ("gt: high", "gt: absent", "does not exist"),
         ("host: test:gain", "host: nowhere:x", "no host 'nowhere:x'"),
         ("crop: 16", "crop: 33", "a crop of 33 does not fit"),
         ("steps: 120", "steps: !!python/object/apply:os.system ['touch executed']", "could not determine"),

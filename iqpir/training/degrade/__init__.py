@@ -1,7 +1,7 @@
 """Training degradations: seeded, on the fly, each a frozen dataclass of ranges.
 
 >>> low_light = degradation({"kind": "low-light", "exposure": [0.02, 0.1]})
->>> lq, params = low_light(gt, np.random.default_rng([seed, index]))
+>>> made = low_light(gt, np.random.default_rng([seed, index]))  # .image, .params
 """
 
 from __future__ import annotations

@@ -241,7 +241,7 @@ def test_a_choice_does_one_of_its_degradations_by_their_shares():
     image = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     drawn = [both.draw(np.random.default_rng(seed), 32).which for seed in range(400)]
     assert 260 <= drawn.count(0) <= 340  # binomial with p = 3/4: 300 ± 4.6 standard deviations
-    degraded, params = both(image, np.random.default_rng(5))
+    degraded, params = both(image, np.random.default_rng(5))[:2]
     rng = np.random.default_rng(5)
     again = both.draw(rng, 32)
     alone = both.of[again.which].apply(image.numpy().transpose(1, 2, 0), again.drawn[again.which], rng)

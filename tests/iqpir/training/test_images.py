@@ -155,7 +155,7 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(folder, tmp_path):
         TrainingImages(folder, crop=41)
     with pytest.raises(IQPIRError, match="crop is 4"):
         TrainingImages(crop=4)
-    with pytest.raises(IQPIRError, match="not a folder"):
+    with pytest.raises(IQPIRError, match="does not exist"):
         TrainingImages(tmp_path / "nowhere", crop=16)
     (folder / "5.png").write_bytes(b"no image")
     with pytest.raises(IQPIRError, match=r"5\.png: not an image that can be read; take it out"):
@@ -237,7 +237,7 @@ def test_the_preview_is_a_picture_of_images_and_pairs(small_sheets, tmp_path, ca
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.size == (12 * 128, (4 + len(KINDS)) * 128)
     assert main([str(tmp_path / "grid.png"), str(tmp_path / "nowhere")]) == 2
-    assert "not a folder" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
     assert main([]) == 2
 
 
