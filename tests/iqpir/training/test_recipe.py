@@ -73,11 +73,14 @@ def test_all_trains_every_stage_once_and_ends_with_a_small_file(written: Path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_the_repositorys_recipe_is_readable():
-    path = Path(__file__).parents[3] / "configs" / "tiny.yaml"
+@pytest.mark.parametrize("name", ["tiny", "photo"])
+def test_the_repositorys_recipes_are_readable(name: str):
+    path = Path(__file__).parents[3] / "configs" / f"{name}.yaml"
     sections = recipe(path)
     assert sections is not None
-    for stage in ("autoencoder", "restorer", "fidelity"):
+    stages = [stage for stage in sections if stage not in ("common", "quality")]
+    assert len(stages) >= 3
+    for stage in stages:
         load(stage, path, Path("runs"))
 
 
