@@ -18,6 +18,8 @@ from bench.errors import BenchError
 from bench.latency import ask, session, stored
 from bench.latency.setting import STAGES, Rules
 from bench.latency.worker import Worker, scene
+from bench.methods.build import build_method, identity_of
+from bench.registry import registry
 from bench.store import Store
 from bench.tables import latency as tables
 from bench.tables.timed import milliseconds
@@ -86,7 +88,9 @@ def test_every_sample_is_stored_with_what_it_rests_on(measured: Measured):
     timing = measured.timing("timed-steady", 48)
     assert timing.samples.size == timing.cpu.size == SAMPLES and timing.events.size == 0
     assert (timing.setting.size.width, timing.setting.threads, timing.setting.mode) == (40, 1, "synchronised")
-    assert timing.method == stored.method_digest({"plugin": "timed-steady"})
+    entry = registry("method").get("timed-steady")  # as the command's plugin has registered it
+    identity = identity_of(build_method(entry, {}, None), entry)
+    assert set(identity) == {"plugin", "code"} and timing.method == stored.method_digest(identity)
     assert {"processor", "logical", "torch"} <= set(timing.fingerprint)
     record = timing.record
     assert record["stop"] == f"{SAMPLES} samples, as asked" and record["order"] == "interleaved"

@@ -140,7 +140,7 @@ def test_the_terms_of_an_image_are_weighted_as_the_settings_say():
     [
         ("joint", {"train": ["frnt"]}, "there is no part 'frnt'.*front"),
         ("joint", {"front": "nowhere.safetensors"}, "iqpir train front makes one"),
-        ("front", {"data": {"scores": "none"}}, "needs scores"),
+        ("front", {"data": {"scores": "none"}}, "knows nothing of what scene leaves"),
         ("front", {"changes": {"colour": 1}}, "knows no setting colour"),
         ("front", {"data": {"degradation": "face"}}, "target goes with the degradation scene"),
         ("restorer", {"code_cache": True}, "makes new targets"),
