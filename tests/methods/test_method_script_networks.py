@@ -189,7 +189,7 @@ def test_black_and_white_stay_finite(name, level):
 
 
 def test_sides_that_patches_do_not_fill_are_refused():
-    with pytest.raises(BenchError, match="SNR-Net: options height and width must be multiples of 16, not 400×600"):
+    with pytest.raises(BenchError, match="SNR-Net: options height and width must be multiples of 16, not 400 and 600"):
         Snr(400, 600)
 
 
