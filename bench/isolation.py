@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from bench.errors import from_keyboard
 
@@ -45,6 +45,20 @@ class _Setting:
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], object]
+
+
+@contextmanager
+def exits_raised() -> Iterator[None]:
+    """Inside, `os._exit` raises `SystemExit`: a stranger's file or factory cannot end this process without a word."""
+
+    def refuse(status: int = 0) -> NoReturn:
+        raise SystemExit(f"os._exit({status})")
+
+    original, os._exit = os._exit, refuse
+    try:
+        yield
+    finally:
+        os._exit = original
 
 
 class Guard:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.errors import BenchError, one_line
+from bench.isolation import exits_raised
 from bench.registry import KINDS, Entry, registry
 
 _brought: set[tuple[str, str]] = set()
@@ -42,7 +43,7 @@ def load_plugins(files: Iterable[str]) -> None:
         sys.modules[module_name] = module
         known = _registered()
         try:
-            with _left_as_it_was():
+            with _left_as_it_was(), exits_raised():
                 spec.loader.exec_module(module)
         except KeyboardInterrupt:
             raise

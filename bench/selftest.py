@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.errors import BenchError, ItemError, described, one_line
 from bench.identity import canonical
-from bench.isolation import changes
+from bench.isolation import changes, exits_raised
 from bench.methods.base import Method, StoredMethod
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ def selftest(method: Method | StoredMethod, device: str = "cpu", dtype: str = "f
     A check that the method refuses with an `ItemError` is skipped, with its reason. Raises `BenchError` where the
     request itself cannot be carried out (a missing weight file, a device that is not there).
     """
+    with exits_raised():
+        return _checks(method, device, dtype)
+
+
+def _checks(method: Method | StoredMethod, device: str, dtype: str) -> list[Check]:
     if isinstance(method, StoredMethod):
         return [Check("restore", "skipped", "outputs are stored, nothing is restored")]
     try:

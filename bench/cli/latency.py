@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from bench.cli.numbers import FiniteRange
+
 
 @click.command()
 @click.argument("what", metavar="SUITE|METHOD,...")
@@ -17,7 +19,7 @@ import click
 @click.option("--order", type=click.Choice(["interleaved", "sequential"]), help="Turns of one call, or of all calls.")
 @click.option("--dispatch", is_flag=True, help="Do not wait for the device before the clock stops.")
 @click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples, whatever the rules say.")
-@click.option("--seconds", type=click.FloatRange(min=0), help="Stop after so many seconds of a method's own time.")
+@click.option("--seconds", type=FiniteRange(min=0), help="Stop after so many seconds of a method's own time.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For every method; repeatable.")
 @click.option("--brief", is_flag=True, help="Without the stages of the whole job and the count of operations.")
 @click.option("--raw", type=click.Path(dir_okay=False), help="Write every sample to this CSV file as well.")

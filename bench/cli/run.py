@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from bench.cli.numbers import FiniteRange
+
 
 @click.command()
 @click.argument("suite")
@@ -16,7 +18,7 @@ import click
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="SECONDS",
     help="Longest that restoring or scoring an image, or loading a method, may take; then it is a failed row.",
 )
@@ -30,7 +32,7 @@ import click
 @click.option("--commercial-safe", is_flag=True, help="Refuse what is not known to be free for commercial use.")
 @click.option(
     "--allow-failures",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.0,
     show_default=True,
     help="Failed units that still give exit code 0; below 1, a fraction of all.",

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.errors import BenchError, one_line, suggest
 from bench.identity import canonical
+from bench.isolation import exits_raised
 from bench.methods.base import Method, StoredMethod
 from bench.methods.classical import ClassicalMethod
 from bench.methods.command import CommandMethod
@@ -61,7 +62,8 @@ def identity_of(method: Method | StoredMethod, entry: Entry) -> Mapping[str, Any
     """
     where = f"method {entry.name!r} ({entry.origin})"
     try:
-        identity = dict(method.identity())
+        with exits_raised():
+            identity = dict(method.identity())
         canonical(identity)
     except (BenchError, KeyboardInterrupt):
         raise
@@ -85,7 +87,8 @@ def _plugin(entry: Entry, where: str, options: Mapping[str, Any]) -> Method | St
     if declared is not None:
         resolve(where, declared, merged)  # for its errors; the factory's own defaults stay its own
     try:
-        method = factory(**merged)
+        with exits_raised():
+            method = factory(**merged)
     except (BenchError, KeyboardInterrupt):
         raise
     except BaseException as error:

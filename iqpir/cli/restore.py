@@ -117,13 +117,15 @@ def plan(source: Path, target: Path) -> Plan:
     A single file goes to `target` if that ends in .png, else into it as a folder; its content tells whether it is an
     image.
     """
-    from iqpir.codecs import is_image
+    from iqpir.codecs import SUFFIXES, is_image
     from iqpir.images import begins_as_image, list_images
 
     note = None
     if source.is_file():
         if not is_image(source.name) and not begins_as_image(source):
             raise IQPIRError(f"{shown(source)} is not an image, by its name and by its content")
+        if target.suffix.lower() in SUFFIXES and target.suffix.lower() != ".png" and not target.is_dir():
+            raise IQPIRError(f"{shown(target)}: outputs are PNG files: name {target.stem}.png, or a folder")
         jobs = [(source, target if target.suffix.lower() == ".png" else target / f"{source.stem}.png")]
     elif not os.path.lexists(source):
         raise IQPIRError(f"{shown(source)} does not exist")

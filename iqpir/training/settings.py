@@ -401,6 +401,7 @@ def load(stage: str, path: Path, root: Path | None = None) -> Common:
         named = content.pop("preset", None)
         if named is not None:
             known = PRESETS.get(stage, {})
+            need(bool(known), f"preset: {stage} has none: leave the key out")
             need(named in known, f"preset: {named!r}{suggest(str(named), known)} (there are {', '.join(known)})")
             content = _merged(known[named], content)
         content = _with_paths(content, path.parent)

@@ -251,3 +251,15 @@ def test_wrong_requests_are_refused_before_any_work(tmp_path, weights):
         done = run("restore", tmp_path / "in/a.png", tmp_path / "out", "--weights", weights, *extra)
         assert isinstance(done.exception, IQPIRError) and message in str(done.exception), (extra, done)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.TIF"])
+def test_an_output_that_is_no_png_is_refused_and_makes_no_folder(name: str, tmp_path: Path):
+    from iqpir.cli.restore import plan
+
+    given = tmp_path / "in.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(given)
+    with pytest.raises(IQPIRError, match=r"outputs are PNG files: name x\.png, or a folder"):
+        plan(given, tmp_path / name)
+    (tmp_path / name).mkdir()  # a folder may have any name
+    assert plan(given, tmp_path / name).jobs == [(given, tmp_path / name / "in.png")]

@@ -218,3 +218,33 @@ def test_a_plugin_that_ends_python_is_one_clear_line(workplace: Workplace) -> No
     plugin: Path = workplace.write("exits.py", "import sys\nsys.exit('usage: exits.py FILE')\n")
     done = workplace.bench("run", workplace.suite("[identity]"), "--plugin", plugin)
     assert_refused(done, "exits.py", "SystemExit")
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["import os\nos._exit(0)\n", "import os, bench\nbench.register_method('gone', lambda: os._exit(0))\n"],
+    ids=["file", "factory"],
+)
+def test_a_plugin_that_ends_the_process_before_any_work_is_one_line(workplace: Workplace, body: str) -> None:
+    workplace.pairs(1)
+    plugin = workplace.write("gone.py", body)
+    done = workplace.bench("run", workplace.suite("[gone]", "[psnr]"), "--plugin", plugin)
+    assert done.code == 2 and "os._exit(0)" in done.err and len(done.err.strip().splitlines()) == 1, done
+
+
+def test_selftest_fails_a_method_that_ends_its_process(workplace: Workplace) -> None:
+    plugin = workplace.write(
+        "gone.py",
+        "import os, bench\nfrom bench.methods.module import from_module\n"
+        "bench.register_method('gone', lambda: from_module(lambda image: os._exit(0)))\n",
+    )
+    done = workplace.bench("selftest", "gone", "--plugin", plugin)
+    assert done.code == 1 and "os._exit(0)" in done.out + done.err, done
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--allow-failures"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_limits_are_finite_numbers(workplace: Workplace, option: str, value: str) -> None:
+    workplace.pairs(1)
+    done = workplace.bench("run", workplace.suite("[identity]", "[psnr]"), option, value)
+    assert done.code == 2 and "not a finite number" in done.err, done
