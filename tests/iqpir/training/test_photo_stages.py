@@ -57,7 +57,10 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(recipe: Path) -> Path:
     out = recipe.parent / "runs"
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the tests themselves: two threads add in another order
     ended = CliRunner().invoke(command, ["all", str(recipe), "-o", str(out)], catch_exceptions=False)
+    torch.set_num_threads(before)
     assert ended.exit_code == 0, ended.output
     return out
 
