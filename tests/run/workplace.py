@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,8 +61,9 @@ class Started:
         os.killpg(self.pid, signal.SIGINT)
 
     def kill(self) -> Done:
-        """`kill -9`, and wait until it is gone."""
-        self.signal(signal.SIGKILL)
+        """`kill -9`, and wait until it is gone; one that has ended meanwhile is as it ended."""
+        with suppress(ProcessLookupError):
+            self.signal(signal.SIGKILL)
         return self.wait()
 
     def wait(self, timeout: float = TIMEOUT) -> Done:
