@@ -113,10 +113,11 @@ def kills(workplace: Workplace, job: Job, count: int, kind: str, draw: random.Ra
     """
     results = workplace.root / f"killed-{kind}"
     killed = 0
-    for _ in range(4 * count):
+    reach = 2.0 if kind == "workers" else 1.0
+    for _ in range(8 * count):
         process = start(workplace, job.suites[1], results, 2 if kind == "workers" else 1)
         gc = None
-        time.sleep(draw.uniform(0, job.seconds * (2.0 if kind == "workers" else 1.0)))
+        time.sleep(draw.uniform(0, job.seconds * reach))
         if kind == "gc" and (results / "bench.db").is_file():
             gc = workplace.start("gc", "--keep", draw.choice("01"), "--results", results)
             time.sleep(draw.uniform(0, 0.05))
@@ -127,6 +128,7 @@ def kills(workplace: Workplace, job: Job, count: int, kind: str, draw: random.Ra
         if done.code == 0:  # it was done before it could be killed: begin anew
             assert done.out == job.tables[1], done
             shutil.rmtree(results)
+            reach *= 0.7  # the first run took longer than this one does
             continue
         assert done.code == -9, done
         killed += 1
