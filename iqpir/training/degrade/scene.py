@@ -92,8 +92,8 @@ class Scene(Degradation):
     """How much of the damage a target of score 0 keeps."""
 
     BOUNDS: ClassVar[Mapping[str, Range]] = {
-        "mean": (0.05, 0.95), "mean_spread": (0, 0.3), "stops": (0, 12), "contrast": (0, 5), "cast": (0.1, 10), "shot": (1e-9, 1),
-        "read": (1e-9, 1), "black": (0, 0.5), "shade": (1e-4, 1), "glare": (0.1, 10), "pool": (0, 1),
+        "mean": (0.05, 0.95), "mean_spread": (0, 0.3), "stops": (0, 12), "contrast": (0, 5), "cast": (0.1, 10),
+        "shot": (1e-9, 1), "read": (1e-9, 1), "black": (0, 0.5), "shade": (1e-4, 1), "glare": (0.1, 10), "pool": (0, 1),
         "coral": (0, 10), "quality": (1, 101),
         "flatten": (0, 1), "flatten_share": (0, 1),
         "top": (0, 1), "damage": (0, 1),
