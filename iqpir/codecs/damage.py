@@ -71,7 +71,8 @@ class _TiffWarnings:
     @contextmanager
     def heard(self) -> Iterator[list[str]]:
         before = getattr(self._local, "told", None)
-        self._local.told = told = []
+        told: list[str] = []
+        self._local.told = told
         try:
             yield told
         finally:
