@@ -71,8 +71,8 @@ MALFORMED: dict[str, tuple[str, str]] = {
             f"{{method: gamma, label: 'a{n} {{gamma}}', sweep: {{gamma: [{', '.join(map(str, range(1, 4002)))}]}}}}"
             for n in range(3)) + "]"), "12003 methods",
     ),
-    "sweep of nothing": (BASE.replace("[identity]", "[{method: gamma, sweep: {gamma: []}}]"), "must have one entry or more"),
-    "sweep of a number": (BASE.replace("[identity]", "[{method: gamma, sweep: {gamma: 2}}]"), "a list is needed, such as"),
+    "sweep of nothing": (BASE.replace("[identity]", "[{method: gamma, sweep: {gamma: []}}]"), "one entry or more, got"),
+    "sweep of a number": (BASE.replace("[identity]", "[{method: gamma, sweep: {gamma: 2}}]"), "a list is needed, "),
     "10 to the 12 repeats": (BASE + "seeds: 1000000000000\n", "must be 10000 or less"),
     "repeats of a method": (BASE.replace("[identity]", "[{method: gamma, seeds: 20000}]"), "must be 10000 or less"),
     "no repeat": (BASE + "seeds: 0\n", "must be 1 or more"),
