@@ -121,6 +121,8 @@ def paired(
 
 def _split_names(split: str, base: Path | None) -> tuple[list[str], str]:
     path = paths.find(split, base)
+    if path.exists() and not path.is_file():
+        raise BenchError(f"split {shown(path)} is no file: a text file with one id or file name a line is needed")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8
