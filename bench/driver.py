@@ -24,8 +24,9 @@ from bench.leases import Lease
 from bench.news import Decoded, Finished, Restored, Result, Scored, unworkable
 from bench.plan import Cell, Plan, Task, claim_key, examine, gather, make_cells, make_plan, signature_of
 from bench.records import describe_run
+from bench.rehearsal import rehearse
 from bench.resolve import Resolved, Selection, resolve
-from bench.set_values import aggregate_run
+from bench.set_values import Apart, aggregate_run
 from bench.sets import pack
 from bench.shortfall import screen
 from bench.store import Score, Store
@@ -148,6 +149,7 @@ def check_device(device: str) -> None:
 
 def plan_request(request: Request, store: Store) -> Plan:
     """The plan of a request against a store."""
+    rehearse(Recipe(cells_of, (request,)), request.plugins, request.timeout)
     return make_plan(resolve_request(request), store, request.device, fresh=request.fresh)
 
 
@@ -166,6 +168,8 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
 def carry_out(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Ended:
     """As `run`, with the values: a collection that follows may drop the run before somebody else could read them."""
     start = time.monotonic()
+    if request.part != finetuning.TRAIN:
+        rehearse(Recipe(cells_of, (request,)), request.plugins, request.timeout)
     resolved = resolve_request(request)
     with Store(request.folder) as store, Lease(store, "run", note) as lease:
         if finetuning.asked(resolved.file) is not None and request.part != finetuning.TRAIN:
@@ -178,7 +182,8 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
             for line in warnings_before(plan):
                 note(line)
             worked, number = _Driver(store, lease, plan, request, progress, note).drive()
-            aggregate_run(store, plan, number, anew=request.fresh)
+            with Apart(Recipe(cells_of, (request,)), request.timeout) as apart:
+                aggregate_run(store, plan, number, apart, anew=request.fresh)
             _time(resolved, store, request, note)
         finally:
             claims.release_all()

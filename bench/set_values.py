@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
+from bench.apart import LEAST_PATIENCE, Helper, Lost
 from bench.detection.boxes import scale_to
+from bench.engines.local import Recipe
+from bench.errors import BenchError, ItemError, one_line
 from bench.methods.base import Method
 from bench.metrics.base import SetMetric
 from bench.plan import Cell, Plan, signature_of, wanted
+from bench.plugins import made_elsewhere
 from bench.resolve import BoundMetric
-from bench.sets import Member, Placed, aggregate, aggregate_boxes, boxed, complete
-from bench.store import Restoration, Store
+from bench.sets import Member, Placed, Value, aggregate, aggregate_boxes, boxed, complete, value_of
+from bench.store import Restoration, Score, Store
 
 
 class _Made(NamedTuple):
@@ -23,7 +27,43 @@ class _Made(NamedTuple):
     reference: int
 
 
-def aggregate_run(store: Store, plan: Plan, run: int, *, anew: bool = False) -> None:
+class Apart:
+    """Values of strangers' metrics, asked in another process that comes by them as the workers of a run do."""
+
+    def __init__(self, recipe: Recipe, timeout: float | None) -> None:
+        self._limit = None if timeout is None else max(timeout, LEAST_PATIENCE)
+        self._helper = Helper("aggregate()", recipe.make_cells, recipe.arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._helper.close()
+
+    def value(self, cell: Cell, metric: BoundMetric) -> Value | None:
+        """How a cell's metric is asked; None for one that is ours, or that only this process has."""
+        if not metric.entry.strange or not made_elsewhere(metric.entry):
+            return None
+        place = cell.index, cell.dataset.metrics.index(metric)
+
+        def asked(measured: SetMetric, features: Any, references: Any) -> Score:
+            try:
+                return self._helper.call(_value, *place, features, references, timeout=self._limit)
+            except Lost as lost:
+                return Score("failed", None, f"{lost.how} while aggregating")
+            except (BenchError, ItemError) as error:
+                return Score("failed", None, one_line(error))
+
+        return asked
+
+
+def _value(cells: Sequence[Cell], cell: int, metric: int, features: Any, references: Any) -> Score:
+    measured = cells[cell].measured(cells[cell].dataset.metrics[metric])
+    assert isinstance(measured, SetMetric)
+    return value_of(measured, features, references)
+
+
+def aggregate_run(store: Store, plan: Plan, run: int, apart: Apart | None = None, *, anew: bool = False) -> None:
     """Aggregate the stored features of every complete or partial cell, and store the values; known ones only `anew`."""
     if not any(metric.is_set for dataset in plan.resolved.datasets for metric in dataset.metrics):
         return
@@ -35,10 +75,12 @@ def aggregate_run(store: Store, plan: Plan, run: int, *, anew: bool = False) -> 
     for cell in plan.cells:
         for metric in cell.dataset.metrics:
             if metric.is_set and metric.unavailable is None and wanted(cell, metric):
-                _aggregate(store, cell, metric, outputs.get(cell.index, []), anew)
+                _aggregate(store, cell, metric, outputs.get(cell.index, []), apart, anew)
 
 
-def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Made], anew: bool) -> None:
+def _aggregate(
+    store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Made], apart: Apart | None, anew: bool
+) -> None:
     extractor = signature_of(store, cell, metric)
     measured = cell.measured(metric)
     assert extractor is not None and isinstance(measured, SetMetric)
@@ -54,11 +96,13 @@ def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Ma
     known = store.scores([place[0]], signature).get(place)
     if known is not None and known.status != "failed" and not anew:
         return
+    value = None if apart is None else apart.value(cell, metric)
     if metric.annotated:
         pairs = [(member, placed[member]) for member in members]
-        store.put_score(*place, signature, aggregate_boxes(store, pairs, extractor, measured), anew=anew)
+        score = aggregate_boxes(store, pairs, extractor, measured, value)
     else:
-        store.put_score(*place, signature, aggregate(store, members, extractor, measured), anew=anew)
+        score = aggregate(store, members, extractor, measured, value)
+    store.put_score(*place, signature, score, anew=anew)
 
 
 def _member(metric: BoundMetric, one: _Made) -> Member:

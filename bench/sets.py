@@ -15,10 +15,13 @@ import numpy as np
 
 from bench.errors import NotApplicable, described, one_line
 from bench.identity import digest
-from bench.isolation import Guard
+from bench.isolation import Guard, exits_raised
 from bench.metrics.base import SetMetric
 from bench.reached import is_ours
 from bench.store import Score, Store
+
+Value = Callable[[SetMetric, Any, Any], Score]
+"""A set's value from its features and what they are held against."""
 
 
 class Member(NamedTuple):
@@ -47,8 +50,13 @@ def complete(store: Store, members: Sequence[Member], extractor: int, *, two_set
     )
 
 
-def aggregate(store: Store, members: Sequence[Member], extractor: int, metric: SetMetric) -> Score:
-    """The value of a set from the stored features of its (complete) members; whatever goes wrong is its reason."""
+def aggregate(
+    store: Store, members: Sequence[Member], extractor: int, metric: SetMetric, value: Value | None = None
+) -> Score:
+    """The value of a set from the stored features of its (complete) members; whatever goes wrong is its reason.
+
+    `value` is how the metric is asked: here, by default.
+    """
     if metric.two_sets:
         features = _stacked(store, [(member.output, 0) for member in members], extractor)
         hashes = store.content_hashes(member.reference for member in members)
@@ -57,7 +65,7 @@ def aggregate(store: Store, members: Sequence[Member], extractor: int, metric: S
     else:
         features = _stacked(store, [(member.output, member.reference) for member in members], extractor)
         references = None
-    return value_of(metric, features, references)
+    return (value or value_of)(metric, features, references)
 
 
 def boxed(item: str, output: bytes) -> bytes:
@@ -65,11 +73,14 @@ def boxed(item: str, output: bytes) -> bytes:
     return digest(["boxed", item, output.hex()])
 
 
-def aggregate_boxes(store: Store, members: Sequence[tuple[Member, Placed]], extractor: int, metric: SetMetric) -> Score:
+def aggregate_boxes(
+    store: Store, members: Sequence[tuple[Member, Placed]], extractor: int, metric: SetMetric,
+    value: Value | None = None,
+) -> Score:  # fmt: skip
     """As `aggregate`, for features that are boxes; in the order of the items' ids."""
     ordered = sorted(members, key=lambda pair: (pair[1].item, pair[0]))
     found = [placed.inverse(unpack(store.features(member.output, 0, extractor))) for member, placed in ordered]
-    return value_of(metric, found, [placed.boxes for _, placed in ordered])
+    return (value or value_of)(metric, found, [placed.boxes for _, placed in ordered])
 
 
 class Placed(NamedTuple):
@@ -91,7 +102,7 @@ def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
         return value, None if references is None or np.isnan(value) else metric.remark(theirs)
 
     try:
-        value, remark = measured() if is_ours(type(metric)) else Guard().call(type(metric), measured)
+        value, remark = measured() if is_ours(type(metric)) else _guarded(metric, measured)
     except NotApplicable as error:
         return Score("n/a", None, one_line(error))
     except KeyboardInterrupt:
@@ -101,6 +112,11 @@ def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
     if np.isnan(value):
         return Score("nan", None, "not a number")
     return Score("inf" if np.isinf(value) else "ok", value, remark)
+
+
+def _guarded(metric: SetMetric, measured: Callable[[], tuple[float, str | None]]) -> tuple[float, str | None]:
+    with exits_raised(f"{type(metric).__name__}.aggregate()"):
+        return Guard().call(type(metric), measured)
 
 
 def _stacked(store: Store, places: Sequence[tuple[int, int]], extractor: int) -> np.ndarray:

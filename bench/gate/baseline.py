@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bench import paths
+from bench.complaints import said
 from bench.errors import BenchError, one_line, suggest
 from bench.gate import form
 from bench.gate.form import Snapshot
@@ -135,7 +136,7 @@ def _complaint(error: ValidationError) -> str:
         return f"{where}: unknown key{suggest(place[-1], known)} (known: {', '.join(known)})"
     if problem["type"] == "missing":
         return f"{where} is missing"
-    return f"{where}: {one_line(problem['msg'])}, got {one_line(repr(problem['input']), 60)}"
+    return f"{where}: {said(problem)}"
 
 
 def _model(place: list[str]) -> type[BaseModel]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.complaints import said
 from bench.errors import one_line
 
 
@@ -94,5 +95,6 @@ def problem(record: object) -> str | None:
         if first["type"] == "json_invalid" and (plain := _without_surrogates(record)) is not None:
             return problem(plain)
         place = ".".join(str(part) for part in first["loc"])
-        return one_line(f"{place}: {first['msg']}" if place else first["msg"], 120)
+        told = "key is missing" if first["type"] == "missing" else said(first)
+        return one_line(f"{place}: {told}" if place else told, 120)
     return None
