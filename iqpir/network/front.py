@@ -99,18 +99,19 @@ class FrontEnd(nn.Module):
         whole = self.whole(torch.cat([_histograms(light), score, first / 5], dim=1))
         raw = self.curve(whole)
         joint = F.silu(self.local(features) + self.spread(whole)[:, :, None, None])
-        grid = _GRID_SCALE * self.levels(whole).unflatten(1, (12, GRID))[..., None, None] + _PLACE_SCALE * self.cells(
-            joint
-        ).unflatten(1, (12, GRID))
+        # A picture that is stops too dark is to be exposed anew, and nothing else: real ones are nearly one curve, and
+        # a grid costs them 0.5 to 0.8 dB.
+        # Of one that is nearly right it is learned how much of the exposure it needs, and what becomes of its colours.
+        dark = torch.sigmoid(4 * (first - _DARK))
+        levels = _GRID_SCALE * self.levels(whole).unflatten(1, (12, GRID))[..., None, None]
+        cells = _PLACE_SCALE * self.cells(joint).unflatten(1, (12, GRID))
         grade = Grade(
             gain=raw[:, 0:3],
             gamma=torch.exp(0.5 * raw[:, 3:6]),
             offset=0.01 * raw[:, 6:9],
             rolloff=torch.sigmoid(raw[:, 9:10]),
-            grid=grid,
+            grid=(levels + cells) * (1 - dark)[:, :, None, None, None],
         )
-        # A picture that is stops too dark is to be exposed anew; of one that is nearly right, how much is learned.
-        dark = torch.sigmoid(4 * (first - _DARK))
         share = dark + (1 - dark) * _SHARE * torch.sigmoid(raw[:, 10:11] + _SHARE_AT_FIRST)
         share = share * (1 - self.kept * score[:, :1])
         return grade._replace(gain=share * _followed(metered(thumbnail, grade), thumbnail, grade) + grade.gain)

@@ -52,9 +52,9 @@ def draw_tone(rng: np.random.Generator) -> Tone:
     """One camera in eight encodes as sRGB says; the others have a curve of their own, most with a shoulder."""
     if rng.random() < 0.125:
         return Tone()
-    bend = uniform(rng, (0.0, 0.5)) if rng.random() < 0.5 else 0.0
-    shoulder = uniform(rng, (0.3, 1.0)) if rng.random() < 0.85 else 0.0
-    return Tone(uniform(rng, (0.9, 1.2)), bend, shoulder)
+    bend = uniform(rng, (0.0, 0.3)) if rng.random() < 0.3 else 0.0
+    shoulder = uniform(rng, (0.5, 1.0)) if rng.random() < 0.9 else 0.0
+    return Tone(uniform(rng, (0.98, 1.2)), bend, shoulder)
 
 
 def radiance(image: np.ndarray, rng: np.random.Generator, contrast: float = 1.0) -> np.ndarray:

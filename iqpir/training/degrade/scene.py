@@ -52,7 +52,7 @@ class Pair(NamedTuple):
 class Scene(Degradation):
     """Dark, backlit, submerged, badly taken and good photographs, in the shares given."""
 
-    shares: tuple[float, float, float, float, float] = (0.3, 0.16, 0.31, 0.14, 0.09)
+    shares: tuple[float, float, float, float, float] = (0.32, 0.13, 0.32, 0.14, 0.09)
     """Of the five `KINDS`."""
     mean: float = 0.44
     """Mean pixel value that targets are exposed for; of 76 real well exposed photographs 0.395 to 0.485."""
@@ -69,8 +69,8 @@ class Scene(Degradation):
     """Log-uniform: variance of the sensor's noise per linear light, at full exposure 1."""
     read: Range = (3e-5, 1.8e-3)
     """Log-uniform: its deviation in the dark."""
-    black: Range = (0.0, 0.003)
-    """Linear light that two cameras in five take for black."""
+    black: Range = (0.0, 0.002)
+    """Linear light that one camera in eight takes for black. Where more do, a network lifts every shadow."""
     shade: Range = (0.04, 0.3)
     """Log-uniform: light left on a backlit subject."""
     glare: Range = (0.9, 1.6)
@@ -155,7 +155,7 @@ class Scene(Degradation):
         seen = light * np.float32(exposure(light, mean, tone) * 2.0**-stops) * self._cast(rng)
         shot, read = log_uniform(rng, self.shot), log_uniform(rng, self.read)
         counted = count(seen, shot, read, rng)
-        black = uniform(rng, self.black) if rng.random() < 0.4 else 0.0
+        black = uniform(rng, self.black) if rng.random() < 0.125 else 0.0
         other = draw_tone(rng) if rng.random() < 0.4 else tone
         bad = self._stored(other(counted - np.float32(black)), rng)
         noise = (counted - seen) * np.float32(2.0**stops)
