@@ -52,7 +52,7 @@ class Pair(NamedTuple):
 class Scene(Degradation):
     """Dark, backlit, submerged, badly taken and good photographs, in the shares given."""
 
-    shares: tuple[float, float, float, float, float] = (0.32, 0.13, 0.32, 0.14, 0.09)
+    shares: tuple[float, float, float, float, float] = (0.28, 0.13, 0.28, 0.14, 0.17)
     """Of the five `KINDS`."""
     mean: float = 0.44
     """Mean pixel value that targets are exposed for; of 76 real well exposed photographs 0.395 to 0.485."""
@@ -77,7 +77,7 @@ class Scene(Degradation):
     """Uniform: exposure of what is behind it."""
     pool: float = 0.3
     """Share of pictures under water that show no open water, and whose target keeps none at full score."""
-    coral: Range = (1.0, 2.2)
+    coral: Range = (1.3, 3.0)
     """Uniform: how much more colourful things under water are than others."""
     quality: Range = (40, 98)
     """Of JPEG, which seven bad pictures in ten are stored as; two in three of them at 75 and above."""
@@ -185,7 +185,8 @@ class Scene(Degradation):
         if rng.random() < self.pool:
             return self._in_pool(image, left, rng)
         sea = submerge.draw(rng, image)
-        light, tone = submerge.coloured(radiance(image, rng), uniform(rng, self.coral)), draw_tone(rng)
+        light = submerge.coloured(radiance(image, rng, 1.2, 0.2), uniform(rng, self.coral))
+        tone = draw_tone(rng)
         mean = float(np.clip(0.42 + 0.06 * rng.standard_normal(), 0.25, 0.6))
         light *= np.float32(exposure(light, mean, tone))
         seen = submerge.under(light, sea, 1.0)
@@ -224,9 +225,9 @@ class Scene(Degradation):
 
     def _plain(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A picture that was exposed as somebody liked it."""
-        if rng.random() < 0.5:
+        if rng.random() < 0.35:
             return image
-        light, tone = radiance(image, rng), draw_tone(rng)
+        light, tone = radiance(image, rng, uniform(rng, (0.3, self.contrast))), draw_tone(rng)
         return tone(light * np.float32(exposure(light, uniform(rng, (0.3, 0.58)), tone)))
 
     def _cast(self, rng: np.random.Generator) -> np.ndarray:

@@ -19,6 +19,7 @@ from iqpir.network.front import (
     METERED,
     Grade,
     _followed,
+    apply,
     expose,
     metered,
     places,
@@ -54,7 +55,9 @@ def trained(config: PhotoConfig = SMALL) -> PhotoIQPIR:
 def still(batch: int = 1) -> Grade:
     """Changes nothing."""
     zeros = torch.zeros(batch, 3)
-    return Grade(zeros, zeros + 1, zeros, torch.zeros(batch, 1), torch.zeros(batch, 12, GRID, GRID, GRID))
+    return Grade(
+        zeros, zeros + 1, zeros, torch.zeros(batch, 1), torch.ones(batch, 1), torch.zeros(batch, 12, GRID, GRID, GRID)
+    )
 
 
 def place_of(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,6 +122,13 @@ def test_an_image_is_metered_as_a_camera_would(stops: float):
     exposed = to_srgb((to_linear(image) * torch.exp2(found)[:, :, None, None]).clamp(max=1))
     assert torch.allclose(exposed.mean(dim=(1, 2, 3)), torch.full((2,), METERED), atol=2e-3)
     assert float(metered(torch.zeros(1, 3, 8, 8))) == pytest.approx(8, abs=0.01)
+
+
+def test_half_the_strength_is_half_way():
+    image, grade = random((1, 3, 9, 7)), still()._replace(gain=torch.full((1, 3), 1.0))
+    half = apply(image, grade._replace(strength=torch.full((1, 1), 0.5)))
+    assert torch.allclose(half, (image + expose(image, grade)) / 2, atol=1e-6)
+    assert torch.equal(apply(image, grade._replace(strength=torch.zeros(1, 1))), image)
 
 
 def test_metering_takes_back_what_a_grade_does_to_the_mean():
