@@ -23,6 +23,8 @@ from iqpir.training.settings import DetailSettings, FrontSettings, JointSettings
 Losses = dict[str, Tensor]
 _PATCHES = 8
 """Along a side of an image: parts of which the local term takes the means."""
+_USUAL = 0.02
+"""Mean distance of a picture with noise from one without, on the front end's scale."""
 PhotoSettings = FrontSettings | DetailSettings | JointSettings
 
 
@@ -133,20 +135,25 @@ class DetailStage(PhotoStage):
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         self.averaged.train()
-        return image_terms(*self._made(batch), self.settings)
+        made, exposed, wanted = self._made(batch)
+        before = (exposed - wanted).abs().mean(dim=(1, 2, 3), keepdim=True)
+        # A picture with little noise counts as much as one with much: else all are smoothed for the sake of a few.
+        share = _USUAL / (before + _USUAL / 2)
+        found = image_terms(made, wanted, self.settings)
+        relative = (share * (made - wanted).abs()).mean()
+        found["total"] = found["total"] + self.settings.l1 * (relative - found["l1"])
+        return {**found, "relative": relative}
 
-    def _made(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """The network's image, and the front end's of the clean picture."""
+    def _made(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """The network's image, the front end's, and the front end's of the clean picture."""
         lq, _ = _unit(batch)
         made = self.averaged(lq, batch["score"])
         with torch.no_grad():
-            wanted = self.averaged.graded(_as_unit(batch["clean"]), self.averaged.grade(lq, batch["score"]))
-        return made.image, wanted
+            grade = self.averaged.grade(lq, batch["score"])
+            return made.image, self.averaged.graded(lq, grade), self.averaged.graded(_as_unit(batch["clean"]), grade)
 
     def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        made, wanted = self._made(batch)
-        lq, _ = _unit(batch)
-        exposed = self.averaged.graded(lq, self.averaged.grade(lq, batch["score"]))
+        made, exposed, wanted = self._made(batch)
         return {
             **super().measures(batch),
             "clean psnr": _psnr(made, wanted),
