@@ -111,7 +111,7 @@ class FrontEnd(nn.Module):
         grade = Grade(
             gain=raw[:, 0:3],
             gamma=torch.exp(0.5 * raw[:, 3:6]),
-            offset=0.01 * raw[:, 6:9],
+            offset=0.01 * F.leaky_relu(raw[:, 6:9], 0.05),  # light put back would lift every shadow: 0.8 dB
             rolloff=torch.sigmoid(raw[:, 9:10]),
             strength=dark + (1 - dark) * torch.sigmoid(raw[:, 11:12] + _STRENGTH_AT_FIRST),
             grid=(levels + cells) * (1 - dark)[:, :, None, None, None],
