@@ -14,8 +14,9 @@ from bench import paths
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
-from bench.methods.base import Method, package_versions, source_hash
+from bench.methods.base import Method, package_versions
 from bench.methods.options import Option, declared_options, resolve
+from bench.methods.versions import code_versions
 from bench.registry import Entry
 from iqpir.weights import shipped
 
@@ -102,7 +103,7 @@ class IqpirMethod(Method):
         return {
             "kind": "iqpir",
             "options": self._options,
-            "sources": {name: source_hash(name) for name in (*SOURCES, __name__)},
+            "sources": code_versions((*SOURCES, __name__)),
             "packages": package_versions(["torch"]),
             "weights": self._digest if self._digest is not None else f"{RANDOM}: {self._preset}",
         }

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, one_line
 from bench.identity import canonical
-from bench.methods.base import Method, Quantise, package_versions, source_hash
+from bench.methods.base import Method, Quantise, package_versions
 from bench.methods.padding import pad_to_multiple
+from bench.methods.versions import code_versions, lasting, source_hash, versions
 from bench.reached import code_digest, is_users
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class ModuleMethod(Method):
             "scale": scale,
             "multiple": multiple,
             "options": dict(options or {}),
-            "sources": {__name__: source_hash(__name__), "bench.methods.padding": source_hash("bench.methods.padding")},
+            "sources": code_versions((__name__, pad_to_multiple.__module__)),
             "packages": package_versions(["torch", *(packages or [])]),
         }
         try:
@@ -201,6 +202,8 @@ def _source(thing: Any, where: str) -> str | None:
     ):
         return None
     try:
+        if thing.__module__ in versions():
+            return versions()[thing.__module__].version
         return code_digest([thing.__module__]) if is_users(thing.__module__) else source_hash(thing)
     except (TypeError, OSError, ValueError) as error:
         raise BenchError(f"{where}: {_named(thing)} has no source file to identify it by; put it in a file") from error
@@ -208,7 +211,7 @@ def _source(thing: Any, where: str) -> str | None:
 
 def _named(thing: Any) -> str:
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or getattr(thing, "name", "")
-    return f"{getattr(thing, '__module__', None) or ''}:{name}"
+    return str(lasting(f"{getattr(thing, '__module__', None) or ''}:{name}"))
 
 
 def _tensor_hash(tensor: Tensor) -> str:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
-from bench.methods.base import Box, Method, package_versions, source_hash
+from bench.methods.base import Box, Method, package_versions
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.padding import pad_to_multiple
 from bench.methods.tiling import tiled
+from bench.methods.versions import code_versions, lasting
 from bench.methods.weights import Layout, fit, read_weights
 from bench.registry import Entry
 
@@ -100,12 +101,12 @@ class NetworkMethod(Method):
         weights = [self._verified(asset, asset.digest()) for asset in self._weights]
         return {
             "kind": self._entry.fields["kind"],
-            "target": self._entry.target,
+            "target": lasting(self._entry.target),
             "options": options,
             "layout": [layout.describe() for layout in self._layouts],
             "multiple": self._multiple,
             "crop": self._crop,
-            "sources": {name: source_hash(name) for name in modules},
+            "sources": code_versions(modules),
             "packages": package_versions(["torch", *self._entry.fields.get("packages", [])]),
             "weights": weights[0] if len(weights) == 1 else weights,
         }

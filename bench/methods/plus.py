@@ -15,10 +15,11 @@ from bench import paths
 from bench.errors import BenchError
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
-from bench.methods.base import Box, Method, source_hash
+from bench.methods.base import Box, Method
 from bench.methods.module import ModuleMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, declared_options, resolve
+from bench.methods.versions import code_versions
 from bench.registry import Entry, registry
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class PlusMethod(Method):
             "score": self._score,
             "guidance": self._guidance,
             "weights": self._digest,
-            "sources": {name: source_hash(name) for name in SOURCES},
+            "sources": code_versions(SOURCES),
         }
 
     def load(self, device: str, dtype: str) -> None:
