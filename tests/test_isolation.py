@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.isolation import Guard, _equal, changes
+from bench.catalog.isolation import Guard, _equal, changes
 
 DISTURBANCES: dict[str, Callable[[], object]] = {
     "working directory": lambda: os.chdir("/"),
@@ -145,9 +145,9 @@ def test_a_folder_that_is_deleted_under_a_call_fails_only_where_it_is_needed(tmp
 
 @pytest.mark.speed
 def test_a_guarded_call_costs_less_than_a_hundredth_of_a_small_metric() -> None:
+    from bench.catalog.registry import registry
     from bench.metrics.build import build_metric
-    from bench.metrics.scoring import Scorer
-    from bench.registry import registry
+    from bench.metrics.scorer import Scorer
 
     scorer = Scorer([build_metric(registry("metric").get("psnr"), {}, {})], "cpu")
     images = np.random.default_rng(0).integers(0, 256, (2, 512, 512, 3), dtype=np.uint8)

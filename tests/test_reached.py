@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.reached import code_digest, code_of, is_users
+from bench.catalog.user_code import code_digest, code_of, is_users
 
 Write = Callable[[str, str], None]
 FILES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.numbers import FiniteRange
+from bench.cli.number_types import FiniteRange
 
 
 @click.command()
@@ -66,8 +66,8 @@ def command(
     SUITE is a YAML file or the name of one (bench list suites). Finished work is never done twice: running again
     resumes. Exit code 0: all scored; 1: more failures than allowed; 2: the request is wrong.
     """  # fmt: skip
-    from bench import driver
     from bench.progress import bar
+    from bench.runner import driver
     from bench.tables import render
 
     request = driver.Request(
@@ -78,7 +78,7 @@ def command(
     )  # fmt: skip
     render.check_style(style)
     if plan:
-        from bench.forecast import render_plan
+        from bench.runner.forecast import render_plan
 
         told = render_plan(
             request.folder, lambda store: driver.plan_request(request, store), device, fresh=fresh or fresh_latency

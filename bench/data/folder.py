@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from bench import paths
-from bench.data.files import list_images
+from bench.data.image_files import list_images
 from bench.data.images import shown
 from bench.data.items import Dataset, Item
 from bench.data.pairing import Pairing, id_pattern, pair, problems, select

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bench import paths
-from bench.data.files import Listing, list_below
+from bench.data.image_files import Listing, list_below
 from bench.data.images import shown
 from bench.data.items import Dataset, Item
 from bench.data.pairing import LINES, Listed, Pairing, id_pattern, item_id, pair, problems, select

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from bench import paths
 from bench.errors import BenchError, one_line, suggest
-from bench.gate import form
-from bench.gate.form import Snapshot
+from bench.gate import snapshot_format
+from bench.gate.snapshot_format import Snapshot
 
 _ONE_LINE = {
     "tolerances": 0, "here": 0, "elsewhere": 0, "metrics": 0, "values": 0, "items": 1, "timings": 1,
@@ -110,17 +110,17 @@ def _same(place: str, found: set[str], wanted: set[str]) -> None:
 
 
 _MODELS: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("timings.*", form.Timing),
-    ("datasets.*.methods.*.items.*", form.Item),
-    ("datasets.*.methods.*.values.*", form.Value),
-    ("datasets.*.methods.*", form.Method),
-    ("datasets.*.metrics.*", form.Metric),
-    ("datasets.*", form.Dataset),
-    ("made", form.Made),
-    ("tolerances.*.metrics.*", form.Tolerance),
-    ("tolerances.*.*", form.Tolerance),
-    ("tolerances.*", form.Limits),
-    ("tolerances", form.Tolerances),
+    ("timings.*", snapshot_format.Timing),
+    ("datasets.*.methods.*.items.*", snapshot_format.Item),
+    ("datasets.*.methods.*.values.*", snapshot_format.Value),
+    ("datasets.*.methods.*", snapshot_format.Method),
+    ("datasets.*.metrics.*", snapshot_format.Metric),
+    ("datasets.*", snapshot_format.Dataset),
+    ("made", snapshot_format.Made),
+    ("tolerances.*.metrics.*", snapshot_format.Tolerance),
+    ("tolerances.*.*", snapshot_format.Tolerance),
+    ("tolerances.*", snapshot_format.Limits),
+    ("tolerances", snapshot_format.Tolerances),
 )
 """Which mapping a place is, for the names it could have."""
 

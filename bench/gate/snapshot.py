@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Status, Timing, Value, item_of
-from bench.gate.timing import timing
-from bench.latency import stored
-from bench.store import Store
-from bench.tables.frame import SCORED, Cell, Column, ItemScore, Record, RunData
+from bench.gate.slowdown import timing
+from bench.gate.snapshot_format import Dataset, Item, Made, Method, Metric, Snapshot, Status, Timing, Value, item_of
+from bench.results import timings
+from bench.results.store import Store
+from bench.results.view import SCORED, Cell, Column, ItemScore, Record, RunData
 
 DIGITS = 12
 """Significant digits that are kept: far below every tolerance, above the last bits in which processors differ."""
@@ -134,16 +134,16 @@ def _timings(store: Store, data: RunData) -> Iterator[Timing]:
 
     What `bench latency` measured beside it belongs to no suite, and another folder could not be held to it.
     """
-    asked = stored.asked(data.record.definition, data.provenance)
+    asked = timings.asked(data.record.definition, data.provenance)
     if asked is None:
         return
     for method in data.record.methods:
         known: set[tuple[str, str]] = set()
-        identity, request = method["identity"], stored.request_digest(method["name"], method["options"])
+        identity, request = method["identity"], timings.request_digest(method["name"], method["options"])
         rows = (
-            stored.find(store, methods=[stored.method_digest(identity)])
+            timings.find(store, methods=[timings.method_digest(identity)])
             if identity
-            else stored.find(store, requests=[request])
+            else timings.find(store, requests=[request])
         )
         for row in rows:
             setting = f"{row.setting.short}, {row.setting.threads} threads"

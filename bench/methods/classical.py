@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError
 from bench.methods.base import Method, package_versions
 from bench.methods.options import declared_options, resolve
 from bench.methods.versions import code_versions, lasting
-from bench.registry import Entry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from bench import paths
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.methods import exchange, origins, patched, process
 from bench.methods.base import Method
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.versions import code_versions, versions
-from bench.registry import Entry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import paths
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
 from bench.methods.base import Method, package_versions
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.versions import code_versions
-from bench.registry import Entry
 from iqpir.weights import shipped
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bench.catalog.user_code import code_digest, is_users
 from bench.errors import BenchError, one_line
 from bench.identity import canonical
 from bench.methods.base import Method, Quantise, package_versions
 from bench.methods.padding import pad_to_multiple
 from bench.methods.versions import code_versions, lasting, source_hash, versions
-from bench.reached import code_digest, is_users
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,8 +122,8 @@ def describe(thing: Any, where: str, seen: tuple[int, ...] = ()) -> Any:
 
     Modules: tensors, other attributes and the source of every class outside torch. Functions: their source and, alike,
     what they capture. Other objects: their class and attributes. Source is the file's and that of all code of the
-    user's that it reaches by import (`bench.reached`). `seen` holds the ids on the way here. Raises `BenchError` naming
-    what cannot be described.
+    user's that it reaches by import (`bench.catalog.user_code`). `seen` holds the ids on the way here. Raises
+    `BenchError` naming what cannot be described.
     """
     import numpy as np
     import torch

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
@@ -25,7 +26,6 @@ from bench.methods.padding import pad_to_multiple
 from bench.methods.tiling import tiled
 from bench.methods.versions import code_versions, lasting
 from bench.methods.weights import Layout, fit, read_weights
-from bench.registry import Entry
 
 if TYPE_CHECKING:
     from torch import Tensor

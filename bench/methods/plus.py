@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import paths
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
@@ -20,7 +21,6 @@ from bench.methods.module import ModuleMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.versions import code_versions
-from bench.registry import Entry, registry
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from bench.catalog.user_code import code_of
 from bench.errors import BenchError, one_line
 from bench.metrics.view import View
-from bench.reached import code_of
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from bench.catalog.registry import Entry
     from bench.fetch.assets import Asset
-    from bench.registry import Entry
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bench import paths
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, one_line, suggest
 from bench.metrics.base import Metric, Signature
 from bench.metrics.view import View
-from bench.registry import Entry
 
 VARIANTS = ("score", "rank", "top-1")
 """`score`: the mean of the votes. `rank`: points, as many as there are methods for the first place, 1 for the last.

@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import suite
 from bench.errors import BenchError, suggest
 from bench.report import style
-from bench.tables.frame import Cell, RunData
+from bench.results.view import Cell, RunData
+from bench.suite import definition
 from bench.tables.significance import interval_of
 
 if TYPE_CHECKING:
@@ -178,12 +178,12 @@ def families(data: RunData, option: str | None = None) -> list[Family]:
     labels = {method["label"] for method in data.record.methods}
     found: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for given in data.record.definition.get("methods", []):
-        spec = suite.MethodSpec(**given)
+        spec = definition.MethodSpec(**given)
         numeric = [name for name, values in spec.sweep.items() if all(_is_number(one) for one in values)]
         swept = next((name for name in numeric if option is None or name == option), None)
         if swept is None:
             continue
-        for variant in suite.variants(spec, "the run's suite"):
+        for variant in definition.variants(spec, "the run's suite"):
             if variant.label not in labels:
                 continue
             rest = ", ".join(f"{name}={variant.options[name]}" for name in spec.sweep if name != swept)
@@ -196,7 +196,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _family_name(spec: suite.MethodSpec, swept: str) -> str:
+def _family_name(spec: definition.MethodSpec, swept: str) -> str:
     """The label without the part that names the swept option: "IQPIR S={score}" is "IQPIR"."""
     if spec.label is None:
         return spec.method

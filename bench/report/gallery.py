@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bench.report.crops import Encoded, Window, exact, find_window, thumbnail
-from bench.report.pictures import Picture, Pictures
-from bench.tables.frame import SCORED, Cell, ItemScore, RunData
+from bench.results.pictures import Picture, Pictures
+from bench.results.view import SCORED, Cell, ItemScore, RunData
 from bench.tables.layout import format_value
 
 _SIDES = (560, 420, 320, 240)

@@ -11,8 +11,8 @@ from bench.errors import BenchError, suggest
 from bench.report import gallery, style
 from bench.report.crops import Window, find_window
 from bench.report.figures import Choice, chosen
-from bench.report.pictures import Picture, Pictures
-from bench.tables.frame import RunData
+from bench.results.pictures import Picture, Pictures
+from bench.results.view import RunData
 from bench.tables.layout import format_value
 
 if TYPE_CHECKING:

@@ -16,15 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import published
+from bench.catalog import published
 from bench.errors import BenchError, one_line
 from bench.identity import digest
 from bench.report import charts, gallery
-from bench.report.pictures import Pictures
-from bench.store import Store
+from bench.results.pictures import Pictures
+from bench.results.store import Store
+from bench.results.view import SCORED, RunData, failures
 from bench.tables import derived
-from bench.tables import published as papers
-from bench.tables.frame import SCORED, RunData, failures
+from bench.tables import paper as papers
 from bench.tables.layout import Extras, Row, Table, lay_out, printable, venues_of
 from iqpir.errors import shown as escaped
 

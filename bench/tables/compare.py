@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bench.results.view import Cell, RunData
 from bench.tables import significance, statistics
-from bench.tables.frame import Cell, RunData
 from bench.tables.layout import format_value, printable, signed
 from bench.tables.significance import paired_test
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bench.tables import gains, spent
-from bench.tables.frame import RunData
+from bench.results.view import RunData
+from bench.tables import gains, run_seconds
 
 
 class Entry(NamedTuple):
@@ -64,9 +64,9 @@ def _seconds(data: RunData) -> Derived:
         (dataset, method): Entry(
             one.median, _short(one.median), one.n, one.expected, one.reason, "seconds|median|in-run|v:1"
         )
-        for dataset, method, one in spent.spent(data)
+        for dataset, method, one in run_seconds.spent(data)
     }
-    return Derived(spent.COLUMN, "Seconds", "↓", spent.METRIC, entries, tuple(spent.footer(data)))
+    return Derived(run_seconds.COLUMN, "Seconds", "↓", run_seconds.METRIC, entries, tuple(run_seconds.footer(data)))
 
 
 def _short(seconds: float | None) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.errors import BenchError
-from bench.tables.frame import Cell, RunData
+from bench.results.view import Cell, RunData
 
 COLUMN = "gain"
 """What JSON, CSV and the papers' tables call the column."""

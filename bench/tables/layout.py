@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from bench.tables import derived, gains, marks, significance, statistics
-from bench.tables.frame import SCORED, Cell, ItemScore, RunData
+from bench.results.view import SCORED, Cell, ItemScore, RunData
+from bench.tables import derived, footnotes, gains, significance, statistics
 from bench.tables.significance import interval_of, paired_test
 
 _WORDS = {"n/a": "n/a", "unavailable": "unavailable", "pending": "pending"}
@@ -104,9 +104,9 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
     more = derived.columns(data, gain=extras.gain, seconds=extras.seconds)
     extras = extras._replace(increments=gains.increments_wanted(data, extras.increments))
     over = gains.bases(data) if extras.increments else {}
-    shared = marks.overlaps(data)
+    shared = footnotes.overlaps(data)
     signs = {(one.dataset, one.method): "‡" for one in shared}
-    made_for = marks.prior(data)
+    made_for = footnotes.prior(data)
     rows: list[Row] = []
     for dataset in data.record.datasets:
         there = dict.fromkeys(cell.method for cell in data.cells if cell.dataset == dataset["label"])
@@ -133,15 +133,15 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
     footer = [*_footer(data, reasons), *significance.footer(data, ci=extras.ci, against=extras.against)]
     footer += [gains.increment_line(data)] if over else []
     footer += [line for one in more for line in one.footer]
-    footer += [*([marks.PRIOR_LINE] if made_for else []), *marks.overlap_lines(shared)]
+    footer += [*([footnotes.PRIOR_LINE] if made_for else []), *footnotes.overlap_lines(shared)]
     title = data.record.title or data.record.suite
     return Table(title, header, arrows, rows, footer, venues=any(venues.values()))
 
 
 def venues_of(data: RunData) -> dict[str, str]:
     """Where each method was published, by label, as the catalogue says today; empty where it does not."""
-    from bench.methods.status import venue
-    from bench.registry import registry
+    from bench.catalog.registry import registry
+    from bench.methods.availability import venue
 
     known = registry("method")
     named = {method["label"]: method.get("name", "") for method in data.record.methods}

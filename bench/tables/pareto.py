@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from bench.errors import BenchError, suggest
+from bench.results.view import Cell, RunData
 from bench.tables import render
-from bench.tables.frame import Cell, RunData
 from bench.tables.layout import format_value, printable
-from bench.tables.timed import setting_line, short
+from bench.tables.time_column import setting_line, short
 
 
 class Point(NamedTuple):

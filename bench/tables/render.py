@@ -11,14 +11,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bench import csv_text as tabular
 from bench.errors import BenchError, suggest
+from bench.results import csv_text as tabular
+from bench.results.view import RunData
 from bench.tables import derived, gains
-from bench.tables.frame import RunData
+from bench.tables.latex import FALLBACK, tex, tex_note, tex_value
 from bench.tables.layout import PLAIN, Extras, Table, lay_out, printable, venues_of
 from bench.tables.significance import interval_of, paired_test
-from bench.tables.tex import FALLBACK, tex, tex_note, tex_value
-from bench.tables.timed import timed
+from bench.tables.time_column import timed
 
 
 def markdown(table: Table) -> str:

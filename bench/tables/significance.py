@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from bench.results.view import Cell, RunData
 from bench.tables import statistics
-from bench.tables.frame import Cell, RunData
 
 
 def interval_of(cell: Cell) -> statistics.Interval | None:

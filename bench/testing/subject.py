@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import ItemError
 from bench.metrics.base import ImageMetric, Metric, SetMetric
 from bench.metrics.build import build_metric
 from bench.metrics.view import View
-from bench.registry import Entry, registry
-from bench.testing.images import COUNT, Image, copies, photograph
+from bench.testing.generated import COUNT, Image, copies, photograph
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -166,7 +166,7 @@ def references(metric: SetMetric, reference: Sequence[Image]) -> list[np.ndarray
 
 def scored(metric: Metric, restored: np.ndarray, reference: np.ndarray, device: str = "cpu") -> np.ndarray:
     """Value or features as `bench score` and the run loop get them."""
-    from bench.metrics.scoring import Scorer
+    from bench.metrics.scorer import Scorer
 
     scorer = Scorer([metric], device)
     scorer.load()

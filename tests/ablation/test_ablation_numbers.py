@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from bench.ablation.measure import Row, perplexity, read_rows, write_rows
-from bench.ablation.numbers import Values, difference, interval, mean, values
+from bench.report.ablation.measure import Row, perplexity, read_rows, write_rows
+from bench.report.ablation.numbers import Values, difference, interval, mean, values
 
 
 def test_an_interval_is_that_of_all_resamples() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.ablation import draw, tables
-from bench.ablation.measure import PRIOR, Column, Row
-from bench.ablation.photographs import PHOTOGRAPHS, windows
-from bench.ablation.plan import Plan, read
-from bench.ablation.tables import Results
 from bench.errors import BenchError
 from bench.report import style
+from bench.report.ablation import arm_tables, draw
+from bench.report.ablation.arm_tables import Results
+from bench.report.ablation.evaluation_section import Plan, read
+from bench.report.ablation.measure import PRIOR, Column, Row
+from bench.report.ablation.photographs import PHOTOGRAPHS, windows
 
 RECIPE = {
     "seeds": [0, 1],
@@ -64,36 +64,38 @@ def results(plan: Plan) -> Results:
     return Results(plan, COLUMNS, {"niqe": "no weights"}, rows, (), {"late": "out of time"})
 
 
-def cell(table: tables.Table, row: str, column: str) -> str:
+def cell(table: arm_tables.Table, row: str, column: str) -> str:
     place = next(number for number, name in enumerate(table.header) if name.startswith(column))
     return next(line for line in table.rows if line[0].startswith(row))[place]
 
 
 def test_means_and_differences_stand_where_they_belong(results: Results) -> None:
     # Mean over p in {0,1} and s in {0,1} of 20 + n + 2p + s; all resamples reach from the least to the greatest.
-    assert cell(tables.main(results), "(a)", "PSNR") == "21.50 [20.00, 23.00]"
-    assert cell(tables.differences(results), "(d) − (a)", "PSNR") == "+2.00 [+2.00, +2.00]*"
-    assert cell(tables.differences(results), "(d) − (a)", "BRISQUE") == "-2.00 [-2.00, -2.00]*"
-    assert cell(tables.steps(results), "(d) − (c)", "PSNR") == "+1.00 [+1.00, +1.00]*"
+    assert cell(arm_tables.main(results), "(a)", "PSNR") == "21.50 [20.00, 23.00]"
+    assert cell(arm_tables.differences(results), "(d) − (a)", "PSNR") == "+2.00 [+2.00, +2.00]*"
+    assert cell(arm_tables.differences(results), "(d) − (a)", "BRISQUE") == "-2.00 [-2.00, -2.00]*"
+    assert cell(arm_tables.steps(results), "(d) − (c)", "PSNR") == "+1.00 [+1.00, +1.00]*"
     # half has the one seed: 23 + 2p less 21 + 2p, and not the mean of both seeds of c
-    assert cell(tables.side(results, "Size"), "half", "PSNR") == "+2.00 [+2.00, +2.00]*"
+    assert cell(arm_tables.side(results, "Size"), "half", "PSNR") == "+2.00 [+2.00, +2.00]*"
 
 
 def test_an_arm_that_was_trained_for_the_prior_is_marked_and_no_other(results: Results) -> None:
-    assert cell(tables.main(results), "(d)", "prior").endswith("†")
-    assert "†" not in cell(tables.main(results), "(c)", "prior") + cell(tables.main(results), "(d)", "PSNR")
+    assert cell(arm_tables.main(results), "(d)", "prior").endswith("†")
+    assert "†" not in cell(arm_tables.main(results), "(c)", "prior") + cell(arm_tables.main(results), "(d)", "PSNR")
 
 
 def test_what_was_not_run_is_a_row_with_its_reason(results: Results) -> None:
-    assert "not run: out of time" in next(row for row in tables.side(results, "Size").rows if row[0].startswith("late"))
-    lines = list(csv.DictReader(io.StringIO(tables.long_form(results))))
+    assert "not run: out of time" in next(
+        row for row in arm_tables.side(results, "Size").rows if row[0].startswith("late")
+    )
+    lines = list(csv.DictReader(io.StringIO(arm_tables.long_form(results))))
     late = [line for line in lines if line["arm"] == "late"]
     assert [line["status"] for line in late] == ["not run: out of time"]
-    assert any("niqe: no weights" in note for note in tables.main(results).notes)
+    assert any("niqe: no weights" in note for note in arm_tables.main(results).notes)
 
 
 def test_the_long_table_has_intervals_and_differences(results: Results) -> None:
-    lines = csv.DictReader(io.StringIO(tables.long_form(results)))
+    lines = csv.DictReader(io.StringIO(arm_tables.long_form(results)))
     [found] = [x for x in lines if (x["arm"], x["kind"], x["metric"]) == ("c", "restored", "psnr")]
     assert (found["value"], found["low"], found["high"]) == ("22.5", "21", "24")
     assert (found["against"], found["difference"], found["seeds"], found["photographs"]) == ("a", "1", "2", "2")
@@ -101,13 +103,13 @@ def test_the_long_table_has_intervals_and_differences(results: Results) -> None:
 
 def test_the_papers_change_stands_beside_ours(results: Results) -> None:
     # IQPIR, Table 5: (d) − (c) is 0.822 − 0.806 in TOPIQ-G and 76.86 − 76.04 in MUSIQ-K.
-    told = tables.steps(results).rows[1][-1]
+    told = arm_tables.steps(results).rows[1][-1]
     assert "topiq-g +0.016" in told
     assert "musiq-k +0.82" in told
 
 
 def test_files_are_written_and_a_bar_in_a_title_breaks_no_table(results: Results, tmp_path: Path) -> None:
-    names = {path.name for path in tables.write(results, tmp_path / "out")}
+    names = {path.name for path in arm_tables.write(results, tmp_path / "out")}
     assert names == {"table.csv", "table.md", "table.tex", "values.csv"}
     line = next(
         line

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench import driver
+from bench.catalog.registry import registry
 from bench.metrics.build import build_metric
-from bench.metrics.scoring import Scorer
-from bench.registry import registry
+from bench.metrics.scorer import Scorer
+from bench.runner import driver
 from iqpir import IQPIR, preset
 
 SUITE = """

@@ -16,16 +16,18 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from shapes import CLASSES, write_shapes
 
-from bench import driver, published, suite
+from bench.catalog import published
+from bench.catalog.registry import registry
 from bench.cli.export import command as export
 from bench.detection.detector import Detector
 from bench.errors import BenchError
+from bench.folder_scores import ask
 from bench.metrics.build import build_metric
-from bench.registry import registry
-from bench.resolve import resolve
-from bench.scores import ask
-from bench.store import Store
-from bench.tables.frame import read_cells
+from bench.planning.bind import resolve
+from bench.results.store import Store
+from bench.results.view import read_cells
+from bench.runner import driver
+from bench.suite import definition
 from bench.tables.layout import lay_out
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
@@ -242,7 +244,7 @@ def test_a_protocol_chooses_the_part_and_the_signature_names_it(place: Path):
         label = place / "home" / "annotations" / "ExDark_Annno.zip" / f"{name}.jpg.txt"
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text("% bbGt version=3\nBicycle 1 1 4 4 0 0 0 0 0 0 0\n")
-    resolved = resolve(suite.parse(text))
+    resolved = resolve(definition.parse(text))
     [dataset] = resolved.datasets
     assert [item.id.rpartition("/")[2] for item in dataset.dataset.items] == ["2015_00003"]
     assert dataset.annotations is not None and len(dataset.annotations.boxes) == 1
@@ -251,14 +253,14 @@ def test_a_protocol_chooses_the_part_and_the_signature_names_it(place: Path):
     columns = {published.canonical(metric.label) for metric in dataset.metrics}
     table = published.load("iqpir/table10")
     assert {published.canonical(metric) for metric in table.metrics} == columns and len(columns) == 13
-    own = resolve(suite.parse(text.replace("{root: set}", "{root: set, part: val}")))
+    own = resolve(definition.parse(text.replace("{root: set}", "{root: set, part: val}")))
     assert "|split:own|" in own.datasets[0].metrics[0].signature
 
 
 @pytest.mark.skipif(not MIRROR, reason="BENCH_TEST_MIRROR names no folder of official files")
 def test_the_shipped_suite_runs_on_real_photographs(place: Path):
     from bench.fetch.fetch import fetch
-    from bench.resolve import assets_of
+    from bench.planning.bind import assets_of
 
     fetch(assets_of("exdark-lite"), mirror=Path(str(MIRROR)), progress=False, say=lambda _: None)
     summary = driver.run(driver.Request("exdark-lite", methods=("identity", "clahe")))

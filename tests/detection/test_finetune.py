@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from shapes import suite_text, write_shapes
 
-from bench import driver
-from bench.store import Store
-from bench.tables.frame import read_cells
+from bench.results.store import Store
+from bench.results.view import read_cells
+from bench.runner import driver
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import driver, suite
 from bench.errors import BenchError
-from bench.forecast import render_plan
-from bench.latency import after, stored
-from bench.store import Store
-from bench.tables import frame, render
+from bench.latency import suite_timing
+from bench.results import timings, view
+from bench.results.store import Store
+from bench.runner import driver
+from bench.runner.forecast import render_plan
+from bench.suite import definition
+from bench.tables import render
 
 PLUGIN = Path(__file__).with_name("timed_plugin.py")
 SUITE = """
@@ -49,7 +51,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_methods_are_timed_after_the_run_and_a_broken_one_is_a_row(ran: Ran):
     with Store(ran.request.folder, writable=False) as store:
-        found = {timing.label: timing for timing in stored.of_run(store, ran.number)}
+        found = {timing.label: timing for timing in timings.of_run(store, ran.number)}
     assert list(found) == ["identity", "(c)", "broken"]
     assert found["identity"].samples.size == found["(c)"].samples.size == 12
     assert found["(c)"].median_ms > 5 and found["broken"].reason == "ValueError: never works"
@@ -58,7 +60,7 @@ def test_methods_are_timed_after_the_run_and_a_broken_one_is_a_row(ran: Ran):
 
 def test_the_table_has_a_column_of_times_with_what_they_rest_on(ran: Ran):
     with Store(ran.request.folder, writable=False) as store:
-        data = frame.read_cells(store, ran.number)
+        data = view.read_cells(store, ran.number)
     shown = render.render(data, "markdown")
     line = next(line for line in shown.splitlines() if "(c)" in line)
     slowed = next(timing for timing in data.timings if timing.label == "(c)")
@@ -73,10 +75,10 @@ def test_the_table_has_a_column_of_times_with_what_they_rest_on(ran: Ran):
 
 
 def test_beside_the_papers_values_stand_its_times(ran: Ran):
-    from bench.tables import published
+    from bench.tables import paper
 
     with Store(ran.request.folder, writable=False) as store:
-        shown = published.render_beside(frame.read_cells(store, ran.number), "markdown")
+        shown = paper.render_beside(view.read_cells(store, ran.number), "markdown")
     assert "(5.63)" in next(line for line in shown.splitlines() if "(c)" in line)
     assert "without waiting for the GPU" in shown
 
@@ -90,7 +92,7 @@ def test_what_this_machine_has_measured_is_not_measured_again(ran: Ran):
     assert "latency: 1 methods to be timed at 32×24, batch 1, float32, cpu; 2 known on this machine" in plan
     with Store(ran.request.folder, writable=False) as store:
         resolved = driver.resolve_request(ran.request)
-        fresh = after.wanted(resolved, store, "cpu", fresh=True)
+        fresh = suite_timing.wanted(resolved, store, "cpu", fresh=True)
         assert fresh is not None and len(fresh.todo) == 3 and not fresh.known
 
 
@@ -98,7 +100,7 @@ def test_times_are_those_of_the_selection_and_can_be_left_out(ran: Ran):
     def asked(**changes: object) -> list[str] | None:
         with Store(ran.request.folder, writable=False) as store:
             resolved = driver.resolve_request(replace(ran.request, **changes))  # type: ignore[arg-type]
-            found = after.wanted(resolved, store, "cpu", fresh=True)
+            found = suite_timing.wanted(resolved, store, "cpu", fresh=True)
         return None if found is None else [subject.label for subject in found.todo]
 
     assert asked(methods=("identity",)) == ["identity"]
@@ -124,5 +126,5 @@ def test_times_are_those_of_the_selection_and_can_be_left_out(ran: Ran):
 def test_a_wrong_latency_key_is_named_with_its_line(written, complaint):
     text = f"schema: 1\ndatasets: [x]\nmethods: [y]\nmetrics: [z]\nlatency: {written}\n"
     with pytest.raises(BenchError, match=complaint) as error:
-        suite.parse(text)
+        definition.parse(text)
     assert "suite:5" in str(error.value)

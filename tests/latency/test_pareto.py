@@ -9,12 +9,12 @@ import pytest
 
 from bench.errors import BenchError
 from bench.identity import digest
-from bench.latency.setting import Setting, Size
-from bench.latency.stored import Timing
-from bench.report import pareto as picture
+from bench.report import pareto_figure as picture
 from bench.report import style
+from bench.results.timings import Timing
+from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.suite.setting import Setting, Size
 from bench.tables import pareto
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
 
 SETTING = Setting(Size(64, 64), 1, "float32", "cpu", "synchronised", 2)
 # PSNR and milliseconds; by hand: b is beaten by a (as good, slower), d by c (worse, slower).

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from rounding import exactly
 
+from bench.catalog.registry import Entry, registry
 from bench.methods.network import NetworkMethod
-from bench.registry import Entry, registry
 
 PLAIN = {
     "alpha": 0.1,

@@ -10,11 +10,11 @@ from PIL import Image
 from torch import nn
 
 import bench
+from bench.bridge.hosts import host as provided
+from bench.catalog.registry import registry
 from bench.errors import BenchError
-from bench.iqpir_hosts import host as provided
 from bench.methods.build import build_method
 from bench.methods.module import from_module
-from bench.registry import registry
 from iqpir.errors import IQPIRError
 from iqpir.plus import ScoreConditioner, Site
 

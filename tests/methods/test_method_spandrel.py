@@ -20,11 +20,11 @@ from spandrel.architectures.SPAN import SPAN
 from spandrel.architectures.SwinIR import SwinIR
 from spandrel_extra_arches import EXTRA_REGISTRY
 
+from bench.catalog.registry import Entry, registry
 from bench.cli.fetch import assets_of_entry
 from bench.errors import BenchError, ItemError
 from bench.methods.build import build_method
 from bench.methods.networks.checkpoint import Checkpoint
-from bench.registry import Entry, registry
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
 ENTRIES = [entry for entry in registry("method") if entry.fields["kind"] == "spandrel"]

@@ -14,10 +14,10 @@ import torch
 from scipy.ndimage import correlate
 from scipy.special import gamma
 
+from bench.catalog.registry import registry
 from bench.fetch.fetch import fetch
 from bench.metrics.base import ImageMetric
 from bench.metrics.build import build_metric
-from bench.registry import registry
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
 needs_mirror = pytest.mark.skipif(not MIRROR, reason="BENCH_TEST_MIRROR names no folder with the parameters")

@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
 from bench.fetch.fetch import fetch
 from bench.metrics.build import build_metric
-from bench.registry import Entry, registry
 from bench.testing import Claims, Subject
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")

@@ -8,7 +8,7 @@ from live_support import GRID, RISING, golden, gray, needs_mirror, photograph, r
 
 from bench.errors import BenchError, ItemError
 from bench.metrics.biqi import DISTORTIONS, PARTS, Biqi, image_features, jpeg_score
-from bench.metrics.wavelet import _LOW, details
+from bench.metrics.primitives.wavelet import _LOW, details
 
 
 @pytest.fixture(autouse=True)

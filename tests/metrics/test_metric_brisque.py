@@ -25,8 +25,8 @@ from scipy.special import gamma
 
 from bench.errors import BenchError, ItemError
 from bench.metrics.brisque import Brisque, image_features
-from bench.metrics.libsvm import Model, Range
-from bench.metrics.scoring import Scorer
+from bench.metrics.primitives.libsvm import Model, Range
+from bench.metrics.scorer import Scorer
 
 
 @pytest.fixture(autouse=True)

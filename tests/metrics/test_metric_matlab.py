@@ -11,7 +11,7 @@ from live_support import halved
 from PIL import Image
 from skimage.color import rgb2ycbcr
 
-from bench.metrics.matlab import gray_levels, imresize
+from bench.metrics.primitives.matlab import gray_levels, imresize
 
 
 def colours(count: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from scipy.special import gamma
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.fetch.assets import Asset
 from bench.metrics.niqe import Niqe, block_features
-from bench.metrics.scoring import Scorer
+from bench.metrics.scorer import Scorer
 from bench.metrics.view import View
 
 

@@ -7,7 +7,7 @@ import pytest
 from live_support import GRID, RISING, asymmetric, normalised, shifted
 from scipy.stats import gennorm
 
-from bench.metrics import nss
+from bench.metrics.primitives import nss
 
 
 def asymmetric_sample(shape: float, left: float, right: float, size: int) -> np.ndarray:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.catalog.registry import Entry, Registry, registry
 from bench.errors import BenchError, MissingFile
 from bench.metrics.base import Metric
 from bench.metrics.build import build_metric
-from bench.registry import Entry, Registry, registry
 
 NONE = {"view": {}, "metrics": {}}
 ENTRIES = list(registry("metric"))
@@ -163,7 +163,7 @@ def test_a_random_call_would_be_found():
 
 def test_our_learned_metrics_are_planned_without_torch():
     program = (
-        "import sys\nfrom bench.registry import registry\nfrom bench.metrics.build import build_metric\n"
+        "import sys\nfrom bench.catalog.registry import registry\nfrom bench.metrics.build import build_metric\n"
         "for name in ('musiq-g', 'musiq-native', 'mdfs', 'idd'):\n"
         "    print(build_metric(registry('metric').get(name), {}, {}).signature())\n"
         "assert 'torch' not in sys.modules and 'cv2' not in sys.modules\n"

@@ -8,10 +8,10 @@ import pytest
 import torch
 from classical_loops import as_tensor
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
 from bench.metrics.build import build_metric
 from bench.metrics.piqe import Piqe
-from bench.registry import registry
 
 
 def value(metric: Piqe, image: np.ndarray) -> float:

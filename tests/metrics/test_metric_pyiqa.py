@@ -13,12 +13,12 @@ import yaml
 from pyiqa_catalogue import NATIVE
 
 from bench import paths
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.fetch import pins
 from bench.identity import file_hash
 from bench.metrics.build import build_metric
-from bench.metrics.scoring import Scorer
-from bench.registry import Entry, registry
+from bench.metrics.scorer import Scorer
 
 VERSION = importlib.metadata.version("pyiqa")
 WEIGHTLESS = [

@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.catalog.registry import registry
 from bench.cli import main
+from bench.folder_scores import score
 from bench.identity import file_hash
 from bench.metrics import extractors
 from bench.metrics.build import build_metric
-from bench.metrics.frechet import Gaussian, frechet_distance
-from bench.registry import registry
-from bench.scores import score
+from bench.metrics.primitives.frechet import Gaussian, frechet_distance
 
 NONE = {"view": {}, "metrics": {}}
 WEIGHTS = "weights/inception/pt_inception-2015-12-05-6726825d.pth"

@@ -162,10 +162,10 @@ def main(side: int) -> None:
     import torch
     from skimage import data
 
+    from bench.catalog.registry import registry
     from bench.errors import ItemError
     from bench.metrics.build import build_metric
     from bench.metrics.protocols import protocol
-    from bench.registry import registry
 
     levels = np.ascontiguousarray(cv2.resize(np.ascontiguousarray(data.chelsea()), (side, side)))
     tensor = torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1)) / 255.0)[None]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import published
+from bench.catalog import published
+from bench.catalog.published import Value
+from bench.catalog.registry import registry
 from bench.errors import BenchError
-from bench.published import Value
-from bench.registry import registry
 
 pytestmark = pytest.mark.skipif(
     not published.folder().is_dir(), reason="results/published was deleted: git checkout results/published"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import registry
+from bench.catalog import registry
 from bench.errors import BenchError
 
 

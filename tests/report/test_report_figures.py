@@ -14,16 +14,16 @@ from report_support import NASTY, Workplace
 
 from bench.report import charts, figures, style
 from bench.report.crops import Window, exact, find_window, thumbnail
-from bench.report.pictures import shown_pixels
-from bench.store import Store
-from bench.tables import frame
-from bench.tables.frame import RunData
+from bench.results import view
+from bench.results.pictures import shown_pixels
+from bench.results.store import Store
+from bench.results.view import RunData
 
 
 @pytest.fixture(scope="module")
 def data(finished: Workplace) -> RunData:
     with Store(finished.root / "results", writable=False) as store:
-        return frame.read_cells(store, frame.find_run(store, "nasty"))
+        return view.read_cells(store, view.find_run(store, "nasty"))
 
 
 def inflated(raw: bytes) -> bytes:

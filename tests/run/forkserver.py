@@ -23,8 +23,9 @@ from typing import Any
 
 PRELOADED = (
     "PIL.features", "cv2", "pandas", "psutil", "tabulate", "torch", "bench.api", "bench.cli.export", "bench.cli.run",
-    "bench.cli.table", "bench.data.folder", "bench.driver", "bench.exports", "bench.methods.algorithms.filters",
-    "bench.methods.algorithms.tone", "bench.metrics.psnr_pooled", "bench.metrics.ssim", "bench.tables.render",
+    "bench.cli.table", "bench.data.folder", "bench.runner.driver", "bench.export.rows_and_images",
+    "bench.methods.algorithms.filters", "bench.methods.algorithms.tone",
+    "bench.metrics.psnr_pooled", "bench.metrics.ssim", "bench.tables.render",
 )  # fmt: skip
 
 

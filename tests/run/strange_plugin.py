@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 import bench
+from bench.catalog.registry import registry
 from bench.methods.base import Method
 from bench.metrics.base import ImageMetric, SetMetric, Signature
 from bench.metrics.view import View
-from bench.registry import registry
 
 
 class Unprintable(Exception):

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from workplace import Workplace, assert_refused
 
-from bench import exports
 from bench.errors import BenchError
+from bench.export import rows_and_images
 
 
 def size(name: str) -> int:
@@ -19,25 +19,25 @@ def size(name: str) -> int:
 
 @pytest.mark.parametrize("stem", ["x" * 251, "ü" * 125, "界" * 83, "🙂" * 62])
 def test_a_name_of_255_bytes_is_kept_as_it_is(stem: str):
-    assert exports.safe_name(stem, ".png") == stem + ".png" and 250 < size(stem + ".png") <= 255
+    assert rows_and_images.safe_name(stem, ".png") == stem + ".png" and 250 < size(stem + ".png") <= 255
 
 
 @pytest.mark.parametrize("stem", ["x" * 252, "ü" * 200, "界" * 90, "🙂" * 100, "\udcff" * 300])
 def test_a_longer_name_is_cut_and_told_apart(stem: str):
-    one, other = exports.safe_name(f"a/{stem}1", "#2.png"), exports.safe_name(f"a/{stem}2", "#2.png")
+    one, other = rows_and_images.safe_name(f"a/{stem}1", "#2.png"), rows_and_images.safe_name(f"a/{stem}2", "#2.png")
     assert one != other and one.startswith("a/") and one.endswith("#2.png")
     assert all(size(part) <= 255 for part in one.split("/"))
-    folder, name = exports.safe_name(f"{stem}/b", ".png").split("/")
+    folder, name = rows_and_images.safe_name(f"{stem}/b", ".png").split("/")
     assert size(folder) <= 255 and name == "b.png"
-    assert size(exports.one_folder(f"{stem}/b")) <= 255
+    assert size(rows_and_images.one_folder(f"{stem}/b")) <= 255
 
 
 def test_a_file_of_the_longest_name_is_written_and_leaves_nothing_else(tmp_path: Path):
     target = tmp_path / ("n" * 251 + ".csv")
-    exports.put(target, b"rows")
+    rows_and_images.put(target, b"rows")
     assert target.read_bytes() == b"rows" and list(tmp_path.iterdir()) == [target]
     with pytest.raises(BenchError, match="cannot be written"):
-        exports.put(tmp_path / ("n" * 252 + ".csv"), b"rows")
+        rows_and_images.put(tmp_path / ("n" * 252 + ".csv"), b"rows")
 
 
 def test_images_with_the_longest_names_are_exported(workplace: Workplace) -> None:

@@ -13,9 +13,9 @@ BESIDE = """
 import sys
 from pathlib import Path
 from bench import driver, exports
-from bench.collect import collect
+from bench.results.garbage import collect
 from bench.errors import BenchError
-from bench.store import Store
+from bench.results.store import Store
 
 def hook(owner, name):
     original = getattr(owner, name)

@@ -199,7 +199,7 @@ def test_ctrl_c_while_workers_start_ends_the_run(workplace: Workplace) -> None:
     slow = workplace.write(
         "slow.py",
         "import os, signal, threading, time\n"
-        "from bench.engines import local\n"
+        "from bench.runner.engines import local\n"
         "start = local._Process.__init__\n"
         "def begin(self, *given):\n"
         "    threading.Timer(0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"

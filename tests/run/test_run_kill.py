@@ -109,8 +109,8 @@ def test_twenty_kills_at_random_moments_lose_and_repeat_nothing(workplace: Workp
 DEATH = """
 import os, signal
 from bench import artefacts, exports
-from bench.claims import Claims
-from bench.store import Store
+from bench.results.claims import Claims
+from bench.results.store import Store
 
 owner, name, calls, when = os.environ["DIE_AT"].split()
 owner = {"store": Store, "claims": Claims, "artefacts": artefacts, "os": os}[owner]

@@ -57,7 +57,7 @@ def test_a_finished_run_needs_neither_torch_nor_a_decoder(workplace: Workplace) 
         "for name in ('torch', 'cv2', 'pandas', 'pyiqa', 'datasets', 'skimage', 'scipy', 'torchvision'):\n"
         "    sys.modules[name] = None  # importing it raises ImportError\n"
         "from bench.data import images\n"
-        "from bench.work import Worker\n"
+        "from bench.runner.worker import Worker\n"
         "def never(*given, **named): raise AssertionError('called')\n"
         "images.decode = images.decode_bytes = images.FileSource.load = Worker.process = never\n"
         "from bench.cli import main\n"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from bench import identity
-from bench.database import Database
 from bench.errors import BenchError
-from bench.schema import SCHEMA_VERSION
-from bench.store import FILE_NAME, Score, Store
-from bench.tables import frame
+from bench.results import view
+from bench.results.database import Database
+from bench.results.schema import SCHEMA_VERSION
+from bench.results.store import FILE_NAME, Score, Store
 
 SCHEMAS = Path(__file__).parent / "schemas"
 
@@ -175,7 +175,7 @@ RECORD = (
 def test_a_whole_record_is_read(tmp_path: Path):
     with Store(tmp_path) as store:
         number = store.create_run("s", b"d", RECORD)
-        assert frame.read_cells(store, number).record.suite == "s"
+        assert view.read_cells(store, number).record.suite == "s"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_damaged_record_is_one_line_with_the_remedy(tmp_path: Path, damaged: s
         with pytest.raises(
             BenchError, match=r"run 1 of s: its record is damaged \(.*bench run s records it anew"
         ) as said:
-            frame.read_cells(store, number)
+            view.read_cells(store, number)
     assert "\n" not in str(said.value)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import leases
-from bench.collect import collect
 from bench.errors import BenchError
-from bench.leases import Lease, Owner, me
-from bench.store import Store
+from bench.results import leases
+from bench.results.garbage import collect
+from bench.results.leases import Lease, Owner, me
+from bench.results.store import Store
 
 
 @pytest.fixture

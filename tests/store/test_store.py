@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from bench import identity
-from bench.claims import Claims
 from bench.data.items import Stamp
 from bench.errors import BenchError
-from bench.latency import stored
-from bench.schema import SCHEMA_VERSION
-from bench.store import FILE_NAME, Memo, Score, Store
+from bench.results import timings
+from bench.results.claims import Claims
+from bench.results.schema import SCHEMA_VERSION
+from bench.results.store import FILE_NAME, Memo, Score, Store
 
 
 def key(text: str) -> bytes:
@@ -122,7 +122,7 @@ def test_every_released_schema_still_opens(tmp_path: Path):
         with Store(folder) as store:
             assert store.runs()[0].suite == "released"
             assert store.restorations([key("kept")])[key("kept")].output_hash == key("out")
-            times = stored.find(store, methods=[key("kept")])
+            times = timings.find(store, methods=[key("kept")])
             assert [one.samples.tolist() for one in times] == ([] if script.stem == "v1" else [[1e6, 2e6, 4e6]])
             assert {path.stem for path in (Path(__file__).parent / "schemas").glob("*.sql")} >= {f"v{SCHEMA_VERSION}"}
 

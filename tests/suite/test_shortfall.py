@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import suite
 from bench.cli import main
-from bench.resolve import resolve
-from bench.shortfall import screen
+from bench.planning.bind import resolve
+from bench.planning.missing import screen
+from bench.suite import definition
 
 TEXT = """schema: 1
 datasets: [builtin-lowlight, lol-v1, baid, {dataset: builtin-backlit, label: b}]
@@ -64,8 +64,8 @@ def test_what_is_missing_is_grouped_by_who_brings_it_with_each_name_once(capsys:
 
 
 def test_every_shipped_suite_fits_one_screen_on_an_empty_machine() -> None:
-    for name in suite.names():
-        missing = resolve(suite.load(suite.find(name))).missing
+    for name in definition.names():
+        missing = resolve(definition.load(definition.find(name))).missing
         assert not missing or len(screen(name, missing).splitlines()) <= 24, name
 
 
@@ -88,11 +88,11 @@ def test_what_is_missing_is_a_row_with_its_reason_and_the_rest_is_measured(capsy
 
 
 def test_a_suite_that_shares_its_name_with_a_dataset_is_fetched_by_its_file() -> None:
-    missing = resolve(suite.load(suite.find("baid"))).missing
+    missing = resolve(definition.load(definition.find("baid"))).missing
     assert (
         screen("baid", missing)
         .splitlines()[-1]
-        .startswith(f"what a machine can bring: bench fetch {suite.find('baid')};")
+        .startswith(f"what a machine can bring: bench fetch {definition.find('baid')};")
     )
     assert "bench fetch bfr;" in screen("bfr", missing)
 

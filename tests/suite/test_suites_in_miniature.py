@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import driver, suite
+from bench.catalog.registry import registry
 from bench.data.images import encode_png
-from bench.registry import registry
-from bench.store import Store
-from bench.tables import published, render
-from bench.tables.frame import RunData, read_cells
+from bench.results.store import Store
+from bench.results.view import RunData, read_cells
+from bench.runner import driver
+from bench.suite import definition
+from bench.tables import paper, render
 from bench.tables.layout import Extras, lay_out
 
 FACES = ["0143.png", "Aaron_Peirsol_0001_00.PNG", "00024_02.png"]
@@ -74,8 +75,8 @@ FILES: dict[str, tuple[list[str], list[str]]] = {
 }  # fmt: skip
 FILES["uieb-890"] = FILES["uieb"]
 OF_PAPERS = [
-    name for name in suite.names()
-    if all(one.dataset in FILES for one in suite.load(suite.find(name)).suite.datasets)
+    name for name in definition.names()
+    if all(one.dataset in FILES for one in definition.load(definition.find(name)).suite.datasets)
 ]  # fmt: skip
 BROKEN = b"\x89PNG\r\n\x1a\nnothing more"
 
@@ -113,8 +114,8 @@ def lay(home: Path, dataset: str) -> None:
 
 def run(name: str, home: Path) -> RunData:
     """The suite with two more methods and one more metric; no times are taken."""
-    path = suite.find(name).resolve()
-    given = suite.load(path).suite.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    path = definition.find(name).resolve()
+    given = definition.load(path).suite.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     known = {method.get("label", method["method"]) for method in given["methods"]}
     methods = [*given["methods"], {"method": "gamma", "label": "plain tone"}]
     if not known & {"identity", "GT", "Baseline", "LQ"}:
@@ -133,7 +134,7 @@ def run(name: str, home: Path) -> RunData:
 
 
 def test_every_suite_of_a_table_is_here() -> None:
-    tables = {name for name in suite.names() if suite.load(suite.find(name)).suite.published}
+    tables = {name for name in definition.names() if definition.load(definition.find(name)).suite.published}
     assert tables <= set(OF_PAPERS) and {"gt-quality", "score-sweep", "face-color"} <= set(OF_PAPERS)
     assert len(OF_PAPERS) >= 24
 
@@ -144,8 +145,8 @@ def tables_of(data: RunData) -> Iterator[str]:
     yield render.render(data, "latex")
     yield render.render(data, "latex", Extras(ci=True, against=base, seconds=True))
     if data.record.definition.get("published") is not None:
-        yield published.render_beside(data, "latex")
-        yield published.render_beside(data, "latex", Extras(ci=True, against=base, seconds=True))
+        yield paper.render_beside(data, "latex")
+        yield paper.render_beside(data, "latex", Extras(ci=True, against=base, seconds=True))
 
 
 def compile_latex(tables: list[str]) -> None:

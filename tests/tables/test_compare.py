@@ -7,9 +7,9 @@ import json
 import pytest
 
 from bench.errors import BenchError
-from bench.explain import differences, explain, parse
+from bench.metrics.explain import differences, explain, parse
+from bench.results.view import Cell, Column, ItemScore, Record, RunData
 from bench.tables import compare
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
 
 
 def cell(

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import csv_text, exports
 from bench.cli import main
+from bench.export import rows_and_images
+from bench.results import csv_text
+from bench.results.view import Cell, Column, ItemScore, Record, RunData
 from bench.tables import render
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
 
 FORMULAS = [
     '=cmd|\' /C calc\'!A0', "=1+1", "+1+1", "-1+1", "@SUM(A1:A9)", "\t=1", "\r=1", "\n=1", "=", "+", "-", "@", "-inf",
@@ -60,7 +61,7 @@ def run(label: str, item: str) -> RunData:
 
 @pytest.mark.parametrize("label", ["=1+1", "@x", "-a", "+b", '=a,"b"\n;c'])
 def test_tables_and_exports_are_safe_in_every_column(label: str):
-    for text in (render.render(run(label, label), "csv"), exports.text(run(label, label), "csv")):
+    for text in (render.render(run(label, label), "csv"), rows_and_images.text(run(label, label), "csv")):
         [row] = read(text)
         assert float(row["value"]) == -1.25
         kept = {name: row[name] for name in ("dataset", "method", "metric", "item", "suite") if name in row}

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import published, suite
+from bench.catalog import published
 from bench.errors import BenchError
+from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.suite import definition
 from bench.tables import gains, layout, render
-from bench.tables import published as papers
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+from bench.tables import paper as papers
 from bench.tables.layout import Extras
 
 PAPERS = pytest.mark.skipif(
@@ -258,14 +259,14 @@ metrics: [psnr, ssim]
 )
 def test_a_wrong_line_of_a_suite_is_named(lines: str, said: str):
     with pytest.raises(BenchError) as error:
-        suite.parse(SUITE + lines, "mini")
+        definition.parse(SUITE + lines, "mini")
     assert str(error.value).startswith(said)
 
 
 @pytest.mark.parametrize("name", ["plus-bfr", "plus-lol", "plus-uie-bie", "iqpfr-bfr", "bfr-synthetic"])
 def test_every_plus_of_the_papers_suites_has_its_host(name: str):
-    given = suite.load(suite.find(name)).suite
-    labels = [variant.label for spec in given.methods for variant in suite.variants(spec, name)]
+    given = definition.load(definition.find(name)).suite
+    labels = [variant.label for spec in given.methods for variant in definition.variants(spec, name)]
     plus = [label for label in labels if label.endswith("+")]
     assert plus and all(gains.base_of(label, labels, given.bases) for label in plus)
     assert given.gain if name.startswith("plus") else given.increments
@@ -273,9 +274,9 @@ def test_every_plus_of_the_papers_suites_has_its_host(name: str):
 
 def test_gains_of_a_real_run_follow_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Gamma 0.5 over gamma 0.8 on the built-in dark photographs, by hand from the stored means."""
-    from bench import driver
-    from bench.store import Store
-    from bench.tables.frame import read_cells
+    from bench.results.store import Store
+    from bench.results.view import read_cells
+    from bench.runner import driver
 
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(

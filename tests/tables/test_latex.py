@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import published
-from bench.tables import published as papers
+from bench.catalog import published
+from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.tables import paper as papers
 from bench.tables import render
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+from bench.tables.latex import FALLBACK, tex, tex_value
 from bench.tables.layout import Extras
-from bench.tables.tex import FALLBACK, tex, tex_value
 
 NASTY = 'a_b & 50% #1 {x} ~^\\ $y$ `q` "z" <u>|v| -- é ↑ 中 ά 🙂\nnewline'
 ENGINES = ("pdflatex", "xelatex", "lualatex")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import exports
 from bench.errors import BenchError
-from bench.tables import frame
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+from bench.export import rows_and_images
+from bench.results import view
+from bench.results.view import Cell, Column, ItemScore, Record, RunData
 
 NAME = 'a,"b"\n=1+1 é'
 TYPES = {
@@ -39,13 +39,13 @@ def run(*, of_sets: bool = True) -> RunData:
 
 def test_columns_and_types_are_those_that_others_rely_on():
     for data in (run(), run(of_sets=False), run()._replace(cells=[])):
-        found = frame.to_frame(frame.rows(data))
+        found = view.to_frame(view.rows(data))
         assert {name: str(kind) for name, kind in found.dtypes.items()} == TYPES
-        assert list(found.columns) == list(frame.COLUMNS)
+        assert list(found.columns) == list(view.COLUMNS)
 
 
 def test_there_is_a_row_per_item_and_one_for_a_whole_set():
-    found = frame.to_frame(frame.rows(run()))
+    found = view.to_frame(view.rows(run()))
     assert list(found.item) == ["i0", "i1", "i2", "i3", ""]
     assert list(found.status) == ["ok", "inf", "failed", "nan", "ok"]
     assert found.value[0] == 1 / 3 and found.value[1] == math.inf and found.value[2:4].isna().all()
@@ -53,15 +53,15 @@ def test_there_is_a_row_per_item_and_one_for_a_whole_set():
 
 
 def test_parquet_holds_what_load_results_returns(tmp_path: Path):
-    exports.write(run(), "parquet", tmp_path / "deep" / "x.parquet")
+    rows_and_images.write(run(), "parquet", tmp_path / "deep" / "x.parquet")
     found = pd.read_parquet(tmp_path / "deep" / "x.parquet")
-    pd.testing.assert_frame_equal(found.astype(TYPES), frame.to_frame(frame.rows(run())))
+    pd.testing.assert_frame_equal(found.astype(TYPES), view.to_frame(view.rows(run())))
     assert str(found.dtypes["value"]) == "float64" and str(found.dtypes["run"]) == "int64"
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["x.parquet"]
 
 
 def test_json_is_strict_and_says_what_a_number_would_have_been(tmp_path: Path):
-    exports.write(run(), "json", tmp_path / "x.json")
+    rows_and_images.write(run(), "json", tmp_path / "x.json")
     rows = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert [(row["value"], row["status"]) for row in rows] == [
         (1 / 3, "ok"), (None, "inf"), (None, "failed"), (None, "nan"), (12.5, "ok"),
@@ -70,7 +70,7 @@ def test_json_is_strict_and_says_what_a_number_would_have_been(tmp_path: Path):
 
 
 def test_csv_reads_back_with_every_digit_and_any_name(tmp_path: Path):
-    exports.write(run(), "csv", tmp_path / "x.csv")
+    rows_and_images.write(run(), "csv", tmp_path / "x.csv")
     with open(tmp_path / "x.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == list(TYPES)
@@ -81,5 +81,5 @@ def test_csv_reads_back_with_every_digit_and_any_name(tmp_path: Path):
 def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path):
     (tmp_path / "x").write_text("a file, no folder", encoding="utf-8")
     with pytest.raises(BenchError, match="cannot be written"):
-        exports.write(run(), "csv", tmp_path / "x" / "rows.csv")
+        rows_and_images.write(run(), "csv", tmp_path / "x" / "rows.csv")
     assert [file.name for file in tmp_path.iterdir()] == ["x"]

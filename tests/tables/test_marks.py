@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.registry import registry
-from bench.tables import marks
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+from bench.catalog.registry import registry
+from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.tables import footnotes
 from bench.tables.layout import lay_out
 from bench.tables.render import html_page, latex, markdown
 
@@ -55,12 +55,12 @@ def test_a_host_with_a_score_has_seen_what_its_host_has() -> None:
         {"label": "A+", "name": "plus", "options": {"host": "hvi-cidnet-lol-v2-real"}},
         {"label": "B+", "name": "plus", "options": {"host": "hvi-cidnet"}},
     ]
-    assert [one.method for one in marks.overlaps(run(["lol-v1"], plus, ["psnr"]))] == ["A+"]
+    assert [one.method for one in footnotes.overlaps(run(["lol-v1"], plus, ["psnr"]))] == ["A+"]
 
 
 def test_a_line_for_some_datasets_is_marked_on_those_alone() -> None:
     methods: list[dict[str, object]] = [{"label": "IAT", "name": "iat-lol", "datasets": ["lol-v2-real"]}]
-    assert marks.overlaps(run(["lol-v1", "lol-v2-real"], methods, ["psnr"])) == []
+    assert footnotes.overlaps(run(["lol-v1", "lol-v2-real"], methods, ["psnr"])) == []
 
 
 def test_metrics_that_the_papers_methods_were_made_for_carry_a_dagger_in_every_table_of_the_suite() -> None:
@@ -68,14 +68,14 @@ def test_metrics_that_the_papers_methods_were_made_for_carry_a_dagger_in_every_t
     methods: list[dict[str, object]] = [{"label": "IQPIR", "name": "iqpir"}]
     table = lay_out(run(["lfw-test"], methods, metrics, "iqpir/table1"))
     assert [name.endswith("†") for name in table.header] == [True, True, True, False]
-    assert marks.PRIOR_LINE in table.footer
+    assert footnotes.PRIOR_LINE in table.footer
     for key in (None, "iqpir/table2", "iqpir/gone"):
         plain = lay_out(run(["lfw-test"], methods, metrics, key))
         assert not any("†" in text for text in [*plain.header, *plain.footer])
 
 
 def test_names_that_the_catalogue_no_longer_has_are_without_signs() -> None:
-    assert marks.overlaps(run(["gone"], [{"label": "x", "name": "gone"}], ["psnr"])) == []
+    assert footnotes.overlaps(run(["gone"], [{"label": "x", "name": "gone"}], ["psnr"])) == []
 
 
 def test_what_overlaps_is_something_that_a_method_was_trained_on() -> None:

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, published, suite
+from bench import cli
+from bench.catalog import published
+from bench.catalog.registry import registry
 from bench.errors import BenchError
 from bench.metrics.build import build_metric
 from bench.metrics.protocols import protocol as rules
-from bench.registry import registry
-from bench.suite import MetricSpec, label_of
-from bench.tables import published as tables
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.suite import definition
+from bench.suite.definition import MetricSpec, label_of
+from bench.tables import paper as tables
 from bench.tables.layout import Table
 
 pytestmark = pytest.mark.skipif(
@@ -303,10 +305,12 @@ def test_a_record_without_a_protocol_is_told_by_the_suites_options():
     assert texts(asked({"metric": "psnr"}, GRAY)) == ["20.00 (21.86, -1.86)", "20.00"]
 
 
-@pytest.mark.parametrize("name", [name for name in suite.names() if suite.load(suite.find(name)).suite.published])
+@pytest.mark.parametrize(
+    "name", [name for name in definition.names() if definition.load(definition.find(name)).suite.published]
+)
 def test_the_suite_of_a_table_measures_under_the_tables_protocol(name: str):
     """So that every column of it may hold the paper's values."""
-    asked = suite.load(suite.find(name)).suite
+    asked = definition.load(definition.find(name)).suite
     table = published.load(str(asked.published))
     for one in asked.datasets:
         for _, theirs in tables._datasets([{"label": label_of(one), "name": one.dataset}], table):

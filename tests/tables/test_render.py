@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 import pytest
 
 from bench.errors import BenchError
+from bench.results.view import Cell, Column, ItemScore, Record, RunData, failures
 from bench.tables import layout, render
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData, failures
 
 
 def column(label: str = "psnr", *, better: bool = True, digits: int = 2, is_set: bool = False) -> Column:

@@ -14,9 +14,9 @@ import scipy.stats
 
 from bench.gate import snapshot
 from bench.gate.findings import compare as gate
-from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Value
+from bench.gate.snapshot_format import Dataset, Item, Made, Method, Metric, Snapshot, Value
+from bench.results.view import Cell, Column, ItemScore, Record, RunData
 from bench.tables import compare, layout, render, significance, statistics
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
 
 PSNR = Column("psnr", "PSNR", "psnr|v:1", "psnr|v:1", "", True, False, True, 2, None)
 REPEATS = 20

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import driver
-from bench.store import Store
+from bench.results.store import Store
+from bench.results.view import RunData, read_cells
+from bench.runner import driver
 from bench.tables import render
-from bench.tables.frame import RunData, read_cells
 from bench.tables.layout import Extras, lay_out
 
 SUITE = """schema: 1
@@ -86,9 +86,9 @@ def test_they_are_not_ranked_and_the_rest_of_the_table_is_as_it_was(place: Path)
 
 
 def test_the_papers_seconds_stand_beside_them():
-    from bench import published
-    from bench.tables import published as papers
-    from bench.tables.frame import Cell, Column, ItemScore, Record, Seconds
+    from bench.catalog import published
+    from bench.results.view import Cell, Column, ItemScore, Record, Seconds
+    from bench.tables import paper as papers
 
     if not published.folder().is_dir():
         pytest.skip("results/published was deleted: git checkout results/published")
