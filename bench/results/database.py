@@ -1,7 +1,8 @@
 """Opening the SQLite file of a results folder: whose it is, which version it has, what may be written.
 
 A file of another program is left exactly as it is; one of an older bench is brought up to date; one on read-only media
-is read from a private copy where it cannot be read as it lies. What the rows mean is the business of `bench.results.store`.
+is read from a private copy where it cannot be read as it lies. What the rows mean is the business of
+`bench.results.store`.
 """
 
 from __future__ import annotations

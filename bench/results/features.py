@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.catalog.isolation import Guard
+from bench.catalog.user_code import is_ours
 from bench.errors import NotApplicable, described, one_line
 from bench.identity import digest
-from bench.catalog.isolation import Guard
 from bench.metrics.base import SetMetric
-from bench.catalog.user_code import is_ours
 from bench.results.store import Score, Store
 
 

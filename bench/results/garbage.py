@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.results import artefacts
 from bench.errors import BenchError, one_line
+from bench.results import artefacts
 from bench.results.leases import Lease
 from bench.results.store import Store
 

@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import paths
-from bench.results import artefacts
-from bench.suite import definition
+from bench.catalog.registry import registry
 from bench.data.build import build_dataset
 from bench.data.items import Dataset, ImageSource, Item
 from bench.data.survey import as_available
 from bench.errors import BenchError, ItemError, one_line
 from bench.identity import content_hash
-from bench.catalog.registry import registry
+from bench.results import artefacts
 from bench.results.store import Restoration, Store
 from bench.results.view import RunData
+from bench.suite import definition
 
 LQ, GT = "LQ", "GT"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bench.data.items import Stamp
+from bench.identity import set_hash
 from bench.results.database import FILE_NAME as FILE_NAME
 from bench.results.database import Database
-from bench.identity import set_hash
 from bench.results.schema import SCHEMA_VERSION as SCHEMA_VERSION
 from bench.results.schema import LatencyRow
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from bench.errors import BenchError
 from bench.identity import digest
-from bench.suite.setting import Mode, Setting, Size, parse_dtype, parse_sizes
 from bench.results.schema import LatencyRow
 from bench.results.store import Store
+from bench.suite.setting import Mode, Setting, Size, parse_dtype, parse_sizes
 
 _LITTLE = np.dtype("<f8")
 

@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError, suggest
-from bench.results.timings import Timing, of_run
+from bench.results import record
 from bench.results.features import Member, boxed, complete
 from bench.results.store import Restoration, RunRow, Score, Store
-from bench.results import record
+from bench.results.timings import Timing, of_run
 from iqpir.errors import shown
 
 if TYPE_CHECKING:
