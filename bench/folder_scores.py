@@ -26,8 +26,10 @@ from bench.identity import content_hash
 from bench.machine import usable_cores
 from bench.metrics.base import Metric, SetMetric
 from bench.metrics.build import build_metric
+from bench.metrics.kinds import NO_REFERENCE
+from bench.metrics.outcome import Outcome, Status
 from bench.metrics.protocols import protocol as protocol_named
-from bench.metrics.scorer import NO_REFERENCE, Outcome, Scorer, two_sets
+from bench.metrics.scorer import Scorer
 from bench.results import csv_text
 from bench.results.features import value_of
 
@@ -97,12 +99,12 @@ def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Aske
         name, options = parse_spec(spec) if isinstance(spec, str) else _single(spec)
         entry = registry("metric").get(name)
         metric = build_metric(entry, options, settings)
-        if isinstance(metric, SetMetric) and metric.annotated:
+        if metric.kind.boxes:
             raise BenchError(
                 f"{name}: holds boxes against a dataset's annotation: write a suite with detection: {{detector: …}} "
                 "and the folder's annotations, and use bench run"
             )
-        if metric.rated:
+        if not metric.kind.computed:
             raise BenchError(f"{name}: people give it, for the methods of a suite: bench info {name}, then bench run")
         signature = str(metric.full_signature())
         label = (
@@ -216,15 +218,15 @@ def _score_item(scorer: Scorer, item: Item, has_reference: bool) -> _Scored:
         restored = item.lq.load()
     except ItemError as error:
         return _Scored([_failure(place, one_line(error)) for place in places], None, {})
-    full = [place for place in places if scorer.metrics[place].mode == "FR"]
+    full = [place for place in places if scorer.metrics[place].kind.fr]
     reference, reason = _reference(item.gt) if full and item.gt is not None else (None, item.problem)
     if reference is None and reason is None and has_reference:
         reason = NO_REFERENCE
     wanted = [place for place in places if place not in full or reason is None]
     outcomes = scorer.score(restored, reference, wanted)
     outcomes += [_failure(place, reason) for place in full if reason is not None]
-    sets = any(isinstance(metric, SetMetric) for metric in scorer.metrics)
-    apart = [one for one in outcomes if one.status == "ok" and two_sets(scorer.metrics[one.index])]
+    sets = any(metric.kind.of_sets for metric in scorer.metrics)
+    apart = [one for one in outcomes if one.status == Status.OK and scorer.metrics[one.index].kind.two_sets]
     found: dict[int, tuple[bytes, np.ndarray]] = {}
     if reference is not None and apart:
         content = content_hash(reference)
@@ -244,7 +246,7 @@ def _reference(source: ImageSource) -> tuple[np.ndarray | None, str | None]:
 
 
 def _failure(place: int, reason: str) -> Outcome:
-    return Outcome(place, "input", None, None, reason, 0.0)
+    return Outcome(place, Status.INPUT, None, None, reason, 0.0)
 
 
 def _row(item: str, one: Asked, status: Any, value: float | None, reason: str | None) -> Row:
@@ -257,10 +259,10 @@ def _aggregated(
     """The value of a set metric, from features in the order of their images' hashes."""
     assert isinstance(one.metric, SetMetric)
     if not found:
-        return _row("", one, "failed", None, f"0 of {expected} images gave features")
+        return _row("", one, Status.FAILED, None, f"0 of {expected} images gave features")
     reason = None if len(found) == expected else f"{len(found)} of {expected} images"
     ours, theirs = ([feature for _, feature in sorted(side, key=lambda pair: pair[0])] for side in (found, references))
-    score = value_of(one.metric, np.stack(ours), np.stack(theirs) if one.metric.two_sets else None)
+    score = value_of(one.metric, np.stack(ours), np.stack(theirs) if one.metric.kind.two_sets else None)
     return _row("", one, score.status, score.value, score.reason or reason)
 
 

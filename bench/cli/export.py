@@ -36,7 +36,7 @@ def command(
         data = view.read_cells(store, number)
         missing = 0
         if images is not None:
-            told = rows_and_images.images(store, data, folder, Path(images))
+            told = rows_and_images.images(data, folder, Path(images))
             click.echo(told.line(Path(images), data.record.suite), err=True)
             missing += not told.complete
         if detections is not None or draw is not None:

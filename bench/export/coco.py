@@ -18,9 +18,11 @@ from bench.data.boxes import Annotations, coco_results, coco_truth, scale_to, tr
 from bench.detection.draw import panel, side_by_side
 from bench.errors import BenchError
 from bench.export.rows_and_images import one_folder, put, safe_name
+from bench.metrics.outcome import Status
 from bench.results.features import unpack
+from bench.results.record import Column, DatasetRecord, MethodRecord
 from bench.results.store import Store
-from bench.results.view import Column, RunData
+from bench.results.view import RunView
 
 SHOWN = 0.3
 """Score from which on a box is drawn, as YOLOX's demo draws them; the files hold all of them."""
@@ -37,69 +39,67 @@ class Written(NamedTuple):
 class _Finds:
     """The detections of a run's outputs."""
 
-    def __init__(self, store: Store, data: RunData) -> None:
+    def __init__(self, store: Store, data: RunView) -> None:
         self._store, self._data = store, data
-        self._units, self._made = store.units(data.number), store.restorations_of(data.number)
 
-    def datasets(self) -> Iterator[tuple[int, Mapping[str, Any], Annotations, Column]]:
-        """(position, record, annotation, a column of boxes) of each dataset that a detector looked at."""
-        for index, dataset in enumerate(self._data.record.datasets):
-            columns = [column for column in map(_column, dataset["columns"]) if column.annotated]
-            if columns and "annotation" in dataset:
-                yield index, dataset, Annotations.read(dataset["annotation"]), columns[0]
+    def datasets(self) -> Iterator[tuple[DatasetRecord, Annotations, Column, Mapping[str, Any]]]:
+        """(record, annotation, a column of boxes, detector) of each dataset that a detector looked at."""
+        for dataset in self._data.record.datasets:
+            columns = [column for column in dataset.columns if column.kind.boxes]
+            if columns and dataset.annotation is not None and dataset.detector is not None:
+                yield dataset, Annotations.read(dataset.annotation), columns[0], dataset.detector
 
     def of(
-        self, index: int, dataset: Mapping[str, Any], annotations: Annotations, column: Column, method: int, repeat: int
+        self, dataset: str, annotations: Annotations, column: Column, method: MethodRecord, repeat: int
     ) -> dict[str, np.ndarray]:
         """Detections [K,6] by item, for one repeat of one method."""
-        told = self._data.record.methods[method]
-        mode = str(told.get("modes", {}).get(column.label, column.mode))
-        signature = self._store.signature_id(column.row_signature, mode, create=False)
-        cell = index * len(self._data.record.methods) + method
-        rows: dict[str, Any] = {}
-        for place, item in enumerate(dataset["items"]):
-            restoration, _ = self._units.get((cell, place * int(told["repeats"]) + repeat), (None, 0))
-            if restoration in self._made and item in annotations.boxes:
-                rows[item] = self._made[restoration][1]
+        signature = self._store.signature_id(column.row_signature, method.mode_of(column), create=False)
+        units = self._data.units.get((dataset, method.label), ())
+        rows = {
+            unit.item: unit.made
+            for unit in units
+            if unit.repeat == repeat and unit.made is not None and unit.item in annotations.boxes
+        }
         outputs = [row.output for row in rows.values() if row.output is not None]
         held = {} if signature is None else self._store.extractions(outputs, signature)
         found: dict[str, np.ndarray] = {}
         for item, row in rows.items():
-            score = held.get((row.output, 0))
-            if score is not None and score.status == "ok" and signature is not None:
-                boxes = unpack(self._store.features(row.output, 0, signature))
-                found[item] = scale_to(boxes, (row.height, row.width), annotations.sizes[item], told["scale"])
+            place = (row.output or 0, 0)
+            if signature is not None and place in held and held[place].status == Status.OK:
+                boxes = unpack(self._store.features(*place, signature))
+                size = (row.height or 1, row.width or 1)
+                found[item] = scale_to(boxes, size, annotations.sizes[item], method.scale)
         return found
 
 
-def export(store: Store, data: RunData, target: Path) -> Written:
+def export(store: Store, data: RunView, target: Path) -> Written:
     """`target/DATASET/ground-truth.json`, and `METHOD.json` (`METHOD#2.json` for a further repeat) beside it.
 
     Images are numbered from 1 in the order of their ids, classes from 1 in the annotation's order. Raises `BenchError`
     for a run without a detector.
     """
     finds, files, missing = _Finds(store, data), 0, 0
-    for index, dataset, truth, column in finds.datasets():
-        folder = target / one_folder(dataset["label"])
+    for dataset, truth, column, detector in finds.datasets():
+        folder = target / one_folder(dataset.label)
         items = sorted(truth.boxes)
         numbers = {item: number for number, item in enumerate(items, start=1)}
         _write(folder / "ground-truth.json", coco_truth(truth, items))
         files += 1
-        ours = translation(truth.classes, dataset["detector"]["classes"], dataset["detector"]["name"])
-        for place, method in enumerate(data.record.methods):
-            for repeat in range(int(method["repeats"])):
-                found = finds.of(index, dataset, truth, column, place, repeat)
+        ours = translation(truth.classes, detector["classes"], detector["name"])
+        for method in data.record.methods:
+            for repeat in range(method.repeats):
+                found = finds.of(dataset.label, truth, column, method, repeat)
                 missing += len(items) - len(found)
                 ending = (f"#{repeat + 1}" if repeat else "") + ".json"
                 numbered = {numbers[item]: found[item] for item in sorted(found)}
-                _write(folder / one_folder(method["label"], ending), coco_results(numbered, ours))
+                _write(folder / one_folder(method.label, ending), coco_results(numbered, ours))
                 files += 1
     if not files:
         raise BenchError(f"run {data.number} ({data.record.suite}) has no detections: its suite names no detector")
     return Written(files, missing)
 
 
-def draw(store: Store, data: RunData, results: Path, target: Path) -> Written:
+def draw(store: Store, data: RunView, results: Path, target: Path) -> Written:
     """`target/DATASET/ITEM.png`: the input and every method's output side by side, what was found in each over it.
 
     Annotated objects are drawn over the input. Raises `BenchError` as `export` does.
@@ -107,15 +107,12 @@ def draw(store: Store, data: RunData, results: Path, target: Path) -> Written:
     from bench.results.pictures import Pictures
 
     finds, pictures, files, missing = _Finds(store, data), Pictures(store, data, results), 0, 0
-    for index, dataset, truth, column in finds.datasets():
-        ours = translation(truth.classes, dataset["detector"]["classes"], dataset["detector"]["name"])
-        found = {
-            method["label"]: finds.of(index, dataset, truth, column, place, 0)
-            for place, method in enumerate(data.record.methods)
-        }
+    for dataset, truth, column, detector in finds.datasets():
+        ours = translation(truth.classes, detector["classes"], detector["name"])
+        found = {method.label: finds.of(dataset.label, truth, column, method, 0) for method in data.record.methods}
         for item in sorted(truth.boxes):
             panels = []
-            for picture in pictures.of(dataset["label"], item):
+            for picture in pictures.of(dataset.label, item):
                 if picture.pixels is None or picture.kind == "gt":
                     missing += picture.kind == "method"
                     continue
@@ -128,16 +125,12 @@ def draw(store: Store, data: RunData, results: Path, target: Path) -> Written:
                     rows = [(*hit[:5], ours[int(hit[5])]) for hit in hits if hit[4] >= SHOWN and ours[int(hit[5])] >= 0]
                     label = picture.label
                 panels.append(panel(picture.pixels, rows, truth.classes, truth.sizes[item], label))
-            place = target / one_folder(dataset["label"]) / safe_name(item, ".png")
+            place = target / one_folder(dataset.label) / safe_name(item, ".png")
             _write_picture(place, side_by_side(panels))
             files += 1
     if not files:
         raise BenchError(f"run {data.number} ({data.record.suite}) has no detections: its suite names no detector")
     return Written(files, missing)
-
-
-def _column(told: Mapping[str, Any]) -> Column:
-    return Column(**told)
 
 
 def _write(place: Path, value: Any) -> None:

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from bench.errors import BenchError
 from bench.results import artefacts, csv_text, view
-from bench.results.store import Store
 
 _LONGEST = 255
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -75,14 +74,14 @@ def _safe_parts(text: str) -> list[str]:
     return ["_" * len(part) if set(part) <= {"."} else part for part in parts if part] or ["_"]
 
 
-def images(store: Store, data: view.RunData, results: Path, target: Path) -> Laid:
+def images(data: view.RunView, results: Path, target: Path) -> Laid:
     """Copy every output to `target/DATASET/METHOD/ITEM.png` (`ITEM#2.png` for a further repeat).
 
     All names are settled before the first copy, so that a clash leaves nothing half done; each file appears whole or
     not at all, and one that cannot be written does not keep the others back. Raises `BenchError` for a clash, and
     where nothing more can be written.
     """
-    outputs, missing = _outputs(store, data, results, target)
+    outputs, missing = _outputs(data, results, target)
     written = gone = unwritten = 0
     refused = ""
     for destination, source in outputs.items():
@@ -98,27 +97,19 @@ def images(store: Store, data: view.RunData, results: Path, target: Path) -> Lai
     return Laid(written, missing, gone, refused, unwritten)
 
 
-def _outputs(store: Store, data: view.RunData, results: Path, target: Path) -> tuple[dict[Path, Path], int]:
+def _outputs(data: view.RunView, results: Path, target: Path) -> tuple[dict[Path, Path], int]:
     """Where every output goes and where it lies, and how many units have none."""
-    units = store.units(data.number)
-    made = store.restorations_of(data.number)
     missing = 0
     found: dict[Path, Path] = {}
-    cells = [(dataset, method) for dataset in data.record.datasets for method in data.record.methods]
-    for index, (dataset, method) in enumerate(cells):
-        if dataset["label"] not in method.get("datasets", (dataset["label"],)):
-            continue
-        repeats = int(method["repeats"])
-        folder = target / one_folder(dataset["label"]) / one_folder(method["label"])
-        for position in range(len(dataset["items"]) * repeats):
-            restoration, _ = units.get((index, position), (None, 0))
-            row = made[restoration][1] if restoration in made else None
+    for (dataset, method), units in data.units.items():
+        folder = target / one_folder(dataset) / one_folder(method)
+        for unit in units:
+            row = unit.row
             if row is None or row.output_hash is None or row.suffix is None:
                 missing += 1
                 continue
             source = artefacts.path(results, row.output_hash, row.suffix)
-            item, repeat = dataset["items"][position // repeats], position % repeats
-            destination = folder / safe_name(item, (f"#{repeat + 1}" if repeat else "") + source.suffix)
+            destination = folder / safe_name(unit.item, (f"#{unit.repeat + 1}" if unit.repeat else "") + source.suffix)
             if destination in found:
                 raise BenchError(f"two items would be written to {destination}: give datasets and methods other labels")
             found[destination] = source
@@ -150,7 +141,7 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".{secrets.token_hex(4)}.part")
 
 
-def text(data: view.RunData, style: str) -> str:
+def text(data: view.RunView, style: str) -> str:
     """All rows of a run as CSV or strict JSON; a value that is not finite is empty with its status."""
     found = [{**row, "value": row["value"] if row["status"] == "ok" else None} for row in view.rows(data)]
     if style == "json":
@@ -158,7 +149,7 @@ def text(data: view.RunData, style: str) -> str:
     return csv_text.of_records(view.COLUMNS, found)
 
 
-def write(data: view.RunData, style: str, target: Path) -> None:
+def write(data: view.RunView, style: str, target: Path) -> None:
     """The same rows into a file, which appears whole or not at all.
 
     Parquet holds what `bench.load_results` returns: types as documented, infinities as they are.

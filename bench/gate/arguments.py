@@ -14,7 +14,7 @@ from bench.gate.snapshot_format import Snapshot
 from bench.progress import bar
 from bench.results import artefacts, view
 from bench.results.store import Store
-from bench.results.view import RunData
+from bench.results.view import RunView
 
 
 class Side(NamedTuple):
@@ -23,13 +23,13 @@ class Side(NamedTuple):
     name: str
     """For a reader: `run 3` or the file."""
     snapshot: Snapshot
-    run: RunData | None
+    run: RunView | None
     """None for a file."""
     damaged: tuple[Finding, ...] = ()
     """Stored outputs that are not what was scored, where that was asked for."""
 
     @property
-    def cells(self) -> RunData:
+    def cells(self) -> RunView:
         """For tables: the numbers as the other side, which may be a file, has them too."""
         return snapshot.cells(self.snapshot)
 
@@ -40,7 +40,7 @@ def of_run(name: str | None, results: str | None, *, look: bool = False) -> Side
     place = Path(folder) if colon and folder else paths.results(results)
     with Store.reading(place) as store:
         data = view.read_cells(store, view.find_run(store, (run if colon else name) or None))
-        damaged = tuple(_damaged(store, data, place)) if look else ()
+        damaged = tuple(_damaged(data, place)) if look else ()
         return Side(f"run {data.number}", snapshot.take(store, data), data, damaged)
 
 
@@ -66,33 +66,27 @@ def complete_run(suite: str, results: str | None) -> Side:
     return side
 
 
-def _damaged(store: Store, data: RunData, results: Path) -> Iterator[Finding]:
+def _damaged(data: RunView, results: Path) -> Iterator[Finding]:
     """Output files that are there and no longer hold the pixels that were scored. A file that is gone is none."""
-    units = store.units(data.number)
-    made = store.restorations_of(data.number)
+    made = {
+        unit.row.output_hash: unit.row.suffix
+        for each in data.units.values()
+        for unit in each
+        if unit.row is not None and unit.row.output_hash is not None and unit.row.suffix is not None
+    }
     whole: dict[bytes, bool] = {}
     with bar("stored outputs", len(made)) as shown:
-        for _, output in made.values():
+        for output, suffix in made.items():
             shown.update(1)
-            if output.output_hash is None or output.suffix is None or output.output_hash in whole:
-                continue
-            file = artefacts.path(results, output.output_hash, output.suffix)
-            whole[output.output_hash] = (
-                not file.is_file() or artefacts.read(results, output.output_hash, output.suffix) is not None
-            )
-    index = 0
-    for dataset in data.record.datasets:
-        for method in data.record.methods:
-            repeats = int(method["repeats"])
-            bad: list[str] = []
-            files: list[Path] = []
-            for position in range(len(dataset["items"]) * repeats):
-                restoration, _ = units.get((index, position), (None, 0))
-                row = made[restoration][1] if restoration in made else None
-                if row is not None and row.output_hash is not None and not whole.get(row.output_hash, True):
-                    bad.append(snapshot.item_key(dataset["items"][position // repeats], position % repeats, repeats))
-                    files.append(artefacts.path(results, row.output_hash, row.suffix or "png"))
-            if bad:
-                detail = f"{files[0]} holds other pixels than those that were scored: delete it"
-                yield Finding("damaged", dataset["label"], method["label"], "", items=tuple(bad), detail=detail)
-            index += 1
+            file = artefacts.path(results, output, suffix)
+            whole[output] = not file.is_file() or artefacts.read(results, output, suffix) is not None
+    for (dataset, method), each in data.units.items():
+        repeats = max((unit.repeat + 1 for unit in each), default=1)
+        bad = [unit for unit in each if unit.row is not None and not whole.get(unit.row.output_hash or b"", True)]
+        if bad:
+            row = bad[0].row
+            assert row is not None and row.output_hash is not None
+            file = artefacts.path(results, row.output_hash, row.suffix or "png")
+            items = tuple(snapshot.item_key(unit.item, unit.repeat, repeats) for unit in bad)
+            detail = f"{file} holds other pixels than those that were scored: delete it"
+            yield Finding("damaged", dataset, method, "", items=items, detail=detail)

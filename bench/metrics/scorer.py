@@ -6,11 +6,10 @@ outcome and nobody else's. What a set's features add up to is not decided here.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,33 +17,14 @@ from bench.catalog.isolation import Guard
 from bench.catalog.user_code import is_ours
 from bench.errors import BenchError, ItemError, MissingFile, described, from_keyboard, kind_of
 from bench.metrics.base import ImageMetric, Metric, SetMetric
+from bench.metrics.kinds import NO_REFERENCE
+from bench.metrics.outcome import Outcome, Status, of_number
 from bench.metrics.view import View
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Status = Literal["ok", "inf", "nan", "failed", "input", "n/a"]
-
-NO_REFERENCE = "no GT"
 _RANGES = {"uint8": 255.0, "uint16": 65535.0}
-
-
-class Outcome(NamedTuple):
-    """What one metric made of one image."""
-
-    index: int  # type: ignore[assignment]  # tuple.index, which nobody calls
-    """The metric's place in the scorer's list."""
-    status: Status
-    """`inf` is a score (identical images have no finite PSNR); `nan` and `failed` are not; `input` means that the
-    reference does not decode; `n/a` was never due."""
-    value: float | None
-    """Present for `ok`, and ±inf for `inf`; None for set metrics."""
-    features: np.ndarray | None
-    """What a set metric extracted."""
-    reason: str | None
-    """One line for `nan`, `failed` and `n/a`."""
-    seconds: float
-    """Time in the metric itself, views and transfers included where it was the first to need them."""
 
 
 class Scorer:
@@ -104,7 +84,7 @@ class Scorer:
         image = _Pair(restored, reference)
         for place in places:
             if self.metrics[place].mode == "FR" and reference is None:
-                yield Outcome(place, "n/a", None, None, NO_REFERENCE, 0.0)
+                yield Outcome(place, Status.NOT_APPLICABLE, None, None, NO_REFERENCE, 0.0)
             else:
                 yield self._one(place, self.metrics[place], image, began)
 
@@ -124,20 +104,21 @@ class Scorer:
         except BaseException as error:  # whatever a metric throws is its own failure row, never the run's
             if from_keyboard(error):
                 raise
-            return Outcome(index, "failed", None, None, described(error), time.perf_counter() - start)
+            return Outcome(index, Status.FAILED, None, None, described(error), time.perf_counter() - start)
         seconds = time.perf_counter() - start
         if features is not None:
             if not np.isfinite(features).all():
-                return Outcome(index, "nan", None, None, "features are not finite", seconds)
-            return Outcome(index, "ok", None, features, None, seconds)
-        if value is None or math.isnan(value):
-            return Outcome(index, "nan", None, None, "the value is not a number", seconds)
-        return Outcome(index, "inf" if math.isinf(value) else "ok", value, None, None, seconds)
+                return Outcome(index, Status.NAN, None, None, "features are not finite", seconds)
+            return Outcome(index, Status.OK, None, features, None, seconds)
+        status = of_number(value)
+        if status is Status.NAN:
+            return Outcome(index, status, None, None, "the value is not a number", seconds)
+        return Outcome(index, status, value, None, None, seconds)
 
     def _measure(
         self, metric: Metric, image: _Pair, began: Callable[[], None]
     ) -> tuple[float | None, np.ndarray | None]:
-        restored, reference = image.view(metric.view, "NR" if two_sets(metric) else metric.mode)
+        restored, reference = image.view(metric.view, "FR" if metric.kind.pairs else "NR")
         if not isinstance(metric, SetMetric):
             return self._run(metric, restored, reference, began)
         name = str(metric.extractor())
@@ -171,11 +152,6 @@ class Scorer:
             return None
         there = image.to(device)
         return there.clone() if there is image and not is_ours(type(metric)) else there
-
-
-def two_sets(metric: Metric) -> bool:
-    """True for a set metric whose references are a set of their own."""
-    return isinstance(metric, SetMetric) and metric.two_sets
 
 
 def _call(metric: Metric, restored: Tensor, reference: Tensor | None) -> tuple[float | None, np.ndarray | None]:

@@ -25,6 +25,7 @@ from bench.methods.base import Method, StoredMethod
 from bench.methods.build import build_method, identity_of
 from bench.metrics.base import Metric, SetMetric
 from bench.metrics.build import build_metric
+from bench.metrics.kinds import Kind
 from bench.metrics.protocols import DEFAULT, Protocol, protocol
 from bench.metrics.ratings import RatedMetric
 from bench.planning import detection_columns
@@ -84,23 +85,9 @@ class BoundMetric:
         return str(self.metric.full_extractor()) if isinstance(self.metric, SetMetric) else self.signature
 
     @property
-    def is_set(self) -> bool:
-        return isinstance(self.metric, SetMetric)
-
-    @property
-    def annotated(self) -> bool:
-        """True for a set metric of boxes, which are held against the dataset's annotation."""
-        return isinstance(self.metric, SetMetric) and self.metric.annotated
-
-    @property
-    def two_sets(self) -> bool:
-        """True for a set metric whose references are a set of their own."""
-        return isinstance(self.metric, SetMetric) and self.metric.two_sets
-
-    @property
-    def of_pairs(self) -> bool:
-        """True where what is stored per image depends on its reference."""
-        return self.metric.mode == "FR" and not self.two_sets
+    def kind(self) -> Kind:
+        """What it applies to, and what is stored of an image."""
+        return self.metric.kind
 
 
 @dataclass(frozen=True)
@@ -348,7 +335,7 @@ def _with_metrics(
             problems.append(_say(file, error, "datasets"))
     metrics = _metrics(file, bound.protocol, all_, annotations, split, problems, missing)
     if unboxed is not None:
-        metrics = [replace(one, unavailable=one.unavailable or unboxed) if one.annotated else one for one in metrics]
+        metrics = [replace(one, unavailable=one.unavailable or unboxed) if one.kind.boxes else one for one in metrics]
     return replace(bound, metrics=tuple(metrics), annotations=annotations)
 
 
@@ -360,9 +347,7 @@ def _metrics(
     for index, label, spec in detection_columns.columns(file, datasets):
         try:
             entry = registry("metric").get(spec.metric)
-            metric = build_metric(_without_verdict(entry), spec.options, rules.settings)
-            if isinstance(metric, RatedMetric):
-                metric = metric.based(file.base)
+            metric = build_metric(_without_verdict(entry), spec.options, rules.settings).based(file.base)
             metric, detector = detection_columns.bound(metric, spec.metric, file, annotations, split)
             gone = [asset for asset in metric.assets() if not asset.path.is_file()]
             detail = entry.fields.get("unavailable") or (_how_to_get(gone) if gone else None)

@@ -105,14 +105,11 @@ def columns(file: SuiteFile, datasets: Iterable[Dataset]) -> Iterator[Column]:
         yield Column(index, f"{label}/mean", bare)
 
 
-def record(annotations: Annotations | None, metrics: Iterable[Metric]) -> dict[str, Any]:
-    """What a run writes down of a dataset in which something was looked for; nothing of another one."""
-    if annotations is None:
-        return {}
+def described(metrics: Iterable[Metric]) -> dict[str, Any] | None:
+    """What a run writes down of the detector that looks at a dataset's images; None without one."""
     used = (metric.detector for metric in metrics if isinstance(metric, AveragePrecision))
     detector = next((one for one in used if one is not None), None)
-    told = None if detector is None else {"name": detector.name, "classes": list(detector.classes)}
-    return {"annotation": annotations.as_json(), "detector": told}
+    return None if detector is None else {"name": detector.name, "classes": list(detector.classes)}
 
 
 def check(datasets: Iterable[BoundDataset]) -> None:

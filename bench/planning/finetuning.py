@@ -20,10 +20,10 @@ from bench.detection.detector import Detector, WeightFile, build_detector
 from bench.detection.training import Example, Recipe
 from bench.errors import BenchError
 from bench.methods.base import Method
+from bench.metrics.kinds import boxed
 from bench.planning import detection_columns
 from bench.planning.bind import BoundMethod, Resolved
 from bench.results import artefacts
-from bench.results.features import boxed
 from bench.results.store import Restoration, Store
 from bench.suite.definition import FinetuneSpec, SuiteFile
 

@@ -16,14 +16,12 @@ from bench.data.items import ImageSource, Item, Stamp
 from bench.errors import ImageError, ItemError
 from bench.identity import canonical, cropped_hash, digest, item_seed, restoration_key
 from bench.methods.base import Box, Method, StoredMethod
-from bench.metrics.average_precision import AveragePrecision
 from bench.metrics.base import Metric
+from bench.metrics.kinds import Place
+from bench.metrics.outcome import SETTLED, Status
 from bench.planning.bind import BoundDataset, BoundMethod, BoundMetric, Resolved
 from bench.results.artefacts import Shelf
 from bench.results.store import Memo, Restoration, Score, Store
-
-SETTLED = ("ok", "inf", "input")
-"""Statuses that a later run does not try again while the inputs stay the same."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +97,14 @@ class Cell:
 
         A detector that was trained on the method's outputs is part of it: the signature says how, not with what result.
         """
-        own = self.method.detector if metric.annotated else None
+        own = self.method.detector if metric.kind.boxes else None
         tuned = {} if own is None else {"detector": own.sha256}
         return canonical({**self.mode, **tuned}) if metric.metric.learned else ""
 
     def measured(self, metric: BoundMetric) -> Metric:
         """A metric as it looks at this cell."""
         own = self.method.detector
-        return metric.metric.looking_with(own) if own and isinstance(metric.metric, AveragePrecision) else metric.metric
+        return metric.metric.looking_with(own) if own is not None and metric.kind.boxes else metric.metric
 
     @property
     def scorer(self) -> tuple[int, str]:
@@ -220,11 +218,9 @@ def examine(
     found = [restorations.get(key) if key is not None else None for key in keys]
     outputs = [row.output for row in found if row is not None and row.output is not None]
     metrics = cell.dataset.metrics
-    apart = [index for index, metric in enumerate(metrics) if metric.two_sets]
-    of_pairs = [metric.of_pairs for metric in metrics]
     held = [
-        _held(store, cell, metric, [*outputs, *contents.values()] if index in apart else outputs)
-        for index, metric in enumerate(metrics)
+        _held(store, cell, metric, [*outputs, *contents.values()] if metric.kind.two_sets else outputs)
+        for metric in metrics
     ]
 
     states: list[State] = []
@@ -232,46 +228,39 @@ def examine(
         if key is None:
             states.append(State(None, None, None, (), unknown=fact.problem is None))
             continue
+        unseen = reference is None and fact.gt_stamp is not None
+        compared = contents.get(reference, _NOT_STORED) if reference is not None else 0
         todo: list[int] = []
-        unknown_reference = reference is None and fact.gt_stamp is not None
-        place = contents.get(reference, -1) if reference is not None else 0
-        theirs = {index: held[index].get((place, 0)) for index in apart}
         if row is not None and row.output is not None:
             for index, metric in enumerate(metrics):
                 if metric.unavailable is not None or not wanted(cell, metric):
                     continue
-                if metric.metric.mode == "FR" and unknown_reference:
+                if (metric.kind.fr and unseen) or not _settled(held[index], metric.kind.places(row.output, compared)):
                     todo.append(index)
-                    continue
-                score = held[index].get((row.output, place if of_pairs[index] else 0))
-                if index in theirs:
-                    if place == 0:
-                        continue  # without a reference there is nothing to extract for
-                    score = _decisive(score, theirs[index])
-                if not _settled(score):
-                    todo.append(index)
-        kept = tuple(index for index, score in theirs.items() if _settled(score))
+        theirs = [(index, metric.kind.reference_place(compared)) for index, metric in enumerate(metrics)]
+        kept = tuple(index for index, place in theirs if place is not None and _settled(held[index], (place,)))
         gone = row is not None and row.output_hash is not None and not shelf.holds(row.output_hash, row.suffix or "png")
         states.append(State(key, row, reference, tuple(todo), unknown=False, references=kept, gone=gone))
     return states
 
 
-def _settled(score: Score | None) -> bool:
-    return score is not None and score.status in SETTLED
+_NOT_STORED = -1
+"""Stands for a content that has no number yet, and so no rows."""
 
 
-def _decisive(ours: Score | None, theirs: Score | None) -> Score | None:
-    """Of an output's features and its reference's, what decides: a reference that does not decode ends the matter."""
-    return ours if theirs is not None and theirs.status == "ok" else theirs
+def _settled(held: Mapping[Place, Score], places: Sequence[Place]) -> bool:
+    """Whether nothing is left to do: the first place that has no value decides, and all have one where none has not."""
+    for place in places:
+        score = held.get(place)
+        if score is None or score.status != Status.OK:
+            return score is not None and score.status in SETTLED
+    return True
 
 
 def wanted(cell: Cell, metric: BoundMetric) -> bool:
-    """FR metrics do not apply to LQ-only data, those of boxes not to data without annotations."""
-    if metric.metric.rated:
-        return False  # what people say is not computed
-    if metric.annotated:
-        return cell.dataset.annotations is not None
-    return metric.metric.mode == "NR" or cell.dataset.dataset.paired
+    """Whether there is anything to compute of a metric for the dataset of a cell."""
+    annotated = cell.dataset.annotations is not None
+    return metric.kind.applies(paired=cell.dataset.dataset.paired, annotated=annotated)
 
 
 def _reference(cell: Cell, facts: Facts) -> bytes | None:
@@ -284,7 +273,7 @@ def _held(store: Store, cell: Cell, metric: BoundMetric, outputs: Iterable[int])
     found = signature_of(store, cell, metric, create=False)
     if found is None:
         return {}
-    return store.extractions(outputs, found) if metric.is_set else store.scores(outputs, found)
+    return store.extractions(outputs, found) if metric.kind.of_sets else store.scores(outputs, found)
 
 
 def signature_of(store: Store, cell: Cell, metric: BoundMetric, *, create: bool = True) -> int | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError, suggest
 from bench.report import style
-from bench.results.view import Cell, RunData
+from bench.results.view import Cell, RunView
 from bench.suite import definition
 from bench.tables.significance import interval_of
 
@@ -33,11 +33,11 @@ class Choice(NamedTuple):
     metrics: Sequence[str] = ()
 
 
-def chosen(data: RunData, choice: Choice) -> list[Cell]:
+def chosen(data: RunView, choice: Choice) -> list[Cell]:
     """The cells of a choice. Raises `BenchError` for a name that the run does not have."""
     known = {
-        "dataset": [one["label"] for one in data.record.datasets],
-        "method": [one["label"] for one in data.record.methods],
+        "dataset": [one.label for one in data.record.datasets],
+        "method": [one.label for one in data.record.methods],
         "metric": list(dict.fromkeys(cell.column.label for cell in data.cells)),
     }
     for (kind, names), wanted in zip(known.items(), choice, strict=True):
@@ -60,7 +60,7 @@ def _axis_label(cell: Cell) -> str:
 # Distributions
 
 
-def distribution(data: RunData, choice: Choice = Choice(), width: float = style.PAGE) -> Figure:  # noqa: B008 – immutable
+def distribution(data: RunView, choice: Choice = Choice(), width: float = style.PAGE) -> Figure:  # noqa: B008 – immutable
     """How the values of single items spread: one panel per metric with a curve per dataset where one method is shown,
     else one per dataset and metric with a curve per method."""
     cells = [cell for cell in chosen(data, choice) if not cell.column.is_set and len(_finite(cell)) > 1]
@@ -173,9 +173,9 @@ class Family(NamedTuple):
     """(value of the option, label of the method), ascending."""
 
 
-def families(data: RunData, option: str | None = None) -> list[Family]:
+def families(data: RunView, option: str | None = None) -> list[Family]:
     """Every method of the run's suite with a numeric sweep; by the other swept options too where there are some."""
-    labels = {method["label"] for method in data.record.methods}
+    labels = {method.label for method in data.record.methods}
     found: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for given in data.record.definition.get("methods", []):
         spec = definition.MethodSpec(**given)
@@ -205,7 +205,7 @@ def _family_name(spec: definition.MethodSpec, swept: str) -> str:
 
 
 def sweep(
-    data: RunData,
+    data: RunView,
     choice: Choice = Choice(),  # noqa: B008 – immutable
     option: str | None = None,
     width: float = style.PAGE,

@@ -9,76 +9,34 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from bench.catalog.isolation import Guard
 from bench.catalog.user_code import is_ours
 from bench.errors import NotApplicable, described, one_line
-from bench.identity import digest
 from bench.metrics.base import SetMetric
+from bench.metrics.kinds import Kind, Member, Placed, Stored
+from bench.metrics.outcome import Status, of_number
 from bench.results.store import Score, Store
 
 
-class Member(NamedTuple):
-    """One image of a set; duplicates are members of their own."""
-
-    output_hash: bytes
-    output: int
-    """Content id."""
-    reference: int
-    """Content id of what it is compared with, 0 for a metric that sees no reference."""
+def complete(store: Store, members: Sequence[Member], extractor: int, kind: Kind) -> list[Member]:
+    """Members of which everything is stored, sorted. `extractor` is the stored signature of the features."""
+    held = store.extractions({content for one in members for content in (one.output, one.reference)}, extractor)
+    return kind.complete(members, {place for place, row in held.items() if row.status == Status.OK})
 
 
-def complete(store: Store, members: Sequence[Member], extractor: int, *, two_sets: bool) -> list[Member]:
-    """Members whose features are all stored, sorted. `extractor` is the stored signature of the features."""
-    wanted = {member.output for member in members} | ({member.reference for member in members} if two_sets else set())
-    held = store.extractions(wanted, extractor)
-    ready = {place for place, row in held.items() if row.status == "ok"}
-    return sorted(
-        member
-        for member in members
-        if (
-            {(member.output, 0), (member.reference, 0)} <= ready
-            if two_sets
-            else (member.output, member.reference) in ready
-        )
-    )
+def aggregate(
+    store: Store, members: Sequence[Member], extractor: int, metric: SetMetric, truth: Callable[[Member], Placed]
+) -> Score:
+    """The value of a set from the stored features of its (complete) members; whatever goes wrong is its reason.
 
-
-def aggregate(store: Store, members: Sequence[Member], extractor: int, metric: SetMetric) -> Score:
-    """The value of a set from the stored features of its (complete) members; whatever goes wrong is its reason."""
-    if metric.two_sets:
-        features = _stacked(store, [(member.output, 0) for member in members], extractor)
-        hashes = store.content_hashes(member.reference for member in members)
-        ordered = sorted((member.reference for member in members), key=lambda reference: hashes[reference])
-        references = _stacked(store, [(reference, 0) for reference in ordered], extractor)
-    else:
-        features = _stacked(store, [(member.output, member.reference) for member in members], extractor)
-        references = None
-    return value_of(metric, features, references)
-
-
-def boxed(item: str, output: bytes) -> bytes:
-    """Stands for an output together with the item whose annotation it is held against, in the hash of a set."""
-    return digest(["boxed", item, output.hex()])
-
-
-def aggregate_boxes(store: Store, members: Sequence[tuple[Member, Placed]], extractor: int, metric: SetMetric) -> Score:
-    """As `aggregate`, for features that are boxes; in the order of the items' ids."""
-    ordered = sorted(members, key=lambda pair: (pair[1].item, pair[0]))
-    found = [placed.inverse(unpack(store.features(member.output, 0, extractor))) for member, placed in ordered]
-    return value_of(metric, found, [placed.boxes for _, placed in ordered])
-
-
-class Placed(NamedTuple):
-    """What is annotated in an item, and where an output's pixels lie in its image."""
-
-    item: str
-    boxes: Any
-    inverse: Callable[[np.ndarray], np.ndarray]
-    """Detections in the output's pixels → in the annotated image's."""
+    `truth` says what is annotated in a member's image, for a metric of boxes.
+    """
+    stored = Stored(lambda place: unpack(store.features(*place, extractor)), store.content_hashes, truth)
+    return value_of(metric, *metric.kind.gathered(members, stored))
 
 
 def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
@@ -93,20 +51,13 @@ def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
     try:
         value, remark = measured() if is_ours(type(metric)) else Guard().call(type(metric), measured)
     except NotApplicable as error:
-        return Score("n/a", None, one_line(error))
+        return Score(Status.NOT_APPLICABLE, None, one_line(error))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 – one metric that fails is a row with its reason
-        return Score("failed", None, described(error))
-    if np.isnan(value):
-        return Score("nan", None, "not a number")
-    return Score("inf" if np.isinf(value) else "ok", value, remark)
-
-
-def _stacked(store: Store, places: Sequence[tuple[int, int]], extractor: int) -> np.ndarray:
-    """Features of many images [N,…], each read once however often it occurs."""
-    blobs = {place: unpack(store.features(*place, extractor)) for place in dict.fromkeys(places)}
-    return np.stack([blobs[place] for place in places])
+        return Score(Status.FAILED, None, described(error))
+    status = of_number(value)
+    return Score(status, None, "not a number") if status is Status.NAN else Score(status, value, remark)
 
 
 def pack(features: np.ndarray) -> bytes:

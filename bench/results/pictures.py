@@ -19,9 +19,13 @@ from bench.data.items import Dataset, ImageSource, Item
 from bench.data.survey import as_available
 from bench.errors import BenchError, ItemError, one_line
 from bench.identity import content_hash
+from bench.metrics.outcome import Status
 from bench.results import artefacts
-from bench.results.store import Restoration, Store
-from bench.results.view import RunData
+from bench.results.record import DatasetRecord
+from bench.results.status import NOT_WORKED_ON
+from bench.results.store import Store
+from bench.results.units import Unit
+from bench.results.view import RunView
 from bench.suite import definition
 
 LQ, GT = "LQ", "GT"
@@ -61,30 +65,30 @@ class _Begin(NamedTuple):
 class Pictures:
     """Finds the pictures of a run's items. Files are read when an item is asked for."""
 
-    def __init__(self, store: Store, data: RunData, results: Path) -> None:
+    def __init__(self, store: Store, data: RunView, results: Path) -> None:
         self._data = data
         self._results = results
-        self._units = store.units(data.number)
-        self._made = store.restorations_of(data.number)
-        wanted = {reference for _, reference in self._units.values() if reference}
+        wanted = {unit.reference for each in data.units.values() for unit in each if unit.reference}
         self._references: Mapping[int, bytes] = store.content_hashes(wanted)
         self._datasets: dict[tuple[str, _Begin], tuple[Dataset | None, str]] = {}
 
     def of(self, dataset: str, item: str, methods: list[str] | None = None) -> list[Picture]:
         """LQ, the methods' outputs (of the first repeat) in table order, and GT where the dataset has one."""
-        wanted = [m["label"] for m in self._data.record.methods if methods is None or m["label"] in methods]
+        wanted = [m.label for m in self._data.record.methods if methods is None or m.label in methods]
         found = [self.lq(dataset, item), *(self.output(dataset, method, item) for method in wanted)]
-        if self._record(dataset)["paired"]:
+        if self._record(dataset).paired:
             found.append(self.gt(dataset, item))
         return [picture for picture in found if picture.missing != _NOT_FOR_IT]
 
     def lq(self, dataset: str, item: str) -> Picture:
-        hashes = {given for given, _ in self._rows(dataset, item)}
+        hashes = {unit.given for unit in self._given(dataset, item)}
         return self._first(LQ, "lq", dataset, item, lambda pixels: not hashes or content_hash(pixels) in hashes)
 
     def gt(self, dataset: str, item: str) -> Picture:
-        references = {self._references[ref] for _, ref in self._places(dataset, item) if ref in self._references}
-        sizes = {(row.height, row.width) for _, row in self._rows(dataset, item)}
+        units = self._units(dataset, item)
+        references = {self._references[one.reference] for one in units if one.reference in self._references}
+        rows = [unit.row for unit in self._given(dataset, item) if unit.row is not None]
+        sizes = {(row.height, row.width) for row in rows}
 
         def same(pixels: np.ndarray) -> bool:
             # The reference of a method that crops is known by its crop alone, whose size then differs.
@@ -94,14 +98,14 @@ class Pictures:
         return self._first(GT, "gt", dataset, item, same)
 
     def output(self, dataset: str, method: str, item: str) -> Picture:
-        told = self._record_of(method)
-        if dataset not in told.get("datasets", (dataset,)):
+        described = next(one for one in self._data.record.methods if one.label == method)
+        if not described.is_for(dataset):
             return Picture(method, "method", None, _NOT_FOR_IT)
-        row = self._output_row(dataset, method, item)
-        if told["unavailable"]:
-            return Picture(method, "method", None, told["unavailable"])
+        if described.unavailable:
+            return Picture(method, "method", None, described.unavailable)
+        row = self._first_repeats[dataset, method][item].row
         if row is None:
-            return Picture(method, "method", None, "not worked on yet: run again")
+            return Picture(method, "method", None, NOT_WORKED_ON)
         if row.output_hash is None or row.suffix is None:
             return Picture(method, "method", None, row.reason or row.status)
         pixels = artefacts.read(self._results, row.output_hash, row.suffix)
@@ -112,37 +116,21 @@ class Pictures:
     # Where things are
 
     @cached_property
-    def _positions(self) -> dict[str, tuple[int, Mapping[str, int]]]:
-        """Dataset's label → its position and those of its items."""
+    def _first_repeats(self) -> Mapping[tuple[str, str], Mapping[str, Unit]]:
         return {
-            dataset["label"]: (index, {item: place for place, item in enumerate(dataset["items"])})
-            for index, dataset in enumerate(self._data.record.datasets)
+            place: {unit.item: unit for unit in units if unit.repeat == 0} for place, units in self._data.units.items()
         }
 
-    def _record(self, dataset: str) -> Mapping[str, Any]:
-        return self._data.record.datasets[self._positions[dataset][0]]
+    def _record(self, dataset: str) -> DatasetRecord:
+        return next(one for one in self._data.record.datasets if one.label == dataset)
 
-    def _record_of(self, method: str) -> Mapping[str, Any]:
-        return next(one for one in self._data.record.methods if one["label"] == method)
+    def _units(self, dataset: str, item: str) -> list[Unit]:
+        """Every method's first repeat."""
+        return [units[item] for (label, _), units in self._first_repeats.items() if label == dataset and item in units]
 
-    def _places(self, dataset: str, item: str) -> list[tuple[int | None, int]]:
-        """(restoration, reference) of every method's first repeat, (None, 0) where there is none."""
-        index, items = self._positions[dataset]
-        methods = self._data.record.methods
-        return [
-            self._units.get((index * len(methods) + position, items[item] * int(method["repeats"])), (None, 0))
-            for position, method in enumerate(methods)
-        ]
-
-    def _rows(self, dataset: str, item: str) -> list[tuple[bytes, Restoration]]:
-        """Input's hash and restoration of every method that could be given the input."""
-        found = [self._made[place] for place, _ in self._places(dataset, item) if place in self._made]
-        return [(given, row) for given, row in found if row.status != "input"]
-
-    def _output_row(self, dataset: str, method: str, item: str) -> Restoration | None:
-        labels = [one["label"] for one in self._data.record.methods]
-        place, _ = self._places(dataset, item)[labels.index(method)]
-        return self._made[place][1] if place in self._made else None
+    def _given(self, dataset: str, item: str) -> list[Unit]:
+        """Of every method that could be given the input."""
+        return [one for one in self._units(dataset, item) if one.row is not None and one.row.status != Status.INPUT]
 
     def _first(self, label: str, which: str, dataset: str, item: str, same: Callable[[np.ndarray], bool]) -> Picture:
         """The picture where the suite's paths lead from here, else from where the run was made; else why not."""
@@ -185,8 +173,7 @@ class Pictures:
         return [_Begin(here, None), *(_Begin(one, one) for one in then), *(_Begin(one, None) for one in then)]
 
     def _build(self, label: str, begin: _Begin) -> Dataset:
-        specs = [definition.DatasetSpec(**given) for given in self._data.record.definition.get("datasets", [])]
-        spec = next((one for one in specs if definition.label_of(one) == label), None)
+        spec = next((one for one in self._data.record.specs if definition.label_of(one) == label), None)
         if spec is None:
             raise BenchError(f"the run's record does not say how {label!r} is read")
         entry = registry("dataset").get(spec.dataset)

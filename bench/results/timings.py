@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.errors import BenchError
 from bench.identity import digest
+from bench.results.record import read
 from bench.results.schema import LatencyRow
 from bench.results.store import Store
 from bench.suite.setting import Mode, Setting, Size, parse_dtype, parse_sizes
@@ -126,14 +127,14 @@ def of_run(store: Store, run: int, *, machine: str | None = None, mode: Mode = "
     row = store.run(run)
     if row is None:
         raise BenchError(f"no run {run} in {store.path} (bench runs)")
-    record = json.loads(row.record)
-    setting = asked(record["definition"], record.get("provenance") or {}, mode)
+    record, provenance = read(row)
+    setting = asked(record.definition, provenance, mode)
     if setting is None:
         return []
     wanted = [
-        (method["label"], method_digest(method["identity"]) if method["identity"] else None,
-         request_digest(method["name"], method["options"]))
-        for method in record["methods"]
+        (method.label, method_digest(method.identity) if method.identity else None,
+         request_digest(method.name, method.options))
+        for method in record.methods
     ]  # fmt: skip
     known = [
         timing

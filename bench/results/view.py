@@ -5,95 +5,27 @@ The mean of a cell is derived here and nowhere else. Nothing is restored, decode
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError, suggest
-from bench.results import record
-from bench.results.features import Member, boxed, complete
-from bench.results.store import Restoration, RunRow, Score, Store
+from bench.metrics.kinds import Place
+from bench.metrics.outcome import LOST, SCORED, Status, of_number
+from bench.results import record, units
+from bench.results.features import complete
+from bench.results.record import Column, DatasetRecord, MethodRecord, RunRecord
+from bench.results.status import of_unit
+from bench.results.store import Score, Store
 from bench.results.timings import Timing, of_run
+from bench.results.units import Unit, Units
 from iqpir.errors import shown
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SCORED = ("ok", "inf")
-"""Statuses of a value that enters the mean."""
-
-
-class Column(NamedTuple):
-    """A metric as a run recorded it for one dataset."""
-
-    label: str
-    """As the suite writes it; what JSON and CSV call it."""
-    heading: str
-    """What tables that people read call it."""
-    signature: str
-    row_signature: str
-    """Signature of the rows stored per image: the value's, or that of a set metric's features."""
-    mode: str
-    """Numeric mode of a learned metric, else empty."""
-    fr: bool
-    is_set: bool
-    higher_is_better: bool
-    digits: int
-    unavailable: str | None
-    two_sets: bool = False
-    """True where outputs and references have features of their own."""
-    annotated: bool = False
-    """True where features are boxes, held against the dataset's annotation."""
-
-    given: Mapping[str, Sequence[float | None]] | None = None
-    """Values that people gave, by method and in the order of the items; empty without a sheet, None for what is
-    computed."""
-    not_given: str | None = None
-    """Why an item has none of them."""
-
-    @property
-    def of_pairs(self) -> bool:
-        """True where what is stored per image depends on its reference."""
-        return self.fr and not self.two_sets
-
-
-@dataclass(frozen=True)
-class Record:
-    """The immutable description of a run: what is measured on what, by whom."""
-
-    suite: str
-    title: str
-    definition: Mapping[str, Any]
-    """The resolved suite file, includes merged."""
-    datasets: Sequence[Mapping[str, Any]]
-    """label, name, paired, protocol, items, columns; unavailable: why there are no items."""
-    methods: Sequence[Mapping[str, Any]]
-    """label, name, options, identity, mode, repeats, unavailable, licence, restores; datasets: labels of those
-    that it is for, where it is not for all; lossy: lines about outputs that were found as compressed files."""
-
-    def as_json(self, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
-        return {**asdict(self), "provenance": provenance}
-
-    @classmethod
-    def read(cls, row: RunRow) -> tuple[Record, Mapping[str, Any]]:
-        """(record, provenance) of a stored run. Raises `BenchError` for one that is damaged."""
-        problem = cls.problem(row)
-        if problem is not None:
-            raise BenchError(
-                f"run {row.id} of {row.suite}: its record is damaged ({problem}): bench run {row.suite} records it "
-                f"anew, bench gc --keep 1 then drops this one"
-            )
-        data = json.loads(row.record)
-        provenance = data.pop("provenance") or {}
-        return cls(**data), provenance
-
-    @classmethod
-    def problem(cls, row: RunRow) -> str | None:
-        """What is wrong with a stored record, None for one that can be read."""
-        return record.problem(row.record)
 
 
 class ItemScore(NamedTuple):
@@ -102,7 +34,7 @@ class ItemScore(NamedTuple):
     item: str
     repeat: int
     status: str
-    """ok, inf, nan, failed, input, n/a, unavailable or pending."""
+    """A `Status`."""
     value: float | None
     reason: str | None
 
@@ -176,13 +108,12 @@ class Cell:
     @property
     def status(self) -> str:
         """ok, inf or nan for a value; otherwise why there is none."""
-        value = self.value
-        if value is not None:
-            return "nan" if math.isnan(value) else "inf" if math.isinf(value) else "ok"
+        if self.value is not None:
+            return of_number(self.value)
         if self.column.is_set and self.set_score is not None:
             return self.set_score.status
         if self.absent is not None:
-            return "unavailable"
+            return Status.UNAVAILABLE
         statuses = [score.status for score in self.scores if score.status not in SCORED]
         return max(set(statuses), key=statuses.count) if statuses else "no items"
 
@@ -206,11 +137,11 @@ class Seconds(NamedTuple):
     """Why there are none."""
 
 
-class RunData(NamedTuple):
-    """A run with all its cells, in table order."""
+class RunView(NamedTuple):
+    """A run as its readers see it: what was measured, every unit, and all cells in table order."""
 
     number: int
-    record: Record
+    record: RunRecord
     provenance: Mapping[str, Any]
     cells: Sequence[Cell]
     devices: frozenset[str]
@@ -219,6 +150,7 @@ class RunData(NamedTuple):
     """Times of its methods, for a suite that asks for them."""
     seconds: Mapping[tuple[str, str], Seconds] = {}
     """By (dataset, method)."""
+    units: Units = MappingProxyType({})
 
 
 class Failures(NamedTuple):
@@ -230,22 +162,25 @@ class Failures(NamedTuple):
     expected: int
 
 
-def failures(data: RunData) -> Failures:
+_RANK: Mapping[str, int] = {**dict.fromkeys(LOST, 3), Status.PENDING: 2, Status.UNAVAILABLE: 1}
+"""Which value of a unit speaks for it: the one that is worst."""
+
+
+def failures(data: RunView) -> Failures:
     """Count units (method × item): failed when any of its values is missing because something failed."""
     worst: dict[tuple[str, str, str, int], str] = {}
-    rank = {"failed": 4, "nan": 4, "input": 4, "pending": 3, "unavailable": 2}
     for cell in data.cells:
         for score in cell.scores:
             key = (cell.dataset, cell.method, score.item, score.repeat)
-            if rank.get(score.status, 0) >= rank.get(worst.get(key, ""), 0):
+            if _RANK.get(score.status, 0) >= _RANK.get(worst.get(key, ""), 0):
                 worst[key] = score.status
-        if cell.set_score is not None and cell.set_score.status in ("failed", "nan"):
+        if cell.set_score is not None and cell.set_score.status in LOST:
             worst[cell.dataset, cell.method, cell.column.label, -1] = cell.set_score.status
     statuses = list(worst.values())
     return Failures(
-        failed=sum(status in ("failed", "nan", "input") for status in statuses),
-        unavailable=statuses.count("unavailable"),
-        pending=statuses.count("pending"),
+        failed=sum(status in LOST for status in statuses),
+        unavailable=statuses.count(Status.UNAVAILABLE),
+        pending=statuses.count(Status.PENDING),
         expected=len(statuses),
     )
 
@@ -267,137 +202,91 @@ def find_run(store: Store, name: str | None) -> int:
     return found
 
 
-def read_cells(store: Store, number: int) -> RunData:
+def read_cells(store: Store, number: int) -> RunView:
     """All values of a run, in the order of its suite."""
     row = store.run(number)
     if row is None:
         raise BenchError(f"no run {number} in {store.path} (bench runs)")
-    record, provenance = Record.read(row)
-    units = store.units(number)
-    made = store.restorations_of(number)
+    described, provenance = record.read(row)
+    found = units.read(store, number, described)
     cells: list[Cell] = []
-    seconds: dict[tuple[str, str], Seconds] = {}
-    index = 0
-    for dataset in record.datasets:
-        for method in record.methods:
-            if dataset["label"] in method.get("datasets", (dataset["label"],)):
-                reader = _CellReader(store, dataset, method, index, units, made)
-                cells.extend(reader.read(Column(**column)) for column in dataset["columns"])
-                seconds[dataset["label"], method["label"]] = reader.seconds()
-            index += 1
-    devices = frozenset(entry.device for _, entry in made.values() if entry.device)
-    return RunData(number, record, provenance, cells, devices, of_run(store, number), seconds)
+    for dataset in described.datasets:
+        for method in described.methods:
+            if method.is_for(dataset.label):
+                reader = _CellReader(store, dataset, method, found[dataset.label, method.label])
+                cells.extend(map(reader.read, dataset.columns))
+    seconds = {
+        (dataset.label, method.label): _seconds(found[dataset.label, method.label], method)
+        for dataset in described.datasets
+        for method in described.methods
+        if method.is_for(dataset.label)
+    }
+    made = [unit.row for each in found.values() for unit in each if unit.row is not None]
+    devices = frozenset(one.device for one in made if one.device)
+    return RunView(number, described, provenance, cells, devices, of_run(store, number), seconds, found)
 
 
+def _seconds(each: Sequence[Unit], method: MethodRecord) -> Seconds:
+    made = [unit.made for unit in each if unit.made is not None]
+    took = [(row, row.seconds) for row in made if row.seconds is not None]
+    settings = {
+        f"batch {row.batch}, {row.threads} thread{'' if row.threads == 1 else 's'}, {row.device}" for row, _ in took
+    }
+    reason = None if took else "its outputs were not made here" if made else method.unavailable
+    return Seconds(tuple(seconds for _, seconds in took), frozenset(settings), reason)
+
+
+@dataclass(frozen=True)
 class _CellReader:
     """Reads one method on one dataset, metric by metric."""
 
-    def __init__(
-        self,
-        store: Store,
-        dataset: Mapping[str, Any],
-        method: Mapping[str, Any],
-        index: int,
-        units: Mapping[tuple[int, int], tuple[int | None, int]],
-        made: Mapping[int, tuple[bytes, Restoration]],
-    ) -> None:
-        self.store = store
-        self.dataset = dataset
-        self.method = method
-        self.annotation: Mapping[str, Any] | None = dataset.get("annotation")
-        self.unboxed: Mapping[str, str] = (self.annotation or {}).get("problems", {})
-        """Items without an annotation, and why."""
-        repeats = int(method["repeats"])
-        self.units: list[tuple[str, int, Restoration | None, int]] = []
-        for position in range(len(dataset["items"]) * repeats):
-            restoration, reference = units.get((index, position), (None, 0))
-            row = made[restoration][1] if restoration is not None and restoration in made else None
-            self.units.append((dataset["items"][position // repeats], position % repeats, row, reference))
+    store: Store
+    dataset: DatasetRecord
+    method: MethodRecord
+    units: Sequence[Unit]
 
     def read(self, column: Column) -> Cell:
-        column = column._replace(mode=self.method.get("modes", {}).get(column.label, column.mode))
+        column = replace(column, mode=self.method.mode_of(column))
         scores = list(self._scores(column))
-        items, absent = len(self.dataset["items"]), self.dataset.get("unavailable")
-        cell = Cell(self.dataset["label"], self.method["label"], column, items, scores, absent=absent)
-        if not column.is_set or not any(score.status in SCORED for score in scores):
+        items, absent = len(self.dataset.items), self.dataset.unavailable
+        cell = Cell(self.dataset.label, self.method.label, column, items, scores, absent=absent)
+        if not column.kind.of_sets or not any(score.status in SCORED for score in scores):
             return cell
         return Cell(cell.dataset, cell.method, column, items, scores, self._set_score(column))
 
-    def seconds(self) -> Seconds:
-        made = [row for _, _, row, _ in self.units if row is not None and row.output is not None]
-        took = [(row, row.seconds) for row in made if row.seconds is not None]
-        settings = {
-            f"batch {row.batch}, {row.threads} thread{'' if row.threads == 1 else 's'}, {row.device}" for row, _ in took
-        }
-        reason = None if took else "its outputs were not made here" if made else self.method["unavailable"]
-        return Seconds(tuple(seconds for _, seconds in took), frozenset(settings), reason)
-
     def _scores(self, column: Column) -> Iterator[ItemScore]:
         signature = self.store.signature_id(column.row_signature, column.mode, create=False)
-        outputs = [row.output for _, _, row, _ in self.units if row is not None and row.output is not None]
-        held: Mapping[tuple[int, int], Score] = {}
+        held: Mapping[Place, Score] = {}
         if signature is not None:
-            wanted = [*outputs, *(reference for *_, reference in self.units)] if column.two_sets else outputs
-            held = (self.store.extractions if column.is_set else self.store.scores)(wanted, signature)
-        repeats = int(self.method["repeats"])
-        for position, (item, repeat, row, reference) in enumerate(self.units):
-            if column.given == {}:
-                yield ItemScore(item, repeat, "n/a", None, column.not_given)
-            elif self.method["unavailable"]:
-                yield ItemScore(item, repeat, "unavailable", None, self.method["unavailable"])
-            elif column.unavailable:
-                yield ItemScore(item, repeat, "unavailable", None, column.unavailable)
-            elif column.fr and not self.dataset["paired"]:
-                yield ItemScore(item, repeat, "n/a", None, "no GT")
-            elif column.annotated and self.annotation is None:
-                yield ItemScore(item, repeat, "n/a", None, "no boxes are annotated")
-            elif column.annotated and item in self.unboxed:
-                yield ItemScore(item, repeat, "input", None, self.unboxed[item])
-            elif row is None:
-                yield ItemScore(item, repeat, "pending", None, "not worked on yet: run again")
-            elif row.output is None:
-                yield ItemScore(item, repeat, row.status, None, row.reason)
-            elif column.given is not None:
-                value = column.given[self.method["label"]][position // repeats]
-                status, why = ("n/a", column.not_given) if value is None else ("ok", None)
-                yield ItemScore(item, repeat, status, value, why)
-            else:
-                score = held.get((row.output, reference if column.of_pairs else 0))
-                if column.two_sets:
-                    if not reference:
-                        yield ItemScore(item, repeat, "n/a", None, "no GT")
-                        continue
-                    theirs = held.get((reference, 0))
-                    score = score if theirs is not None and theirs.status == "ok" else theirs
-                if score is None:
-                    yield ItemScore(item, repeat, "pending", None, "not scored yet: run again")
-                else:
-                    yield ItemScore(item, repeat, score.status, score.value, score.reason)
+            made = [(unit.made.output, unit.reference) for unit in self.units if unit.made is not None]
+            wanted = {
+                content for output, reference in made if output is not None
+                for content, _ in column.kind.places(output, reference)
+            }  # fmt: skip
+            held = (self.store.extractions if column.kind.of_sets else self.store.scores)(wanted, signature)
+        for unit in self.units:
+            yield ItemScore(unit.item, unit.repeat, *of_unit(unit, self.dataset, self.method, column, held))
 
     def _set_score(self, column: Column) -> ItemScore:
         extractor = self.store.signature_id(column.row_signature, column.mode, create=False)
         signature = self.store.signature_id(column.signature, column.mode, create=False)
         made = [
-            Member(
-                boxed(item, row.output_hash) if column.annotated else row.output_hash,
-                row.output,
-                reference if column.fr else 0,
-            )
-            for item, _, row, reference in self.units
-            if row is not None and row.output is not None and row.output_hash is not None
-            and not (column.annotated and item in self.unboxed)
+            column.kind.member(unit.item, unit.made.output_hash, unit.made.output, unit.reference)
+            for unit in self.units
+            if unit.made is not None and unit.made.output is not None and unit.made.output_hash is not None
+            and column.kind.not_for_item(unit.item, self.dataset.unboxed) is None
         ]  # fmt: skip
-        members = complete(self.store, made, extractor, two_sets=column.two_sets) if extractor is not None else []
+        members = complete(self.store, made, extractor, column.kind) if extractor is not None else []
         score = None
         if signature is not None and members:
             place = self.store.set_place(members, create=False)
             score = self.store.scores([place[0]], signature).get(place) if place is not None else None
         if score is None:
-            return ItemScore("", 0, "pending", None, "not aggregated yet: run again")
+            return ItemScore("", 0, Status.PENDING, None, "not aggregated yet: run again")
         return ItemScore("", 0, score.status, score.value, score.reason)
 
 
-def rows(data: RunData) -> Iterator[dict[str, Any]]:
+def rows(data: RunView) -> Iterator[dict[str, Any]]:
     """Long form: one row per item and metric, one per set metric and cell (its item is empty)."""
     for cell in data.cells:
         base = {

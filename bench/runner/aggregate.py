@@ -9,9 +9,11 @@ from typing import NamedTuple
 from bench.data.boxes import scale_to
 from bench.methods.base import Method
 from bench.metrics.base import SetMetric
+from bench.metrics.kinds import Member, Placed
+from bench.metrics.outcome import Status
 from bench.planning.bind import BoundMetric
 from bench.planning.plan import Cell, Plan, signature_of, wanted
-from bench.results.features import Member, Placed, aggregate, aggregate_boxes, boxed, complete
+from bench.results.features import aggregate, complete
 from bench.results.store import Restoration, Store
 
 
@@ -25,7 +27,7 @@ class _Made(NamedTuple):
 
 def aggregate_run(store: Store, plan: Plan, run: int, *, anew: bool = False) -> None:
     """Aggregate the stored features of every complete or partial cell, and store the values; known ones only `anew`."""
-    if not any(metric.is_set for dataset in plan.resolved.datasets for metric in dataset.metrics):
+    if not any(metric.kind.of_sets for dataset in plan.resolved.datasets for metric in dataset.metrics):
         return
     made = store.restorations_of(run)
     outputs: dict[int, list[_Made]] = {}
@@ -34,7 +36,7 @@ def aggregate_run(store: Store, plan: Plan, run: int, *, anew: bool = False) -> 
             outputs.setdefault(index, []).append(_Made(unit, made[restoration][1], reference))
     for cell in plan.cells:
         for metric in cell.dataset.metrics:
-            if metric.is_set and metric.unavailable is None and wanted(cell, metric):
+            if metric.kind.of_sets and metric.unavailable is None and wanted(cell, metric):
                 _aggregate(store, cell, metric, outputs.get(cell.index, []), anew)
 
 
@@ -42,9 +44,11 @@ def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Ma
     extractor = signature_of(store, cell, metric)
     measured = cell.measured(metric)
     assert extractor is not None and isinstance(measured, SetMetric)
-    placed = _placed(cell, made) if metric.annotated else {}
-    given = [*placed] if metric.annotated else [_member(metric, one) for one in made]
-    members = complete(store, given, extractor, two_sets=metric.two_sets)
+    annotations = cell.dataset.annotations
+    unboxed = {} if annotations is None else annotations.problems
+    fit = [one for one in made if metric.kind.not_for_item(cell.item(one.unit).id, unboxed) is None]
+    behind = [(_member(cell, metric, one), one) for one in fit]
+    members = complete(store, [member for member, _ in behind], extractor, metric.kind)
     if not members:
         return
     place = store.set_place(members)
@@ -52,32 +56,23 @@ def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Ma
     signature = store.signature_id(metric.signature, cell.metric_mode(metric), of_sets=True)
     assert signature is not None
     known = store.scores([place[0]], signature).get(place)
-    if known is not None and known.status != "failed" and not anew:
+    if known is not None and known.status != Status.FAILED and not anew:
         return
-    if metric.annotated:
-        pairs = [(member, placed[member]) for member in members]
-        store.put_score(*place, signature, aggregate_boxes(store, pairs, extractor, measured), anew=anew)
-    else:
-        store.put_score(*place, signature, aggregate(store, members, extractor, measured), anew=anew)
+    truth = dict(behind)
+    value = aggregate(store, members, extractor, measured, lambda member: _truth(cell, truth[member]))
+    store.put_score(*place, signature, value, anew=anew)
 
 
-def _member(metric: BoundMetric, one: _Made) -> Member:
+def _member(cell: Cell, metric: BoundMetric, one: _Made) -> Member:
     assert one.row.output is not None and one.row.output_hash is not None
-    return Member(one.row.output_hash, one.row.output, one.reference if metric.metric.mode == "FR" else 0)
+    return metric.kind.member(cell.item(one.unit).id, one.row.output_hash, one.row.output, one.reference)
 
 
-def _placed(cell: Cell, made: Sequence[_Made]) -> dict[Member, Placed]:
-    """The outputs of items that have an annotation, with it."""
-    annotations = cell.dataset.annotations
+def _truth(cell: Cell, one: _Made) -> Placed:
+    """What is annotated in the item of an output."""
+    annotations, method = cell.dataset.annotations, cell.method.method
     assert annotations is not None
-    method = cell.method.method
+    item, size = cell.item(one.unit).id, (one.row.height or 1, one.row.width or 1)
     scale = method.scale if isinstance(method, Method) else None
-    found: dict[Member, Placed] = {}
-    for one in made:
-        item, row = cell.item(one.unit).id, one.row
-        if item in annotations.boxes:
-            assert row.output is not None and row.output_hash is not None
-            size = (row.height or 1, row.width or 1)
-            inverse = partial(scale_to, made=size, annotated=annotations.sizes[item], scale=scale)
-            found[Member(boxed(item, row.output_hash), row.output, 0)] = Placed(item, annotations.boxes[item], inverse)
-    return found
+    inverse = partial(scale_to, made=size, annotated=annotations.sizes[item], scale=scale)
+    return Placed(item, annotations.boxes[item], inverse)

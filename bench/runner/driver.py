@@ -6,7 +6,6 @@ loses at most the batch in flight, and running again does what is left.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from typing import Any, NamedTuple, Protocol
 from bench import paths, provenance
 from bench.data.pairing import check_sizes
 from bench.errors import BenchError, one_line
-from bench.identity import digest
 from bench.latency import suite_timing
 from bench.planning import detection_columns, finetuning
 from bench.planning.bind import Resolved, Selection, resolve
@@ -27,8 +25,9 @@ from bench.results import artefacts
 from bench.results.claims import Claims
 from bench.results.features import pack
 from bench.results.leases import Lease
+from bench.results.record import RunRecord, problem
 from bench.results.store import Score, Store
-from bench.results.view import Record, RunData, failures, read_cells
+from bench.results.view import RunView, failures, read_cells
 from bench.runner.aggregate import aggregate_run
 from bench.runner.changed_inputs import Watch
 from bench.runner.engines.local import LocalEngine, Recipe, threads_per_worker
@@ -158,7 +157,7 @@ class Ended(NamedTuple):
     """A run that came to its end, and its values as they were then."""
 
     summary: Summary
-    data: RunData
+    data: RunView
 
 
 def run(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Summary:
@@ -282,7 +281,7 @@ class _Driver:
         told = "" if self._resumed(record) else self._told(record)  # slow: not while others wait to write
         with self.store.transaction():  # as one step: two runs of one plan at once are one run
             self.number = self._resumed(record) or self.store.create_run(
-                record.suite, digest(record.as_json(provenance=None)), told or self._told(record)
+                record.suite, record.digest, told or self._told(record)
             )
             self.lease.name(self.number)
             for cell in self.plan.cells:
@@ -299,18 +298,18 @@ class _Driver:
                 self.store.put_units(self.number, rows)
         return self.number
 
-    def _resumed(self, record: Record) -> int | None:
+    def _resumed(self, record: RunRecord) -> int | None:
         """The suite's newest run, where it is this one. To go on with an older one would not make it the newest."""
         newest = self.store.newest_run(record.suite)
-        if newest is None or newest[1] != digest(record.as_json(provenance=None)):
+        if newest is None or newest[1] != record.digest:
             return None
         row, _ = newest
-        return row.id if Record.problem(row) is None and not self._contradicts(row.id) else None
+        return row.id if problem(row.record) is None and not self._contradicts(row.id) else None
 
-    def _told(self, record: Record) -> str:
+    def _told(self, record: RunRecord) -> str:
         request, base = self.request, self.plan.resolved.file.base
         made = provenance.describe(request.device, self.threads, request.workers, request.batch, base)
-        return json.dumps(record.as_json(provenance=made))
+        return record.text(made)
 
     def _contradicts(self, run: int) -> bool:
         """True when an input has changed since the run recorded it: then this is another run."""
@@ -453,7 +452,7 @@ class _Driver:
         output = self._content(news.output)
         reference = self._content(news.reference)
         assert signature is not None
-        if metric.is_set:
+        if metric.kind.of_sets:
             blob = None if outcome.features is None else pack(outcome.features)
             self.store.put_extraction(
                 output, reference, signature, status=outcome.status, features=blob, reason=outcome.reason,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from bench.data.items import Stamp
 from bench.identity import digest
-from bench.metrics.scorer import Outcome
+from bench.metrics.outcome import Outcome
 from bench.planning.plan import Task
 from bench.results.store import Memo
 

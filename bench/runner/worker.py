@@ -24,7 +24,8 @@ from bench.errors import ImageError, described, from_keyboard, one_line
 from bench.identity import content_hash, unreadable_hash
 from bench.methods.base import Method, StoredMethod
 from bench.methods.pixels import as_input, as_output, quantised
-from bench.metrics.scorer import Outcome, Scorer
+from bench.metrics.outcome import Outcome, Status
+from bench.metrics.scorer import Scorer
 from bench.planning.plan import Cell, Facts, State, Task, examine, source_of, wanted
 from bench.results import artefacts
 from bench.results.store import Memo, Store
@@ -181,7 +182,7 @@ class Worker:
         )
         facts = facts._replace(lq=facts_lq, made=facts_made)
         metrics = cell.dataset.metrics
-        compares = item.gt is not None and any(metric.metric.mode == "FR" for metric in metrics)
+        compares = item.gt is not None and any(metric.kind.fr for metric in metrics)
         gt: np.ndarray | None = None
         gt_error: str | None = None
         if compares and facts.gt is None:  # without it nothing can be known of the pair's scores
@@ -202,7 +203,7 @@ class Worker:
 
         todo = state.todo if made is not None and state.restoration is not None else range(len(metrics))
         undecoded = gt is None and gt_error is None
-        if compares and undecoded and any(metrics[index].metric.mode == "FR" for index in todo):
+        if compares and undecoded and any(metrics[index].kind.fr for index in todo):
             gt, gt_error, facts_gt = self._decode(cell, item.gt, facts.gt_stamp, facts.gt, need=True)
             facts = facts._replace(gt=facts_gt)
             state = self._state(cell, task.unit, facts)
@@ -405,10 +406,10 @@ class Worker:
             if metric.unavailable is None and wanted(cell, metric) and (not known or index in loaded.state.todo)
         ]
         if loaded.gt_error is not None:
-            for index in [index for index in todo if metrics[index].metric.mode == "FR"]:
-                outcome = Outcome(index, "input", None, None, f"reference cannot be read: {loaded.gt_error}", 0.0)
+            for index in [index for index in todo if metrics[index].kind.fr]:
+                outcome = Outcome(index, Status.INPUT, None, None, f"reference cannot be read: {loaded.gt_error}", 0.0)
                 # The features of a set of references are the references' own, and so is their failure.
-                place = (output, reference) if reference is None or metrics[index].of_pairs else (reference, None)
+                place = (output, reference) if reference is None or metrics[index].kind.pairs else (reference, None)
                 self._put(cell, Scored(*place, index, outcome))
                 todo.remove(index)
         gt = loaded.gt
@@ -422,10 +423,10 @@ class Worker:
 
         for outcome in scorer.outcomes(pixels, gt, [present.index(index) for index in todo], began):
             index = present[outcome.index]
-            if not (metrics[index].two_sets and outcome.status == "n/a"):  # without a reference nothing is stored
-                compared = reference if metrics[index].of_pairs else None
+            if not (metrics[index].kind.two_sets and outcome.status == Status.NOT_APPLICABLE):  # nothing is stored
+                compared = reference if metrics[index].kind.pairs else None
                 self._put(cell, Scored(output, compared, index, outcome))
-        lacking = [index for index in todo if metrics[index].two_sets and index not in loaded.state.references]
+        lacking = [index for index in todo if metrics[index].kind.two_sets and index not in loaded.state.references]
         if gt is not None and reference is not None and lacking:
 
             def looked_at(place: int) -> None:
@@ -439,16 +440,16 @@ class Worker:
         """What is to be written down of a unit if the metric does not come back from its reference."""
         reference = loaded.state.reference
         assert reference is not None
-        seen = Scored(reference, None, index, Outcome(index, "failed", None, None, "", 0.0))
+        seen = Scored(reference, None, index, Outcome(index, Status.FAILED, None, None, "", 0.0))
         return [Result(cell.index, seen), Result(cell.index, Finished(loaded.task, loaded.state.key, reference))]
 
     def _unscored(self, cell: Cell, loaded: _Loaded, output: bytes, todo: Sequence[int], index: int) -> list[Result]:
         """What is to be written down of a unit if the metric at `index` does not come back: it and those after it."""
         metrics, rows = cell.dataset.metrics, []
         for later in todo[list(todo).index(index) :]:
-            compared = loaded.state.reference if metrics[later].of_pairs else None
+            compared = loaded.state.reference if metrics[later].kind.pairs else None
             reason = "" if later == index else f"not scored: {metrics[index].label} did not come back on this image"
-            outcome = Outcome(later, "failed", None, None, reason, 0.0)
+            outcome = Outcome(later, Status.FAILED, None, None, reason, 0.0)
             rows.append(Result(cell.index, Scored(output, compared, later, outcome)))
         done = Finished(loaded.task, loaded.state.key, loaded.state.reference)
         return [*rows, Result(cell.index, done)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bench.results.view import RunData
+from bench.results.view import RunView
 from bench.tables import gains, run_seconds
 
 
@@ -37,7 +37,7 @@ class Derived(NamedTuple):
     footer: tuple[str, ...]
 
 
-def columns(data: RunData, *, gain: bool | None = None, seconds: bool = False) -> list[Derived]:
+def columns(data: RunView, *, gain: bool | None = None, seconds: bool = False) -> list[Derived]:
     """The derived columns of a run. Raises `BenchError` for gains that nothing can have."""
     found = []
     if gains.wanted(data, gain):
@@ -47,7 +47,7 @@ def columns(data: RunData, *, gain: bool | None = None, seconds: bool = False) -
     return found
 
 
-def _gain(data: RunData) -> Derived:
+def _gain(data: RunView) -> Derived:
     entries = {
         (dataset, method): Entry(
             one.percent, "–" if one.percent is None else f"{one.percent:z.2f}", int(one.percent is not None),
@@ -59,7 +59,7 @@ def _gain(data: RunData) -> Derived:
     return Derived(gains.COLUMN, "Gain, %", "↑", gains.COLUMN, entries, tuple(gains.footer(data)))
 
 
-def _seconds(data: RunData) -> Derived:
+def _seconds(data: RunView) -> Derived:
     entries = {
         (dataset, method): Entry(
             one.median, _short(one.median), one.n, one.expected, one.reason, "seconds|median|in-run|v:1"

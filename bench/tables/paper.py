@@ -23,7 +23,8 @@ from bench.catalog.published import (
 )
 from bench.catalog.registry import registry
 from bench.errors import BenchError
-from bench.results.view import RunData
+from bench.results.record import DatasetRecord, MethodRecord
+from bench.results.view import RunView
 from bench.suite.definition import MetricSpec, label_of
 from bench.tables import derived, gains, render
 from bench.tables.footnotes import PRIOR_LINE
@@ -187,7 +188,7 @@ class _Meeting(NamedTuple):
         }
 
 
-def of_run(data: RunData) -> PublishedTable:
+def of_run(data: RunView) -> PublishedTable:
     """The table that the run's suite names. Raises `BenchError` where it names none."""
     key = data.record.definition.get("published")
     if key is None:
@@ -199,7 +200,7 @@ def of_run(data: RunData) -> PublishedTable:
     return load(str(key))
 
 
-def render_beside(data: RunData, style: str, extras: Extras = PLAIN) -> str:
+def render_beside(data: RunView, style: str, extras: Extras = PLAIN) -> str:
     """A run beside its paper's table in one of `render.FORMATS`. Raises `BenchError` as `render.render` does."""
     render.check(data, style, extras)
     extras = render.settled(extras, style)
@@ -209,7 +210,7 @@ def render_beside(data: RunData, style: str, extras: Extras = PLAIN) -> str:
     return render.LISTINGS[style](records(data, table, extras))
 
 
-def beside(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> Table:
+def beside(data: RunView, table: PublishedTable, extras: Extras = PLAIN) -> Table:
     """The run's table with the paper's value and ours less it in brackets, then the rows only the paper has."""
     ours = lay_out(data, extras)
     more = derived.columns(data, gain=extras.gain, seconds=extras.seconds)
@@ -221,7 +222,7 @@ def beside(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> Tabl
     notes = _Notes()
     rows: list[Row] = []
     for dataset in data.record.datasets:
-        for row in (one for one in ours.rows if one.dataset == dataset["label"]):
+        for row in (one for one in ours.rows if one.dataset == dataset.label):
             cells = []
             for shown, column in zip(row.cells, columns, strict=True):
                 value = meeting.value(row.dataset, row.method, column)
@@ -233,8 +234,8 @@ def beside(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> Tabl
                     shown = shown._replace(beside=f"{shown.beside} ({theirs.printed} printed){notes.mark(theirs)}")
                 cells.append(shown)
             rows.append(row._replace(cells=cells))
-        named = meeting.datasets.get(dataset["label"], "")
-        rows += _paper_rows(table, meeting, named, dataset["label"], dataset["label"], notes)
+        named = meeting.datasets.get(dataset.label, "")
+        rows += _paper_rows(table, meeting, named, dataset.label, dataset.label, notes)
     for name in table.datasets:
         if name not in meeting.datasets.values():
             rows += _paper_rows(table, meeting, name, dataset_title(name), None, notes)
@@ -249,7 +250,7 @@ def beside(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> Tabl
     return ours._replace(rows=rows, footer=footer)
 
 
-def records(data: RunData, table: PublishedTable, extras: Extras = PLAIN) -> list[dict[str, object]]:
+def records(data: RunView, table: PublishedTable, extras: Extras = PLAIN) -> list[dict[str, object]]:
     """The run's records with the paper's value beside each, then one per value that only the paper has."""
     more = derived.columns(data, gain=extras.gain, seconds=extras.seconds)
     meeting = _meet(data, table, more)
@@ -282,7 +283,7 @@ def _only_theirs(value: Value) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _unmet(data: RunData, meeting: _Meeting, more: Sequence[derived.Derived]) -> Iterator[Value]:
+def _unmet(data: RunView, meeting: _Meeting, more: Sequence[derived.Derived]) -> Iterator[Value]:
     places = [(cell.dataset, cell.method, cell.column.label) for cell in data.cells]
     places += [(*place, one.name) for one in more for place, entry in one.entries.items() if entry.expected]
     met = {
@@ -319,11 +320,11 @@ def _paper_rows(
             first = False
 
 
-def _one_sided(data: RunData, table: PublishedTable, meeting: _Meeting) -> Iterator[str]:
-    ours = [method["label"] for method in data.record.methods if method["label"] not in meeting.methods]
+def _one_sided(data: RunView, table: PublishedTable, meeting: _Meeting) -> Iterator[str]:
+    ours = [method.label for method in data.record.methods if method.label not in meeting.methods]
     if ours:
         yield f"Without a value in the paper: {', '.join(ours)}."
-    places = [dataset["label"] for dataset in data.record.datasets if dataset["label"] not in meeting.datasets]
+    places = [dataset.label for dataset in data.record.datasets if dataset.label not in meeting.datasets]
     if places:
         yield f"Not a dataset of the paper's table: {', '.join(places)}."
     columns = [column for column, metric in meeting.metrics.items() if metric not in {key[2] for key in meeting.grid}]
@@ -343,7 +344,7 @@ def _one_sided(data: RunData, table: PublishedTable, meeting: _Meeting) -> Itera
         yield f"In the paper's table and not in this one: {', '.join(missing)}."
 
 
-def _meet(data: RunData, table: PublishedTable, more: Sequence[derived.Derived] = ()) -> _Meeting:
+def _meet(data: RunView, table: PublishedTable, more: Sequence[derived.Derived] = ()) -> _Meeting:
     metrics = {label_of(spec): canonical(spec.metric) for spec in _specs(data)}
     columns = dict.fromkeys(cell.column.label for cell in data.cells)
     return _Meeting(
@@ -355,33 +356,33 @@ def _meet(data: RunData, table: PublishedTable, more: Sequence[derived.Derived] 
     )
 
 
-def _specs(data: RunData) -> list[MetricSpec]:
-    return [MetricSpec(**given) for given in data.record.definition.get("metrics", [])]
+def _specs(data: RunView) -> list[MetricSpec]:
+    return data.record.metrics
 
 
-def _datasets(ours: Sequence[Mapping[str, str]], table: PublishedTable) -> Iterator[tuple[str, str]]:
+def _datasets(ours: Sequence[DatasetRecord], table: PublishedTable) -> Iterator[tuple[str, str]]:
     for dataset in ours:
-        names = {plain(dataset["label"]), plain(dataset.get("name", ""))}
+        names = {plain(dataset.label), plain(dataset.name)}
         for theirs in table.datasets:
             if names & {plain(theirs), plain(dataset_title(theirs))}:
-                yield dataset["label"], theirs
+                yield dataset.label, theirs
                 break
 
 
-def _methods(ours: Sequence[Mapping[str, str]], table: PublishedTable) -> dict[str, str]:
+def _methods(ours: Sequence[MethodRecord], table: PublishedTable) -> dict[str, str]:
     """By label first; a catalogue entry's names decide only where one method of the run goes by them."""
     found: dict[str, str] = {}
     for method in ours:
-        printed = table.method_of({plain(method["label"])})
+        printed = table.method_of({plain(method.label)})
         if printed is not None and printed not in found.values():
-            found[method["label"]] = printed
+            found[method.label] = printed
     for method in ours:
-        alike = [other for other in ours if other.get("name") == method.get("name")]
-        if method["label"] in found or len(alike) > 1 or "name" not in method:
+        alike = [other for other in ours if other.name == method.name]
+        if method.label in found or len(alike) > 1:
             continue
-        printed = table.method_of({plain(name) for name in _names(method["name"])})
+        printed = table.method_of({plain(name) for name in _names(method.name)})
         if printed is not None and printed not in found.values():
-            found[method["label"]] = printed
+            found[method.label] = printed
     return found
 
 

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.metrics.build import build_metric
 from bench.metrics.explain import differences
 from bench.metrics.protocols import DEFAULT, protocol
-from bench.results.view import RunData
+from bench.results.view import RunView
 from bench.suite.definition import MetricSpec, label_of
 
 _MAKE = frozenset({"proto", "impl", "weights", "params", "v"})
@@ -25,7 +25,7 @@ _MAKE = frozenset({"proto", "impl", "weights", "params", "v"})
 class Belonging:
     """Decides for the columns of one run and one paper's table."""
 
-    def __init__(self, data: RunData, table: PublishedTable) -> None:
+    def __init__(self, data: RunView, table: PublishedTable) -> None:
         self._data = data
         self._table = table
         self._known: dict[tuple[str, str, str | None], str] = {}
@@ -60,13 +60,13 @@ class Belonging:
 
     @cached_property
     def _specs(self) -> dict[str, MetricSpec]:
-        specs = [MetricSpec(**given) for given in self._data.record.definition.get("metrics", [])]
+        specs = self._data.record.metrics
         return {label_of(spec): spec for spec in specs if spec.metric in registry("metric")}
 
     @cached_property
     def _protocols(self) -> dict[str, str]:
         """By dataset label, of those whose record names one."""
-        return {one["label"]: one["protocol"] for one in self._data.record.datasets if "protocol" in one}
+        return {one.label: one.protocol for one in self._data.record.datasets if one.protocol is not None}
 
     @cached_property
     def _signatures(self) -> dict[tuple[str, str], str]:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bench.results.view import RunData, Seconds
+from bench.results.view import RunView, Seconds
 
 COLUMN = "seconds"
 """What JSON and CSV call the column."""
@@ -28,7 +28,7 @@ class Spent(NamedTuple):
     reason: str | None
 
 
-def spent(data: RunData) -> Iterator[tuple[str, str, Spent]]:
+def spent(data: RunView) -> Iterator[tuple[str, str, Spent]]:
     """(dataset, method, seconds) of every method on every dataset that it is for, in the run's order."""
     expected = {(cell.dataset, cell.method): len(cell.scores) for cell in data.cells}
     for place, count in expected.items():
@@ -38,7 +38,7 @@ def spent(data: RunData) -> Iterator[tuple[str, str, Spent]]:
         yield *place, Spent(median, len(took.each), count, reason)
 
 
-def footer(data: RunData) -> Iterator[str]:
+def footer(data: RunView) -> Iterator[str]:
     """What the numbers are, and what they are not."""
     how = sorted({line for took in data.seconds.values() for line in took.settings})
     yield (

@@ -11,7 +11,7 @@ from bench.catalog.published import PublishedTable
 from bench.machine import machine_line
 from bench.results.samples import FLOORS
 from bench.results.timings import Timing
-from bench.results.view import RunData
+from bench.results.view import RunView
 from bench.tables.layout import Shown, Table, printable
 
 METRIC = "inference-ms"
@@ -22,7 +22,7 @@ UNSYNCHRONISED = (
 )
 
 
-def timed(table: Table, data: RunData, theirs: PublishedTable | None = None) -> Table:
+def timed(table: Table, data: RunView, theirs: PublishedTable | None = None) -> Table:
     """The table with a last column of median milliseconds, where the run's methods have been timed.
 
     The same time stands beside every dataset: it is of generated images of one size. `theirs`: the paper's table, whose
@@ -50,10 +50,10 @@ def timed(table: Table, data: RunData, theirs: PublishedTable | None = None) -> 
     return table._replace(header=header, arrows=arrows, rows=rows, footer=footer)
 
 
-def _names(data: RunData, label: str) -> set[str]:
+def _names(data: RunView, label: str) -> set[str]:
     from bench.catalog.published import plain
 
-    named = [method["name"] for method in data.record.methods if method["label"] == label]
+    named = [method.name for method in data.record.methods if method.label == label]
     return {plain(name) for name in (label, *named)}
 
 

@@ -161,7 +161,7 @@ def number(metric: Metric, restored: Sequence[Image], reference: Sequence[Image]
 
 def references(metric: SetMetric, reference: Sequence[Image]) -> list[np.ndarray]:
     """What `aggregate` takes besides the images' own features: those of the references, for a metric of two sets."""
-    return [np.stack([measure(metric, [one], [one])[0] for one in reference])] if metric.two_sets else []
+    return [np.stack([measure(metric, [one], [one])[0] for one in reference])] if metric.kind.two_sets else []
 
 
 def scored(metric: Metric, restored: np.ndarray, reference: np.ndarray, device: str = "cpu") -> np.ndarray:

@@ -35,7 +35,7 @@ def put(place: Place, samples: np.ndarray, method: str = "identity", **changes: 
     ask(place)
     with Store(place.root / "results") as store:
         record = view.read_cells(store, view.find_run(store, "mine")).record
-        identity = next(one["identity"] for one in record.methods if one["label"] == method)
+        identity = next(one.identity for one in record.methods if one.label == method)
         row = timings.Timing(
             label=method, name=method, setting=SETTING, machine="ab" * 32, fingerprint=HERE, status="ok", reason=None,
             samples=samples, events=np.array([]), cpu=np.array([]), record={}, session="s", written=1.0,

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.records import run_record
 
 from bench.errors import BenchError
 from bench.identity import digest
 from bench.report import pareto_figure as picture
 from bench.report import style
+from bench.results.record import Column
 from bench.results.timings import Timing
-from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.results.view import Cell, ItemScore, RunView
 from bench.suite.setting import Setting, Size
 from bench.tables import pareto
 
@@ -33,13 +35,13 @@ def timing(label: str, milliseconds: float, **changes: object) -> Timing:
     return made._replace(**changes)  # type: ignore[arg-type]
 
 
-def run(values: dict[str, tuple[float, float]] = QUALITY, higher: bool = True) -> RunData:
+def run(values: dict[str, tuple[float, float]] = QUALITY, higher: bool = True) -> RunView:
     cells = [
         Cell("set", name, column(higher), 1, [ItemScore("i", 0, "ok", quality, None)])
         for name, (quality, _) in values.items()
     ]
-    record = Record("s", "Title", {}, [{"label": "set"}], [{"label": name, "name": name} for name in values])
-    return RunData(3, record, {}, cells, frozenset(), [timing(name, time) for name, (_, time) in values.items()])
+    record = run_record("s", "Title", {}, [{"label": "set"}], [{"label": name, "name": name} for name in values])
+    return RunView(3, record, {}, cells, frozenset(), [timing(name, time) for name, (_, time) in values.items()])
 
 
 def on_front(found: pareto.Front) -> list[str]:

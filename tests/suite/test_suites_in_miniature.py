@@ -20,7 +20,7 @@ import pytest
 from bench.catalog.registry import registry
 from bench.data.images import encode_png
 from bench.results.store import Store
-from bench.results.view import RunData, read_cells
+from bench.results.view import RunView, read_cells
 from bench.runner import driver
 from bench.suite import definition
 from bench.tables import paper, render
@@ -112,7 +112,7 @@ def lay(home: Path, dataset: str) -> None:
             (home / file).write_text(text)
 
 
-def run(name: str, home: Path) -> RunData:
+def run(name: str, home: Path) -> RunView:
     """The suite with two more methods and one more metric; no times are taken."""
     path = definition.find(name).resolve()
     given = definition.load(path).suite.model_dump(mode="json", by_alias=True, exclude_defaults=True)
@@ -139,9 +139,9 @@ def test_every_suite_of_a_table_is_here() -> None:
     assert len(OF_PAPERS) >= 24
 
 
-def tables_of(data: RunData) -> Iterator[str]:
+def tables_of(data: RunView) -> Iterator[str]:
     """The run's table in LaTeX with all that can stand in it, and beside its paper's."""
-    base = next(method["label"] for method in data.record.methods if method["name"] == "identity")
+    base = next(method.label for method in data.record.methods if method.name == "identity")
     yield render.render(data, "latex")
     yield render.render(data, "latex", Extras(ci=True, against=base, seconds=True))
     if data.record.definition.get("published") is not None:
@@ -169,11 +169,11 @@ def compile_latex(tables: list[str]) -> None:
 @pytest.mark.parametrize("name", OF_PAPERS)
 def test_every_cell_has_a_value_or_says_why_not(name: str, home: Path) -> None:
     data = run(name, home)
-    assert [dataset["items"] for dataset in data.record.datasets if not dataset["items"]] == []
+    assert [dataset.items for dataset in data.record.datasets if not dataset.items] == []
     for cell in data.cells:
         assert (cell.value is not None) or cell.reason, (cell.dataset, cell.method, cell.column.label)
         assert cell.complete or cell.reason
-    ours = {method["label"] for method in data.record.methods if method["name"] in ("identity", "gamma")}
+    ours = {method.label for method in data.record.methods if method.name in ("identity", "gamma")}
     assert len(ours) >= 2
     shown = {(row.dataset, row.method) for row in lay_out(data).rows}
     assert shown == {(cell.dataset, cell.method) for cell in data.cells}
@@ -187,7 +187,7 @@ def test_every_cell_has_a_value_or_says_why_not(name: str, home: Path) -> None:
                 assert "cannot be decoded" in str(failed.reason) or "PNG" in str(failed.reason)
     if shutil.which("pdflatex") is not None:
         compile_latex(list(tables_of(data)))
-    assert len(data.record.datasets) == len({dataset["label"] for dataset in data.record.datasets})
+    assert len(data.record.datasets) == len({dataset.label for dataset in data.record.datasets})
 
 
 def test_the_miniatures_are_official_sets() -> None:

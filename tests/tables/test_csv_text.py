@@ -8,11 +8,13 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from support.records import run_record
 
 from bench.cli import main
 from bench.export import rows_and_images
 from bench.results import csv_text
-from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView
 from bench.tables import render
 
 FORMULAS = [
@@ -52,11 +54,11 @@ def read(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def run(label: str, item: str) -> RunData:
+def run(label: str, item: str) -> RunView:
     column = Column(label, "PSNR", "psnr|v:1", "psnr|v:1", "", True, False, True, 2, None)
     cells = [Cell(label, label, column, 1, [ItemScore(item, 0, "ok", -1.25, None)])]
-    record = Record(label, "T", {}, [{"label": label, "items": [item]}], [{"label": label, "repeats": 1}])
-    return RunData(1, record, {}, cells, frozenset())
+    record = run_record(label, "T", {}, [{"label": label, "items": [item]}], [{"label": label, "repeats": 1}])
+    return RunView(1, record, {}, cells, frozenset())
 
 
 @pytest.mark.parametrize("label", ["=1+1", "@x", "-a", "+b", '=a,"b"\n;c'])

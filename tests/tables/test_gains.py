@@ -6,13 +6,16 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.records import run_record
 
 from bench.catalog import published
 from bench.errors import BenchError
-from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView
 from bench.suite import definition
 from bench.tables import gains, layout, render
 from bench.tables import paper as papers
@@ -29,7 +32,7 @@ def column(label: str, digits: int = 2) -> Column:
     return Column(label, label.upper(), signature, signature, "", True, False, label not in LOWER, digits, None)
 
 
-def run(values: dict[tuple[str, str, str], float | str], **definition: object) -> RunData:
+def run(values: dict[tuple[str, str, str], float | str], **definition: object) -> RunView:
     """A run of (dataset, method, metric) → value, or a status without one, of one item each."""
     cells = [
         Cell(
@@ -41,11 +44,11 @@ def run(values: dict[tuple[str, str, str], float | str], **definition: object) -
     datasets = [{"label": name, "name": name, "items": ["i"]} for name in dict.fromkeys(key[0] for key in values)]
     methods = [{"label": name, "name": "folder"} for name in dict.fromkeys(key[1] for key in values)]
     metrics = [{"metric": name} for name in dict.fromkeys(key[2] for key in values)]
-    record = Record("s", "T", {"metrics": metrics, **definition}, datasets, methods)
-    return RunData(1, record, {}, cells, frozenset({"cpu"}))
+    record = run_record("s", "T", {"metrics": metrics, **definition}, datasets, methods)
+    return RunView(1, record, {}, cells, frozenset({"cpu"}))
 
 
-def host(**changed: float | str) -> RunData:
+def host(**changed: float | str) -> RunView:
     """A host of 20 dB and FID 50 whose + has 22 dB and FID 40: +10 % and +20 %, so 15 %."""
     values: dict[tuple[str, str, str], float | str] = {
         ("d", "H", "psnr"): 20.0, ("d", "H", "fid"): 50.0, ("d", "H+", "psnr"): 22.0, ("d", "H+", "fid"): 40.0,
@@ -53,7 +56,7 @@ def host(**changed: float | str) -> RunData:
     return run(values | {("d", "H+", metric): value for metric, value in changed.items()})
 
 
-def of(data: RunData, method: str = "H+", dataset: str = "d") -> gains.Gain:
+def of(data: RunView, method: str = "H+", dataset: str = "d") -> gains.Gain:
     return next(gain for where, who, gain in gains.gains(data) if (where, who) == (dataset, method))
 
 
@@ -112,7 +115,7 @@ def test_a_metric_that_does_not_apply_is_no_part_of_the_gain():
 def test_values_of_two_signatures_are_no_gain():
     data = host()
     other = [
-        one if one.method == "H" else Cell(one.dataset, one.method, one.column._replace(signature="x"), 1, one.scores)
+        one if one.method == "H" else Cell(one.dataset, one.method, replace(one.column, signature="x"), 1, one.scores)
         for one in data.cells
     ]
     assert of(data._replace(cells=other)).reason == "psnr: the two values do not mean the same"
@@ -174,7 +177,8 @@ def test_the_page_of_a_run_has_the_column_and_sorts_by_it():
     from bench.report import page
 
     data = host()
-    record = Record("s", "T", {"gain": True}, [{**data.record.datasets[0], "protocol": "plain"}], data.record.methods)
+    datasets = [replace(data.record.datasets[0], protocol="plain")]
+    record = replace(data.record, definition={"gain": True}, datasets=datasets)
     data = data._replace(record=record)
     shown = page._table(layout.lay_out(data), data, "r")
     assert [head["text"] for head in shown["heads"]] == ["PSNR ↑", "FID ↓", "Gain, % ↑", "n"]

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.records import run_record
 
 from bench.errors import BenchError
 from bench.export import rows_and_images
 from bench.results import view
-from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView
 
 NAME = 'a,"b"\n=1+1 é'
 TYPES = {
@@ -22,7 +24,7 @@ TYPES = {
 }  # fmt: skip
 
 
-def run(*, of_sets: bool = True) -> RunData:
+def run(*, of_sets: bool = True) -> RunView:
     psnr = Column("psnr", "PSNR", "psnr|v:1", "psnr|v:1", "", True, False, True, 2, None)
     fid = psnr._replace(label="fid", signature="fid|v:1", is_set=True)
     scores = [
@@ -34,7 +36,7 @@ def run(*, of_sets: bool = True) -> RunData:
     cells = [Cell("d", NAME, psnr, 4, scores)]
     if of_sets:
         cells.append(Cell("d", NAME, fid, 4, scores[:1], ItemScore("", 0, "ok", 12.5, None)))
-    return RunData(3, Record("s", "T", {}, [{"label": "d"}], [{"label": NAME}]), {}, cells, frozenset())
+    return RunView(3, run_record("s", "T", {}, [{"label": "d"}], [{"label": NAME}]), {}, cells, frozenset())
 
 
 def test_columns_and_types_are_those_that_others_rely_on():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from support.records import run_record
 
 from bench.catalog.registry import registry
-from bench.results.view import Cell, Column, ItemScore, Record, RunData
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView
 from bench.tables import footnotes
 from bench.tables.layout import lay_out
 from bench.tables.render import html_page, latex, markdown
@@ -15,7 +17,7 @@ def column(name: str) -> Column:
     return Column(name, name.upper(), name, name, "", False, False, True, 2, None)
 
 
-def run(datasets: list[str], methods: list[dict[str, object]], metrics: list[str], key: str | None = None) -> RunData:
+def run(datasets: list[str], methods: list[dict[str, object]], metrics: list[str], key: str | None = None) -> RunView:
     cells = [
         Cell(dataset, str(method["label"]), column(metric), 1, [ItemScore("i", 0, "ok", 1.0, None)])
         for dataset in datasets
@@ -25,7 +27,7 @@ def run(datasets: list[str], methods: list[dict[str, object]], metrics: list[str
     ]
     definition = {"published": key, "metrics": [{"metric": metric} for metric in metrics]}
     named = [{"label": name, "name": name} for name in datasets]
-    return RunData(1, Record("s", "T", definition, named, methods), {}, cells, frozenset({"cpu"}))
+    return RunView(1, run_record("s", "T", definition, named, methods), {}, cells, frozenset({"cpu"}))
 
 
 METHODS: list[dict[str, object]] = [

@@ -8,9 +8,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from support.records import run_record
 
 from bench.results.store import Store
-from bench.results.view import RunData, read_cells
+from bench.results.view import RunView, read_cells
 from bench.runner import driver
 from bench.tables import render
 from bench.tables.layout import Extras, lay_out
@@ -45,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def read(place: Path) -> RunData:
+def read(place: Path) -> RunView:
     with Store(place / "results", writable=False) as store:
         return read_cells(store, 1)
 
@@ -87,7 +88,8 @@ def test_they_are_not_ranked_and_the_rest_of_the_table_is_as_it_was(place: Path)
 
 def test_the_papers_seconds_stand_beside_them():
     from bench.catalog import published
-    from bench.results.view import Cell, Column, ItemScore, Record, Seconds
+    from bench.results.record import Column
+    from bench.results.view import Cell, ItemScore, Seconds
     from bench.tables import paper as papers
 
     if not published.folder().is_dir():
@@ -96,9 +98,9 @@ def test_the_papers_seconds_stand_beside_them():
     label = "MiO100, group A"
     definition = {"published": "rar/efficiency", "metrics": [{"metric": "psnr"}]}
     places = [{"label": label, "name": "mio100", "items": ["i"]}]
-    record = Record("s", "T", definition, places, [{"label": "rar", "name": "rar"}])
+    record = run_record("s", "T", definition, places, [{"label": "rar", "name": "rar"}])
     cells = [Cell(label, "rar", column, 1, [ItemScore("i", 0, "ok", 20.0, None)])]
-    data = RunData(1, record, {}, cells, frozenset(), (), {(label, "rar"): Seconds((7.0,), frozenset({"batch 1"}))})
+    data = RunView(1, record, {}, cells, frozenset(), (), {(label, "rar"): Seconds((7.0,), frozenset({"batch 1"}))})
     table = papers.beside(data, papers.of_run(data), Extras(seconds=True))
     assert table.rows[0].cells[-1].text.startswith("7.00 (6.29, +0.71)")
     assert {row.method: row.cells[-1].text[:7] for row in table.rows[1:]} == {
