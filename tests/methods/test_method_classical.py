@@ -82,7 +82,7 @@ def test_options_and_package_versions_are_in_the_identity():
     assert identity["options"] == {"clip": 3.0, "tiles": 8}
     assert set(identity["packages"]) == {"numpy", "opencv-python-headless", "opencv-python"}
     assert set(identity["sources"]) == {
-        "bench.methods.algorithms.tone", "bench.methods.algorithms.primitives", "bench.methods.classical"
+        "bench.methods.algorithms.tone", "bench.methods.algorithms.parts", "bench.methods.classical"
     }  # fmt: skip
 
 

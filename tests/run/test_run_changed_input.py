@@ -15,7 +15,8 @@ CHANGE = """
 import os
 from pathlib import Path
 from bench.methods.algorithms import tone
-from bench import driver, work
+from bench.runner import driver
+from bench.runner import worker as work
 
 original, calls = work.Worker._load_method, []
 what, times = os.environ["CHANGE"], int(os.environ["TIMES"])
@@ -58,7 +59,7 @@ def test_rows_that_rest_on_pixels_which_changed_while_the_run_worked_are_done_ag
 RESTLESS = """
 from pathlib import Path
 from PIL import Image
-from bench import driver
+from bench.runner import driver
 original = driver._Driver.work
 
 def work(self, todo):

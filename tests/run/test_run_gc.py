@@ -12,7 +12,8 @@ from workplace import PLUGIN, Workplace, assert_refused
 BESIDE = """
 import sys
 from pathlib import Path
-from bench import driver, exports
+from bench.runner import driver
+from bench.export import rows_and_images as exports
 from bench.results.garbage import collect
 from bench.errors import BenchError
 from bench.results.store import Store
@@ -66,7 +67,7 @@ def test_a_collection_at_any_step_of_a_run_is_refused_and_changes_nothing(
 
 SLOW_SWEEP = """
 import pathlib, time
-from bench import collect
+from bench.results import garbage as collect
 original = collect._sweep_files
 
 def slow(*given):

@@ -108,7 +108,8 @@ def test_twenty_kills_at_random_moments_lose_and_repeat_nothing(workplace: Workp
 
 DEATH = """
 import os, signal
-from bench import artefacts, exports
+from bench.results import artefacts
+from bench.export import rows_and_images as exports
 from bench.results.claims import Claims
 from bench.results.store import Store
 
