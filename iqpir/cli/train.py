@@ -190,14 +190,24 @@ def fidelity(config: Path, out: str | None, device: str, steps: int | None) -> i
     return _stage("fidelity", config, out, device, steps)
 
 
-@command.command(short_help="Photographs: light, colour and detail, without codes.")
+@command.command(short_help="Photographs: light and colour of the whole.")
 @_CONFIG
 @_OUT
 @_DEVICE
 @_STEPS
 def front(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """A network for photographs: front end and detail branch, without codes."""
+    """A network for photographs: its front end alone, on thumbnails."""
     return _stage("front", config, out, device, steps)
+
+
+@command.command(short_help="Photographs: noise, blocks and blur at full size.")
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def detail(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """A network for photographs: its detail branch, behind a front end that stays as it is."""
+    return _stage("detail", config, out, device, steps)
 
 
 @command.command(short_help="Photographs: front end, codes and detail together.")

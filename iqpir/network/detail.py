@@ -53,7 +53,7 @@ class Block(nn.Module):
 
 
 class DetailBranch(nn.Module):
-    """[B,inputs,H,W], and what is told of each image [B,told] → [B,outputs,H,W] at full size, zero at first."""
+    """[B,inputs,H,W], and what is told of each image [B,told] → [B,outputs,H,W] at full size, near zero at first."""
 
     def __init__(self, inputs: int, outputs: int, widths: tuple[int, int, int], told: int, deep: int) -> None:
         super().__init__()
@@ -69,7 +69,8 @@ class DetailBranch(nn.Module):
         self.leave = nn.Sequential(
             nn.Conv2d(full, full, 3, padding=1), nn.SiLU(), nn.Conv2d(full, outputs, 3, padding=1)
         )
-        nn.init.zeros_(self.leave[-1].weight)
+        # Nearly nothing at first, but not nothing: from zero weights no gradient reaches what is below.
+        nn.init.normal_(self.leave[-1].weight, std=0.01)
         nn.init.zeros_(self.leave[-1].bias)
 
     def forward(self, image: Tensor, told: Tensor) -> Tensor:

@@ -24,8 +24,18 @@ METERED = 0.44
 """Mean pixel value that a camera exposes for, of an image in [0,1]; of well exposed photographs 0.4 to 0.48."""
 _LIMITS = (-2.0, 8.0)
 """Stops that metering may change an image by."""
+_METERED_SIDE = 32
+_DARK = 1.2
+"""Stops; a picture that metering would brighten by more is one that was taken too dark."""
+_SHARE = 1.2
+"""A network may take so much of the exposure that is metered, at most."""
+_SHARE_AT_FIRST = 1.6
+"""With this, a new network takes it all: 1.2 times the sigmoid."""
 _GRID_SCALE = 0.25
 """A grid that learned as fast as the curve would do the curve's work, in pixel values rather than in light."""
+_PLACE_SCALE = 0.15
+"""What differs over the image is learned more slowly still: on real photographs it costs more than it brings where an
+image is dark as a whole."""
 
 
 class Grade(NamedTuple):
@@ -54,7 +64,7 @@ def to_srgb(light: Tensor) -> Tensor:
 
 
 class FrontEnd(nn.Module):
-    """Images [B,3,H,W] in [0,1] and what the score says [B,C] → their `Grade`. A new one goes half way to `metered`."""
+    """Images [B,3,H,W] in [0,1] and what the score says [B,C] → their `Grade`. A new one exposes as `metered` says."""
 
     def __init__(self, width: int, score_width: int) -> None:
         super().__init__()
@@ -66,15 +76,15 @@ class FrontEnd(nn.Module):
                 nn.Conv2d(2 * width, 2 * width, 3, stride=2, padding=1),
             ]
         )
-        features = 4 * width + 3 * _HISTOGRAM + score_width + 1
-        self.whole = nn.Sequential(
-            nn.Linear(features, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width), nn.SiLU()
-        )
+        told = 3 * _HISTOGRAM + score_width + 1
+        self.whole = nn.Sequential(nn.Linear(told, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width), nn.SiLU())
         self.curve = nn.Linear(4 * width, 11)
+        self.levels = nn.Linear(4 * width, 12 * GRID)
         self.local = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
         self.spread = nn.Linear(4 * width, 2 * width)
         self.cells = nn.Conv2d(2 * width, 12 * GRID, 1)
-        for head in (self.curve, self.cells):
+        self.kept = nn.Parameter(torch.tensor(0.8))
+        for head in (self.curve, self.levels, self.cells):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
@@ -84,31 +94,66 @@ class FrontEnd(nn.Module):
         features = torch.cat([thumbnail - 0.5, light], dim=1)
         for layer in self.convolutions:
             features = F.silu(layer(features))
-        stops = metered(thumbnail)
-        pooled = [features.mean(dim=(2, 3)), features.amax(dim=(2, 3)), _histograms(light), score, stops / 5]
-        whole = self.whole(torch.cat(pooled, dim=1))
+        first = metered(thumbnail)
+        # Of the whole image, histograms alone: textures of generated images are not those of photographs.
+        whole = self.whole(torch.cat([_histograms(light), score, first / 5], dim=1))
         raw = self.curve(whole)
         joint = F.silu(self.local(features) + self.spread(whole)[:, :, None, None])
-        return Grade(
-            gain=torch.sigmoid(raw[:, 10:11]) * stops + raw[:, 0:3],
+        grid = _GRID_SCALE * self.levels(whole).unflatten(1, (12, GRID))[..., None, None] + _PLACE_SCALE * self.cells(
+            joint
+        ).unflatten(1, (12, GRID))
+        grade = Grade(
+            gain=raw[:, 0:3],
             gamma=torch.exp(0.5 * raw[:, 3:6]),
             offset=0.01 * raw[:, 6:9],
-            rolloff=torch.sigmoid(raw[:, 9:10] - 3),
-            grid=_GRID_SCALE * self.cells(joint).unflatten(1, (12, GRID)),
+            rolloff=torch.sigmoid(raw[:, 9:10]),
+            grid=grid,
         )
+        # A picture that is stops too dark is to be exposed anew; of one that is nearly right, how much is learned.
+        dark = torch.sigmoid(4 * (first - _DARK))
+        share = dark + (1 - dark) * _SHARE * torch.sigmoid(raw[:, 10:11] + _SHARE_AT_FIRST)
+        share = share * (1 - self.kept * score[:, :1])
+        return grade._replace(gain=share * _followed(metered(thumbnail, grade), thumbnail, grade) + grade.gain)
+
+
+def _followed(stops: Tensor, image: Tensor, grade: Grade) -> Tensor:
+    """The very same stops, with the gradient that halving has none of: they change as the mean has to stay.
+
+    Of mean(stops, grade) = const follows d stops = −(∂mean/∂grade) / (∂mean/∂stops) · d grade.
+    """
+    if not torch.is_grad_enabled():
+        return stops
+    small, step = F.adaptive_avg_pool2d(image, _METERED_SIDE), 0.05
+    mean = _mean(small, grade, stops)
+    with torch.no_grad():
+        slope = ((_mean(small, grade, stops + step) - mean) / step).clamp_min(0.02)
+    return stops - (mean - mean.detach()) / slope
+
+
+def _mean(image: Tensor, grade: Grade, stops: Tensor) -> Tensor:
+    """[B,1]: mean pixel value of what a grade and further stops make of an image."""
+    changed = grade._replace(gain=grade.gain + stops)
+    place = (places(image.shape[-2], device=image.device), places(image.shape[-1], device=image.device))
+    return recolour(expose(image, changed), changed, place).clamp(0, 1).mean(dim=(1, 2, 3))[:, None]
 
 
 @torch.no_grad()
-def metered(image: Tensor) -> Tensor:
+def metered(image: Tensor, grade: Grade | None = None) -> Tensor:
     """[B,3,H,W] in [0,1] → [B,1]: stops by which light must change for the mean pixel value to be `METERED`.
 
-    Found by halving `_LIMITS`; a black image gets the upper end.
+    `grade`: what is done to the image beside these stops; none: it is clipped. Found by halving `_LIMITS`; a black
+    image gets the upper end. No gradient passes it.
     """
-    light = to_linear(F.adaptive_avg_pool2d(image, 32))
+    small = F.adaptive_avg_pool2d(image, _METERED_SIDE)
+    light = to_linear(small)
     low, high = (torch.full((len(image), 1), each, device=image.device, dtype=image.dtype) for each in _LIMITS)
     for _ in range(12):
         middle = (low + high) / 2
-        mean = to_srgb((light * torch.exp2(middle)[:, :, None, None]).clamp(max=1)).mean(dim=(1, 2, 3))[:, None]
+        if grade is None:
+            clipped = to_srgb((light * torch.exp2(middle)[:, :, None, None]).clamp(max=1))
+            mean = clipped.mean(dim=(1, 2, 3))[:, None]
+        else:
+            mean = _mean(small, grade, middle)
         low, high = torch.where(mean < METERED, middle, low), torch.where(mean < METERED, high, middle)
     return (low + high) / 2
 

@@ -191,9 +191,7 @@ class PhotoIQPIR(nn.Module):
         ).detach()
         if not self.config.codes:
             return _Known(grade, told, None, None, None)
-        overview = self._overview(image)
-        place = tuple(places(length, device=image.device) for length in overview.shape[-2:])
-        exposed = recolour(expose(overview, grade), grade, place).clamp(0, 1)
+        exposed = self.graded(self._overview(image), grade)
         core, logits = self._core(exposed, scores, fidelity, soft_codes)
         return _Known(grade, told, core - exposed, core, logits)
 
@@ -214,11 +212,19 @@ class PhotoIQPIR(nn.Module):
 
     def exposed_overview(self, image: Tensor, score: Tensor | float) -> Tensor:
         """[B,3,h,w] in [0,1]: what the core is given, the front end's overview."""
+        return self.graded(self._overview(image), self.grade(image, score))
+
+    def grade(self, image: Tensor, score: Tensor | float) -> Grade:
+        """What the front end would do to images [B,3,H,W] in [0,1]."""
         scores = batch_scores(score, len(image), image.device).to(image.dtype)
-        grade = self.front(image, self._told_score(scores))
-        overview = self._overview(image)
-        place = tuple(places(length, device=image.device) for length in overview.shape[-2:])
-        return recolour(expose(overview, grade), grade, place).clamp(0, 1)
+        grade: Grade = self.front(image, self._told_score(scores))
+        return grade
+
+    @staticmethod
+    def graded(view: Tensor, grade: Grade) -> Tensor:
+        """The front end's image [B,3,h,w] in [0,1] of a view of whole images, such as a smaller one."""
+        place = (places(view.shape[-2], device=view.device), places(view.shape[-1], device=view.device))
+        return recolour(expose(view, grade), grade, place).clamp(0, 1)
 
     def _core(self, exposed: Tensor, scores: Tensor, fidelity: float, soft: bool) -> tuple[Tensor, Tensor]:
         core = self.core

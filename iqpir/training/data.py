@@ -103,9 +103,9 @@ def _flaw_scores(images: TrainingImages) -> np.ndarray:
 
 
 def collate(raw: Mapping[str, Any], data: Data, device: torch.device) -> dict[str, Any]:
-    """A loader's batch as a stage takes it: gt and lq in [-1,1], scores [B] or None, index [B]."""
+    """A loader's batch as a stage takes it: gt, lq and clean in [-1,1], scores [B] or None, index [B]."""
     batch: dict[str, Any] = {"index": torch.as_tensor(raw["index"]), "score": None}
-    for key in ("gt", "lq"):
+    for key in ("gt", "lq", "clean"):
         if key in raw:
             batch[key] = raw[key].to(device) * 2 - 1
     if data.scores == "flaw":

@@ -32,6 +32,8 @@ class TrainingPair(TypedDict):
     """float32 RGB [3,crop,crop] in [0,1]."""
     gt: Tensor
     """float32 RGB [3,crop,crop] in [0,1]."""
+    clean: NotRequired[Tensor]
+    """float32 RGB [3,crop,crop] in [0,1]: the LQ image without noise, blocks and blur, where it is known."""
     index: int
     params: Any
     """What the degradation drew, such as `FaceParams`."""
@@ -68,6 +70,8 @@ class PairedTraining(Dataset[TrainingPair]):
         pair: TrainingPair = {"lq": made.image, "params": made.params, **image}
         if made.target is not None and made.score is not None:
             pair["gt"] = made.target
+            if made.clean is not None:
+                pair["clean"] = made.clean
             pair.setdefault("score", made.score)  # a file's scores are the images' own
         return pair
 

@@ -1,4 +1,4 @@
-"""The stages of a network for photographs: first light, colour and detail alone, then together with IQPIR's codes."""
+"""The stages of a network for photographs: light and colour, then detail, then both together with IQPIR's codes."""
 
 from __future__ import annotations
 
@@ -13,60 +13,55 @@ from torch.nn import functional as F
 from iqpir.checkpoint import load_autoencoder, load_photo, load_restorer, save_checkpoint
 from iqpir.errors import IQPIRError, suggest
 from iqpir.network.autoencoder import VQAutoEncoder
-from iqpir.network.photo import FULL_SCORE, PhotoConfig, PhotoIQPIR, PhotoRestoration
+from iqpir.network.front import THUMBNAIL
+from iqpir.network.photo import FULL_SCORE, PhotoConfig, PhotoIQPIR
 from iqpir.training import look, losses
 from iqpir.training.codes import gt_codes
 from iqpir.training.engine import Player
-from iqpir.training.settings import FrontSettings, JointSettings
+from iqpir.training.settings import DetailSettings, FrontSettings, JointSettings
 
 Losses = dict[str, Tensor]
-_PATCH = 20
-"""Pixels along a side of what the local term takes the mean of."""
+_PATCHES = 8
+"""Along a side of an image: parts of which the local term takes the means."""
+PhotoSettings = FrontSettings | DetailSettings | JointSettings
 
 
-def _light_terms(image: Tensor, target: Tensor, settings: FrontSettings | JointSettings) -> Tensor:
+def _local(image: Tensor, target: Tensor) -> Tensor:
+    side = max(2, image.shape[-1] // _PATCHES)
+    return F.l1_loss(*(F.avg_pool2d(each, side, stride=side // 2) for each in (image, target)))
+
+
+def _light_terms(image: Tensor, target: Tensor, settings: PhotoSettings) -> Tensor:
     """The terms that tell of light and colour alone, weighted: `l1` and `local`."""
-    local = F.l1_loss(*(F.avg_pool2d(each, _PATCH, stride=_PATCH // 2) for each in (image, target)))
-    return settings.l1 * F.l1_loss(image, target) + settings.local * local
+    return settings.l1 * F.l1_loss(image, target) + settings.local * _local(image, target)
 
 
-def image_terms(image: Tensor, target: Tensor, settings: FrontSettings | JointSettings) -> Losses:
+def image_terms(image: Tensor, target: Tensor, settings: PhotoSettings) -> Losses:
     """`l1`, `local`, `ssim` and their weighted sum `total` for two [B,3,H,W] in [0,1]."""
     found = {
         "l1": F.l1_loss(image, target),
-        "local": F.l1_loss(*(F.avg_pool2d(each, _PATCH, stride=_PATCH // 2) for each in (image, target))),
+        "local": _local(image, target),
         "ssim": 1 - losses.box_ssim(image, target),
     }
     found["total"] = settings.l1 * found["l1"] + settings.local * found["local"] + settings.ssim * found["ssim"]
     return found
 
 
-class FrontStage:
-    """Front end and detail branch on the targets of scenes; IQPIR takes no part yet."""
+class PhotoStage:
+    """What the stages of a network for photographs share: one player, its measures and its pictures."""
 
-    name = "front"
+    name: str
     notes: Sequence[str] = ()
     averaged: PhotoIQPIR
 
-    def __init__(self, settings: FrontSettings, device: torch.device) -> None:
-        self.settings: FrontSettings | JointSettings = settings
-        self.averaged = PhotoIQPIR(PhotoConfig.from_dict({"codes": False, **settings.changes}))
-        self.averaged.to(memory_format=torch.channels_last)
-        _need_scores(settings, self.averaged.config)
-        self.players = {"network": Player(self.averaged, settings.rate_at)}
+    def __init__(self, settings: PhotoSettings, network: PhotoIQPIR) -> None:
+        self.settings = settings
+        self.averaged = network.to(memory_format=torch.channels_last)
+        _need_scores(settings, network.config)
+        self.players = {"network": Player(network, settings.rate_at)}
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
-        self.averaged.train()
-        lq, gt = _unit(batch)
-        made = self.averaged(lq, batch["score"])
-        return self._terms(made, gt)
-
-    def _terms(self, made: PhotoRestoration, gt: Tensor) -> Losses:
-        found = image_terms(made.image, gt, self.settings)
-        if self.settings.exposed > 0:
-            found["exposed"] = _light_terms(made.exposed, gt, self.settings)
-            found["total"] = found["total"] + self.settings.exposed * found["exposed"]
-        return found
+        raise NotImplementedError
 
     def after(self, batch: Mapping[str, Any], step: int) -> dict[str, float]:
         return {}
@@ -101,28 +96,89 @@ class FrontStage:
         save_checkpoint(self.averaged, path)
 
 
-class JointStage(FrontStage):
+class FrontStage(PhotoStage):
+    """The front end on thumbnails of scenes, which are all that it sees of any image."""
+
+    name = "front"
+
+    def __init__(self, settings: FrontSettings, device: torch.device) -> None:
+        network = PhotoIQPIR(PhotoConfig.from_dict({"codes": False, **settings.changes}))
+        _train_only(network, ("front",))
+        super().__init__(settings, network)
+
+    def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
+        self.averaged.train()
+        lq, gt = (F.interpolate(each, (THUMBNAIL, THUMBNAIL), mode="area") for each in _unit(batch))
+        made = self.averaged.graded(lq, self.averaged.grade(lq, batch["score"]))
+        return image_terms(made, gt, self.settings)
+
+
+class DetailStage(PhotoStage):
+    """The detail branch on the front end's images.
+
+    Its target is what the front end makes of the same picture without noise, blocks and blur. Measured on the target
+    itself, the gradient would be that of the exposure's error, which no branch of bounded reach can mend.
+    """
+
+    name = "detail"
+
+    def __init__(self, settings: DetailSettings, device: torch.device) -> None:
+        network = load_photo(settings.front)
+        if network.config.codes or not network.config.detail:
+            raise IQPIRError(f"{settings.front}: a network with a detail branch and without codes is needed")
+        if settings.data.lq is not None:
+            raise IQPIRError("data.lq: pairs of photographs do not say what the LQ image is without its noise")
+        _train_only(network, ("detail",))
+        super().__init__(settings, network)
+
+    def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
+        self.averaged.train()
+        return image_terms(*self._made(batch), self.settings)
+
+    def _made(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """The network's image, and the front end's of the clean picture."""
+        lq, _ = _unit(batch)
+        made = self.averaged(lq, batch["score"])
+        with torch.no_grad():
+            wanted = self.averaged.graded(_as_unit(batch["clean"]), self.averaged.grade(lq, batch["score"]))
+        return made.image, wanted
+
+    def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        made, wanted = self._made(batch)
+        lq, _ = _unit(batch)
+        exposed = self.averaged.graded(lq, self.averaged.grade(lq, batch["score"]))
+        return {
+            **super().measures(batch),
+            "clean psnr": _psnr(made, wanted),
+            "noisy psnr": _psnr(exposed, wanted),
+            "clean ssim": float(losses.box_ssim(made.clamp(0, 1), wanted)),
+            "noisy ssim": float(losses.box_ssim(exposed, wanted)),
+        }
+
+
+class JointStage(PhotoStage):
     """All parts, from the weights that they have: the core learns what to correct, the gate where."""
 
     name = "joint"
+    settings: JointSettings
 
     def __init__(self, settings: JointSettings, device: torch.device) -> None:
-        self.settings: JointSettings = settings
-        self.averaged = _assembled(settings)
-        self.averaged.to(memory_format=torch.channels_last)
-        _need_scores(settings, self.averaged.config)
-        _train_only(self.averaged, settings.train)
+        network = _assembled(settings)
+        _train_only(network, settings.train)
+        super().__init__(settings, network)
         self.teacher: VQAutoEncoder | None = None
-        if settings.index > 0 and self.averaged.config.codes:
+        if settings.index > 0 and network.config.codes:
             self.teacher = load_autoencoder(settings.autoencoder).eval().requires_grad_(False).to(device)
-        self.players = {"network": Player(self.averaged, settings.rate_at)}
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         settings, network = self.settings, self.averaged
         network.train()
         lq, gt = _unit(batch)
         made = network(lq, batch["score"], settings.fidelity, soft_codes=True)
-        found = self._terms(made, gt)
+        found = image_terms(made.image, gt, settings)
+        if settings.exposed > 0:
+            found["exposed"] = _light_terms(made.exposed, gt, settings)
+            found["total"] = found["total"] + settings.exposed * found["exposed"]
         if made.core is not None and settings.core > 0:
             overview = F.interpolate(gt, made.core.shape[-2:], mode="area")
             found["core"] = image_terms(made.core, overview, settings)["total"]
@@ -147,10 +203,10 @@ class JointStage(FrontStage):
 def _assembled(settings: JointSettings) -> PhotoIQPIR:
     """The front's network with a core, each with its trained weights; what neither has is new.
 
-    The detail branch of a gated network has more inputs and outputs than the front's: its own come first, the new ones
-    begin at zero.
+    The detail branch of a gated network has more inputs and outputs than that of one without codes: its own come first,
+    the new ones begin at zero.
     """
-    front = load_photo(settings.front)
+    front = load_photo(settings.detail)
     core = load_restorer(settings.restorer) if settings.restorer else None
     changes = {"codes": core is not None, **settings.changes}
     if core is not None:
@@ -184,15 +240,18 @@ def _train_only(network: PhotoIQPIR, parts: Sequence[str]) -> None:
         parameter.requires_grad_(name.split(".")[0] in parts and not name.startswith("core.quantize"))
 
 
-def _need_scores(settings: FrontSettings | JointSettings, config: PhotoConfig) -> None:
+def _need_scores(settings: PhotoSettings, config: PhotoConfig) -> None:
     if settings.data.scores == "none" and (config.score or (config.codes and config.core.conditioning != "none")):
         raise IQPIRError("a network that is told the score needs scores: data.scores")
 
 
 def _unit(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """LQ and GT in [0,1]; stages are given them in [-1,1]."""
-    lq, gt = (((batch[key] + 1) / 2).contiguous(memory_format=torch.channels_last) for key in ("lq", "gt"))
-    return lq, gt
+    return _as_unit(batch["lq"]), _as_unit(batch["gt"])
+
+
+def _as_unit(image: Tensor) -> Tensor:
+    return ((image + 1) / 2).contiguous(memory_format=torch.channels_last)
 
 
 def _psnr(image: Tensor, target: Tensor) -> float:

@@ -299,7 +299,7 @@ class _Photo(Common):
 
 @dataclass(frozen=True)
 class FrontSettings(_Photo):
-    """The front end and the detail branch, without codes."""
+    """The front end alone, on what it sees of an image: thumbnails, so that a step costs a hundredth."""
 
     changes: dict[str, Any] = field(default_factory=dict)
     """Settings of `iqpir.network.photo.PhotoConfig` that differ from the usual ones."""
@@ -308,11 +308,25 @@ class FrontSettings(_Photo):
 
 
 @dataclass(frozen=True)
-class JointSettings(_Photo):
-    """Everything together: front end, IQPIR on the overview, gate, detail."""
+class DetailSettings(_Photo):
+    """The detail branch alone, on the front end's image: noise, blocks and blur are to go, whatever the exposure."""
 
     front: str = ""
     """File of the stage `front`; relative to the settings' folder."""
+
+    STAGE: ClassVar[str] = "detail"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.front), "the key 'front' is missing: a file of the stage front")
+
+
+@dataclass(frozen=True)
+class JointSettings(_Photo):
+    """Everything together: front end, IQPIR on the overview, gate, detail."""
+
+    detail: str = ""
+    """File of the stage `detail`, or of `front`; relative to the settings' folder."""
     restorer: str = ""
     """File of stage 2, the core; relative likewise."""
     autoencoder: str = ""
@@ -329,18 +343,21 @@ class JointSettings(_Photo):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        need(bool(self.front), "the key 'front' is missing: a file of the stage front")
+        need(bool(self.detail), "the key 'detail' is missing: a file of the stage detail")
         need(self.index == 0 or bool(self.autoencoder), "index needs the key 'autoencoder': a file of stage 1")
 
 
 STAGES: Mapping[str, type[Common]] = {
-    kind.STAGE: kind for kind in (AutoencoderSettings, RestorerSettings, FidelitySettings, FrontSettings, JointSettings)
-}
-LINKS = ("front", "autoencoder", "restorer")
+    kind.STAGE: kind
+    for kind in (
+        AutoencoderSettings, RestorerSettings, FidelitySettings, FrontSettings, DetailSettings, JointSettings,
+    )
+}  # fmt: skip
+LINKS = ("front", "detail", "autoencoder", "restorer")
 """Keys of settings that name files of earlier stages, which are called the same."""
 
 
-RECIPE = ("quality", "front", "autoencoder", "restorer", "fidelity", "joint")
+RECIPE = ("quality", "front", "detail", "autoencoder", "restorer", "fidelity", "joint")
 """Sections of a recipe, in the order in which they are trained; before them `common`, what the stages share."""
 
 

@@ -20,11 +20,12 @@ from iqpir.network.model import IQPIR, Restoration
 from iqpir.training import losses
 from iqpir.training.codes import CodeCache, gt_codes
 from iqpir.training.engine import Player, Stage
-from iqpir.training.photo import FrontStage, JointStage, Overview
+from iqpir.training.photo import DetailStage, FrontStage, JointStage, Overview
 from iqpir.training.settings import (
     LINKS,
     AutoencoderSettings,
     Common,
+    DetailSettings,
     FidelitySettings,
     FrontSettings,
     JointSettings,
@@ -54,6 +55,8 @@ def make_stage(settings: Common, folder: Path, device: str = "cpu") -> Stage:
             return RestorerStage(settings, torch.device(device), folder)
         if isinstance(settings, JointSettings):
             return JointStage(settings, torch.device(device))
+        if isinstance(settings, DetailSettings):
+            return DetailStage(settings, torch.device(device))
         if isinstance(settings, FrontSettings):
             return FrontStage(settings, torch.device(device))
         assert isinstance(settings, FidelitySettings)

@@ -33,6 +33,8 @@ class Degraded(NamedTuple):
     """What to restore it to, as `image`; None: the image that was degraded."""
     score: float | None = None
     """The quality of the target, where the degradation decides it, in [0,1]."""
+    clean: Tensor | None = None
+    """`image` without noise, blocks and blur, in the light and the colours that it has; as `image`."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from iqpir.training.degrade.base import smooth_field, to_linear, to_srgb, unifor
 
 _METERED = 40
 """Pixels along a side that a camera meters."""
+_FLARE = (0.0, 0.04)
+"""Of the scene's mean light: what a lens scatters over the whole picture, so that its darkest places are not black."""
 _STOPS = (-14.0, 14.0)
 """Exposures that a camera has, in stops."""
 
@@ -27,26 +29,38 @@ class Tone(NamedTuple):
     """Exponent on sRGB values; above 1 it darkens."""
     bend: float = 0.0
     """Share of a smoothstep that is mixed in, 0 to 1: contrast in the middle, for less of it at both ends."""
+    shoulder: float = 0.0
+    """Share of L/(1+L) that light L is mixed with, 0 to 1: highlights bend where without it they break off. Of 76 real
+    well exposed photographs the targets are met best with 0.7 to 0.85 of it (24.2 dB, and 22.4 dB with none)."""
 
     def __call__(self, light: np.ndarray) -> np.ndarray:
-        """Linear light, clipped to [0,1] → float32 in [0,1]."""
-        value = to_srgb(light).astype(np.float32)
+        """Linear light, which ends at 1 where there is no shoulder → float32 in [0,1]."""
+        value = to_srgb(self._bent(light) if self.shoulder else light).astype(np.float32)
         if self.power != 1:
             value = value**self.power
         if self.bend:
             value = value + self.bend * (value * value * (3 - 2 * value) - value)
         return value
 
+    def _bent(self, light: np.ndarray) -> np.ndarray:
+        positive = np.maximum(light, 0)
+        bent: np.ndarray = (1 - self.shoulder) * np.minimum(positive, 1) + self.shoulder * positive / (1 + positive)
+        return bent
+
 
 def draw_tone(rng: np.random.Generator) -> Tone:
-    """One camera in four encodes as sRGB says; the others have a curve of their own."""
-    if rng.random() < 0.25:
+    """One camera in eight encodes as sRGB says; the others have a curve of their own, most with a shoulder."""
+    if rng.random() < 0.125:
         return Tone()
-    return Tone(uniform(rng, (0.85, 1.18)), uniform(rng, (0.0, 0.6)) if rng.random() < 0.6 else 0.0)
+    bend = uniform(rng, (0.0, 0.5)) if rng.random() < 0.5 else 0.0
+    shoulder = uniform(rng, (0.3, 1.0)) if rng.random() < 0.85 else 0.0
+    return Tone(uniform(rng, (0.9, 1.2)), bend, shoulder)
 
 
-def radiance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def radiance(image: np.ndarray, rng: np.random.Generator, contrast: float = 1.0) -> np.ndarray:
     """sRGB [H,W,3] in [0,1] → linear light without an upper end, float32: as if the scene were lit unevenly.
+
+    `contrast`: factor of all that, in stops.
 
     Light varies smoothly (σ up to 0.8 stops), mostly with a sky above or a lamp in the middle of things, and falls off
     to one side.
@@ -56,10 +70,10 @@ def radiance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     turn = rng.random() * 2 * np.pi
     rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
     stops = stops + 0.35 * rng.standard_normal() * (np.cos(turn) * columns + np.sin(turn) * rows)
-    if rng.random() < 0.65:
-        stops = stops + (0.8 + 1.2 * rng.standard_normal()) * sky(rng, height, width)
-    light: np.ndarray = to_linear(image).astype(np.float32) * np.exp2(stops)[:, :, None].astype(np.float32)
-    return light
+    if rng.random() < 0.75:
+        stops = stops + (1.4 + 1.4 * rng.standard_normal()) * sky(rng, height, width)
+    light: np.ndarray = to_linear(image).astype(np.float32) * np.exp2(contrast * stops)[:, :, None].astype(np.float32)
+    return light + light.mean() * np.float32(uniform(rng, _FLARE))
 
 
 def sky(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -7,6 +7,7 @@ noisy, out of focus or under water in part, so that a network that is told the s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
@@ -20,6 +21,7 @@ from iqpir.training.degrade.base import Degradation, Degraded, Range, jpeg, log_
 from iqpir.training.degrade.face import Face
 from iqpir.training.degrade.light import Backlit
 from iqpir.training.degrade.radiance import compress, count, draw_tone, exposure, radiance
+from iqpir.training.degrade.water import Underwater
 
 KINDS = ("dark", "backlit", "water", "camera", "good")
 FULL = 0.9
@@ -41,6 +43,8 @@ class Pair(NamedTuple):
 
     bad: np.ndarray
     target: np.ndarray
+    clean: np.ndarray
+    """The bad picture's light and colour without its noise, blocks and blur, but for what the score leaves of them."""
     stops: float = 0.0
 
 
@@ -48,19 +52,22 @@ class Pair(NamedTuple):
 class Scene(Degradation):
     """Dark, backlit, submerged, badly taken and good photographs, in the shares given."""
 
-    shares: tuple[float, float, float, float, float] = (0.36, 0.12, 0.29, 0.15, 0.08)
+    shares: tuple[float, float, float, float, float] = (0.3, 0.16, 0.31, 0.14, 0.09)
     """Of the five `KINDS`."""
     mean: float = 0.44
     """Mean pixel value that targets are exposed for; of 76 real well exposed photographs 0.395 to 0.485."""
     mean_spread: float = 0.04
     """Its standard deviation."""
-    stops: Range = (0.8, 5.4)
+    stops: Range = (1.2, 5.4)
     """How much darker dark photographs are than their targets; uniform."""
+    contrast: float = 1.5
+    """How much more unevenly dark scenes are lit than others, in stops: who exposes for a bright sky gets the rest
+    dark. Means over an eighth of a side differ by 0.18 to 0.21 in real targets."""
     cast: Range = (0.88, 1.14)
     """Log-uniform gains of red and of blue in the bad picture."""
-    shot: Range = (2e-5, 8e-4)
+    shot: Range = (3e-6, 8e-4)
     """Log-uniform: variance of the sensor's noise per linear light, at full exposure 1."""
-    read: Range = (1e-4, 1.8e-3)
+    read: Range = (3e-5, 1.8e-3)
     """Log-uniform: its deviation in the dark."""
     black: Range = (0.0, 0.003)
     """Linear light that two cameras in five take for black."""
@@ -68,27 +75,33 @@ class Scene(Degradation):
     """Log-uniform: light left on a backlit subject."""
     glare: Range = (0.9, 1.6)
     """Uniform: exposure of what is behind it."""
+    pool: float = 0.3
+    """Share of pictures under water that show no open water, and whose target keeps none at full score."""
+    coral: Range = (1.0, 2.2)
+    """Uniform: how much more colourful things under water are than others."""
     quality: Range = (40, 98)
     """Of JPEG, which seven bad pictures in ten are stored as; two in three of them at 75 and above."""
-    flatten: Range = (0.0, 0.7)
+    flatten: Range = (0.0, 0.35)
     """Uniform: how much smaller the target's range is than the scene's, in stops about its mean: tone mapping. Much of
     it teaches a network to lift shadows that photographers leave dark."""
-    flatten_share: float = 0.6
+    flatten_share: float = 0.2
     """Share of dark photographs whose target is tone mapped."""
-    top: float = 0.45
+    top: float = 0.5
     """Share of samples whose score is 0.9 or more; the others are uniform below."""
     damage: float = 0.8
     """How much of the damage a target of score 0 keeps."""
 
     BOUNDS: ClassVar[Mapping[str, Range]] = {
-        "mean": (0.05, 0.95), "mean_spread": (0, 0.3), "stops": (0, 12), "cast": (0.1, 10), "shot": (1e-9, 1),
-        "read": (1e-9, 1), "black": (0, 0.5), "shade": (1e-4, 1), "glare": (0.1, 10), "quality": (1, 101),
+        "mean": (0.05, 0.95), "mean_spread": (0, 0.3), "stops": (0, 12), "contrast": (0, 5), "cast": (0.1, 10), "shot": (1e-9, 1),
+        "read": (1e-9, 1), "black": (0, 0.5), "shade": (1e-4, 1), "glare": (0.1, 10), "pool": (0, 1),
+        "coral": (0, 10), "quality": (1, 101),
         "flatten": (0, 1), "flatten_share": (0, 1),
         "top": (0, 1), "damage": (0, 1),
     }  # fmt: skip
 
     _camera: Face = field(default_factory=Face.photo, init=False, repr=False)
     _subject: Backlit = field(default_factory=Backlit, init=False, repr=False)
+    _tank: Underwater = field(default_factory=Underwater, init=False, repr=False)
 
     def draw(self, rng: np.random.Generator, side: int) -> SceneParams:
         shares = np.array(self.shares)
@@ -109,7 +122,7 @@ class Scene(Degradation):
         pixels = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
         made = self.pair(pixels, params, rng)
         params = params._replace(stops=made.stops, headroom=float((made.target >= 1).any(axis=2).mean()))
-        return Degraded(_tensor(made.bad), params, _tensor(made.target), params.score)
+        return Degraded(_tensor(made.bad), params, _tensor(made.target), params.score, _tensor(made.clean))
 
     def left(self, score: float) -> float:
         """The part of the damage that a target of this score keeps, 0 to `damage`."""
@@ -132,7 +145,7 @@ class Scene(Degradation):
     # The kinds
 
     def _dark(self, image: np.ndarray, left: float, rng: np.random.Generator) -> Pair:
-        light = radiance(image, rng)
+        light = radiance(image, rng, self.contrast)
         good = compress(light, uniform(rng, self.flatten) if rng.random() < self.flatten_share else 0.0)
         tone = draw_tone(rng)
         mean = self.mean + self.mean_spread * float(rng.standard_normal())
@@ -149,7 +162,7 @@ class Scene(Degradation):
         target = good * np.float32(gain)
         if left:
             target = (target + np.float32(left) * noise) * np.float32(2.0 ** (-left * stops))
-        return Pair(bad, tone(target), stops)
+        return Pair(bad, tone(target), _between(other(seen), bad, left), stops)
 
     def _backlit(self, image: np.ndarray, left: float, rng: np.random.Generator) -> Pair:
         light, tone = radiance(image, rng), draw_tone(rng)
@@ -165,29 +178,47 @@ class Scene(Degradation):
         if left:
             noise = (counted - seen) * np.exp2(-stops).astype(np.float32)
             target = (good + np.float32(left) * noise) * np.exp2(left * stops).astype(np.float32)
-        return Pair(self._stored(tone(counted), rng), tone(target), -float(np.log2(shade)))
+        bad = self._stored(tone(counted), rng)
+        return Pair(bad, tone(target), _between(tone(seen), bad, left), -float(np.log2(shade)))
 
     def _water(self, image: np.ndarray, left: float, rng: np.random.Generator) -> Pair:
+        if rng.random() < self.pool:
+            return self._in_pool(image, left, rng)
         sea = submerge.draw(rng, image)
-        light, tone = radiance(image, rng), draw_tone(rng)
+        light, tone = submerge.coloured(radiance(image, rng), uniform(rng, self.coral)), draw_tone(rng)
         mean = float(np.clip(0.42 + 0.06 * rng.standard_normal(), 0.25, 0.6))
         light *= np.float32(exposure(light, mean, tone))
         seen = submerge.under(light, sea, 1.0)
         seen = seen * np.float32(exposure(seen, float(np.clip(mean + 0.05 * rng.standard_normal(), 0.2, 0.6)), tone))
         counted = count(seen, log_uniform(rng, self.shot), log_uniform(rng, self.read), rng)
-        bad = submerge.stretched(tone(counted), sea.stretch)
-        target = submerge.under(light, sea, left)
+        clean, noisy = tone(seen), tone(counted)
+        bad = self._stored(submerge.stretched(noisy, sea.stretch), rng)
+        clean = submerge.stretched(clean, sea.stretch)
+        target = submerge.under(light, sea, sea.kept + (1 - sea.kept) * left)
         target = tone(target * np.float32(exposure(target, mean, tone)))
-        return Pair(self._stored(bad, rng), submerge.finish(target, sea))
+        return Pair(bad, submerge.finish(target, sea), _between(clean, bad, left))
+
+    def _in_pool(self, image: np.ndarray, left: float, rng: np.random.Generator) -> Pair:
+        """A whole picture behind water, without any open water: all of it can go."""
+        good = self._plain(image, rng)
+        water = self._tank.draw(rng, min(image.shape[:2]))
+        first, second = copy.deepcopy(rng), copy.deepcopy(rng)  # the same distances, and the same noise
+        bad = self._stored(self._tank.apply(good, water, rng), rng)
+        clean = self._tank.apply(good, water._replace(well=_ENDLESS, read=0.0), first)
+        if left:
+            part = {name: left * getattr(water, name) for name in ("near", "far", "depth", "scatter")}
+            good = self._tank.apply(good, water._replace(**part), second)
+        return Pair(bad, good, _between(clean, bad, left))
 
     def _badly_taken(self, image: np.ndarray, left: float, rng: np.random.Generator) -> Pair:
         good = self._plain(image, rng)
         bad = self._camera.apply(good, self._camera.draw(rng, min(image.shape[:2])), rng)
-        return Pair(bad, good + np.float32(left) * (bad - good))
+        target = _between(good, bad, left)
+        return Pair(bad, target, target)
 
     def _good(self, image: np.ndarray, rng: np.random.Generator) -> Pair:
         good = self._plain(image, rng)
-        return Pair(jpeg(good, uniform(rng, (85, 98))) if rng.random() < 0.5 else good, good)
+        return Pair(jpeg(good, uniform(rng, (85, 98))) if rng.random() < 0.5 else good, good, good)
 
     # What they share
 
@@ -196,7 +227,7 @@ class Scene(Degradation):
         if rng.random() < 0.5:
             return image
         light, tone = radiance(image, rng), draw_tone(rng)
-        return tone(light * np.float32(exposure(light, uniform(rng, (0.25, 0.6)), tone)))
+        return tone(light * np.float32(exposure(light, uniform(rng, (0.3, 0.58)), tone)))
 
     def _cast(self, rng: np.random.Generator) -> np.ndarray:
         return np.array([log_uniform(rng, self.cast), 1, log_uniform(rng, self.cast)], dtype=np.float32)
@@ -207,6 +238,14 @@ class Scene(Degradation):
         low, high = self.quality
         middle = min(max(75.0, low), high)
         return jpeg(picture, uniform(rng, (middle, high) if rng.random() < 2 / 3 else (low, middle)))
+
+
+_ENDLESS = 1e12
+"""Electrons: a sensor that counts so many has no noise."""
+
+
+def _between(clean: np.ndarray, bad: np.ndarray, left: float) -> np.ndarray:
+    return clean + np.float32(left) * (bad - clean) if left else clean
 
 
 def _tensor(picture: np.ndarray) -> Tensor:

@@ -43,15 +43,17 @@ class Sea(NamedTuple):
     """[3]: gains of the restored picture's white balance."""
     finish: float
     """`stretch` of the restored picture."""
+    kept: float
+    """Part of the water that is left in the restored picture: divers' photographs stay blue."""
 
 
 def draw(rng: np.random.Generator, image: np.ndarray) -> Sea:
     """Ranges and shares; `image` float32 [H,W,3] in [0,1] only tells where open water may end."""
     height, width = image.shape[:2]
-    place = rng.random() * (len(_WATERS) - 1)
+    place = rng.random() * (len(_WATERS) - 1.3)
     low = min(int(place), len(_WATERS) - 2)
     beta = np.exp(np.log(_WATERS[low]) + (place - low) * np.log(_WATERS[low + 1] / _WATERS[low]))
-    beta = beta * np.exp(0.2 * rng.standard_normal(3))
+    beta = beta * np.exp(0.12 * rng.standard_normal(3))
     # Near things in clear water have lost their red and little else; far ones are seen through haze.
     clear = rng.random() < 0.6
     visible = (3.0 if clear else 1.6) / float(beta[1])
@@ -67,20 +69,29 @@ def draw(rng: np.random.Generator, image: np.ndarray) -> Sea:
         soft = cv2.GaussianBlur(image.mean(axis=2), (0, 0), 1.0)
         field = sky(rng, height, width) + uniform(rng, (0.0, 0.6)) * (soft - soft.mean())
         open_water = np.clip((field - 0.5) / uniform(rng, (0.02, 0.3)) + 0.5, 0, 1).astype(np.float32)
-    depth = min(uniform(rng, (1.0, 12.0) if clear else (0.0, 7.0)), visible)
-    colour = np.exp(-beta * uniform(rng, (1.0, 3.0)) * visible)
-    # A restored picture's water is paler than endless water is, and may be nearly gray.
-    colour = colour / colour.max() * log_uniform(rng, (0.04, 0.6))
-    colour = colour + uniform(rng, (0.0, 0.7)) * (colour.mean() - colour)
+    # Red is what daylight loses first: of real photographs under water it has a third of the green's brightness.
+    depth = uniform(rng, (0.8, 3.2) if rng.random() < 0.8 else (0.0, 0.8)) / float(beta[0])
+    veil = uniform(rng, (0.05, 0.4) if clear else (0.15, 0.7))
+    # A restored picture's water has the colour that it has, a little paler, rarely nearly gray.
+    colour = np.exp(-beta * depth) * veil * beta.min() / beta
+    gray = uniform(rng, (0.0, 0.15) if rng.random() < 0.8 else (0.15, 0.8))
+    colour = (colour + gray * (colour.mean() - colour)) * log_uniform(rng, (0.6, 1.2))
     white = np.exp(0.1 * rng.standard_normal(3))
     enhanced = rng.random() < 0.5
     return Sea(
-        beta.astype(np.float32), distance, open_water, depth, uniform(rng, (0.05, 0.4) if clear else (0.15, 0.7)),
+        beta.astype(np.float32), distance, open_water, depth, veil,
         uniform(rng, (0.0, 0.006)), colour.astype(np.float32), uniform(rng, (0.0, 0.9)) if rng.random() < 0.7 else 0.0,
         uniform(rng, (1.0, 1.4)) if enhanced else 1.0, (white / white.mean() if enhanced else np.ones(3)).astype(
             np.float32
-        ), uniform(rng, (0.0, 0.8)) if enhanced else 0.0,
+        ), uniform(rng, (0.0, 0.8)) if enhanced else 0.0, uniform(rng, (0.0, 0.45)),
     )  # fmt: skip
+
+
+def coloured(light: np.ndarray, factor: float) -> np.ndarray:
+    """Linear light [H,W,3] whose colours are `factor` times as far from gray."""
+    gray = light.mean(axis=2, keepdims=True)
+    changed: np.ndarray = np.maximum(gray + np.float32(factor) * (light - gray), 0)
+    return changed
 
 
 def under(light: np.ndarray, sea: Sea, part: float) -> np.ndarray:
