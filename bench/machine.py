@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench import provenance
+from bench.errors import BenchError
 from bench.identity import digest
 
 
@@ -49,3 +50,17 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def check_device(device: str) -> None:
+    """Raise `BenchError` for a device that is not there."""
+    if device == "cpu":
+        return
+    kind, colon, number = device.partition(":")
+    if kind != "cuda" or (colon and not number.isdecimal()):
+        raise BenchError(f"unknown device {device!r}: cpu, cuda or cuda:N")
+    import torch
+
+    index = int(number or 0)
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        raise BenchError(f"device {device!r} is not on this machine ({torch.cuda.device_count()} CUDA devices)")

@@ -55,9 +55,9 @@ def command(
     from bench import paths
     from bench.catalog.plugins import load_plugins
     from bench.latency import selection, session
+    from bench.machine import check_device
     from bench.results import timings
     from bench.results.store import Store
-    from bench.runner import driver
     from bench.suite.setting import Rules
     from bench.tables import latency_table as tables
     from bench.tables import render
@@ -65,7 +65,7 @@ def command(
     render.check_style(style)
     load_plugins(plugins)
     asked = selection.understand(what)
-    driver.check_device(device)
+    check_device(device)
     job = session.Job(
         subjects=selection.with_options(asked.subjects, options),
         settings=selection.settings(

@@ -21,7 +21,7 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
     """
     from pathlib import Path
 
-    from bench import paths
+    from bench import files, paths
     from bench.export import rows_and_images
     from bench.report import page
     from bench.results import leases, view
@@ -32,7 +32,7 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
         made = page.render(store, data, folder, page.Options(items, round(budget * 1e6)))
     name = f"{rows_and_images.safe_name(data.record.suite).replace('/', '_')}-{data.number}.html"
     target = Path(output) if output is not None else folder / "reports" / name
-    rows_and_images.put(target, made.html.encode("utf-8"))
+    files.put(target, made.html.encode("utf-8"))
     click.echo(f"{len(made.html.encode()) / 1e6:.1f} MB, {made.pictures} pictures", err=True)
     click.echo(str(target))
     return 0

@@ -14,7 +14,6 @@ from bench.cli.number_types import FiniteRange
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many items per dataset, spread evenly.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
-@click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True, help="Where units run.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--timeout",
@@ -46,7 +45,6 @@ def command(
     limit: int | None,
     device: str,
     batch: int,
-    engine: str,
     workers: int,
     timeout: float | None,
     plan: bool,

@@ -14,9 +14,9 @@ def command(name: str, device: str, plugins: tuple[str, ...]) -> int:
     from bench.catalog.plugins import load_plugins
     from bench.catalog.registry import registry
     from bench.errors import BenchError
+    from bench.machine import check_device
     from bench.methods.base import Method
     from bench.methods.build import build_method
-    from bench.runner.driver import check_device
     from bench.testing.method_contract import render, selftest
 
     load_plugins(plugins)

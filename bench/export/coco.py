@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench import files
 from bench.data.boxes import Annotations, coco_results, coco_truth, scale_to, translation
 from bench.detection.draw import panel, side_by_side
 from bench.errors import BenchError
-from bench.export.rows_and_images import one_folder, put, safe_name
+from bench.export.rows_and_images import one_folder, safe_name
 from bench.metrics.outcome import Status
 from bench.results.features import unpack
 from bench.results.record import Column, DatasetRecord, MethodRecord
@@ -134,7 +135,7 @@ def draw(store: Store, data: RunView, results: Path, target: Path) -> Written:
 
 
 def _write(place: Path, value: Any) -> None:
-    put(place, (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8"))
+    files.put(place, (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8"))
 
 
 def _write_picture(place: Path, pixels: np.ndarray) -> None:
@@ -142,4 +143,4 @@ def _write_picture(place: Path, pixels: np.ndarray) -> None:
 
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="png")
-    put(place, buffer.getvalue())
+    files.put(place, buffer.getvalue())

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import io
 import json
 import os
 import re
-import secrets
 import shutil
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
+from bench import files
 from bench.errors import BenchError
 from bench.results import artefacts, csv_text, view
 
@@ -123,22 +122,14 @@ def one_folder(label: str, ending: str = "") -> str:
 
 def _copied(source: Path, destination: Path) -> bool:
     """Copy a file in one step; False where the source is not there."""
-    temporary = _beside(destination)
     try:
-        shutil.copyfile(source, temporary)
-        temporary.replace(destination)
+        with files.replacing(destination) as temporary:
+            shutil.copyfile(source, temporary)
     except FileNotFoundError:
         if source.exists():
             raise
         return False
-    finally:
-        temporary.unlink(missing_ok=True)
     return True
-
-
-def _beside(target: Path) -> Path:
-    """A temporary name in the same folder, short enough wherever the target's own is."""
-    return target.with_name(f".{secrets.token_hex(4)}.part")
 
 
 def text(data: view.RunView, style: str) -> str:
@@ -157,19 +148,6 @@ def write(data: view.RunView, style: str, target: Path) -> None:
     if style == "parquet":
         buffer = io.BytesIO()
         view.to_frame(view.rows(data)).to_parquet(buffer, engine="pyarrow", index=False)
-        put(target, buffer.getvalue())
+        files.put(target, buffer.getvalue())
     else:
-        put(target, text(data, style).encode("utf-8"))
-
-
-def put(target: Path, payload: bytes) -> None:
-    """Write a file a user named, replacing it in one step. Raises `BenchError`."""
-    temporary = _beside(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(payload)
-        temporary.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise BenchError(f"{target}: cannot be written: {error.strerror or error}") from error
+        files.put(target, text(data, style).encode("utf-8"))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from bench import paths
+from bench import files, paths
 from bench.errors import BenchError, one_line, suggest
 from bench.gate import snapshot_format
 from bench.gate.snapshot_format import Snapshot
@@ -41,13 +40,7 @@ def write(snapshot: Snapshot, file: Path) -> Snapshot:
     """Write a baseline; the tolerances of one that is there stay. Returns what was written. Atomic."""
     if file.exists():
         snapshot = snapshot.model_copy(update={"tolerances": read(file).tolerances})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text(snapshot), encoding="utf-8")
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.write(file, text(snapshot).encode("utf-8"))
     return snapshot
 
 

@@ -19,7 +19,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.catalog.user_code import code_digest, is_users
 from bench.errors import BenchError, one_line
@@ -108,6 +108,21 @@ class ModuleMethod(Method):
 
     def identity(self) -> Mapping[str, Any]:
         return self._identity
+
+    @property
+    def module(self) -> Module | None:
+        """What was handed over, where it is a torch module."""
+        import torch
+
+        return self._module if isinstance(self._module, torch.nn.Module) else None
+
+    @property
+    def network(self) -> Module:
+        """The loaded module, without padding."""
+        if self._loaded is None:
+            raise BenchError(f"method {self.name!r} is used before load()")
+        assert self.module is not None
+        return cast("Module", self._loaded)
 
     def parameters(self) -> int | None:
         given = getattr(self._module, "parameters", None)

@@ -169,12 +169,17 @@ class NetworkMethod(Method):
 
     def _whole(self, images: Tensor, seeds: Tensor | None) -> Tensor:
         """One forward pass of the padded image, the padding cut off again."""
-        if self._network is None:
-            raise BenchError(f"method {self.name!r} is used before load()")
         height, width = images.shape[-2:]
         padded = pad_to_multiple(images, self._multiple).to(self._dtype)
-        output = self._network(padded, seeds) if self.stochastic else self._network(padded)
+        output = self.network(padded, seeds) if self.stochastic else self.network(padded)
         return output[..., : height * self.scale, : width * self.scale].float()
+
+    @property
+    def network(self) -> Module:
+        """The loaded network, without padding and tiles."""
+        if self._network is None:
+            raise BenchError(f"method {self.name!r} is used before load()")
+        return self._network
 
     def parameters(self) -> int | None:
         return None if self._network is None else sum(one.numel() for one in self._network.parameters())

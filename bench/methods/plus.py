@@ -130,7 +130,7 @@ def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None
     if entry.fields.get("kind") not in ("network", "spandrel", "plugin"):
         raise BenchError(f"{where}: host {name!r} is of kind {entry.fields.get('kind')!r}; a host is a network")
     host = build_method(entry, options, base)
-    if isinstance(host, ModuleMethod) and hasattr(host._module, "get_submodule"):
+    if isinstance(host, ModuleMethod) and host.module is not None:
         return host
     if not isinstance(host, NetworkMethod):
         raise BenchError(f"{where}: host {name!r} is no torch module; bench.methods.module.from_module takes one")
@@ -139,10 +139,7 @@ def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None
 
 def network_of(method: Host) -> Module:
     """The network of a loaded method, without its padding and tiles."""
-    held: Any = method._loaded if isinstance(method, ModuleMethod) else method._network
-    if held is None:
-        raise BenchError(f"method {method.name!r} is used before load()")
-    return held
+    return method.network
 
 
 def _scored(plus: ScoreConditioner, score: float, guidance: float) -> Any:

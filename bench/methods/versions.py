@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,13 +29,16 @@ class Version(NamedTuple):
     name: str
     """The module's name in keys: what it was called when it was first listed."""
     version: str
+    first: str
+    """The version that it had when it was first listed."""
     classes: Mapping[str, str]
     """What a class or function that has another name today is called in keys."""
 
 
-def code_versions(modules: Iterable[str]) -> dict[str, str]:
+def code_versions(modules: Iterable[str], idle: Container[str] = ()) -> dict[str, str]:
     """For an identity: each module's lasting name with its version, or a module's name with the hash of its file.
 
+    `idle` modules stand in the keys of a method that does not use them: with their first version, whatever theirs is.
     Nothing is imported. Raises `BenchError` for a module of ours that has no version.
     """
     found = {}
@@ -43,8 +46,10 @@ def code_versions(modules: Iterable[str]) -> dict[str, str]:
         known = versions().get(module)
         if known is None and module.partition(".")[0] in OURS:
             raise BenchError(f"{_file().name} gives {module} no version, and its outputs could not be told from others")
-        name, version = (module, source_hash(module)) if known is None else (known.name, known.version)
-        found[name] = version
+        if known is None:
+            found[module] = source_hash(module)
+        else:
+            found[known.name] = known.first if module in idle else known.version
     return found
 
 
@@ -60,9 +65,12 @@ def versions() -> Mapping[str, Version]:
     """Every module of ours that takes part in an output, by its name of today."""
     entries: dict[str, dict[str, Any]] = yaml.load(_file().read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return {
-        module: Version(entry.get("was", module), str(entry["version"]), entry.get("classes", {}))
+        module: Version(
+            entry.get("was", module), str(entry["version"]), str(entry.get("first", entry["version"])),
+            entry.get("classes", {}),
+        )
         for module, entry in entries.items()
-    }
+    }  # fmt: skip
 
 
 def _file() -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import files
 from bench.data import images
 from bench.errors import ImageError
 from bench.identity import content_hash
@@ -57,17 +58,7 @@ def write(results: Path, output: bytes, suffix: str, payload: bytes) -> None:
     target = path(results, output, suffix)
     if target.is_file() and target.read_bytes() == payload:
         return
-    temporary = target.with_name(f".part-{os.getpid()}-{target.name}")
-    try:
-        try:
-            temporary.write_bytes(payload)
-        except FileNotFoundError:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(payload)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    files.write(target, payload)
 
 
 def read(results: Path, output: bytes, suffix: str) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.errors import BenchError, one_line
-from bench.results.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION, TABLES
+from bench.results.schema import MIGRATIONS, OLDEST, SCHEMA, SCHEMA_VERSION, TABLES
 
 FILE_NAME = "bench.db"
 PATIENCE = 60.0
@@ -135,6 +135,10 @@ class Database:
         if not tables >= TABLES:
             named = f" (tables: {one_line(', '.join(sorted(tables)), 80)})" if tables else ""
             raise BenchError(f"{self.path} is another program's database{named}, left as it is: {elsewhere}")
+        if 0 < version < OLDEST:
+            raise BenchError(
+                f"{self.path} has schema {version}, from before the first release, and is left as it is: {elsewhere}"
+            )
         if version < 1:
             raise BenchError(
                 f"{self.path} says schema {version}, which no bench wrote; it is damaged and left as it is: restore "

@@ -96,66 +96,9 @@ TABLES = frozenset({"content", "memo", "restoration", "signature", "score", "ext
 """What every version has: a database without them is another program's."""
 
 
-_LATENCY_2 = """
-CREATE TABLE machine(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, description TEXT NOT NULL);
-CREATE TABLE latency(
-  id INTEGER PRIMARY KEY, session TEXT NOT NULL, label TEXT NOT NULL, name TEXT NOT NULL,
-  method BLOB, request BLOB NOT NULL, height INTEGER NOT NULL, width INTEGER NOT NULL, batch INTEGER NOT NULL,
-  dtype TEXT NOT NULL, device TEXT NOT NULL, mode TEXT NOT NULL, threads INTEGER NOT NULL,
-  machine INTEGER NOT NULL REFERENCES machine, status TEXT NOT NULL, reason TEXT,
-  samples BLOB, events BLOB, cpu BLOB, record TEXT NOT NULL, written REAL NOT NULL);
-CREATE INDEX latency_method ON latency(method);
-CREATE INDEX latency_request ON latency(request);
-"""
-
-
-def _again(table: str, script: str, copied: str = "") -> str:
-    """Make a table anew under its name with the rows that a SELECT gives; the way SQLite's manual says to alter one.
-
-    References of other tables name `table` throughout, so the steps need them unenforced until the last is done.
-    """
-    made = script.replace(f"CREATE TABLE {table}(", f"CREATE TABLE new_{table}(").replace(
-        f"INSERT INTO {table} ", f"INSERT INTO new_{table} "
-    )
-    rows = f"INSERT INTO new_{table} {copied};" if copied else ""
-    return f"{made}{rows}DROP TABLE {table};ALTER TABLE new_{table} RENAME TO {table};"
-
-
-# The plus signs keep SQLite from trying every content with every other one by way of the primary key.
-_KNOWN = (
-    "+output IN (SELECT id FROM content) AND +reference IN (SELECT id FROM content) "
-    "AND +signature IN (SELECT id FROM signature)"
-)
-
-# Rows that point at nothing are left out: a collection beside a run could leave them, and running again makes what
-# they stood for. Memos are left out because they lack the change time that vouches for them; they cost one decoding.
-_STEP_2 = "".join(
-    (
-        _again("content", _CONTENT, "SELECT id, hash FROM content WHERE id!=0"),
-        _again("memo", _MEMO),
-        _again(
-            "restoration", _RESTORATION,
-            "SELECT * FROM restoration WHERE +input IN (SELECT id FROM content) "
-            "AND (output IS NULL OR +output IN (SELECT id FROM content))",
-        ),
-        _again("signature", _SIGNATURE, "SELECT * FROM signature"),
-        _again("score", _SCORE, f"SELECT * FROM score WHERE {_KNOWN}"),  # noqa: S608
-        _again("extraction", _EXTRACTION, f"SELECT * FROM extraction WHERE {_KNOWN}"),  # noqa: S608
-        _again("run", _RUN, "SELECT * FROM run"),
-        _again(
-            "unit", _UNIT,
-            "SELECT * FROM unit WHERE +run IN (SELECT id FROM run) AND +reference IN (SELECT id FROM content) "
-            "AND +restoration IN (SELECT id FROM restoration)",
-        ),
-        _again("machine", _MACHINE, "SELECT * FROM machine"),
-        _again("latency", _LATENCY, "SELECT * FROM latency WHERE machine IN (SELECT id FROM machine)"),
-        _LEASE,
-        _INDEXES,
-    )
-)  # fmt: skip
-
-MIGRATIONS: dict[int, str] = {1: _LATENCY_2, 2: _STEP_2}
-"""One SQL script per step: MIGRATIONS[n] turns version n into n + 1."""
+MIGRATIONS: dict[int, str] = {}
+"""One SQL script per step: MIGRATIONS[n] turns the released version n into n + 1."""
+OLDEST = min(MIGRATIONS, default=SCHEMA_VERSION)
 
 
 class LatencyRow(NamedTuple):

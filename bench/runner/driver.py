@@ -16,6 +16,7 @@ from bench import paths, provenance
 from bench.data.pairing import check_sizes
 from bench.errors import BenchError, one_line
 from bench.latency import suite_timing
+from bench.machine import check_device
 from bench.planning import detection_columns, finetuning
 from bench.planning.bind import Resolved, Selection, resolve
 from bench.planning.description import describe_run
@@ -132,20 +133,6 @@ def resolve_request(request: Request) -> Resolved:
 def cells_of(request: Request) -> tuple[Cell, ...]:
     """The cells of a request, as a worker process makes them."""
     return make_cells(resolve_request(request), request.device)
-
-
-def check_device(device: str) -> None:
-    """Raise `BenchError` for a device that is not there."""
-    if device == "cpu":
-        return
-    kind, colon, number = device.partition(":")
-    if kind != "cuda" or (colon and not number.isdecimal()):
-        raise BenchError(f"unknown device {device!r}: cpu, cuda or cuda:N")
-    import torch
-
-    index = int(number or 0)
-    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-        raise BenchError(f"device {device!r} is not on this machine ({torch.cuda.device_count()} CUDA devices)")
 
 
 def plan_request(request: Request, store: Store) -> Plan:

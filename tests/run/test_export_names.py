@@ -34,10 +34,10 @@ def test_a_longer_name_is_cut_and_told_apart(stem: str):
 
 def test_a_file_of_the_longest_name_is_written_and_leaves_nothing_else(tmp_path: Path):
     target = tmp_path / ("n" * 251 + ".csv")
-    rows_and_images.put(target, b"rows")
+    files.put(target, b"rows")
     assert target.read_bytes() == b"rows" and list(tmp_path.iterdir()) == [target]
     with pytest.raises(BenchError, match="cannot be written"):
-        rows_and_images.put(tmp_path / ("n" * 252 + ".csv"), b"rows")
+        files.put(tmp_path / ("n" * 252 + ".csv"), b"rows")
 
 
 def test_images_with_the_longest_names_are_exported(workplace: Workplace) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from bench import identity
 from bench.errors import BenchError
 from bench.results import view
 from bench.results.database import Database
-from bench.results.schema import SCHEMA_VERSION
+from bench.results.schema import OLDEST, SCHEMA_VERSION
 from bench.results.store import FILE_NAME, Score, Store
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -39,7 +38,7 @@ def tables(file: Path) -> dict[str, str]:
     return {name: re.sub(r'["\s]', "", sql) for name, sql in rows}
 
 
-@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
+@pytest.mark.parametrize("version", range(OLDEST, SCHEMA_VERSION + 1))
 def test_a_released_file_becomes_what_a_new_one_is(tmp_path: Path, version: int):
     old = made(tmp_path / "old", (SCHEMAS / f"v{version}.sql").read_text(encoding="utf-8"))
     Store(tmp_path / "old").close()
@@ -50,33 +49,15 @@ def test_a_released_file_becomes_what_a_new_one_is(tmp_path: Path, version: int)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-def test_rows_that_name_nothing_do_not_come_along(tmp_path: Path):
-    """A collection beside a run of version 2 could leave a unit without its restoration."""
-    script = (SCHEMAS / "v2.sql").read_text(encoding="utf-8")
-    dangling = "INSERT INTO unit VALUES(1,0,1,77,0); INSERT INTO score VALUES(88,0,99,'ok',1.0,NULL,NULL);"
-    made(tmp_path / "old", script + dangling)
-    with Store(tmp_path / "old") as store:
-        assert store.units(1) == {(0, 0): (1, 0)}
-
-
-def test_many_rows_come_along_in_a_time_that_grows_with_their_number(tmp_path: Path):
-    """By way of the primary key every content would be tried with every other: minutes instead of a blink."""
-    file = made(tmp_path / "old", (SCHEMAS / "v2.sql").read_text(encoding="utf-8"))
-    numbers = range(10, 20_010)
-    with closing(sqlite3.connect(file)) as db, db:
-        db.execute("INSERT INTO signature VALUES(1, 'psnr', '', 0)")
-        db.executemany("INSERT INTO content VALUES(?,?)", ((n, n.to_bytes(32, "big")) for n in numbers))
-        db.executemany("INSERT INTO score VALUES(?,0,1,'ok',1.0,NULL,NULL)", ((n,) for n in numbers))
-    spent = time.process_time()
-    with Store(tmp_path / "old") as store:
-        assert len(store.scores(numbers, 1)) == len(numbers)
-    assert time.process_time() - spent < 5
-
-
-def test_whoever_reads_brings_an_older_file_up_to_date(tmp_path: Path):
-    made(tmp_path / "old", (SCHEMAS / "v1.sql").read_text(encoding="utf-8"))
-    with Store.reading(tmp_path / "old") as store:
-        assert store.runs()[0].suite == "released"
+def test_a_file_from_before_the_first_release_is_refused_and_left_as_it_is(tmp_path: Path):
+    Store(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
+        db.execute("PRAGMA user_version=2")
+    before = (tmp_path / FILE_NAME).read_bytes()
+    for writable in (True, False):
+        with pytest.raises(BenchError, match=r"has schema 2, from before the first release.*--results DIR"):
+            Store(tmp_path, writable=writable)
+    assert (tmp_path / FILE_NAME).read_bytes() == before
 
 
 def test_references_are_enforced(tmp_path: Path):
@@ -128,7 +109,7 @@ class _Frozen:
         monkeypatch.setattr(os, "access", lambda place, mode: mode != os.W_OK)
 
 
-@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
+@pytest.mark.parametrize("version", range(OLDEST, SCHEMA_VERSION + 1))
 def test_an_older_file_on_read_only_media_is_read_from_a_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
 ):
