@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from shapes import CLASSES, write_shapes
+from support.shapes import CLASSES, write_shapes
 
 from bench.catalog import published
 from bench.catalog.registry import registry

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from shapes import suite_text, write_shapes
+from support.shapes import suite_text, write_shapes
 
 from bench.results.store import Store
 from bench.results.view import read_cells

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gated import ITEMS, Place
+from support.gated import ITEMS, Place
 
 from bench.gate import baseline
 from bench.gate.snapshot_format import Tolerance

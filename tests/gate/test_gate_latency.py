@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gated import Place
+from support.gated import Place
 
 from bench.gate import slowdown
 from bench.results import timings, view

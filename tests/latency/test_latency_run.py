@@ -19,7 +19,7 @@ from bench.runner.forecast import render_plan
 from bench.suite import definition
 from bench.tables import render
 
-PLUGIN = Path(__file__).with_name("timed_plugin.py")
+PLUGIN = Path(__file__).parents[1] / "support" / "timed_plugin.py"
 SUITE = """
 schema: 1
 datasets: [{{dataset: folder, options: {{lq: "{folder}/lq", gt: "{folder}/lq"}}, label: mine}}]

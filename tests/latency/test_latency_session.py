@@ -25,7 +25,7 @@ from bench.suite.setting import STAGES, Rules
 from bench.tables import latency_table as tables
 from bench.tables.time_column import milliseconds
 
-PLUGIN = Path(__file__).with_name("timed_plugin.py")
+PLUGIN = Path(__file__).parents[1] / "support" / "timed_plugin.py"
 SAMPLES = 24
 STEP = 0.006
 """Seconds that the plugin's slowed method sleeps."""

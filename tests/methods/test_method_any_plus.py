@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from network_support import picture
 from PIL import Image
+from support.networks import picture
 from torch import nn
 
 import bench

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from network_support import assert_float32_is_near, defaults, make_official, picture
-from normal_support import normals
+from support.networks import assert_float32_is_near, defaults, make_official, picture
+from support.normals import normals
 
 from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from network_support import assert_float32_is_near, defaults, make_official, picture, put, sines
+from support.networks import assert_float32_is_near, defaults, make_official, picture, put, sines
 
 from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 import torch
-from network_support import picture
-from normal_support import normals
+from support.networks import picture
+from support.normals import normals
 
 from bench.catalog.registry import registry
 from bench.errors import BenchError, MissingFile

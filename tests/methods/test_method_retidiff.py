@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from network_support import LEVEL, picture
-from normal_support import normals
-from rounding import exactly
+from support.networks import LEVEL, picture
+from support.normals import normals
+from support.rounding import exactly
 
 from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from network_support import LEVEL, defaults, make_official, picture, sines
 from PIL import Image
-from rounding import exactly
+from support.networks import LEVEL, defaults, make_official, picture, sines
+from support.rounding import exactly
 
 from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, ItemError

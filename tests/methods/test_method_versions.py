@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fingerprints
 import numpy as np
 import pytest
+from support import fingerprints
 
 from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
@@ -47,7 +47,7 @@ def test_what_was_stored_when_versions_began_is_still_found(name: str, monkeypat
 def test_another_output_has_another_version(entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
     found, known = fingerprints.fingerprint(entry, tmp_path), fingerprints.stored().get(entry.name)
-    again = "python tests/methods/fingerprints.py stores it"
+    again = "python tests/support/fingerprints.py stores it"
     assert known is not None, f"no fingerprint of {entry.name} is stored: {again}"
     assert found["code"] == known["code"], f"the fingerprint of {entry.name} is of another version: {again}"
     far = np.abs(np.subtract(found["values"], known["values"])).max()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from official_scripts import CLONES, HELPER
+from support.official_scripts import CLONES, HELPER
 
 from bench.catalog.registry import registry
 from bench.errors import ItemError

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from live_support import (
+from scipy.special import gamma
+from support.live import (
     GRID,
     RISING,
     asymmetric,
@@ -21,7 +22,6 @@ from live_support import (
     shifted,
     value,
 )
-from scipy.special import gamma
 
 from bench.errors import BenchError, ItemError
 from bench.metrics.brisque import Brisque, image_features

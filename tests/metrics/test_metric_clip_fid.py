@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from procedural_weights import procedural
+from support.procedural_weights import procedural
 from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize, ToTensor
 
 from bench.catalog.registry import registry

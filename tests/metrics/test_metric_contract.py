@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from metric_tester import builds, claims, entries, fill_cache, has_weights, precision, slow, subject
+from support.metric_tester import builds, claims, entries, fill_cache, has_weights, precision, slow, subject
 
 from bench import paths
 from bench.catalog.registry import registry

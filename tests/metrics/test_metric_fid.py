@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from procedural_weights import picture, procedural
-from toy_features import (
+from support.procedural_weights import picture, procedural
+from support.toy_features import (
     DIMENSIONS,
     WEIGHTS,
     command,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_features import (
+from support.toy_features import (
     DIMENSIONS,
     WEIGHTS,
     built,

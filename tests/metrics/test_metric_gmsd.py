@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import classical_loops
 import numpy as np
 import pytest
 import torch
-from classical_loops import as_tensor
+from support import classical_loops
+from support.classical_loops import as_tensor
 
 from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from procedural_weights import picture, procedural
+from support.procedural_weights import picture, procedural
 
 from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, MissingFile

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from live_support import GRID, RISING, asymmetric, normalised, shifted
 from scipy.stats import gennorm
+from support.live import GRID, RISING, asymmetric, normalised, shifted
 
 from bench.metrics.primitives import nss
 

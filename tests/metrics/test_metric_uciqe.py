@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from skimage import color
-from underwater_loops import PAPER, fastest, peers, weighted
+from support.underwater_loops import PAPER, fastest, peers, weighted
 
 from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from skimage import color, filters
-from underwater_loops import fastest, peers, uiqm_funie
+from support.underwater_loops import fastest, peers, uiqm_funie
 
 from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError

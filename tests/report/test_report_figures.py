@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from report_support import NASTY, Workplace
+from support.reports import NASTY, Workplace
 
 from bench.report import charts, figures, style
 from bench.report.crops import Window, exact, find_window, thumbnail

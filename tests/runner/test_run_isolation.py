@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from workplace import HERE, Done, Workplace, assert_calm, assert_refused
+from support.workplace import HERE, Done, Workplace, assert_calm, assert_refused
 
 STRANGE = HERE / "strange_plugin.py"
 ALWAYS = "all: true"

@@ -1,7 +1,7 @@
 """UCIQE and UIQM pixel by pixel and block by block, as scripts compute them: what ours must equal, and be faster than.
 
 Written from the definitions, on SciPy's, scikit-image's and OpenCV's filters; shares nothing with `bench`. Running it
-prints the speed of ours beside it in one process: `python tests/metrics/underwater_loops.py [side]`.
+prints the speed of ours beside it in one process: `python tests/support/underwater_loops.py [side]`.
 """
 
 from __future__ import annotations

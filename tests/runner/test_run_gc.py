@@ -6,8 +6,8 @@ import random
 import time
 
 import pytest
-import races
-from workplace import PLUGIN, Workplace, assert_refused
+from support import races
+from support.workplace import PLUGIN, Workplace, assert_refused
 
 BESIDE = """
 import sys

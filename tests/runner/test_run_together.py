@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from workplace import PLUGIN, Started, Workplace
+from support.workplace import PLUGIN, Started, Workplace
 
 BARRIER = """
 import os, pathlib, time

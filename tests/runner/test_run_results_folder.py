@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workplace import PLUGIN, Workplace, assert_calm, assert_refused
+from support.workplace import PLUGIN, Workplace, assert_calm, assert_refused
 
 # Results folders
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from workplace import PLUGIN, Workplace, photograph
+from support.workplace import PLUGIN, Workplace, photograph
 
 TRACED = "[{method: traced}]"
 

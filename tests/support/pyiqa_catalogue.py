@@ -1,6 +1,6 @@
 """Writes `bench/catalog/metrics/pyiqa.yaml` from the installed pyiqa.
 
-`python tests/metrics/pyiqa_catalogue.py > bench/catalog/metrics/pyiqa.yaml` after an upgrade of pyiqa, then read the
+`python tests/support/pyiqa_catalogue.py > bench/catalog/metrics/pyiqa.yaml` after an upgrade of pyiqa, then read the
 diff: the weight files are listened to while pyiqa builds each network offline with nothing in its checkpoints; those
 that it would ask for later are named by hand below. The test next to this script holds the two together.
 """
@@ -190,7 +190,7 @@ def catalogue() -> str:
 
     version = importlib.metadata.version("pyiqa")
     lines = [
-        f"# The metrics of pyiqa {version}, written by tests/metrics/pyiqa_catalogue.py; edit that, not this.",
+        f"# The metrics of pyiqa {version}, written by tests/support/pyiqa_catalogue.py; edit that, not this.",
         "# `prefix`: the part of a file's SHA-256 that its name carries. Without any, bench fetch --pin accepts it.",
         ".pyiqa:",
         "  target: bench.metrics.pyiqa_metric:PyiqaMetric",

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from workplace import PLUGIN, Done, Started, Workplace
+from support.workplace import PLUGIN, Done, Started, Workplace
 
 KEEPS: tuple[tuple[str, ...], ...] = (("--keep", "0"), ("--keep", "1"), ())
 FIRST = "[identity, gamma, {method: traced, options: {milliseconds: 5}}]"

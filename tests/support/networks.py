@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from rounding import exactly
 
 from bench.catalog.registry import Entry, registry
 from bench.methods.network import NetworkMethod
+from support.rounding import exactly
 
 PLAIN = {
     "alpha": 0.1,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from workplace import Workplace, assert_refused
+from support.workplace import Workplace, assert_refused
 
+from bench import files
 from bench.errors import BenchError
 from bench.export import rows_and_images
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from workplace import Workplace
+from support.workplace import Workplace
 
 
 def said(workplace: Workplace, program: str) -> object:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "golden/iqpir.json").read_text(encoding="utf-8"))
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden/iqpir.json").read_text(encoding="utf-8"))
 
 
 def authors_keys() -> dict[str, tuple[int, ...]]:
     """Every tensor of the authors' full model, with its shape."""
-    lines = (Path(__file__).parents[2] / "golden/iqpir_keys.txt").read_text(encoding="utf-8").splitlines()
+    lines = (Path(__file__).parents[1] / "golden/iqpir_keys.txt").read_text(encoding="utf-8").splitlines()
     return {name: tuple(int(n) for n in shape.split("x")) for name, shape in map(str.split, lines)}
 
 

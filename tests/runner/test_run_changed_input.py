@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from workplace import Workplace, photograph
+from support.workplace import Workplace, photograph
 
 DATA = "[{dataset: folder, options: {lq: data/low, gt: data/high}, label: mine}]"
 CHANGE = """

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from workplace import Workplace
+from support.workplace import Workplace
 
 SCRIPT = """
 import sys

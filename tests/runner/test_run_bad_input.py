@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
-from workplace import Done, Launcher, Workplace, assert_calm, assert_refused, photograph
+from support.workplace import Done, Launcher, Workplace, assert_calm, assert_refused, photograph
 
 MARK = np.array([255, 0, 0], np.uint8)
 """First pixel of the images that the plugin's misbehaving methods misbehave on."""

@@ -19,13 +19,12 @@ import numpy as np
 import torch
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-
-from network_support import make_official, picture
+    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.catalog.registry import Entry, registry
 from bench.identity import canonical
 from bench.methods.build import build_method
+from support.networks import make_official, picture
 
 STORED = Path(__file__).parents[1] / "golden/fingerprints.json"
 METHODS = [

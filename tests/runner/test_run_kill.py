@@ -8,7 +8,7 @@ import time
 from typing import NamedTuple
 
 import pytest
-from workplace import PLUGIN, Started, Workplace
+from support.workplace import PLUGIN, Started, Workplace
 
 METHODS = (
     "[{method: traced, options: {milliseconds: 40}}, gamma, "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workplace import Launcher, Workplace
+from support.workplace import Launcher, Workplace
 
 
 @pytest.fixture(scope="session")
