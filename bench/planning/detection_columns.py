@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from bench.catalog.isolation import Guard
 from bench.catalog.registry import registry
@@ -20,9 +20,6 @@ from bench.errors import BenchError
 from bench.metrics.average_precision import AveragePrecision
 from bench.metrics.base import Metric
 from bench.suite.definition import DatasetSpec, DetectionSpec, FinetuneSpec, MetricSpec, SuiteFile, label_of
-
-if TYPE_CHECKING:
-    from bench.planning.bind import BoundDataset
 
 EACH = "per-class"
 OWN = "own"
@@ -112,13 +109,13 @@ def described(metrics: Iterable[Metric]) -> dict[str, Any] | None:
     return None if detector is None else {"name": detector.name, "classes": list(detector.classes)}
 
 
-def check(datasets: Iterable[BoundDataset]) -> None:
+def check(metrics: Iterable[Metric]) -> None:
     """Load every detector once, and let it go: what is wrong with its file is known before anything is restored.
 
     One that is still to be trained has none. Raises `BenchError`.
     """
     done: set[str] = set()
-    for metric in (column.metric for dataset in datasets for column in dataset.metrics if column.unavailable is None):
+    for metric in metrics:
         detector = metric.detector if isinstance(metric, AveragePrecision) else None
         if detector is not None and not detector.tuned and str(detector.fields()) not in done:
             done.add(str(detector.fields()))

@@ -237,7 +237,8 @@ class _Driver:
         todo = self.plan.open_units()
         if todo:
             check_device(self.request.device)
-            detection_columns.check(self.plan.resolved.datasets)
+            columns = (column for dataset in self.plan.resolved.datasets for column in dataset.metrics)
+            detection_columns.check(column.metric for column in columns if column.unavailable is None)
         watch = Watch(self.store, self.plan)
         self.record()
         if todo:
