@@ -40,8 +40,8 @@ def run(
     `plugins`, files that register them, with any. `timeout` is in seconds, for one image or one loading.
     Returns the counts that the command turns into its exit code. Raises `BenchError` when the request itself is wrong.
     """
-    from bench.runner.driver import Request
-    from bench.runner.driver import run as run_request
+    from bench.runner.request import Request
+    from bench.runner.steps import run as run_request
 
     request = Request(
         suite=str(suite), methods=tuple(methods), datasets=tuple(datasets), limit=limit, device=device, batch=batch,

@@ -65,10 +65,11 @@ def command(
     resumes. Exit code 0: all scored; 1: more failures than allowed; 2: the request is wrong.
     """  # fmt: skip
     from bench.progress import bar
-    from bench.runner import driver
+    from bench.runner import steps
+    from bench.runner.request import Request, plan_request
     from bench.tables import render
 
-    request = driver.Request(
+    request = Request(
         suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
         allow_commands=allow_commands, fresh=fresh, fresh_latency=fresh_latency, latency=not no_latency,
@@ -79,7 +80,7 @@ def command(
         from bench.runner.forecast import render_plan
 
         told = render_plan(
-            request.folder, lambda store: driver.plan_request(request, store), device, fresh=fresh or fresh_latency
+            request.folder, lambda store: plan_request(request, store), device, fresh=fresh or fresh_latency
         )
         click.echo(told, nl=False)
         return 0
@@ -89,7 +90,7 @@ def command(
 
     progress = bar("units", total=0)
     try:
-        summary, data = driver.carry_out(request, progress, note)
+        summary, data = steps.take(request, progress, note)
     except KeyboardInterrupt as stop:
         raise click.Abort from stop
     finally:

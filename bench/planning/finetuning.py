@@ -1,7 +1,8 @@
 """`finetune:` of a suite: a detector of its own for each method, trained on what that method makes of the train part.
 
 First the train part is restored, as a run of its own; then one detector is trained per method, once, and kept by what
-it was trained from. The run itself then differs from any other only in who looks at a method's outputs.
+it was trained from (the order is that of `bench.runner.steps`). The run itself then differs from any other only in who
+looks at a method's outputs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bench.planning import detection_columns
 from bench.planning.bind import BoundMethod, Resolved
 from bench.results import artefacts
 from bench.results.store import Restoration, Store
+from bench.results.view import RunView
 from bench.suite.definition import FinetuneSpec, SuiteFile
 
 TRAIN = "train"
@@ -91,7 +93,9 @@ def _armed(resolved: Resolved, method: BoundMethod, outcome: Outcome | None) -> 
     return replace(method, detector=WeightFile(method.label, path=Path(outcome.path), sha256=outcome.sha256))
 
 
-def prepare(resolved: Resolved, run: int, store: Store, device: str, note: Callable[[str], object]) -> list[Outcome]:
+def prepare(
+    resolved: Resolved, run: RunView, store: Store, device: str, note: Callable[[str], object]
+) -> list[Outcome]:
     """Train the detectors of all methods, or find them trained. `run` has restored the train part that is resolved."""
     file = resolved.file
     spec, named = asked(file), file.suite.detection
@@ -101,17 +105,19 @@ def prepare(resolved: Resolved, run: int, store: Store, device: str, note: Calla
         raise BenchError(f"{file.at('detection', 'finetune')}: {dataset.label} has no annotations to train on")
     truth = dataset.dataset.annotations.read(dataset.dataset.items)
     detector = build_detector(named.detector, {**named.options, "classes": "dataset"}, truth.classes, file.base)
-    units, made = store.units(run), store.restorations_of(run)
+    items = {item.id: item for item in dataset.dataset.items}
     found: list[Outcome] = []
-    for index, method in enumerate(resolved.methods):
+    for method in resolved.methods:
         if method.method is None:
             continue
-        outputs = []
-        for place, item in enumerate(dataset.dataset.items):
-            restoration, _ = units.get((index, place * method.repeats), (None, 0))
-            row = made[restoration][1] if restoration in made else None
-            if row is not None and row.output_hash is not None and item.id in truth.boxes:
-                outputs.append(_Output(item, row, _in_output(truth, item.id, row, method)))
+        outputs = [
+            _Output(items[unit.item], unit.row, _in_output(truth, unit.item, unit.row, method))
+            for unit in run.units[dataset.label, method.label]
+            if unit.repeat == 0
+            and unit.row is not None
+            and unit.row.output_hash is not None
+            and unit.item in truth.boxes
+        ]
         whole = len(dataset.dataset.items)
         if len(outputs) < whole:
             note(f"{method.label}: its detector is trained on {len(outputs)} of {whole} images, the others failed")

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from bench import paths, provenance
+from bench import provenance
 from bench.data.pairing import check_sizes
 from bench.errors import BenchError, one_line
 from bench.latency import suite_timing
 from bench.machine import check_device
-from bench.planning import detection_columns, finetuning
-from bench.planning.bind import Resolved, Selection, resolve
+from bench.planning import detection_columns
+from bench.planning.bind import Resolved
 from bench.planning.description import describe_run
-from bench.planning.missing import screen
-from bench.planning.plan import Cell, Plan, Task, claim_key, examine, gather, make_cells, make_plan, signature_of
+from bench.planning.plan import Cell, Plan, Task, claim_key, examine, gather, make_plan, signature_of
 from bench.results import artefacts
 from bench.results.claims import Claims
 from bench.results.features import pack
@@ -33,8 +31,8 @@ from bench.runner.aggregate import aggregate_run
 from bench.runner.changed_inputs import Watch
 from bench.runner.engines.local import LocalEngine, Recipe, threads_per_worker
 from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, unworkable
+from bench.runner.request import Request, cells_of, resolve_request
 from bench.runner.worker import Settings
-from bench.suite import definition
 
 _CLAIM_CHUNK = 16
 _ROUNDS = 3
@@ -55,42 +53,6 @@ class Progress(Protocol):
     def close(self) -> object: ...
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for; picklable, so that worker processes can resolve it again."""
-
-    suite: str
-    methods: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-    limit: int | None = None
-    device: str = "cpu"
-    batch: int = 1
-    workers: int = 1
-    results: str | None = None
-    plugins: tuple[str, ...] = ()
-    available: bool = False
-    commercial_safe: bool = False
-    fresh: bool = False
-    """Whether everything is computed anew that the store holds: restorations, features, values, times."""
-    fresh_latency: bool = False
-    """Whether the times of the suite's `latency:` are measured again where this machine has them."""
-    timeout: float | None = None
-    """Seconds that loading a method, restoring an image or scoring it with one metric may take; None: for ever."""
-    latency: bool = True
-    """Whether the methods of a suite with `latency:` are timed at all."""
-    allow_commands: bool = False
-    """Whether methods of kind `command` may start the programs that the suite names: a suite alone never runs code."""
-
-    part: str = "test"
-    """`train` for the images that `finetune:` trains detectors on."""
-    trained: tuple[finetuning.Outcome, ...] = ()
-    """The detectors that were."""
-
-    @property
-    def folder(self) -> Path:
-        return paths.results(self.results)
-
-
 class Summary(NamedTuple):
     """How a run ended."""
 
@@ -109,37 +71,6 @@ class Summary(NamedTuple):
     seconds: float
 
 
-def resolve_request(request: Request) -> Resolved:
-    """Bind the request's names; with `--available`, what is missing becomes rows, otherwise it is an error."""
-    from bench.catalog.plugins import load_plugins
-
-    load_plugins(request.plugins)
-    chosen = Selection(
-        request.methods, request.datasets, request.limit, request.commercial_safe, request.available,
-        request.allow_commands, request.latency,
-    )  # fmt: skip
-    file = definition.load(definition.find(request.suite))
-    resolved = resolve(finetuning.train_part(file) if request.part == finetuning.TRAIN else file, chosen)
-    resolved = finetuning.armed(resolved, request.trained)
-    if resolved.missing and not request.available:
-        raise BenchError(screen(request.suite, resolved.missing))
-    if all(bound.unavailable is not None for bound in resolved.datasets):
-        raise BenchError(
-            f"{request.suite}: no dataset of it is on this machine\n{screen(request.suite, resolved.missing)}"
-        )
-    return resolved
-
-
-def cells_of(request: Request) -> tuple[Cell, ...]:
-    """The cells of a request, as a worker process makes them."""
-    return make_cells(resolve_request(request), request.device)
-
-
-def plan_request(request: Request, store: Store) -> Plan:
-    """The plan of a request against a store."""
-    return make_plan(resolve_request(request), store, request.device, fresh=request.fresh)
-
-
 class Ended(NamedTuple):
     """A run that came to its end, and its values as they were then."""
 
@@ -147,19 +78,14 @@ class Ended(NamedTuple):
     data: RunView
 
 
-def run(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Summary:
-    """Do what the request asks and the store does not hold yet. `note` is told lines worth reading."""
-    return carry_out(request, progress, note).summary
-
-
 def carry_out(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Ended:
-    """As `run`, with the values: a collection that follows may drop the run before somebody else could read them."""
+    """Do what the request asks and the store does not hold yet, as one run. `note` is told lines worth reading.
+
+    Its values come with it: a collection that follows may drop the run before somebody else could read them.
+    """
     start = time.monotonic()
     resolved = resolve_request(request)
     with Store(request.folder) as store, Lease(store, "run", note) as lease:
-        if finetuning.asked(resolved.file) is not None and request.part != finetuning.TRAIN:
-            request = _with_detectors(request, progress, note)
-            resolved = resolve_request(request)
         claims = Claims(store)
         claims.drop_abandoned()
         try:
@@ -189,15 +115,6 @@ def _time(resolved: Resolved, store: Store, request: Request, note: Any) -> None
         check_device(request.device)
         plugins = tuple(str(Path(plugin).resolve()) for plugin in request.plugins)
         suite_timing.measure(timed, store, plugins=plugins, commands=request.allow_commands, note=note)
-
-
-def _with_detectors(request: Request, progress: Progress | None, note: Any) -> Request:
-    """The request with a detector trained for each method on the train part, which is restored first."""
-    part = replace(request, part=finetuning.TRAIN)
-    number = run(part, progress, note).run
-    with Store(request.folder) as store:
-        trained = finetuning.prepare(resolve_request(part), number, store, request.device, note)
-    return replace(request, trained=tuple(trained))
 
 
 def warnings_before(plan: Plan) -> Iterator[str]:

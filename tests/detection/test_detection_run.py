@@ -26,7 +26,8 @@ from bench.metrics.build import build_metric
 from bench.planning.bind import resolve
 from bench.results.store import Store
 from bench.results.view import read_cells
-from bench.runner import driver
+from bench.runner import steps
+from bench.runner.request import Request
 from bench.suite import definition
 from bench.tables.layout import lay_out
 
@@ -80,7 +81,7 @@ def write(folder: Path, metrics: str = "[{ap50: {per-class: true}}, ap50-95]", m
 
 
 def run(folder: Path, **changes: str):
-    summary = driver.run(driver.Request(write(folder, **changes)))
+    summary = steps.run(Request(write(folder, **changes)))
     with Store(folder / "results", writable=False) as store:
         return summary, read_cells(store, summary.run)
 
@@ -164,7 +165,7 @@ def test_images_without_annotations_have_no_ap(place: Path):
         "schema: 1\ndatasets: [{dataset: folder, label: bare, options: {lq: images}}]\nmethods: [identity]\n"
         "metrics: [ap50]\ndetection: {detector: bright}\n"
     )
-    summary = driver.run(driver.Request("boxes.yaml"))
+    summary = steps.run(Request("boxes.yaml"))
     assert summary.failed == 0
     [cell] = read(place, summary.run).cells
     assert (cell.status, cell.reason) == ("n/a", "no boxes are annotated")
@@ -216,7 +217,7 @@ def test_a_fault_of_the_detectors_file_is_said_before_anything_is_restored(
 def test_a_detector_that_is_not_free_for_commercial_use_is_refused_where_that_is_asked(place: Path):
     write(place, more="detection: {detector: yolo11n}")
     with pytest.raises(BenchError, match=r"detector 'yolo11n' has the licence AGPL-3.0, refused by --commercial-safe"):
-        driver.run(driver.Request("boxes.yaml", commercial_safe=True))
+        steps.run(Request("boxes.yaml", commercial_safe=True))
 
 
 def test_without_a_suite_boxes_cannot_be_scored():
@@ -263,7 +264,7 @@ def test_the_shipped_suite_runs_on_real_photographs(place: Path):
     from bench.planning.bind import assets_of
 
     fetch(assets_of("exdark-lite"), mirror=Path(str(MIRROR)), progress=False, say=lambda _: None)
-    summary = driver.run(driver.Request("exdark-lite", methods=("identity", "clahe")))
+    summary = steps.run(Request("exdark-lite", methods=("identity", "clahe")))
     assert summary.failed == 0
     values = {(cell.method, cell.column.label): cell.value for cell in read(place, summary.run).cells}
     assert values["Input", "ap50/cat"] is None

@@ -10,7 +10,8 @@ from support.shapes import suite_text, write_shapes
 
 from bench.results.store import Store
 from bench.results.view import read_cells
-from bench.runner import driver
+from bench.runner import steps
+from bench.runner.request import Request
 
 
 @pytest.fixture
@@ -21,10 +22,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(folder: Path, text: str, notes: list[str] | None = None) -> driver.Summary:
+def run(folder: Path, text: str, notes: list[str] | None = None) -> steps.Summary:
     suite = folder / "shapes.yaml"
     suite.write_text(text)
-    return driver.run(driver.Request(str(suite)), note=(notes if notes is not None else []).append)
+    return steps.run(Request(str(suite)), note=(notes if notes is not None else []).append)
 
 
 def cells(folder: Path, number: int):

@@ -14,8 +14,9 @@ from bench.errors import BenchError
 from bench.latency import suite_timing
 from bench.results import timings, view
 from bench.results.store import Store
-from bench.runner import driver
+from bench.runner import steps
 from bench.runner.forecast import render_plan
+from bench.runner.request import Request, plan_request, resolve_request
 from bench.suite import definition
 from bench.tables import render
 
@@ -32,7 +33,7 @@ latency: {{size: 32x24, samples: 12}}
 
 class Ran(NamedTuple):
     folder: Path
-    request: driver.Request
+    request: Request
     number: int
     said: list[str]
 
@@ -44,9 +45,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "lq" / "a.png")
     (folder / "mine.yaml").write_text(SUITE.format(folder=folder), encoding="utf-8")
-    request = driver.Request(str(folder / "mine.yaml"), results=str(folder / "results"), plugins=(str(PLUGIN),))
+    request = Request(str(folder / "mine.yaml"), results=str(folder / "results"), plugins=(str(PLUGIN),))
     said: list[str] = []
-    return Ran(folder, request, driver.run(request, note=said.append).run, said)
+    return Ran(folder, request, steps.run(request, note=said.append).run, said)
 
 
 def test_methods_are_timed_after_the_run_and_a_broken_one_is_a_row(ran: Ran):
@@ -85,13 +86,13 @@ def test_beside_the_papers_values_stand_its_times(ran: Ran):
 
 def test_what_this_machine_has_measured_is_not_measured_again(ran: Ran):
     again: list[str] = []
-    assert driver.run(ran.request, note=again.append).run == ran.number
+    assert steps.run(ran.request, note=again.append).run == ran.number
     told = [line for line in again if line.startswith("latency: ")]
     assert {line.split(": ")[1] for line in told if "loading" in line} == {"broken"}, "failures are tried again"
-    plan = render_plan(ran.request.folder, lambda store: driver.plan_request(ran.request, store))
+    plan = render_plan(ran.request.folder, lambda store: plan_request(ran.request, store))
     assert "latency: 1 methods to be timed at 32×24, batch 1, float32, cpu; 2 known on this machine" in plan
     with Store(ran.request.folder, writable=False) as store:
-        resolved = driver.resolve_request(ran.request)
+        resolved = resolve_request(ran.request)
         fresh = suite_timing.wanted(resolved, store, "cpu", fresh=True)
         assert fresh is not None and len(fresh.todo) == 3 and not fresh.known
 
@@ -99,7 +100,7 @@ def test_what_this_machine_has_measured_is_not_measured_again(ran: Ran):
 def test_times_are_those_of_the_selection_and_can_be_left_out(ran: Ran):
     def asked(**changes: object) -> list[str] | None:
         with Store(ran.request.folder, writable=False) as store:
-            resolved = driver.resolve_request(replace(ran.request, **changes))  # type: ignore[arg-type]
+            resolved = resolve_request(replace(ran.request, **changes))  # type: ignore[arg-type]
             found = suite_timing.wanted(resolved, store, "cpu", fresh=True)
         return None if found is None else [subject.label for subject in found.todo]
 

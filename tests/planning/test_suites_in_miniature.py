@@ -21,7 +21,8 @@ from bench.catalog.registry import registry
 from bench.data.images import encode_png
 from bench.results.store import Store
 from bench.results.view import RunView, read_cells
-from bench.runner import driver
+from bench.runner import steps
+from bench.runner.request import Request
 from bench.suite import definition
 from bench.tables import paper, render
 from bench.tables.layout import Extras, lay_out
@@ -128,7 +129,7 @@ def run(name: str, home: Path) -> RunView:
         lay(home, dataset)
     text = {"schema": 1, "include": str(path), "methods": methods, "metrics": metrics, "latency": None}
     Path("mini.yaml").write_text(json.dumps(text))
-    summary = driver.run(driver.Request(suite="mini.yaml", available=True, results="results"))
+    summary = steps.run(Request(suite="mini.yaml", available=True, results="results"))
     with Store(Path("results"), writable=False) as store:
         return read_cells(store, summary.run)
 

@@ -280,14 +280,15 @@ def test_gains_of_a_real_run_follow_its_scores(tmp_path: Path, monkeypatch: pyte
     """Gamma 0.5 over gamma 0.8 on the built-in dark photographs, by hand from the stored means."""
     from bench.results.store import Store
     from bench.results.view import read_cells
-    from bench.runner import driver
+    from bench.runner import steps
+    from bench.runner.request import Request
 
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(
         "schema: 1\ndatasets: [builtin-lowlight]\nmetrics: [psnr, ssim]\ngain: true\nincrements: true\n"
         "methods: [{method: gamma, options: {gamma: 0.8}, label: G}, {method: gamma, label: G+}]\n"
     )
-    made = driver.run(driver.Request(suite="s.yaml", limit=2, results="results"))
+    made = steps.run(Request(suite="s.yaml", limit=2, results="results"))
     with Store(Path("results"), writable=False) as store:
         data = read_cells(store, made.run)
     value = {(one.method, one.column.label): one.value or 0.0 for one in data.cells}

@@ -12,7 +12,8 @@ from support.records import run_record
 
 from bench.results.store import Store
 from bench.results.view import RunView, read_cells
-from bench.runner import driver
+from bench.runner import steps
+from bench.runner.request import Request
 from bench.tables import render
 from bench.tables.layout import Extras, lay_out
 
@@ -31,9 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three items whose times are then written by hand."""
     folder = tmp_path_factory.mktemp("spent")
     (folder / "s.yaml").write_text(SUITE)
-    made = driver.run(
-        driver.Request(suite=str(folder / "s.yaml"), limit=3, available=True, results=str(folder / "results"))
-    )
+    made = steps.run(Request(suite=str(folder / "s.yaml"), limit=3, available=True, results=str(folder / "results")))
     with sqlite3.connect(folder / "results/bench.db") as db:
         rows = db.execute(
             "SELECT unit.cell, restoration.id FROM unit JOIN restoration ON restoration.id=unit.restoration "
