@@ -12,10 +12,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 
+from bench.catalog.isolation import exits_raised
 from bench.catalog.registry import Entry, registry
 from bench.data.folder import paired
 from bench.data.images import FileSource
@@ -29,6 +31,7 @@ from bench.metrics.build import build_metric
 from bench.metrics.kinds import NO_REFERENCE
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.protocols import protocol as protocol_named
+from bench.metrics.remote import close, elsewhere
 from bench.metrics.scorer import Scorer
 from bench.results import csv_text
 from bench.results.features import value_of
@@ -58,6 +61,9 @@ class Asked(NamedTuple):
     entry: Entry
     metric: Metric
     signature: str
+    options: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    """Of the protocol."""
 
 
 class _Scored(NamedTuple):
@@ -77,18 +83,19 @@ def score(
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
     subset: bool = False,
+    timeout: float | None = None,
 ) -> list[Row]:
     """Rows of all items, in the order of their ids, then one row per set metric.
 
     `restored`, `reference`: a folder, a file or a glob pattern. `protocol`: a name, `recommended/rgb` for None.
     `threads`: images at once, by default the processor's cores. `advance` is called with 1 after each image. `subset`:
-    a reference without an output is left out and no failure; so it is where `restored` names one file. Raises
-    `BenchError` for a request that cannot be carried out; an image that fails is a row.
+    a reference without an output is left out and no failure; so it is where `restored` names one file. `timeout`:
+    seconds that a metric which is not ours may take for an image. Raises `BenchError` for a request that cannot be
+    carried out; an image that fails is a row.
     """
     asked = ask(metrics, protocol)
-    return list(
-        run(asked, pairs(restored, reference, asked, subset=subset), device=device, threads=threads, advance=advance)
-    )
+    dataset = pairs(restored, reference, asked, subset=subset)
+    return list(run(asked, dataset, device=device, threads=threads, advance=advance, timeout=timeout))
 
 
 def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Asked]:
@@ -110,7 +117,7 @@ def ask(metrics: Sequence[MetricSpec], protocol: str | None = None) -> list[Aske
         label = (
             f"{entry.name}[{','.join(f'{key}={value}' for key, value in options.items())}]" if options else entry.name
         )
-        asked.setdefault(signature, Asked(label, entry, metric, signature))
+        asked.setdefault(signature, Asked(label, entry, metric, signature, options, settings))
     if not asked:
         raise BenchError("no metric is asked for: --metric psnr,ssim")
     return list(asked.values())
@@ -155,8 +162,24 @@ def run(
     device: str = "cpu",
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
+    timeout: float | None = None,
 ) -> Iterator[Row]:
     """Score the items of a dataset whose `lq` are restored images. At most two images per thread are in memory."""
+    asked = [
+        one._replace(metric=elsewhere(one.entry, one.metric, one.options, one.settings, device, timeout))
+        for one in asked
+    ]
+    strange = any(one.entry.strange for one in asked)
+    try:
+        with exits_raised() if strange else nullcontext():
+            yield from _rows(asked, dataset, device, threads, advance)
+    finally:
+        close([one.metric for one in asked])
+
+
+def _rows(
+    asked: Sequence[Asked], dataset: Dataset, device: str, threads: int | None, advance: Callable[[int], object] | None
+) -> Iterator[Row]:
     scorer = Scorer([one.metric for one in asked], device)
     scorer.load()
     features: dict[int, list[tuple[bytes, np.ndarray]]] = {

@@ -48,17 +48,46 @@ class _Setting:
 
 
 @contextmanager
-def exits_raised() -> Iterator[None]:
-    """Inside, `os._exit` raises `SystemExit`: a stranger's file or factory cannot end this process without a word."""
+def exits_raised(what: str | None = None) -> Iterator[None]:
+    """Inside, `os._exit` raises `SystemExit`: a stranger's code cannot end this process without a word.
+
+    A process that was forked inside still ends by it, as it has to. `what` says what runs, for who watches.
+    """
+    original, owner = os._exit, os.getpid()
 
     def refuse(status: int = 0) -> NoReturn:
+        if os.getpid() != owner:
+            original(status)
         raise SystemExit(f"os._exit({status})")
 
-    original, os._exit = os._exit, refuse
+    os._exit = refuse
+    _running.append(what)
+    _tell()
     try:
         yield
     finally:
         os._exit = original
+        _running.pop()
+        _tell()
+
+
+_watchers: list[Callable[[str | None], object]] = []
+_running: list[str | None] = []
+
+
+def _tell() -> None:
+    for watcher in _watchers:
+        watcher(_running[-1] if _running else None)
+
+
+@contextmanager
+def watched(watcher: Callable[[str | None], object]) -> Iterator[None]:
+    """Inside, `watcher` is told what of strangers' code begins to run, and None where it has ended."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
 
 
 class Guard:

@@ -17,11 +17,17 @@ from bench.errors import BenchError, one_line
 
 _brought: set[tuple[str, str]] = set()
 """Kind and name of what plugin files have registered in this process."""
+_files: list[str] = []
 
 
 def made_elsewhere(entry: Entry) -> bool:
     """Whether another process can come by an entry: not where a caller of this one has registered it."""
     return entry.factory is None or (entry.kind, entry.name) in _brought
+
+
+def plugin_files() -> list[str]:
+    """The plugin files that this process has executed, by which another one comes by what they registered."""
+    return list(_files)
 
 
 def load_plugins(files: Iterable[str]) -> None:
@@ -43,7 +49,7 @@ def load_plugins(files: Iterable[str]) -> None:
         sys.modules[module_name] = module
         known = _registered()
         try:
-            with _left_as_it_was(), exits_raised():
+            with _left_as_it_was(), exits_raised(f"plugin {name}"):
                 spec.loader.exec_module(module)
         except KeyboardInterrupt:
             raise
@@ -51,6 +57,7 @@ def load_plugins(files: Iterable[str]) -> None:
             del sys.modules[module_name]
             raise BenchError(f"plugin {name} failed: {type(error).__name__}: {one_line(error)}") from error
         _brought.update(_registered() - known)
+        _files.append(str(path))
 
 
 def _registered() -> set[tuple[str, str]]:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from bench import paths
+from bench.catalog.isolation import exits_raised
 from bench.errors import BenchError, one_line, suggest
 
 KINDS = ("method", "dataset", "metric", "protocol", "detector")
@@ -113,6 +114,11 @@ class Entry:
         """True when the licence is known to allow commercial use; a licence nobody stated does not."""
         return bool(self.fields.get("commercial", self.fields.get("licence") in PERMISSIVE))
 
+    @property
+    def strange(self) -> bool:
+        """True where the harness does not bring the code itself."""
+        return self.fields.get("kind") == "plugin"
+
     def load(self) -> Any:
         """Import and return the target. Raises `BenchError` naming the entry, its origin and the cause."""
         if self.factory is not None:
@@ -123,8 +129,11 @@ class Entry:
         try:
             if not attribute:
                 raise ValueError(f"target {self.target!r} is not 'module:object'")
-            return getattr(importlib.import_module(module_name), attribute)
-        except Exception as error:
+            with exits_raised(f"{self.kind} {self.name!r} ({self.origin})" if self.strange else None):
+                return getattr(importlib.import_module(module_name), attribute)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise BenchError(
                 f"{self.kind} {self.name!r} ({self.origin}) cannot be loaded: {type(error).__name__}: {one_line(error)}"
             ) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from bench.cli.number_types import FiniteRange
+
 
 @click.command(epilog='Options of a metric stand in brackets: --metric "psnr[space=y,crop=4],ssim"')
 @click.argument("restored")
@@ -16,6 +18,12 @@ import click
 @click.option("--device", default="cpu", show_default=True, help="Where learned metrics run.")
 @click.option("--subset", is_flag=True, help="Leave references without an image out; they count as missing otherwise.")
 @click.option("--threads", type=click.IntRange(min=1), help="Images at once. Default: the number of cores.")
+@click.option(
+    "--timeout",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Longest that a metric of another package may take for an image; then it is a failed row.",
+)
 def command(
     restored: str,
     reference: str | None,
@@ -27,6 +35,7 @@ def command(
     device: str,
     subset: bool,
     threads: int | None,
+    timeout: float | None,
 ) -> int:
     """Score the images of RESTORED, against --reference where a metric needs one. Touches no store."""
     from bench import folder_scores
@@ -41,7 +50,9 @@ def command(
     if lost:
         click.echo(f"{lost} references have no image; --subset leaves them out", err=True)
     with bar("images", len(dataset.items)) as shown:
-        rows = list(folder_scores.run(asked, dataset, device=device, threads=threads, advance=shown.update))
+        rows = list(
+            folder_scores.run(asked, dataset, device=device, threads=threads, advance=shown.update, timeout=timeout)
+        )
     notes = folder_scores.footnotes(dataset)
     if style != "table":
         for line in notes:

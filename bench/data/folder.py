@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 
 from bench import paths
-from bench.data.image_files import list_images
+from bench.data.expressions import Expression
+from bench.data.image_files import Listing, list_images
 from bench.data.images import shown
 from bench.data.items import Dataset, Item
-from bench.data.pairing import Pairing, id_pattern, pair, problems, select
+from bench.data.pairing import Pairing, id_of, id_pattern, item_id, pair, problems, select
 from bench.errors import BenchError
 
 
@@ -60,13 +61,15 @@ def _folder(
         only = Item(inputs.files[0].name.rpartition(".")[0] or "image", inputs.files[0].source)
         pairing = Pairing([Item(shown(only.id), only.lq, references.files[0].source)], [])
     else:
+        ours = id_pattern(lq_id or id, "lq_id" if lq_id else "id")
+        theirs = id_pattern(gt_id or id, "gt_id" if gt_id else "id")
+        _check_matches(ours, inputs, lq)
+        if references is not None:
+            _check_matches(theirs, references, str(gt))
         pairing = pair(
-            inputs.files,
-            None if references is None else references.files,
-            lq_id=id_pattern(lq_id or id, "lq_id" if lq_id else "id"),
-            gt_id=id_pattern(gt_id or id, "gt_id" if gt_id else "id"),
+            inputs.files, None if references is None else references.files, lq_id=ours, gt_id=theirs,
             every_gt=every_gt and not inputs.single,
-        )
+        )  # fmt: skip
     if split is not None:
         pairing = select(pairing, *_split_names(split, base))
     if references is not None and not any(item.lq and item.gt for item in pairing.items):
@@ -79,6 +82,17 @@ def _folder(
     listings = (inputs,) if references is None else (inputs, references)
     notes = (*problems(pairing.items), *pairing.notes, *(side.left_out for side in listings if side.left_out))
     return Dataset(name, tuple(pairing.items), references is not None, scale, notes=notes)
+
+
+def _check_matches(pattern: Expression | None, side: Listing, place: str) -> None:
+    """Raise `BenchError` for an id pattern that finds an id in no name of a side: it is not what was meant."""
+    if pattern is None or any(id_of(pattern, file.name) for file in side.files):
+        return
+    example = item_id(side.files[0].name)
+    raise BenchError(
+        f"{pattern.where}: {pattern.pattern!r} finds no id in any of the {len(side.files)} names of {shown(place)}, "
+        f"such as {example!r}: the id is what its group matches in a name without its suffix"
+    )
 
 
 def paired(
@@ -107,6 +121,8 @@ def paired(
 
 def _split_names(split: str, base: Path | None) -> tuple[list[str], str]:
     path = paths.find(split, base)
+    if path.exists() and not path.is_file():
+        raise BenchError(f"split {shown(path)} is no file: a text file with one id or file name a line is needed")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8

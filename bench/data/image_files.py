@@ -52,7 +52,7 @@ def list_images(path: str | os.PathLike[str], base: Path | None = None) -> Listi
     else:
         folder = paths.fixed_part(found)
         parts = found.parts[len(folder.parts) :]
-    matched = set(_walk(folder, parts, frozenset())) if parts and folder.is_dir() else set()
+    matched = set(_walk(folder, _single(parts), frozenset())) if parts and folder.is_dir() else set()
     listing = _listing(folder, matched)
     if not listing.files:
         raise BenchError(_nothing(str(path), found, base, matched))
@@ -63,8 +63,13 @@ def list_below(folder: Path, pattern: str) -> Listing:
     """The images below a folder, itself taken literally, that a glob pattern matches; perhaps none. Rules as above."""
     start = folder / paths.fixed_part(Path(pattern))
     parts = Path(pattern).parts[len(start.parts) - len(folder.parts) :] or ("**", "*")
-    matched = set(_walk(start, parts, frozenset())) if start.is_dir() else set()
+    matched = set(_walk(start, _single(parts), frozenset())) if start.is_dir() else set()
     return _listing(start, matched)
+
+
+def _single(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """`**` after `**` says nothing more, and would be walked once for each way to share the levels between them."""
+    return tuple(part for place, part in enumerate(parts) if not (part == "**" and parts[place - 1 : place] == ("**",)))
 
 
 def _listing(folder: Path, matched: set[Path]) -> Listing:

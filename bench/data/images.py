@@ -20,6 +20,7 @@ from bench.data.items import ImageSource, Stamp, file_stamp
 from bench.errors import BenchError, ImageError, one_line
 from iqpir import codecs
 from iqpir.codecs import decoder
+from iqpir.codecs.damage import KINDS, TIFF_WARNINGS, understood
 from iqpir.codecs.decode import STRICT_PILLOW
 from iqpir.errors import ImageFailure, shown
 
@@ -79,14 +80,19 @@ def header_size_bytes(raw: bytes, where: str) -> tuple[int, int]:
 
 def _header_size(file: IO[bytes], where: str) -> tuple[int, int]:
     try:
-        with STRICT_PILLOW:
+        with STRICT_PILLOW, TIFF_WARNINGS.heard():  # its pixels are read later, and say what is lost
             return codecs.read_header(file, max_pixels(), _REMEDY).size
     except ImageFailure as error:
         raise ImageError(f"{where}: {error}") from error
     except BenchError:
         raise
     except Exception as error:  # a hostile file can make a decoder fail in any way; each is this line
-        raise ImageError(f"{where}: header cannot be read ({type(error).__name__}: {one_line(error, 120)})") from error
+        raise ImageError(f"{where}: {understood(_kind(file), error)}") from error
+
+
+def _kind(file: IO[bytes]) -> str:
+    file.seek(0)
+    return KINDS[codecs.kind_of(file.read(16))]
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -6,6 +6,7 @@ A method's outputs saved as JPEG are not what it made: blocks and blurred colour
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections import Counter
 from collections.abc import Iterable
@@ -27,6 +28,8 @@ def lossy(path: str | os.PathLike[str]) -> str | None:
     cannot be read: decoding it says so.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 – a pipe would wait for ever for who writes to it
+            return None
         with open(path, "rb") as file:
             head = file.read(_HEAD)
             if head[:3] == b"\xff\xd8\xff":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bench import paths
+from bench.data.expressions import compiled
 from bench.data.image_files import Listing, list_below
 from bench.data.images import shown
 from bench.data.items import Dataset, Item
@@ -22,6 +23,10 @@ from bench.errors import BenchError, MissingFile
 LAYOUT_KEYS = {"lq", "gt", "id", "lq_id", "gt_id", "shared"}
 _PARTS = {"all": "123", "train": "1", "val": "2", "test": "3"}
 """How ExDark's list numbers its parts, in its fifth column."""
+
+
+_MOST_NAMES = 1_000_000
+"""Of a range, which an official list spells out."""
 
 
 class Found(NamedTuple):
@@ -90,7 +95,7 @@ def official(
     present = [item for item in pairing.items if item.lq is not None or not wanted]
     paired = found.gt is not None
     if only is not None:
-        choice = _pattern(only, "only", name)
+        choice = compiled(only, f"dataset {name!r}: only")
         present = [item for item in present if choice.search(item.id)]
     if ground_truth and "gt" not in found.layout:
         raise BenchError(f"dataset {name!r} has no references: option 'ground_truth' does not apply")
@@ -177,7 +182,10 @@ def _range(text: str) -> list[str]:
     ends = re.fullmatch(r"([0-9]+)\.\.([0-9]+)", text)
     if ends is None:
         return [text]
-    return [f"{number:0{len(ends[1])}d}" for number in range(int(ends[1]), int(ends[2]) + 1)]
+    first, last = int(ends[1]), int(ends[2])
+    if last - first >= _MOST_NAMES:
+        raise BenchError(f"the range {text} has {last - first + 1} names; {_MOST_NAMES} is the most")
+    return [f"{number:0{len(ends[1])}d}" for number in range(first, last + 1)]
 
 
 def _pairing(found: Found, skip: str | None, wanted: Sequence[str]) -> tuple[Pairing, list[str]]:
@@ -185,7 +193,7 @@ def _pairing(found: Found, skip: str | None, wanted: Sequence[str]) -> tuple[Pai
     inputs, references = found.lq.files, found.gt.files if found.gt else None
     left_out: list[str] = []
     if skip is not None:
-        pattern = _pattern(skip, "skip", "")
+        pattern = compiled(skip, "skip")
         kept = [file for file in inputs if not pattern.search(item_id(file.name))]
         if len(kept) < len(inputs):
             left_out = [f"{len(inputs) - len(kept)} images are not of this set by their names ({skip})"]
@@ -264,13 +272,6 @@ def _missing(ids: Sequence[str]) -> str:
     if not ids:
         return ""
     return f", missing {', '.join(ids[:LINES])}" + (f" and {len(ids) - LINES} more" if len(ids) > LINES else "")
-
-
-def _pattern(text: str, option: str, name: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise BenchError(f"dataset {name!r}: {option} {text!r} is not a regular expression ({error})") from error
 
 
 def _patterns(layout: dict[str, str]) -> str:

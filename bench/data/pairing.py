@@ -6,12 +6,12 @@ candidates, is an item with a `problem` (counted as expected, and failed) or a n
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from bench.data.expressions import Expression, compiled
 from bench.data.images import IMAGE_SUFFIXES, shown
 from bench.data.items import ImageSource, Item
 from bench.errors import BenchError, ImageError
@@ -42,25 +42,28 @@ def item_id(name: str) -> str:
     return shown(unicodedata.normalize("NFC", stem))
 
 
-def id_pattern(text: str | None, option: str) -> re.Pattern[str] | None:
+def id_pattern(text: str | None, option: str) -> Expression | None:
     """A compiled id pattern, or a `BenchError` when it is no regular expression or has no group."""
     if text is None:
         return None
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise BenchError(f"{option}: {text!r} is not a regular expression ({error})") from error
+    pattern = compiled(text, option)
     if pattern.groups < 1:
         raise BenchError(f"{option}: {text!r} needs a group around the part that is the id, such as 'low([0-9]+)'")
     return pattern
+
+
+def id_of(pattern: Expression, name: str) -> str:
+    """What a pattern makes of a file's name: its groups, joined by `/`; empty where it finds nothing."""
+    match = pattern.search(item_id(name))
+    return "/".join(group for group in match.groups() if group) if match else ""
 
 
 def pair(
     lq: Sequence[Listed],
     gt: Sequence[Listed] | None,
     *,
-    lq_id: re.Pattern[str] | None = None,
-    gt_id: re.Pattern[str] | None = None,
+    lq_id: Expression | None = None,
+    gt_id: Expression | None = None,
     every_gt: bool = False,
 ) -> Pairing:
     """Pair inputs and references whose ids are equal.
@@ -161,15 +164,12 @@ def check_sizes(items: Iterable[Item], scale: int = 1) -> list[str]:
     return lines
 
 
-def _by_id(files: Iterable[Listed], pattern: re.Pattern[str] | None) -> tuple[dict[str, list[Listed]], list[Listed]]:
+def _by_id(files: Iterable[Listed], pattern: Expression | None) -> tuple[dict[str, list[Listed]], list[Listed]]:
     """Files by id in the order of the ids, and the files that the pattern does not match."""
     found: dict[str, list[Listed]] = {}
     unnamed: list[Listed] = []
     for file in files:
-        identity = item_id(file.name)
-        if pattern is not None:
-            match = pattern.search(identity)
-            identity = "/".join(group for group in match.groups() if group) if match else ""
+        identity = item_id(file.name) if pattern is None else id_of(pattern, file.name)
         if identity:
             found.setdefault(identity, []).append(file)
         else:

@@ -13,6 +13,7 @@ from bench import files, paths
 from bench.errors import BenchError, one_line, suggest
 from bench.gate import snapshot_format
 from bench.gate.snapshot_format import Snapshot
+from bench.suite.complaints import said
 
 _ONE_LINE = {
     "tolerances": 0, "here": 0, "elsewhere": 0, "metrics": 0, "values": 0, "items": 1, "timings": 1,
@@ -128,7 +129,7 @@ def _complaint(error: ValidationError) -> str:
         return f"{where}: unknown key{suggest(place[-1], known)} (known: {', '.join(known)})"
     if problem["type"] == "missing":
         return f"{where} is missing"
-    return f"{where}: {one_line(problem['msg'])}, got {one_line(repr(problem['input']), 60)}"
+    return f"{where}: {said(problem)}"
 
 
 def _model(place: list[str]) -> type[BaseModel]:

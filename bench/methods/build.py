@@ -62,7 +62,7 @@ def identity_of(method: Method | StoredMethod, entry: Entry) -> Mapping[str, Any
     """
     where = f"method {entry.name!r} ({entry.origin})"
     try:
-        with exits_raised():
+        with exits_raised(f"{where}: identity()" if entry.strange else None):
             identity = dict(method.identity())
         canonical(identity)
     except (BenchError, KeyboardInterrupt):
@@ -87,7 +87,7 @@ def _plugin(entry: Entry, where: str, options: Mapping[str, Any]) -> Method | St
     if declared is not None:
         resolve(where, declared, merged)  # for its errors; the factory's own defaults stay its own
     try:
-        with exits_raised():
+        with exits_raised(f"{where}: its factory"):
             method = factory(**merged)
     except (BenchError, KeyboardInterrupt):
         raise

@@ -16,6 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import ItemError, one_line
+from iqpir.codecs import kind_of
+from iqpir.codecs.damage import KINDS, understood
+from iqpir.errors import ImageFailure
 
 _SUFFIXES = "png|jpe?g|bmp|tiff?|webp|ppm|npy"
 _PLAIN_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"})
@@ -110,8 +113,18 @@ def _read(folder: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     except ItemError:
         raise
     except Exception as error:  # a damaged file can make a decoder fail in any way
-        raise ItemError(f"output {file} cannot be decoded ({type(error).__name__}: {one_line(error, 120)})") from error
+        raise ItemError(f"output {file} cannot be decoded ({_reason(raw, file, error)})") from error
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _reason(raw: bytes, file: str, error: Exception) -> str:
+    """In plain words, as for any image that is read."""
+    if file.lower().endswith(".npy"):
+        return one_line(error, 120)
+    try:
+        return understood(KINDS[kind_of(raw[:16])], error).reason
+    except ImageFailure as unknown:
+        return str(unknown)
 
 
 def _raw(path: Path, file: str, limit: int) -> bytes:

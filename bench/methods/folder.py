@@ -98,8 +98,7 @@ class FolderMethod(StoredMethod):
         """
         names = self._listing(folder)
         any_suffix = len(parts) > 1 and parts[-1] == "" and parts[-2].endswith(".")
-        text = ".*".join(map(re.escape, parts[:-1])) + ("[^.]*" if any_suffix else ".*" + re.escape(parts[-1]))
-        text = text if len(parts) > 1 else re.escape(parts[0])
+        text = _expression(parts, any_suffix)
         matches = []
         for name, real in names[bisect_left(names, (parts[0], "")) :]:
             if not name.startswith(parts[0]):
@@ -122,6 +121,23 @@ class FolderMethod(StoredMethod):
 
     def identity(self) -> Mapping[str, Any]:
         return {"kind": "folder"}
+
+
+def _expression(parts: list[str], any_suffix: bool) -> str:
+    """Of names that consist of the parts with anything between them.
+
+    Each part is taken where it first occurs, as a later one leaves less for those that follow: no way back is tried,
+    of which there would be very many for many parts.
+    """
+    first, *more = map(re.escape, parts)
+    if not more:
+        return first
+    last = ".*" + more.pop()
+    if any_suffix:
+        last = "[^.]*"
+        if more:  # the last dot of the name, and not the first, begins its suffix
+            last = ".*" + more.pop() + last
+    return first + "".join(f"(?>.*?{part})" for part in more) + last
 
 
 def _inside(relative: str) -> bool:

@@ -162,11 +162,15 @@ def _call(metric: Metric, restored: Tensor, reference: Tensor | None) -> tuple[f
             raise ItemError(f"extract returned {kind_of(found)}, expected real features [1,…]")
         return None, np.array(features[0], dtype=np.float64)  # a copy: the metric may use its memory again
     if isinstance(metric, ImageMetric):
-        value: Any = metric.score(restored, reference)
-        if tuple(getattr(value, "shape", ())) != (1,) or "float" not in str(value.dtype):
-            raise ItemError(f"score returned {kind_of(value)}, expected float64 [1]")
-        return float(value[0]), None
+        return float(one_value(metric.score(restored, reference))[0]), None
     raise TypeError(f"{type(metric).__name__} is neither an ImageMetric nor a SetMetric")
+
+
+def one_value(value: Any) -> np.ndarray:
+    """What a metric's `score` gave for one image, float64 [1]. Raises `ItemError` for anything else."""
+    if tuple(getattr(value, "shape", ())) != (1,) or "float" not in str(value.dtype):
+        raise ItemError(f"score returned {kind_of(value)}, expected float64 [1]")
+    return np.array([float(value[0])])
 
 
 class _Pair:

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.catalog.isolation import Guard
+from bench.catalog.isolation import Guard, exits_raised
 from bench.catalog.user_code import is_ours
 from bench.errors import NotApplicable, described, one_line
 from bench.metrics.base import SetMetric
 from bench.metrics.kinds import Kind, Member, Placed, Stored
 from bench.metrics.outcome import Status, of_number
 from bench.results.store import Score, Store
+
+Value = Callable[[SetMetric, Any, Any], Score]
+"""A set's value from its features and what they are held against."""
 
 
 def complete(store: Store, members: Sequence[Member], extractor: int, kind: Kind) -> list[Member]:
@@ -29,14 +32,16 @@ def complete(store: Store, members: Sequence[Member], extractor: int, kind: Kind
 
 
 def aggregate(
-    store: Store, members: Sequence[Member], extractor: int, metric: SetMetric, truth: Callable[[Member], Placed]
-) -> Score:
+    store: Store, members: Sequence[Member], extractor: int, metric: SetMetric, truth: Callable[[Member], Placed],
+    value: Value | None = None,
+) -> Score:  # fmt: skip
     """The value of a set from the stored features of its (complete) members; whatever goes wrong is its reason.
 
-    `truth` says what is annotated in a member's image, for a metric of boxes.
+    `truth` says what is annotated in a member's image, for a metric of boxes; `value` is how the metric is asked: here,
+    by default.
     """
     stored = Stored(lambda place: unpack(store.features(*place, extractor)), store.content_hashes, truth)
-    return value_of(metric, *metric.kind.gathered(members, stored))
+    return (value or value_of)(metric, *metric.kind.gathered(members, stored))
 
 
 def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
@@ -49,7 +54,7 @@ def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
         return value, None if references is None or np.isnan(value) else metric.remark(theirs)
 
     try:
-        value, remark = measured() if is_ours(type(metric)) else Guard().call(type(metric), measured)
+        value, remark = measured() if is_ours(type(metric)) else _guarded(metric, measured)
     except NotApplicable as error:
         return Score(Status.NOT_APPLICABLE, None, one_line(error))
     except KeyboardInterrupt:
@@ -58,6 +63,11 @@ def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
         return Score(Status.FAILED, None, described(error))
     status = of_number(value)
     return Score(status, None, "not a number") if status is Status.NAN else Score(status, value, remark)
+
+
+def _guarded(metric: SetMetric, measured: Callable[[], tuple[float, str | None]]) -> tuple[float, str | None]:
+    with exits_raised(f"{type(metric).__name__}.aggregate()"):
+        return Guard().call(type(metric), measured)
 
 
 def pack(features: np.ndarray) -> bytes:

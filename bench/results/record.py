@@ -18,6 +18,7 @@ from bench.errors import BenchError, one_line
 from bench.identity import digest
 from bench.metrics.kinds import Kind, PerImage, Votes, set_kind
 from bench.results.store import RunRow
+from bench.suite.complaints import said
 from bench.suite.definition import DatasetSpec, MetricSpec
 
 VERSION = 1
@@ -214,7 +215,8 @@ def problem(stored: object) -> str | None:
         if first["type"] == "json_invalid" and (plain := _without_surrogates(stored)) is not None:
             return problem(plain)
         place = ".".join(str(part) for part in first["loc"])
-        return one_line(f"{place}: {first['msg']}" if place else first["msg"], 120)
+        told = "key is missing" if first["type"] == "missing" else said(first)
+        return one_line(f"{place}: {told}" if place else told, 120)
     return None if version <= VERSION else f"version {version}, this bench reads up to {VERSION}"
 
 

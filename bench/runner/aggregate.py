@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
+from bench.catalog.helper_process import LEAST_PATIENCE, Helper, Lost
+from bench.catalog.plugins import made_elsewhere
 from bench.data.boxes import scale_to
+from bench.errors import BenchError, ItemError, one_line
 from bench.methods.base import Method
 from bench.metrics.base import SetMetric
 from bench.metrics.kinds import Member, Placed
 from bench.metrics.outcome import Status
 from bench.planning.bind import BoundMetric
 from bench.planning.plan import Cell, Plan, signature_of, wanted
-from bench.results.features import aggregate, complete
-from bench.results.store import Restoration, Store
+from bench.results.features import Value, aggregate, complete, value_of
+from bench.results.store import Restoration, Score, Store
+from bench.runner.engines.local import Recipe
 
 
 class _Made(NamedTuple):
@@ -25,7 +29,43 @@ class _Made(NamedTuple):
     reference: int
 
 
-def aggregate_run(store: Store, plan: Plan, run: int, *, anew: bool = False) -> None:
+class Apart:
+    """Values of strangers' metrics, asked in another process that comes by them as the workers of a run do."""
+
+    def __init__(self, recipe: Recipe, timeout: float | None) -> None:
+        self._limit = None if timeout is None else max(timeout, LEAST_PATIENCE)
+        self._helper = Helper("aggregate()", recipe.make_cells, recipe.arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._helper.close()
+
+    def value(self, cell: Cell, metric: BoundMetric) -> Value | None:
+        """How a cell's metric is asked; None for one that is ours, or that only this process has."""
+        if not metric.entry.strange or not made_elsewhere(metric.entry):
+            return None
+        place = cell.index, cell.dataset.metrics.index(metric)
+
+        def asked(measured: SetMetric, features: Any, references: Any) -> Score:
+            try:
+                return self._helper.call(_value, *place, features, references, timeout=self._limit)
+            except Lost as lost:
+                return Score(Status.FAILED, None, f"{lost.how} while aggregating")
+            except (BenchError, ItemError) as error:
+                return Score(Status.FAILED, None, one_line(error))
+
+        return asked
+
+
+def _value(cells: Sequence[Cell], cell: int, metric: int, features: Any, references: Any) -> Score:
+    measured = cells[cell].measured(cells[cell].dataset.metrics[metric])
+    assert isinstance(measured, SetMetric)
+    return value_of(measured, features, references)
+
+
+def aggregate_run(store: Store, plan: Plan, run: int, apart: Apart | None = None, *, anew: bool = False) -> None:
     """Aggregate the stored features of every complete or partial cell, and store the values; known ones only `anew`."""
     if not any(metric.kind.of_sets for dataset in plan.resolved.datasets for metric in dataset.metrics):
         return
@@ -37,10 +77,12 @@ def aggregate_run(store: Store, plan: Plan, run: int, *, anew: bool = False) -> 
     for cell in plan.cells:
         for metric in cell.dataset.metrics:
             if metric.kind.of_sets and metric.unavailable is None and wanted(cell, metric):
-                _aggregate(store, cell, metric, outputs.get(cell.index, []), anew)
+                _aggregate(store, cell, metric, outputs.get(cell.index, []), apart, anew)
 
 
-def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Made], anew: bool) -> None:
+def _aggregate(
+    store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Made], apart: Apart | None, anew: bool
+) -> None:
     extractor = signature_of(store, cell, metric)
     measured = cell.measured(metric)
     assert extractor is not None and isinstance(measured, SetMetric)
@@ -59,8 +101,9 @@ def _aggregate(store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Ma
     if known is not None and known.status != Status.FAILED and not anew:
         return
     truth = dict(behind)
-    value = aggregate(store, members, extractor, measured, lambda member: _truth(cell, truth[member]))
-    store.put_score(*place, signature, value, anew=anew)
+    value = None if apart is None else apart.value(cell, metric)
+    score = aggregate(store, members, extractor, measured, lambda member: _truth(cell, truth[member]), value)
+    store.put_score(*place, signature, score, anew=anew)
 
 
 def _member(cell: Cell, metric: BoundMetric, one: _Made) -> Member:

@@ -27,7 +27,7 @@ from bench.results.leases import Lease
 from bench.results.record import RunRecord, problem
 from bench.results.store import Score, Store
 from bench.results.view import RunView, failures, read_cells
-from bench.runner.aggregate import aggregate_run
+from bench.runner.aggregate import Apart, aggregate_run
 from bench.runner.changed_inputs import Watch
 from bench.runner.engines.local import LocalEngine, Recipe, threads_per_worker
 from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, unworkable
@@ -93,7 +93,8 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
             for line in warnings_before(plan):
                 note(line)
             worked, number = _Driver(store, lease, plan, request, progress, note).drive()
-            aggregate_run(store, plan, number, anew=request.fresh)
+            with Apart(Recipe(cells_of, (request,)), request.timeout) as apart:
+                aggregate_run(store, plan, number, apart, anew=request.fresh)
             _time(resolved, store, request, note)
         finally:
             claims.release_all()

@@ -63,8 +63,9 @@ class Began(NamedTuple):
     thread: int
     """Its thread; what that one began before has ended."""
     what: str
-    """`loading`, `restoring` or `scoring`."""
+    """`loading`, `restoring` or `scoring`; or what of strangers' code is asked before there are methods."""
     tasks: tuple[Task, ...]
+    """The units that wait for it; none before there are methods."""
     rows: tuple[Result, ...]
     """Everything there is to say about the tasks then, with `Finished`; where a reason is missing, it is the end's."""
 

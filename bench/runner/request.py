@@ -12,6 +12,8 @@ from bench.planning.bind import Resolved, Selection, resolve
 from bench.planning.missing import screen
 from bench.planning.plan import Cell, Plan, make_cells, make_plan
 from bench.results.store import Store
+from bench.runner.engines.local import Recipe
+from bench.runner.rehearsal import rehearse
 from bench.suite import definition
 
 
@@ -79,4 +81,5 @@ def cells_of(request: Request) -> tuple[Cell, ...]:
 
 def plan_request(request: Request, store: Store) -> Plan:
     """The plan of a request against a store."""
+    rehearse(Recipe(cells_of, (request,)), request.plugins, request.timeout)
     return make_plan(resolve_request(request), store, request.device, fresh=request.fresh)

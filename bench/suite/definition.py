@@ -8,16 +8,17 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from bench import paths
-from bench.errors import BenchError, one_line, suggest
+from bench.errors import BenchError, suggest
 from bench.suite import yaml_text
+from bench.suite.complaints import said
 from bench.suite.setting import DTYPES, parse_sizes
 from bench.suite.yaml_text import Lines, Place, nearest
 from iqpir.errors import shown
@@ -83,10 +84,12 @@ class LatencySpec(_Strict):
     seconds: float | None = Field(default=None, ge=0)
     """Stop after so many of a method's own time."""
 
-    @field_validator("size")
+    @field_validator("size", mode="before")
     @classmethod
-    def _one_size(cls, given: int | str) -> int | str:
+    def _one_size(cls, given: Any) -> Any:
         try:
+            if isinstance(given, bool) or not isinstance(given, int | str):
+                raise ValueError
             (_,) = parse_sizes(given)
         except (BenchError, ValueError):
             raise ValueError("a side such as 512, or HxW such as 480x640, in pixels") from None
@@ -120,15 +123,38 @@ class DetectionSpec(_Strict):
     finetune: FinetuneSpec | None = None
 
 
+def _spec(kind: str) -> Callable[[Any], Any]:
+    def spec(given: Any) -> Any:
+        if isinstance(given, str):
+            return {kind: given}
+        if not isinstance(given, dict):
+            raise ValueError(f"a {kind} is a name or {{{kind}: NAME, key: value}}")
+        return given
+
+    return spec
+
+
+def _metric_spec(given: Any) -> Any:
+    if isinstance(given, str):
+        return {"metric": given}
+    if isinstance(given, dict) and len(given) == 1:
+        name, options = next(iter(given.items()))
+        if options is None or isinstance(options, dict):
+            options = dict(options or {})
+            label = options.pop("label", None)
+            return {"metric": name, "options": options, "label": label}
+    raise ValueError("a metric is a name or {name: {option: value}}")
+
+
 class Suite(_Strict):
     """A whole suite file, includes merged."""
 
     version: Literal[1] = Field(alias="schema")
     title: Label = ""
     task: str | None = None
-    datasets: list[DatasetSpec] = Field(min_length=1)
-    methods: list[MethodSpec] = Field(min_length=1)
-    metrics: list[MetricSpec] = Field(min_length=1)
+    datasets: list[Annotated[DatasetSpec, BeforeValidator(_spec("dataset"))]] = Field(min_length=1)
+    methods: list[Annotated[MethodSpec, BeforeValidator(_spec("method"))]] = Field(min_length=1)
+    metrics: list[Annotated[MetricSpec, BeforeValidator(_metric_spec)]] = Field(min_length=1)
     protocol: str | None = None
     seed: int = 0
     seeds: int = Field(default=1, ge=1, le=MOST_SEEDS)
@@ -142,34 +168,12 @@ class Suite(_Strict):
     latency: LatencySpec | None = None
     detection: DetectionSpec | None = None
 
-    @field_validator("datasets", mode="before")
+    @field_validator("gain", mode="before")
     @classmethod
-    def _short_datasets(cls, given: Any) -> Any:
-        return (
-            [{"dataset": one} if isinstance(one, str) else one for one in given] if isinstance(given, list) else given
-        )
-
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _short_methods(cls, given: Any) -> Any:
-        return [{"method": one} if isinstance(one, str) else one for one in given] if isinstance(given, list) else given
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _short_metrics(cls, given: Any) -> Any:
-        return [_metric_spec(one) for one in given] if isinstance(given, list) else given
-
-
-def _metric_spec(given: Any) -> Any:
-    if isinstance(given, str):
-        return {"metric": given}
-    if isinstance(given, dict) and len(given) == 1:
-        name, options = next(iter(given.items()))
-        if options is None or isinstance(options, dict):
-            options = dict(options or {})
-            label = options.pop("label", None)
-            return {"metric": name, "options": options, "label": label}
-    raise ValueError("a metric is a name or {name: {option: value}}")
+    def _gain_kind(cls, given: Any) -> Any:
+        if not isinstance(given, bool | dict):
+            raise ValueError("true, false, or a mapping from datasets to lists of metrics is needed")
+        return given
 
 
 @dataclass(frozen=True)
@@ -276,6 +280,12 @@ def _check_labels(suite: Suite, lines: Lines) -> None:
         for variant in variants(spec, str(nearest(lines, ("methods", index)))):
             for dataset in spec.datasets or named["datasets"]:
                 place = (variant.label, dataset)
+                if taken.get(place) == index:
+                    swept = " ".join(f"{{{name}}}" for name in spec.sweep)
+                    raise BenchError(
+                        f"{nearest(lines, ('methods', index))}: label {spec.label!r} does not tell the members of the "
+                        f"sweep apart: it has to hold {swept}"
+                    )
                 if place in taken:
                     where, first = nearest(lines, ("methods", index)), nearest(lines, ("methods", taken[place]))
                     raise BenchError(
@@ -350,7 +360,16 @@ def variants(spec: MethodSpec, where: str) -> Iterator[Variant]:
                 )
             return str(options[name])
 
+        if odd := _ODD_PLACEHOLDER.search(spec.label):
+            raise BenchError(
+                f"{where}: label {spec.label!r}: {odd[0]} is no placeholder: those are names of options alone, "
+                f"such as {{{odd[1] or next(iter(options), 'name')}}}"
+            )
         yield Variant(shown(re.sub(r"\{(\w+)\}", value_of, spec.label)), options)
+
+
+_ODD_PLACEHOLDER = re.compile(r"\{\s*\}|\{(?!\w+\})\s*([A-Za-z_]\w*)\s*(?:[.\[!:][^{}]*)?\}")
+"""What Python would take for one and is none here: attributes, indices, formats, blanks, nothing at all."""
 
 
 def _options_text(options: Mapping[str, Any]) -> str:
@@ -376,7 +395,9 @@ _MODELS: dict[str, type[BaseModel]] = {
 
 def _complaints(error: ValidationError, lines: Lines) -> Iterator[str]:
     for problem in error.errors():
-        place: Place = problem["loc"]
+        place = _written(problem["loc"])
+        if problem["loc"][:2] == ("gain", "bool") and isinstance(problem["input"], dict):
+            continue  # of the two kinds that it may be, it is the other
         where = nearest(lines, place)
         key = str(place[-1]) if place else ""
         model = _MODELS.get(str(place[0]), Suite) if len(place) > 1 else Suite
@@ -387,4 +408,10 @@ def _complaints(error: ValidationError, lines: Lines) -> Iterator[str]:
             yield f"{where}: key {key!r} is missing"
         else:
             key = ".".join(str(part) for part in place)
-            yield f"{where}: {key}: {one_line(problem['msg'])}, got {one_line(repr(problem['input']), 60)}"
+            yield f"{where}: {key}: {said(problem)}"
+
+
+def _written(place: Place) -> Place:
+    """A place as the file has it, without pydantic's names for the kinds of value that it tried there."""
+    kept = place[:1] + place[2:] if place[:1] == ("gain",) and len(place) > 1 else place
+    return tuple(part for part in kept if part != "[key]")

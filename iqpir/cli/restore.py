@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Checkpoint: the authors' .pth, our .safetensors, or iqpir-tiny, which comes along.",
 )
-@click.option("--score", default="0.9", show_default=True, help="Quality asked for, 0 … 1; one per IQA model: .9,.8")
+@click.option("--score", help="Quality asked for, 0 … 1; one per IQA model: .9,.8. Default: 0.9.")
 @click.option("--alpha", type=float, help="Weight of the HQ+ codebook. Default: the file's, or 0.8.")
 @click.option("--fidelity", type=float, help="w: bend towards the input's features. Default: 0; of iqpir-tiny 1.")
 @click.option(
@@ -50,7 +51,7 @@ def command(
     source: Path,
     target: Path,
     weights: str,
-    score: str,
+    score: str | None,
     alpha: float | None,
     fidelity: float | None,
     adain: bool | None,
@@ -65,7 +66,8 @@ def command(
 ) -> int:
     """Restore IN, an image or a folder of images, into OUT: a .png file, or a folder with the same tree of .png files.
 
-    Exit code 1: an image failed, its reason is on standard error, the others are done.
+    Outputs are RGB, with 16 bits a channel where the input has them (with --faces 8). Exit code 1: an image failed, its
+    reason is on standard error, the others are done.
     """
     from tqdm import tqdm
 
@@ -76,7 +78,13 @@ def command(
     jobs, note = plan(source, target)
     if note:
         click.echo(note, err=True)
-    asked = {"fidelity": fidelity, "adain": adain, "fit": fit, "score": _scores(score), "gray": gray}
+    asked = {
+        "fidelity": fidelity,
+        "adain": adain,
+        "fit": fit,
+        "score": None if score is None else _scores(score),
+        "gray": gray,
+    }
     restorer = _restorer(weights, alpha, device, dtype, asked)
     whole: FaceRestorer | None = None
     if face_weights is not None and faces:
@@ -160,13 +168,17 @@ def _scores(text: str) -> float | tuple[float, ...]:
 def _restorer(weights: str, alpha: float | None, device: str, dtype: str, asked: Mapping[str, Any]) -> AnyRestorer:
     """`asked`: options by name; None where nobody has asked, and the checkpoint's or the usual value is taken."""
     from iqpir.checkpoint import load
+    from iqpir.cli.fitting import check, finite
     from iqpir.quality.scorers import check_device
     from iqpir.restore import Options, restorer
     from iqpir.weights import USE, shipped
 
+    finite("alpha", alpha)
+    finite("fidelity", asked["fidelity"])
     given = {**USE.get(weights, {}), **{name: value for name, value in asked.items() if value is not None}}
     Options(**given)  # what cannot be is said before a file is read
     network = load(shipped(weights) or weights, alpha=alpha)
+    check(network, weights, {**asked, "alpha": alpha})
     check_device(device)
     return restorer(network, given, device, dtype)
 
@@ -183,10 +195,13 @@ def _one(given: Path, made: Path, restorer: AnyRestorer, whole: FaceRestorer | N
         if whole is not None:
             eight = (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
             output, faces = whole.restore(eight)
-            note = None if faces else "no face found, nothing restored"
+            said = [] if faces else ["no face found, nothing restored"]
+            said += ["8 of its 16 bits were kept"] if pixels.dtype == np.uint16 else []
+            note = "; ".join(said) or None
         else:
             image = restorer.restore(to_tensor(pixels)[None])[0]
-            output = (image.permute(1, 2, 0) * 255).round().byte().cpu().numpy()
+            scaled = image.permute(1, 2, 0) * np.iinfo(pixels.dtype).max
+            output = scaled.round().cpu().numpy().astype(pixels.dtype)
     except IQPIRError as error:
         raise ImageFailure(str(error)) from error
     except RuntimeError as error:  # out of memory, say: the next image may be smaller
@@ -196,15 +211,27 @@ def _one(given: Path, made: Path, restorer: AnyRestorer, whole: FaceRestorer | N
 
 
 def write_png(pixels: np.ndarray, path: Path) -> None:
-    """uint8 RGB [H,W,3] to a file that is there whole or not at all."""
-    from PIL import Image
-
+    """uint8 or uint16 RGB [H,W,3] to a file that is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, written = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=".png")
     try:
         with os.fdopen(handle, "wb") as file:
-            Image.fromarray(pixels).save(file, "PNG")
+            file.write(_png(pixels))
         Path(written).replace(path)
     except BaseException:
         Path(written).unlink(missing_ok=True)
         raise
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    if pixels.itemsize == 1:
+        from PIL import Image
+
+        made = io.BytesIO()
+        Image.fromarray(pixels).save(made, "PNG")
+        return made.getvalue()
+    import cv2  # Pillow has no colour of 16 bits
+
+    written, buffer = cv2.imencode(".png", pixels[:, :, ::-1])
+    assert written
+    return buffer.tobytes()

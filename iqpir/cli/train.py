@@ -60,6 +60,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     named = zip(file.names, file.scores, strict=True)
     scores = {Path(name).with_suffix("").as_posix(): float(score) for name, score in named if math.isfinite(score)}
     pairs = Pairs(Path(settings.lq), Path(settings.gt), scores)
+    pairs.check(settings.crop)
     where = Path(out) if out else Path("results") / "train" / config.stem
     with _bar(settings.steps) as bar:
 
@@ -83,6 +84,7 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
 
     from iqpir.quality.scorers import check_device
     from iqpir.training.engine import Report, train
+    from iqpir.training.fits import check_images
     from iqpir.training.settings import load, recipe
     from iqpir.training.stages import make_stage
 
@@ -90,6 +92,7 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
     where = _root(config, out)
     settings = load(name, config, where)
     settings = replace(settings, steps=steps or settings.steps)
+    check_images([settings])
     if recipe(config) is not None:
         where = where / name
     stage = make_stage(settings, where, device)
@@ -131,6 +134,8 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
 
     from iqpir.checkpoint import load, load_autoencoder, save_checkpoint
     from iqpir.errors import IQPIRError
+    from iqpir.training import settings
+    from iqpir.training.fits import check_images
     from iqpir.training.settings import RECIPE, STAGES, recipe
 
     sections = recipe(config)
@@ -138,6 +143,7 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
     if not any(name in STAGES for name in stages):
         raise IQPIRError(f"{config}: a recipe has at least one of the sections {', '.join(STAGES)}")
     root = _root(config, out)
+    check_images(settings.load(name, config, root) for name in stages if name in STAGES)
     for number, name in enumerate(stages, 1):
         click.echo(f"{name} ({number} of {len(stages)} stages): {root / name}", err=True)
         if name != "quality":

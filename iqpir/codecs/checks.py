@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from iqpir.codecs import jpeg
+from iqpir.codecs.damage import Damage
 from iqpir.codecs.header import ORIENTATION, PNG_MAGIC, Header
 from iqpir.errors import ImageFailure
 
@@ -31,11 +32,12 @@ def png(raw: bytes) -> None:
         if end + 4 > len(raw):
             break
         if name[0] & 0x20 == 0 and zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", raw, end)[0]:
-            raise ImageFailure(f"PNG is damaged (checksum of {name.decode('ascii', 'replace')!r} at byte {at})")
+            named = repr(name)[2:-1] if name.isalnum() else "a part"
+            raise Damage("PNG", f"the checksum of {named} at byte {at} is wrong")
         if name == b"IEND":
             return
         at = end + 4
-    raise ImageFailure(f"PNG is truncated (no end after {len(raw)} bytes)")
+    raise Damage("PNG", f"it ends early, after {len(raw)} bytes")
 
 
 def tiff_is_deep(header: Header) -> bool:
@@ -80,7 +82,7 @@ def tiff(raw: bytes, header: Header, decoded: np.ndarray) -> None:
             else:
                 _inflate(part, room)
         except ImageFailure as error:
-            raise ImageFailure(f"TIFF is damaged (in part {number}: {error})") from error
+            raise Damage("TIFF", f"in part {number}: {getattr(error, 'reason', error)}") from error
 
 
 def _checksums(tags: Any, decoded: np.ndarray) -> list[bytes]:
@@ -108,7 +110,7 @@ def _parts(raw: bytes, tags: Any) -> list[tuple[bytes, int]]:
         planes = max(1, -(-height // each))
         rows = [min(each, height - index % planes * each) for index in range(len(starts))]
     if len(starts) != len(sizes):
-        raise ImageFailure(f"TIFF is damaged ({len(starts)} parts and {len(sizes)} lengths)")
+        raise Damage("TIFF", f"{len(starts)} parts and {len(sizes)} lengths")
     line = -(-across * channels * max(bits) // 8)
     return [(raw[start : start + size], line * count) for start, size, count in zip(starts, sizes, rows, strict=True)]
 
@@ -173,14 +175,14 @@ def bmp(raw: bytes) -> None:
             size = code if bits == 8 else -(-code // 2)
             x, at = x + code, at + size + size % 2
     if y != abs(height):
-        raise ImageFailure(f"BMP is damaged (in row {y} of its run-length data)")
+        raise Damage("BMP", f"in row {y} of its run-length data")
 
 
 def jp2(raw: bytes) -> None:
     """8 bits in every channel, all of one size: Pillow would cut or stretch others without a word."""
     at = raw.find(b"\xff\x4f\xff\x51")
     if at < 0 or len(raw) < at + 42:
-        raise ImageFailure("JPEG 2000 without a codestream")
+        raise Damage("JPEG 2000", "it has no codestream")
     (channels,) = struct.unpack_from(">H", raw, at + 40)
     found = {tuple(raw[at + 42 + 3 * index : at + 45 + 3 * index]) for index in range(channels)}
     if found != {(7, 1, 1)}:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iqpir.codecs import checks, jpeg, pnm
-from iqpir.codecs.header import MAX_PIXELS, Header, read_header
-from iqpir.errors import ImageFailure, one_line
+from iqpir.codecs.damage import KINDS, TIFF_WARNINGS, Damage, hidden, understood
+from iqpir.codecs.header import MAX_PIXELS, Header, kind_of, read_header
+from iqpir.errors import ImageFailure
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -41,12 +42,16 @@ def decode(raw: bytes, limit: int = MAX_PIXELS, remedy: str = "") -> np.ndarray:
     if not raw:
         raise ImageFailure("empty file (0 bytes)")
     try:
-        with STRICT_PILLOW:
-            return _decode(raw, read_header(io.BytesIO(raw), limit, remedy))
+        with STRICT_PILLOW, TIFF_WARNINGS.heard() as told:
+            header = read_header(io.BytesIO(raw), limit, remedy)
+            pixels = _decode(raw, header)
+            if header.kind == "tiff" and (lost := hidden(told)):  # an EXIF block is read by the same code
+                raise Damage("TIFF", lost)
+            return pixels
     except ImageFailure:
         raise
     except Exception as error:  # a hostile file can make a decoder fail in any way; each is this line
-        raise ImageFailure(f"cannot be decoded ({type(error).__name__}: {one_line(error, 120)})") from error
+        raise understood(KINDS[kind_of(raw[:16])], error) from error
 
 
 def _decode(raw: bytes, header: Header) -> np.ndarray:
@@ -98,7 +103,7 @@ def _through_pillow(raw: bytes, header: Header, deep: bool) -> np.ndarray:
     image = header.image
     image.load()
     if header.kind == "png" and _is_plain(raw, image):
-        raise ImageFailure("PNG is damaged (its pixels end early)")  # where Pillow fills up with black
+        raise Damage("PNG", "its pixels end early")  # where Pillow fills up with black
     if header.kind == "tiff":
         checks.tiff(raw, header, np.asarray(image))
     image.info.pop("transparency", None)  # dropped like all alpha; Pillow would warn about it
@@ -128,7 +133,12 @@ def _deep_colour(raw: bytes, high: np.ndarray) -> np.ndarray:
     """16-bit RGB through OpenCV, proved against Pillow, which decodes strictly but keeps the high bytes only."""
     import cv2
 
-    pixels = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
+    log = cv2.utils.logging  # what its TIFF reader has to say of tags
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
+    finally:
+        log.setLogLevel(level)
     if pixels is None or pixels.dtype != np.uint16:
         raise ImageFailure("16-bit pixels that OpenCV cannot decode")
     if pixels.ndim == 2:

@@ -6,6 +6,7 @@ import io
 import struct
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from iqpir.codecs.damage import quiet_tiff
 from iqpir.errors import ImageFailure
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def _plugin(kind: str) -> type[ImageFile]:
         raise ImageFailure(f"{kind} is not read by this version of Pillow; update it, or save the image as PNG")
     if kind in _OPTIONAL and not features.check(_OPTIONAL[kind]):
         raise ImageFailure(f"{kind} is not read by this build of Pillow; install its wheel, or save the image as PNG")
+    if kind == "tiff":
+        quiet_tiff()
     module, _, name = _PLUGINS[kind].partition(":")
     return getattr(importlib.import_module(f"PIL.{module}"), name)
 

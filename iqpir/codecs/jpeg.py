@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iqpir.codecs.damage import Damage
 from iqpir.errors import ImageFailure, one_line
 
 _HARMLESS = ("Invalid SOS parameters for sequential JPEG", "unknown JFIF revision", "bad ICC marker")
@@ -44,7 +45,7 @@ def _strict(raw: bytes, colours: str) -> np.ndarray:
         reason = one_line(error, 120)
         if "subsampling" in reason:
             raise ImageFailure("JPEG of a chroma sampling that cannot be checked for damage; save it as PNG") from error
-        raise ImageFailure(f"JPEG is damaged ({reason.removeprefix('Corrupt JPEG data: ')})") from error
+        raise Damage("JPEG", reason.removeprefix("Corrupt JPEG data: ")) from error
 
 
 class _Segment(NamedTuple):

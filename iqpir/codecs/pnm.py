@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iqpir.codecs.damage import Damage
 from iqpir.errors import ImageFailure
 
 
@@ -36,7 +37,7 @@ def header(raw: bytes) -> Header:
         while 0 <= at < len(raw) and raw[at : at + 1].isdigit():
             at += 1
         if at <= start or at - start > 9:
-            raise ImageFailure("PNM header is not width, height and maximum")
+            raise Damage("PNM", "its header is not width, height and maximum")
         numbers.append(int(raw[start:at]))
     return Header(numbers[0], numbers[1], numbers[2], at + 1)
 
@@ -48,7 +49,7 @@ def decode_deep(raw: bytes) -> np.ndarray:
         raise ImageFailure("PNM of more than 8 bits that is not binary 16-bit (P5 or P6)")
     count = head.height * head.width * channels
     if len(raw) - head.start < 2 * count:
-        raise ImageFailure(f"PNM is truncated ({len(raw) - head.start} of {2 * count} bytes of pixels)")
+        raise Damage("PNM", f"it ends early: {len(raw) - head.start} of {2 * count} bytes of pixels")
     samples = np.frombuffer(raw, ">u2", count, head.start).astype(np.uint32)
     if samples.max() > head.limit:
         raise ImageFailure(f"PNM sample {samples.max()} above its maximum {head.limit}")

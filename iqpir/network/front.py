@@ -27,6 +27,7 @@ _LIMITS = (-2.0, 8.0)
 _METERED_SIDE = 32
 _DARK = 1.2
 """Stops; a picture that metering would brighten by more is one that was taken too dark."""
+_STRENGTH_AT_FIRST = 1.0
 _SHARE = 1.2
 """A network may take so much of the exposure that is metered, at most."""
 _SHARE_AT_FIRST = 1.6
@@ -49,6 +50,8 @@ class Grade(NamedTuple):
     """[B,3]: linear light that is taken off first."""
     rolloff: Tensor
     """[B,1] in [0,1]: share of a curve that bends highlights where the other breaks them off."""
+    strength: Tensor
+    """[B,1] in [0,1]: how much of all this is done; 0 leaves the image as it is."""
     grid: Tensor
     """[B,12,D,h,w]: affine changes of colour, in cells of brightness and place; zero changes nothing."""
 
@@ -78,7 +81,7 @@ class FrontEnd(nn.Module):
         )
         told = 3 * _HISTOGRAM + score_width + 1
         self.whole = nn.Sequential(nn.Linear(told, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width), nn.SiLU())
-        self.curve = nn.Linear(4 * width, 11)
+        self.curve = nn.Linear(4 * width, 12)
         self.levels = nn.Linear(4 * width, 12 * GRID)
         self.local = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
         self.spread = nn.Linear(4 * width, 2 * width)
@@ -99,18 +102,20 @@ class FrontEnd(nn.Module):
         whole = self.whole(torch.cat([_histograms(light), score, first / 5], dim=1))
         raw = self.curve(whole)
         joint = F.silu(self.local(features) + self.spread(whole)[:, :, None, None])
-        grid = _GRID_SCALE * self.levels(whole).unflatten(1, (12, GRID))[..., None, None] + _PLACE_SCALE * self.cells(
-            joint
-        ).unflatten(1, (12, GRID))
+        # A picture that is stops too dark is to be exposed anew, and nothing else: real ones are nearly one curve, and
+        # a grid costs them 0.5 to 0.8 dB.
+        # Of one that is nearly right it is learned how much of the exposure it needs, and what becomes of its colours.
+        dark = torch.sigmoid(4 * (first - _DARK))
+        levels = _GRID_SCALE * self.levels(whole).unflatten(1, (12, GRID))[..., None, None]
+        cells = _PLACE_SCALE * self.cells(joint).unflatten(1, (12, GRID))
         grade = Grade(
             gain=raw[:, 0:3],
             gamma=torch.exp(0.5 * raw[:, 3:6]),
             offset=0.01 * raw[:, 6:9],
             rolloff=torch.sigmoid(raw[:, 9:10]),
-            grid=grid,
+            strength=dark + (1 - dark) * torch.sigmoid(raw[:, 11:12] + _STRENGTH_AT_FIRST),
+            grid=(levels + cells) * (1 - dark)[:, :, None, None, None],
         )
-        # A picture that is stops too dark is to be exposed anew; of one that is nearly right, how much is learned.
-        dark = torch.sigmoid(4 * (first - _DARK))
         share = dark + (1 - dark) * _SHARE * torch.sigmoid(raw[:, 10:11] + _SHARE_AT_FIRST)
         share = share * (1 - self.kept * score[:, :1])
         return grade._replace(gain=share * _followed(metered(thumbnail, grade), thumbnail, grade) + grade.gain)
@@ -132,9 +137,8 @@ def _followed(stops: Tensor, image: Tensor, grade: Grade) -> Tensor:
 
 def _mean(image: Tensor, grade: Grade, stops: Tensor) -> Tensor:
     """[B,1]: mean pixel value of what a grade and further stops make of an image."""
-    changed = grade._replace(gain=grade.gain + stops)
-    place = (places(image.shape[-2], device=image.device), places(image.shape[-1], device=image.device))
-    return recolour(expose(image, changed), changed, place).clamp(0, 1).mean(dim=(1, 2, 3))[:, None]
+    changed = grade._replace(gain=grade.gain + stops, strength=torch.ones_like(grade.strength))
+    return apply(image, changed).mean(dim=(1, 2, 3))[:, None]
 
 
 @torch.no_grad()
@@ -163,6 +167,14 @@ def _histograms(light: Tensor) -> Tensor:
     levels = torch.linspace(-0.5, 0.5, _HISTOGRAM, device=light.device, dtype=light.dtype)
     near = 1 - (light.flatten(2)[:, :, None, :] - levels[None, None, :, None]).abs() * (_HISTOGRAM - 1)
     return near.clamp_min(0).mean(dim=3).flatten(1)
+
+
+def apply(image: Tensor, grade: Grade, place: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """All of a grade: [B,3,H,W] in [0,1] → the same. `place`: see `recolour`; none: these are whole images."""
+    if place is None:
+        place = (places(image.shape[-2], device=image.device), places(image.shape[-1], device=image.device))
+    changed = recolour(expose(image, grade), grade, place).clamp(0, 1)
+    return image + grade.strength[:, :, None, None] * (changed - image)
 
 
 def expose(image: Tensor, grade: Grade) -> Tensor:

@@ -23,7 +23,7 @@ from iqpir.errors import IQPIRError
 from iqpir.network.conditioning import LEAST_GRID, batch_scores
 from iqpir.network.config import IQPIRConfig, preset
 from iqpir.network.detail import HALO, DetailBranch, pad_to_step
-from iqpir.network.front import FrontEnd, Grade, expose, places, recolour
+from iqpir.network.front import FrontEnd, Grade, apply, places
 from iqpir.network.model import IQPIR
 
 FULL_SCORE = 0.9
@@ -187,7 +187,7 @@ class PhotoIQPIR(nn.Module):
         told_score = self._told_score(scores)
         grade = self.front(image, told_score)
         told = torch.cat(
-            [told_score, grade.gain / 4, grade.gamma.log(), 100 * grade.offset, grade.rolloff], dim=1
+            [told_score, grade.gain / 4, grade.gamma.log(), 100 * grade.offset, grade.rolloff, grade.strength], dim=1
         ).detach()
         if not self.config.codes:
             return _Known(grade, told, None, None, None)
@@ -223,8 +223,7 @@ class PhotoIQPIR(nn.Module):
     @staticmethod
     def graded(view: Tensor, grade: Grade) -> Tensor:
         """The front end's image [B,3,h,w] in [0,1] of a view of whole images, such as a smaller one."""
-        place = (places(view.shape[-2], device=view.device), places(view.shape[-1], device=view.device))
-        return recolour(expose(view, grade), grade, place).clamp(0, 1)
+        return apply(view, grade)
 
     def _core(self, exposed: Tensor, scores: Tensor, fidelity: float, soft: bool) -> tuple[Tensor, Tensor]:
         core = self.core
@@ -244,7 +243,7 @@ class PhotoIQPIR(nn.Module):
         self, image: Tensor, known: _Known, place: tuple[Tensor, Tensor], whole: tuple[int, int] | None
     ) -> PhotoRestoration:
         """`whole`: height and width of the image that this is a part of; None: it is the whole."""
-        exposed = recolour(expose(image, known.grade), known.grade, place).clamp(0, 1)
+        exposed = apply(image, known.grade, place)
         correction = None if known.correction is None else self._enlarged(known.correction, image, place, whole)
         restored, gate = exposed, None
         if self.config.detail:
@@ -294,7 +293,7 @@ class OptimizedPhoto:
 
 
 _TOLD_SCORE = 3
-_TOLD = _TOLD_SCORE + 10
+_TOLD = _TOLD_SCORE + 11
 _LUMA = (0.299, 0.587, 0.114)
 
 

@@ -292,9 +292,15 @@ class _Folder:
         self._paths = find_images(folder)
         self.names: list[str] | None = [path.relative_to(folder).as_posix() for path in self._paths]
         refuse_test_photographs(self._paths)
-        small = [path.name for path in self._paths if min(_size(path)) < crop]
-        if small or (shorter is not None and shorter < crop):
-            raise IQPIRError(f"a crop of {crop} does not fit into {few(small) if small else f'shorter: {shorter}'}")
+        sides = [min(_size(path)) for path in self._paths]
+        small = [path.name for path, side in zip(self._paths, sides, strict=True) if side < crop]
+        if small:
+            raise IQPIRError(
+                f"a crop of {crop} does not fit into {few(small)}, of {len(sides)} images of {folder}: take them out, "
+                f"or set crop to {min(sides)} or less"
+            )
+        if shorter is not None and shorter < crop:
+            raise IQPIRError(f"a crop of {crop} does not fit into shorter: {shorter}")
         self._partners = [] if lq is None else _partners(self._paths, folder, lq)
         self._seed, self._shorter = seed, shorter
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()

@@ -54,12 +54,18 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.names)
 
+    def check(self, crop: int) -> None:
+        """Raise `IQPIRError` where an image is smaller than a crop."""
+        sides = {name: min(low.shape[:2]) for name, (low, _) in zip(self.names, self._images, strict=True)}
+        small = [name for name, side in sides.items() if side < crop]
+        if small:
+            most = min(sides.values())
+            raise IQPIRError(f"a crop of {crop} does not fit into {few(small)}: take them out, or set crop to {most}")
+
     def batches(self, count: int, batch: int, crop: int, seed: int) -> Iterator[Batch]:
         """`count` batches of crops; every image once before any twice. The same seed gives the same batches."""
+        self.check(crop)
         draw = np.random.default_rng(seed)
-        small = [name for name, (low, _) in zip(self.names, self._images, strict=True) if min(low.shape[:2]) < crop]
-        if small:
-            raise IQPIRError(f"a crop of {crop} does not fit into {few(small)}")
         order: list[int] = []
         for _ in range(count):
             while len(order) < batch:

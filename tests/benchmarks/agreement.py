@@ -88,6 +88,8 @@ class Allowed(NamedTuple):
 EQUAL = Allowed(1e-6)
 FLOAT32 = Allowed(1e-5)
 """The other side computes in float32."""
+FLOAT32_INVERSE = Allowed(1e-4)
+"""The other side inverts covariances in float32: from one processor to the next its value moves by 6e-5."""
 FLOAT32_LUMA = Allowed(3e-5)
 """The other side computes luma and error in float32, whose steps at 25 dB are 2e-6."""
 PRINTED = Allowed(2e-6)
@@ -270,9 +272,10 @@ def recorded(file: Path, images: Path | None, mirror: Path) -> Iterator[Result]:
             yield Gap(metric, whose, "the original gives inf or nan on all images; ours is an ItemError")
             continue
         places = {name: image_at(name, images, mirror) for row in finite for name in (row["image"], row["reference"])}
-        absent = [name for name, path in places.items() if name and path is None]
-        if absent:
-            yield Gap(metric, whose, f"image {absent[0]} is in no folder that was given (--images)")
+        absent = {name for name, path in places.items() if name and path is None}
+        finite = [row for row in finite if not {row["image"], row["reference"]} & absent]
+        if not finite:  # of other rows the images that are at hand are compared
+            yield Gap(metric, whose, f"image {min(absent)} is in no folder that was given (--images)")
             continue
 
         def image(name: str, places: Mapping[str, Path | None] = places) -> np.ndarray | None:
@@ -318,7 +321,7 @@ PYIQA = [
     ("ms-ssim", Ours("ms-ssim", options={"space": "yiq", "clamp": "map", "halving": "zero-first"}), "ms_ssim", FLOAT32),
     ("gmsd", Ours("gmsd"), "gmsd", FLOAT32),
     ("fsim", Ours("fsim", options={"variant": "pyiqa"}), "fsim", FLOAT32),
-    ("vif", Ours("vif"), "vif", FLOAT32),
+    ("vif", Ours("vif"), "vif", FLOAT32_INVERSE),
     ("piqe", Ours("piqe", options={"variant": "pyiqa"}), "piqe", Allowed(1e-4, relative=True)),
     ("niqe", Ours("niqe"), "niqe", Allowed(5e-2, relative=True)),
     ("brisque", Ours("brisque"), "brisque", Allowed(7.5e-2, relative=True)),
@@ -376,8 +379,12 @@ FLAT = (
     "rounding decides, and a table stands in for it that was fitted to the five images of TID2013 whose values "
     "pyiqa publishes: NIQE of three agrees to 1e-9, of two to 3e-4. On crops of SICE the choice moves NIQE by up "
     "to 0.7 % and BRISQUE by up to 2 %. An image of a single level has no value. `niqe-basicsr` is BasicSR's to "
-    "0.1 % on dark images: BasicSR rounds to float32 while it halves the image, in the order that its matrix "
-    "library adds up."
+    "2e-4 on 19 photographs as they are, nine of LOL's dark ones among them, and to 8e-5 on 18 of these. On darker "
+    "ones its own value is known to no more: it halves the image in float32, and adds eight products in the order "
+    "that its matrix library has on the machine at hand. On sixteen photographs of SICE and UIEB darkened to a mean "
+    "of 22 to 32 levels of 255, other orders of the same sums move its value by up to 6e-4; ours, summed in float64, "
+    "is up to 5.2e-4 away. With its library's order in place of ours the sixteen agree to 1e-7, but then a value "
+    "would be another one on another machine."
 )
 
 

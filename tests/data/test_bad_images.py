@@ -294,3 +294,16 @@ def test_threads_share_the_strictness(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(refused, range(200)))
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes in folders")
+def test_a_pipe_in_a_folder_is_never_waited_for(tmp_path: Path) -> None:
+    from bench.data.folder import folder
+    from bench.data.lossy import note
+    from bench.errors import BenchError
+
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert note([tmp_path / "pipe.jpg"]) is None
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(BenchError, match="is no file"):
+        folder("mine", tmp_path, lq=str(tmp_path / "*.png"), split=str(tmp_path / "pipe.jpg"))

@@ -322,7 +322,7 @@ def test_two_folders_that_fit_are_not_chosen_between(root: Path) -> None:
 
 @pytest.mark.parametrize(
     "options, reason",
-    [({"only": "("}, "only '\\(' is not a regular expression"), ({"only": "^zzz"}, "no image .* is left"),
+    [({"only": "("}, "only: '\\(' is not a regular expression"), ({"only": "^zzz"}, "no image .* is left"),
      ({"layouts": [{"gt": "a"}]}, "lq always"), ({"part": "half"}, "option 'part'")],
 )  # fmt: skip
 def test_wrong_options_are_errors(root: Path, options: dict[str, object], reason: str) -> None:

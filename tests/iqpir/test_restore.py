@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from PIL import Image
 
 import iqpir
 from iqpir.cli import group
+from iqpir.cli.fitting import check
 from iqpir.cli.restore import plan
 from iqpir.errors import IQPIRError
 from iqpir.restore import Options, Restorer, _starts, is_gray
@@ -247,6 +251,10 @@ def test_wrong_requests_are_refused_before_any_work(tmp_path, weights):
         (["--faces", "--face-weights", tmp_path], "detection_Resnet50_Final.pth in"),
         (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--weights", tmp_path / "in/a.png"], "cannot be read as weights"),
+        (["--score", ".9,.8"], "takes one: --score 0.9"),
+        (["--score", ".9,.8", "--weights", "iqpir-tiny"], "2 scores were given, and iqpir-tiny takes one"),
+        (["--alpha", "nan"], "--alpha nan: not a finite number"),
+        (["--fidelity", "inf"], "--fidelity inf: not a finite number"),
     ]:
         done = run("restore", tmp_path / "in/a.png", tmp_path / "out", "--weights", weights, *extra)
         assert isinstance(done.exception, IQPIRError) and message in str(done.exception), (extra, done)
@@ -263,3 +271,51 @@ def test_an_output_that_is_no_png_is_refused_and_makes_no_folder(name: str, tmp_
         plan(given, tmp_path / name)
     (tmp_path / name).mkdir()  # a folder may have any name
     assert plan(given, tmp_path / name).jobs == [(given, tmp_path / name / "in.png")]
+
+
+def config(**fields: Any) -> SimpleNamespace:
+    settings = {"conditioning": "add-list", "bins": (4, 4), "hq_codebook": 8, "connect": (16,), **fields}
+    return SimpleNamespace(for_photographs=False, config=SimpleNamespace(**settings))
+
+
+PHOTO = SimpleNamespace(for_photographs=True)
+
+
+@pytest.mark.parametrize(
+    ("network", "asked", "message"),
+    [
+        (PHOTO, {"adain": True}, "--adain has no effect on w, a network for photographs"),
+        (PHOTO, {"score": (0.9, 0.8)}, "2 scores were given, and w takes one"),
+        (PHOTO, {"adain": False, "score": 0.9, "fidelity": 0.5}, None),
+        (config(), {"score": (0.9, 0.8, 0.7)}, "3 scores were given, and w takes one, or 2"),
+        (config(), {"score": (0.9, 0.8)}, None),
+        (config(conditioning="none"), {"score": 0.9}, "--score has no effect on w"),
+        (config(conditioning="none"), {}, None),
+        (config(hq_codebook=0), {"alpha": 0.5}, "--alpha has no effect on w, which has one codebook"),
+        (config(connect=()), {"fidelity": 0.5}, "--fidelity has no effect on w"),
+        (config(connect=()), {"fidelity": 0.0}, None),
+    ],
+)
+def test_an_option_without_effect_is_refused(network: Any, asked: dict[str, Any], message: str | None):
+    given = {"score": None, "alpha": None, "fidelity": None, "adain": None, **asked}
+    if message is None:
+        check(network, "w", given)
+        return
+    with pytest.raises(IQPIRError, match=message):
+        check(network, "w", given)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_stay_sixteen_bits(channels: int, tmp_path: Path, weights: Path, network: Any):
+    pixels = (photograph(SIDE, SIDE)[0].permute(1, 2, 0).numpy() * 65535).round().astype(np.uint16)
+    pixels = pixels[:, :, :channels]
+    cv2.imwrite(str(tmp_path / "in.png"), pixels[:, :, ::-1])
+    assert run("restore", tmp_path / "in.png", tmp_path / "out.png", "--weights", weights).return_value == 0
+    made = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)[:, :, ::-1]
+    assert made.dtype == np.uint16 and made.shape == (SIDE, SIDE, 3)
+    if channels == 1:
+        assert (made == made[:, :, :1]).all()
+        return
+    given = torch.from_numpy(pixels.astype(np.float32) / 65535).permute(2, 0, 1)[None]
+    expected = (network(given * 2 - 1, score=0.9).image.clamp(-1, 1)[0] / 2 + 0.5).permute(1, 2, 0) * 65535
+    assert np.abs(made.astype(float) - expected.detach().numpy()).max() <= 1

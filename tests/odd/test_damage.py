@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -32,6 +34,49 @@ def test_malformed_bytes_are_one_line_in_both_packages(name: str) -> None:
         decode(CORPUS[name])
     for line in (str(ours.value), str(theirs.value)):
         assert line.isprintable() and len(line) < 400 and " object at 0x" not in line
+
+
+OWN_WORDS = re.compile(
+    r"[A-Z][a-z]+Error|decoder error|b'|\bFILE: \w+ is damaged \((?!.*\); copy it again, or save it)"
+)
+"""What a message must not hold: a decoder's own words, or damage without the remedy."""
+
+
+def damaged_everywhere() -> Iterator[tuple[str, bytes]]:
+    """Every kind cut at eight places, and with one byte changed at forty."""
+    draw = np.random.default_rng(0)
+    for name, raw in {**SOUND, "zstd.tif": encoded("TIFF", compression="zstd"), "raw.tif": encoded("TIFF")}.items():
+        for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.995):
+            yield f"{name} cut at {share}", raw[: int(len(raw) * share)]
+        ends = [*range(8, 160, 9), *range(len(raw) - 110, len(raw), 8), *draw.integers(0, len(raw), 12)]
+        for place in ends:
+            changed = bytearray(raw)
+            changed[place % len(raw)] ^= int(draw.integers(1, 256))
+            yield f"{name} changed at {place}", bytes(changed)
+
+
+def test_damage_is_said_in_one_form_and_no_library_speaks_beside_it(capfd: pytest.CaptureFixture[str]) -> None:
+    told = 0
+    for name, raw in damaged_everywhere():
+        for read in (decode_bytes, header_size_bytes):
+            try:
+                read(raw, "FILE")
+            except ImageError as error:
+                told += 1
+                assert not OWN_WORDS.search(str(error)), (name, str(error))
+        assert capfd.readouterr() == ("", ""), name
+    assert told > 500
+
+
+def test_what_a_tiff_lacks_by_pillows_warnings_is_damage() -> None:
+    raw = bytearray(encoded("TIFF", dpi=(72, 72)))
+    directory = int.from_bytes(raw[4:8], "little")
+    for entry in range(int.from_bytes(raw[directory : directory + 2], "little")):
+        at = directory + 2 + 12 * entry
+        if int.from_bytes(raw[at : at + 2], "little") == 282:  # the resolution, a rational elsewhere in the file
+            raw[at + 8 : at + 12] = (len(raw) + 1000).to_bytes(4, "little")
+    with pytest.raises(ImageError, match="TIFF is damaged"):
+        decode_bytes(bytes(raw), "x")
 
 
 @pytest.mark.parametrize("name", SOUND)

@@ -185,7 +185,7 @@ def test_every_cell_has_a_value_or_says_why_not(name: str, home: Path) -> None:
             assert cell.n == cell.expected - (not whole), (cell.dataset, cell.method)
             if not whole:
                 (failed,) = [score for score in cell.scores if score.status == "input"]
-                assert "cannot be decoded" in str(failed.reason) or "PNG" in str(failed.reason)
+                assert "is damaged" in str(failed.reason) or "PNG" in str(failed.reason)
     if shutil.which("pdflatex") is not None:
         compile_latex(list(tables_of(data)))
     assert len(data.record.datasets) == len({dataset.label for dataset in data.record.datasets})

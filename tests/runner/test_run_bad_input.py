@@ -53,7 +53,7 @@ class Corpus(NamedTuple):
 
 
 UNREADABLE = {
-    "cut-png": "truncated",
+    "cut-png": "PNG is damaged (it ends early",
     "cut-jpeg": "JPEG is damaged",
     "empty": "0 bytes",
     "text": "not an image",

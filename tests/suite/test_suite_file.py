@@ -42,10 +42,23 @@ def test_a_sweep_is_one_method_per_value_with_its_value_in_the_label():
     assert [(one.label, one.options) for one in found] == [("Gamma 1.5", {"gamma": 1.5}), ("Gamma 2.2", {"gamma": 2.2})]
 
 
-def test_a_label_substitutes_names_only_and_reads_no_attributes():
-    text = GOOD.replace("Gamma {gamma}", "{gamma.__class__} {gamma!r}").replace("[1.5, 2.2]", "[1.5]")
+@pytest.mark.parametrize(
+    "odd",
+    ["{gamma.__class__}", "{gamma!r}", "{gamma[0]}", "{gamma:>9}", "{ gamma }", "{}", "{gamma.__init__.__globals__}"],
+)
+def test_a_label_substitutes_names_only_and_says_so_of_anything_else(odd: str):
+    told = complaint(GOOD.replace("Gamma {gamma}", f"x {odd}"))
+    assert "s.yaml:8" in told and f"{odd} is no placeholder" in told and "such as {gamma}" in told
+
+
+def test_braces_that_are_no_placeholder_stay():
+    text = GOOD.replace("Gamma {gamma}", "x^{2,3} {gamma}").replace("[1.5, 2.2]", "[1.5]")
     spec = definition.parse(text).suite.methods[1]
-    assert next(iter(definition.variants(spec, "here"))).label == "{gamma.__class__} {gamma!r}"
+    assert next(iter(definition.variants(spec, "here"))).label == "x^{2,3} 1.5"
+
+
+def test_a_label_that_leaves_out_what_is_swept_says_what_it_needs():
+    assert "has to hold {gamma}" in complaint(GOOD.replace("Gamma {gamma}", "Gamma"))
 
 
 def test_a_label_that_names_no_option_is_an_error():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli
+from bench.errors import BenchError
 from bench.suite import definition, yaml_text
 
 BASE = "schema: 1\ndatasets: [builtin-lowlight]\nmethods: [identity]\nmetrics: [psnr]\n"
@@ -70,11 +72,11 @@ MALFORMED: dict[str, tuple[str, str]] = {
             f"{{method: gamma, label: 'a{n} {{gamma}}', sweep: {{gamma: [{', '.join(map(str, range(1, 4002)))}]}}}}"
             for n in range(3)) + "]"), "12003 methods",
     ),
-    "sweep of nothing": (BASE.replace("[identity]", "[{method: gamma, sweep: {gamma: []}}]"), "at least 1 item"),
-    "sweep of a number": (BASE.replace("[identity]", "[{method: gamma, sweep: {gamma: 2}}]"), "valid list"),
-    "10 to the 12 repeats": (BASE + "seeds: 1000000000000\n", "less than or equal to 10000"),
-    "repeats of a method": (BASE.replace("[identity]", "[{method: gamma, seeds: 20000}]"), "less than or equal to"),
-    "no repeat": (BASE + "seeds: 0\n", "greater than or equal to 1"),
+    "sweep of nothing": (BASE.replace("[identity]", "[{method: gamma, sweep: {gamma: []}}]"), "one entry or more, got"),
+    "sweep of a number": (BASE.replace("[identity]", "[{method: gamma, sweep: {gamma: 2}}]"), "a list is needed, "),
+    "10 to the 12 repeats": (BASE + "seeds: 1000000000000\n", "must be 10000 or less"),
+    "repeats of a method": (BASE.replace("[identity]", "[{method: gamma, seeds: 20000}]"), "must be 10000 or less"),
+    "no repeat": (BASE + "seeds: 0\n", "must be 1 or more"),
     # Scalars
     "a date that is none": (option("2020-99-99"), "a number, not '2020-99-99'"),
     "a date": (option("2020-02-03"), "not '2020-02-03'"),
@@ -278,3 +280,38 @@ def test_a_sweep_as_large_as_is_allowed_is_read_at_once():
     file = definition.parse(sweep(100, 100))
     assert len(list(definition.variants(file.suite.methods[0], "here"))) == 10_000
     assert time.monotonic() - start < 20
+
+
+KEYS = {
+    "title": "{}", "task": "{}", "protocol": "{}", "seed": "{}", "seeds": "{}", "published": "{}", "bases": "{}",
+    "gain": "{}", "increments": "{}", "latency": "{}", "detection": "{}", "datasets": "{}", "methods": "{}",
+    "metrics": "{}", "latency: size": "{{size: {}}}", "latency: dtype": "{{dtype: {}}}",
+    "latency: order": "{{order: {}}}", "latency: samples": "{{samples: {}}}", "latency: seconds": "{{seconds: {}}}",
+    "detection: finetune": "{{detector: x, finetune: {}}}",
+    "detection: epochs": "{{detector: x, finetune: {{epochs: {}}}}}",
+    "methods: sweep": "[{{method: gamma, sweep: {}}}]", "methods: swept": "[{{method: gamma, sweep: {{gamma: {}}}}}]",
+    "methods: label": "[{{method: gamma, label: {}}}]", "methods: seeds": "[{{method: gamma, seeds: {}}}]",
+    "methods: datasets": "[{{method: gamma, datasets: {}}}]", "datasets: options": "[{{dataset: x, options: {}}}]",
+    "datasets: protocol": "[{{dataset: x, protocol: {}}}]",
+}  # fmt: skip
+ODD = ("", "-1", "1.5", "word", "true", "[]", "{}", "[[]]", "[5]", "{a: b}", "[{a: {b: c}}]", "2020-99-99", "{1: 2}")
+THEIRS = re.compile(
+    r"Input should|pydantic|Value error|Assertion|valid (string|integer|number|list|dict|boolean)|Field required"
+    r"|Extra inputs|unable to|instance of|after validation|function-|<class|\[key\]|\.(bool|int|str|dict)\b"
+)
+"""How pydantic speaks to programmers."""
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_values_of_another_kind_are_refused_in_words_for_readers(key: str):
+    name, refused = key.partition(":")[0], 0
+    kept = "".join(line for line in BASE.splitlines(keepends=True) if not line.startswith(f"{name}:"))
+    for value in ODD:
+        text = f"{kept}{name}: {KEYS[key].format(value)}\n"
+        try:
+            definition.parse(text, "s")
+        except BenchError as error:
+            refused += 1
+            assert not THEIRS.search(str(error)), (text, str(error))
+            assert all(re.match(r"s:\d+: ", line) for line in str(error).splitlines()), (text, str(error))
+    assert refused >= 4

@@ -10,20 +10,20 @@ and what it began is the row.
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import pickle
 import queue
 import signal
-import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bench.catalog.helper_process import LEAST_PATIENCE, context, end, interrupts_held, last_words, main_forgotten
+from bench.catalog.isolation import exits_raised, watched
 from bench.catalog.plugins import made_elsewhere
 from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, described
@@ -35,7 +35,7 @@ from bench.runner.messages import Began, Ended, Finished, Restored, Result, blam
 from bench.runner.worker import Settings, Worker
 
 if TYPE_CHECKING:
-    from multiprocessing.context import ForkServerContext, SpawnContext
+    pass
 
 _DEATHS = 3
 """After so many units of a method have each killed a worker, the method's other units are not tried any more."""
@@ -87,7 +87,7 @@ class LocalEngine:
                 "of its own and name that as a plugin"
             )
         # Code that is not ours may hang the process that it runs in, or end it.
-        strange = any(entry.fields.get("kind") == "plugin" for entry in entries.values())
+        strange = any(entry.strange for entry in entries.values())
         self._apart = workers > 1 or timeout is not None or (strange and not here)
         self._timeout = timeout
 
@@ -95,7 +95,7 @@ class LocalEngine:
         """Results in the order in which they come up; a task's last is `Finished`."""
         if not self._apart:
             # Its threads read beside the driver's transactions, so never over the driver's connection.
-            with Store(self._settings.results, writable=False) as store:
+            with Store(self._settings.results, writable=False) as store, exits_raised():
                 worker = Worker(self._cells, store, self._settings)
                 yield from worker.process(tasks)
                 worker.close()
@@ -111,13 +111,13 @@ class _Process:
     """A worker process, its two pipes, and the tasks that it has not finished."""
 
     def __init__(self, recipe: Recipe, settings: Settings) -> None:
-        context = _context()
+        made = context()
         # Pipes, not queues: a worker that dies while it writes would leave a queue locked for all others.
-        inward, self._tasks = context.Pipe(duplex=False)
-        self.news, outward = context.Pipe(duplex=False)
+        inward, self._tasks = made.Pipe(duplex=False)
+        self.news, outward = made.Pipe(duplex=False)
         arguments = (recipe, settings, inward, outward, dict(os.environ))
-        self.process = context.Process(target=_serve, args=arguments, daemon=True)
-        with _interrupts_held(), _main_forgotten():
+        self.process = made.Process(target=_serve, args=arguments, daemon=True)
+        with interrupts_held(), main_forgotten():
             self.process.start()
         inward.close()
         outward.close()
@@ -141,25 +141,6 @@ class _Process:
         if self.process.is_alive():
             self.process.terminate()
         self.process.join(5)
-
-    def kill(self) -> None:
-        """End it, and every program that it has started and waits for."""
-        import psutil
-
-        with suppress(psutil.Error):
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                with suppress(psutil.Error):
-                    child.kill()
-        self.process.kill()
-        self.process.join(5)
-
-    def last_words(self) -> str:
-        """How it ended."""
-        self.process.join(5)
-        code = self.process.exitcode
-        if code is not None and code < 0:
-            return f"worker process was killed by signal {-code} ({signal.strsignal(-code)})"
-        return f"worker process ended with exit code {code}"
 
 
 class _Pool:
@@ -270,7 +251,7 @@ class _Pool:
 
     def _bury(self, process: _Process) -> Iterator[list[Result]]:
         """Find out which unit a worker died of; the next round of tasks starts another worker where one is needed."""
-        reason = f"{process.last_words()} while this unit was in its hands"
+        reason = f"{last_words(process.process, 'worker process')} while this unit was in its hands"
         self._forget(process)
         if len(process.held) > 1:
             self._suspects.extend(process.held.values())
@@ -287,6 +268,8 @@ class _Pool:
 
     def _allowed(self, began: Began) -> float:
         assert self._timeout is not None
+        if not began.tasks:
+            return max(self._timeout, LEAST_PATIENCE)
         return self._timeout * (len(began.tasks) if began.what == "restoring" else 1)
 
     def _patience(self, processes: Iterable[_Process]) -> float | None:
@@ -304,8 +287,11 @@ class _Pool:
         late = [began for began, since in process.running.values() if now - since > self._allowed(began)]
         if not late:
             return
-        process.kill()
+        end(process.process)
         self._forget(process)
+        for began in late:
+            if not began.tasks:  # any other worker would fare as this one
+                raise BenchError(f"{began.what} does not come back in a worker process: it took over --timeout")
         with suppress(EOFError, OSError, pickle.UnpicklingError):
             while process.news.poll():
                 yield from self._take(process, process.news.recv())
@@ -347,43 +333,6 @@ def _taken(tasks: deque[Task]) -> Iterator[Task]:
         yield tasks.popleft()
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """A process started inside never sees Ctrl-C, not even while it imports: the driver stops it.
-
-    A Ctrl-C that comes meanwhile is the driver's, and waits for the end of the start.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # a system where a terminal's interrupt does not reach such processes
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _main_forgotten() -> Iterator[None]:
-    """A process started inside does not import the script that this one runs, which would call for itself again."""
-    main = sys.modules["__main__"]
-    kept: dict[str, Any] = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        vars(main).update(kept)
-
-
-def _context() -> SpawnContext | ForkServerContext:
-    """How workers start: forked from a clean process that has imported torch once, where there is such a thing."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch"])
-    return context
-
-
 def _serve(
     recipe: Recipe, settings: Settings, tasks: Connection, news: Connection, environment: dict[str, str]
 ) -> None:
@@ -398,8 +347,12 @@ def _serve(
         with lock:
             news.send(said)
 
+    def planning(what: str | None) -> None:
+        tell(Ended(threading.get_ident()) if what is None else Began(threading.get_ident(), what, (), ()))
+
     try:
-        cells = recipe.make_cells(*recipe.arguments)
+        with watched(planning):
+            cells = recipe.make_cells(*recipe.arguments)
         with Store(settings.results, writable=False) as store:
             worker = Worker(cells, store, settings, tell)
             while (given := inbox.get()) is not None:

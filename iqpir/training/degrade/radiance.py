@@ -52,15 +52,15 @@ def draw_tone(rng: np.random.Generator) -> Tone:
     """One camera in eight encodes as sRGB says; the others have a curve of their own, most with a shoulder."""
     if rng.random() < 0.125:
         return Tone()
-    bend = uniform(rng, (0.0, 0.5)) if rng.random() < 0.5 else 0.0
-    shoulder = uniform(rng, (0.3, 1.0)) if rng.random() < 0.85 else 0.0
-    return Tone(uniform(rng, (0.9, 1.2)), bend, shoulder)
+    bend = uniform(rng, (0.0, 0.3)) if rng.random() < 0.3 else 0.0
+    shoulder = uniform(rng, (0.5, 1.0)) if rng.random() < 0.9 else 0.0
+    return Tone(uniform(rng, (0.98, 1.2)), bend, shoulder)
 
 
-def radiance(image: np.ndarray, rng: np.random.Generator, contrast: float = 1.0) -> np.ndarray:
+def radiance(image: np.ndarray, rng: np.random.Generator, contrast: float = 1.0, flare: float = 1.0) -> np.ndarray:
     """sRGB [H,W,3] in [0,1] → linear light without an upper end, float32: as if the scene were lit unevenly.
 
-    `contrast`: factor of all that, in stops.
+    `contrast`: factor of all that, in stops. `flare`: factor of what the lens scatters.
 
     Light varies smoothly (σ up to 0.8 stops), mostly with a sky above or a lamp in the middle of things, and falls off
     to one side.
@@ -73,7 +73,7 @@ def radiance(image: np.ndarray, rng: np.random.Generator, contrast: float = 1.0)
     if rng.random() < 0.75:
         stops = stops + (1.4 + 1.4 * rng.standard_normal()) * sky(rng, height, width)
     light: np.ndarray = to_linear(image).astype(np.float32) * np.exp2(contrast * stops)[:, :, None].astype(np.float32)
-    return light + light.mean() * np.float32(uniform(rng, _FLARE))
+    return light + light.mean() * np.float32(flare * uniform(rng, _FLARE))
 
 
 def sky(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

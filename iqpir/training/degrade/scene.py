@@ -52,7 +52,7 @@ class Pair(NamedTuple):
 class Scene(Degradation):
     """Dark, backlit, submerged, badly taken and good photographs, in the shares given."""
 
-    shares: tuple[float, float, float, float, float] = (0.3, 0.16, 0.31, 0.14, 0.09)
+    shares: tuple[float, float, float, float, float] = (0.28, 0.13, 0.28, 0.14, 0.17)
     """Of the five `KINDS`."""
     mean: float = 0.44
     """Mean pixel value that targets are exposed for; of 76 real well exposed photographs 0.395 to 0.485."""
@@ -69,15 +69,15 @@ class Scene(Degradation):
     """Log-uniform: variance of the sensor's noise per linear light, at full exposure 1."""
     read: Range = (3e-5, 1.8e-3)
     """Log-uniform: its deviation in the dark."""
-    black: Range = (0.0, 0.003)
-    """Linear light that two cameras in five take for black."""
+    black: Range = (0.0, 0.002)
+    """Linear light that one camera in eight takes for black. Where more do, a network lifts every shadow."""
     shade: Range = (0.04, 0.3)
     """Log-uniform: light left on a backlit subject."""
     glare: Range = (0.9, 1.6)
     """Uniform: exposure of what is behind it."""
     pool: float = 0.3
     """Share of pictures under water that show no open water, and whose target keeps none at full score."""
-    coral: Range = (1.0, 2.2)
+    coral: Range = (1.3, 3.0)
     """Uniform: how much more colourful things under water are than others."""
     quality: Range = (40, 98)
     """Of JPEG, which seven bad pictures in ten are stored as; two in three of them at 75 and above."""
@@ -92,8 +92,8 @@ class Scene(Degradation):
     """How much of the damage a target of score 0 keeps."""
 
     BOUNDS: ClassVar[Mapping[str, Range]] = {
-        "mean": (0.05, 0.95), "mean_spread": (0, 0.3), "stops": (0, 12), "contrast": (0, 5), "cast": (0.1, 10), "shot": (1e-9, 1),
-        "read": (1e-9, 1), "black": (0, 0.5), "shade": (1e-4, 1), "glare": (0.1, 10), "pool": (0, 1),
+        "mean": (0.05, 0.95), "mean_spread": (0, 0.3), "stops": (0, 12), "contrast": (0, 5), "cast": (0.1, 10),
+        "shot": (1e-9, 1), "read": (1e-9, 1), "black": (0, 0.5), "shade": (1e-4, 1), "glare": (0.1, 10), "pool": (0, 1),
         "coral": (0, 10), "quality": (1, 101),
         "flatten": (0, 1), "flatten_share": (0, 1),
         "top": (0, 1), "damage": (0, 1),
@@ -155,7 +155,7 @@ class Scene(Degradation):
         seen = light * np.float32(exposure(light, mean, tone) * 2.0**-stops) * self._cast(rng)
         shot, read = log_uniform(rng, self.shot), log_uniform(rng, self.read)
         counted = count(seen, shot, read, rng)
-        black = uniform(rng, self.black) if rng.random() < 0.4 else 0.0
+        black = uniform(rng, self.black) if rng.random() < 0.125 else 0.0
         other = draw_tone(rng) if rng.random() < 0.4 else tone
         bad = self._stored(other(counted - np.float32(black)), rng)
         noise = (counted - seen) * np.float32(2.0**stops)
@@ -185,7 +185,8 @@ class Scene(Degradation):
         if rng.random() < self.pool:
             return self._in_pool(image, left, rng)
         sea = submerge.draw(rng, image)
-        light, tone = submerge.coloured(radiance(image, rng), uniform(rng, self.coral)), draw_tone(rng)
+        light = submerge.coloured(radiance(image, rng, 1.2, 0.2), uniform(rng, self.coral))
+        tone = draw_tone(rng)
         mean = float(np.clip(0.42 + 0.06 * rng.standard_normal(), 0.25, 0.6))
         light *= np.float32(exposure(light, mean, tone))
         seen = submerge.under(light, sea, 1.0)
@@ -224,9 +225,9 @@ class Scene(Degradation):
 
     def _plain(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A picture that was exposed as somebody liked it."""
-        if rng.random() < 0.5:
+        if rng.random() < 0.35:
             return image
-        light, tone = radiance(image, rng), draw_tone(rng)
+        light, tone = radiance(image, rng, uniform(rng, (0.3, self.contrast))), draw_tone(rng)
         return tone(light * np.float32(exposure(light, uniform(rng, (0.3, 0.58)), tone)))
 
     def _cast(self, rng: np.random.Generator) -> np.ndarray:

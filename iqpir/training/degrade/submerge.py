@@ -70,8 +70,8 @@ def draw(rng: np.random.Generator, image: np.ndarray) -> Sea:
         field = sky(rng, height, width) + uniform(rng, (0.0, 0.6)) * (soft - soft.mean())
         open_water = np.clip((field - 0.5) / uniform(rng, (0.02, 0.3)) + 0.5, 0, 1).astype(np.float32)
     # Red is what daylight loses first: of real photographs under water it has a third of the green's brightness.
-    depth = uniform(rng, (0.8, 3.2) if rng.random() < 0.8 else (0.0, 0.8)) / float(beta[0])
-    veil = uniform(rng, (0.05, 0.4) if clear else (0.15, 0.7))
+    depth = uniform(rng, (1.4, 4.2) if rng.random() < 0.88 else (0.0, 1.4)) / float(beta[0])
+    veil = uniform(rng, (0.02, 0.25) if clear else (0.1, 0.5))
     # A restored picture's water has the colour that it has, a little paler, rarely nearly gray.
     colour = np.exp(-beta * depth) * veil * beta.min() / beta
     gray = uniform(rng, (0.0, 0.15) if rng.random() < 0.8 else (0.15, 0.8))
@@ -83,7 +83,7 @@ def draw(rng: np.random.Generator, image: np.ndarray) -> Sea:
         uniform(rng, (0.0, 0.006)), colour.astype(np.float32), uniform(rng, (0.0, 0.9)) if rng.random() < 0.7 else 0.0,
         uniform(rng, (1.0, 1.4)) if enhanced else 1.0, (white / white.mean() if enhanced else np.ones(3)).astype(
             np.float32
-        ), uniform(rng, (0.0, 0.8)) if enhanced else 0.0, uniform(rng, (0.0, 0.45)),
+        ), uniform(rng, (0.0, 0.8)) if enhanced else 0.0, uniform(rng, (0.1, 0.55)),
     )  # fmt: skip
 
 

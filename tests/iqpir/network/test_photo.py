@@ -14,7 +14,19 @@ from iqpir.checkpoint import load, load_autoencoder, load_photo, load_restorer, 
 from iqpir.errors import IQPIRError
 from iqpir.network import photo
 from iqpir.network.detail import HALO, DetailBranch, pad_to_step
-from iqpir.network.front import GRID, METERED, FrontEnd, Grade, expose, metered, places, recolour, to_linear, to_srgb
+from iqpir.network.front import (
+    GRID,
+    METERED,
+    Grade,
+    _followed,
+    apply,
+    expose,
+    metered,
+    places,
+    recolour,
+    to_linear,
+    to_srgb,
+)
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
 from iqpir.restore import Options, PhotoRestorer
 
@@ -43,7 +55,9 @@ def trained(config: PhotoConfig = SMALL) -> PhotoIQPIR:
 def still(batch: int = 1) -> Grade:
     """Changes nothing."""
     zeros = torch.zeros(batch, 3)
-    return Grade(zeros, zeros + 1, zeros, torch.zeros(batch, 1), torch.zeros(batch, 12, GRID, GRID, GRID))
+    return Grade(
+        zeros, zeros + 1, zeros, torch.zeros(batch, 1), torch.ones(batch, 1), torch.zeros(batch, 12, GRID, GRID, GRID)
+    )
 
 
 def place_of(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,14 +124,50 @@ def test_an_image_is_metered_as_a_camera_would(stops: float):
     assert float(metered(torch.zeros(1, 3, 8, 8))) == pytest.approx(8, abs=0.01)
 
 
-def test_a_new_front_end_goes_half_way_to_metered_and_a_new_detail_branch_has_no_effect():
+def test_half_the_strength_is_half_way():
+    image, grade = random((1, 3, 9, 7)), still()._replace(gain=torch.full((1, 3), 1.0))
+    half = apply(image, grade._replace(strength=torch.full((1, 1), 0.5)))
+    assert torch.allclose(half, (image + expose(image, grade)) / 2, atol=1e-6)
+    assert torch.equal(apply(image, grade._replace(strength=torch.zeros(1, 1))), image)
+
+
+def test_metering_takes_back_what_a_grade_does_to_the_mean():
+    image = to_srgb(to_linear(random((2, 3, 32, 32))) / 4)
+    grade = still(2)._replace(gamma=torch.full((2, 3), 1.4), rolloff=torch.full((2, 1), 0.7))
+    grade.grid[:, 3::4] = 0.05
+    made = grade._replace(gain=metered(image, grade).expand(2, 3))
+    picture = recolour(expose(image, made), made, place_of(image)).clamp(0, 1)
+    assert torch.allclose(picture.mean(dim=(1, 2, 3)), torch.full((2,), METERED), atol=2e-3)
+
+
+def test_the_gradient_of_metered_stops_is_that_of_what_keeps_the_mean():
+    """Against the difference of two meterings, which is the derivative itself."""
+    image = to_srgb(to_linear(random((1, 3, 32, 32))) / 4)
+
+    def at(value: float) -> Grade:
+        return still()._replace(rolloff=torch.full((1, 1), 0.5), gamma=torch.full((1, 3), value))
+
+    gamma = torch.full((1, 3), 1.2, requires_grad=True)
+    grade = at(1.2)._replace(gamma=gamma)
+    followed = _followed(metered(image, grade), image, grade)
+    assert torch.equal(followed, metered(image, grade))
+    slope = torch.autograd.grad(followed.sum(), gamma)[0].sum()
+    assert float(slope) == pytest.approx(float(metered(image, at(1.3)) - metered(image, at(1.1))) / 0.2, rel=0.1)
+
+
+def test_a_new_front_end_exposes_as_metered_and_a_new_detail_branch_does_next_to_nothing():
     image = random((2, 3, 20, 28)) * 0.3
     made = PhotoIQPIR(replace(SMALL, codes=False)).eval()(image, 0.9)
-    thumbnail = torch.nn.functional.interpolate(image, (64, 64), mode="area")
-    half = still(2)._replace(gain=metered(thumbnail).expand(2, 3) / 2)
-    assert torch.allclose(made.exposed, expose(image, half), atol=5e-2)  # the curve that rolls off has its least share
-    assert torch.equal(made.image, made.exposed)
+    assert torch.allclose(made.exposed.mean(dim=(1, 2, 3)), torch.full((2,), METERED), atol=2e-2)
+    assert 0 < float((made.image - made.exposed).abs().max()) < 0.1
     assert made.gate is None and made.core is None and made.logits is None
+
+
+def test_a_new_front_end_leaves_a_dark_photograph_dark_where_the_score_asks_for_it():
+    image = random((1, 3, 24, 24)) * 0.1
+    network = PhotoIQPIR(replace(SMALL, codes=False)).eval()
+    means = [float(network(image, score).exposed.mean()) for score in (0.0, 0.3, 0.6, 0.9)]
+    assert means == sorted(means) and means[0] < 0.7 * means[-1]
 
 
 # The whole
@@ -257,8 +307,3 @@ def test_the_fast_copy_agrees_and_is_a_copy():
     with torch.no_grad():
         network.front.curve.bias += 1
     assert torch.equal(fast.restore(image, 0.9), before)
-
-
-def test_a_new_front_end_is_told_the_score():
-    front = FrontEnd(8, 3)
-    assert front.whole[0].in_features == 4 * 8 + 3 * 16 + 3 + 1

@@ -155,7 +155,7 @@ def test_unreadable_images_are_rows_with_a_reason(photographs: Path, tmp_path: P
     table = rows(tmp_path / "out")
     assert len(table) == 10
     assert "empty file" in table["empty.png"]["reason"]
-    assert "PNG is truncated" in table["cut.png"]["reason"]
+    assert "PNG is damaged (it ends early" in table["cut.png"]["reason"]
     assert [table["cut.png"][key] for key in ("bright", "score", "bin", "hq")] == ["", "", "", ""]
     assert "no score: 3 of 10 images" in summary(found)
 

@@ -18,7 +18,7 @@ from iqpir.cli.train import command
 from iqpir.errors import IQPIRError
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
 from iqpir.training.losses import box_ssim
-from iqpir.training.photo import JointStage, Overview, image_terms
+from iqpir.training.photo import DetailStage, JointStage, Overview, image_terms
 from iqpir.training.settings import FrontSettings, load
 from iqpir.training.stages import make_stage
 
@@ -45,6 +45,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
             },
         },
         "front": {"changes": {"core": CORE, "front_width": 8, "detail_widths": [4, 8, 8], "detail_deep": 1}},
+        "detail": {},
         "autoencoder": {"network": "small", "changes": CORE, "data": {"crop": 32}},
         "restorer": {"network": "small", "changes": {"width": 16, "heads": 2, "layers": 1, "mlp": 32}},
         "joint": {},
@@ -76,13 +77,15 @@ def test_what_is_worth_a_look_is_written(trained: Path):
     front = trained / "front"
     rows = (front / "losses.csv").read_text().splitlines()
     assert {"l1", "ssim", "held-out psnr", "held-out exposed psnr"} <= set(rows[0].split(","))
+    detail = (trained / "detail" / "losses.csv").read_text().splitlines()[0].split(",")
+    assert {"held-out clean psnr", "held-out noisy psnr"} <= set(detail)
     pictures = sorted(path.name for path in (front / "samples").iterdir())
     assert pictures == ["00000004-photographs.png", "00000004.png"]
 
 
-@pytest.mark.parametrize("stage", ["front", "joint"])
+@pytest.mark.parametrize("stage", ["front", "detail", "joint"])
 def test_a_stage_that_was_cut_off_ends_with_the_same_bits(stage: str, recipe: Path, trained: Path, tmp_path: Path):
-    for name in ("front", "autoencoder", "restorer"):
+    for name in ("front", "detail", "autoencoder", "restorer"):
         if name != stage:
             (tmp_path / name).symlink_to(trained / name)
     for steps in (2, STEPS):
@@ -93,11 +96,31 @@ def test_a_stage_that_was_cut_off_ends_with_the_same_bits(stage: str, recipe: Pa
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_each_stage_trains_its_own_part(trained: Path):
+    front, detail = (load_file(trained / name / f"{name}.safetensors") for name in ("front", "detail"))
+    changed = {name.split(".")[0] for name in front if not torch.equal(front[name], detail[name])}
+    assert changed == {"detail"}
+
+
+def test_the_detail_branch_is_taught_by_the_clean_picture_in_the_light_that_the_front_end_gives(
+    recipe: Path, trained: Path
+):
+    stage = make_stage(load("detail", recipe, trained), trained / "detail")
+    assert isinstance(stage, DetailStage)
+    clean = torch.rand(1, 3, 64, 64)
+    batch = {"lq": clean * 2 - 1, "clean": clean * 2 - 1, "gt": torch.rand(1, 3, 64, 64), "score": torch.ones(1)}
+    with torch.no_grad():
+        for each in stage.averaged.detail.leave[-1].parameters():
+            each.zero_()
+        # Without noise there is nothing to do, however far the exposure is from the target's.
+        assert float(stage.losses("network", batch, 0)["l1"]) < 1e-6
+
+
 def test_the_joint_stage_begins_where_its_parts_ended(recipe: Path, trained: Path):
     settings = load("joint", recipe, trained)
     stage = make_stage(settings, trained / "joint")
     assert isinstance(stage, JointStage)
-    front = load_photo(trained / "front" / "front.safetensors")
+    front = load_photo(trained / "detail" / "detail.safetensors")
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         ours, theirs = stage.averaged(image, 0.9), front(image, 0.9)
@@ -142,7 +165,8 @@ def test_the_terms_of_an_image_are_weighted_as_the_settings_say():
     ("stage", "changes", "message"),
     [
         ("joint", {"train": ["frnt"]}, "there is no part 'frnt'.*front"),
-        ("joint", {"front": "nowhere.safetensors"}, "iqpir train front makes one"),
+        ("joint", {"detail": "nowhere.safetensors"}, "iqpir train detail makes one"),
+        ("detail", {"front": "nowhere.safetensors"}, "iqpir train front makes one"),
         ("front", {"data": {"scores": "none"}}, "knows nothing of what scene leaves"),
         ("front", {"changes": {"colour": 1}}, "knows no setting colour"),
         ("front", {"data": {"degradation": "face"}}, "target goes with the degradation scene"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from PIL import Image
 from safetensors.torch import load_file
 
 from iqpir.checkpoint import load_restorer
@@ -102,3 +103,24 @@ def test_a_recipe_of_the_wrong_kind_is_one_line(tmp_path: Path, content: str, me
 def test_a_stage_whose_file_is_missing_names_the_command(written: Path):
     found = CliRunner().invoke(command, ["restorer", str(written), "-o", str(written.parent / "none")])
     assert isinstance(found.exception, IQPIRError) and "iqpir train autoencoder makes one" in str(found.exception)
+
+
+@pytest.mark.parametrize("crop", ["crop: 80", "", "crop: 5000"])
+def test_images_that_are_too_small_are_found_before_the_first_stage(crop: str, tmp_path: Path):
+    """The second stage's; the first is a quality network, on other images."""
+    (tmp_path / "photos").mkdir()
+    for name, side in (("a", 40), ("b", 300)):
+        Image.fromarray(np.zeros((side, 400, 3), np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+    source = "generated" if "5000" in crop else "photos"
+    file = tmp_path / "r.yaml"
+    file.write_text(
+        f"quality: {{steps: 1000}}\nautoencoder:\n  network: small\n  data: {{source: {source}, {crop}}}\n", "utf-8"
+    )
+    ended = CliRunner().invoke(command, ["all", str(file), "-o", str(tmp_path / "out")])
+    assert isinstance(ended.exception, IQPIRError), ended
+    said = str(ended.exception)
+    if source == "photos":
+        assert said.startswith("autoencoder: a crop of ") and "does not fit into a.png" in said and "40 or less" in said
+    else:
+        assert said.startswith("autoencoder: crop is 5000")
+    assert not (tmp_path / "out").exists()

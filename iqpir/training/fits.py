@@ -1,0 +1,35 @@
+"""Whether stages can have the images that their settings ask for: said before any of them is trained.
+
+A recipe trains for hours before its last stage looks for crops that no image is large enough for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from iqpir.errors import IQPIRError
+from iqpir.network.config import preset
+from iqpir.training import generate
+from iqpir.training.data import paired
+from iqpir.training.images import GENERATED
+from iqpir.training.settings import Common
+
+
+def check_images(stages: Iterable[Common]) -> None:
+    """Raise `IQPIRError`, one line that begins with the stage, for images that are missing, too small or without score.
+
+    Stages in the order of their training: the side of a later stage's network, where no crop is set, is that of the
+    file it begins with. A single stage whose file is not looked into says it by itself. Only headers are read.
+    """
+    side: int | None = None
+    for settings in stages:
+        named, changes = getattr(settings, "network", None), getattr(settings, "changes", {})
+        if isinstance(named, str) and not getattr(settings, "autoencoder", ""):
+            side = preset(named, **changes).image_size
+        crop = settings.data.crop or side
+        if crop is None or (settings.data.source == GENERATED and crop <= generate.SIDE):
+            continue
+        try:
+            paired(settings.data, crop, degraded=settings.STAGE != "autoencoder")
+        except IQPIRError as error:
+            raise IQPIRError(f"{settings.STAGE}: {error}") from error
