@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +27,7 @@ TYPES = {
 
 def run(*, of_sets: bool = True) -> RunView:
     psnr = Column("psnr", "PSNR", "psnr|v:1", "psnr|v:1", "", True, False, True, 2, None)
-    fid = psnr._replace(label="fid", signature="fid|v:1", is_set=True)
+    fid = replace(psnr, label="fid", signature="fid|v:1", is_set=True)
     scores = [
         ItemScore("i0", 0, "ok", 1 / 3, None),
         ItemScore("i1", 0, "inf", math.inf, None),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.records import run_record
 
 from bench.errors import BenchError
 from bench.identity import digest
@@ -28,8 +28,8 @@ def timing(label: str = "x", median: float = 2e6, machine: str = HERE, **changes
 
 
 def run_of(store: Store, latency: object, methods: list[dict[str, object]], device: str = "cpu") -> int:
-    record = {"definition": {"latency": latency}, "methods": methods, "provenance": {"device": device}}
-    return store.create_run("s", digest(record), json.dumps(record))
+    record = run_record("s", "T", {"latency": latency}, (), methods)
+    return store.create_run("s", record.digest, record.text({"device": device}))
 
 
 def test_samples_come_back_bit_by_bit(tmp_path: Path):
