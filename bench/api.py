@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError
-from bench.registry import registry
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.driver import Summary
     from bench.methods.base import Method
+    from bench.runner.driver import Summary
 
 
 def run(
@@ -40,8 +40,8 @@ def run(
     `plugins`, files that register them, with any. `timeout` is in seconds, for one image or one loading.
     Returns the counts that the command turns into its exit code. Raises `BenchError` when the request itself is wrong.
     """
-    from bench.driver import Request
-    from bench.driver import run as run_request
+    from bench.runner.request import Request
+    from bench.runner.steps import run as run_request
 
     request = Request(
         suite=str(suite), methods=tuple(methods), datasets=tuple(datasets), limit=limit, device=device, batch=batch,
@@ -71,7 +71,7 @@ def score(
     """
     import pandas as pd
 
-    from bench.scores import score as score_rows
+    from bench.folder_scores import score as score_rows
 
     found = score_rows(restored, reference, metrics=list(metrics), protocol=protocol, device=device, subset=subset)
     return pd.DataFrame([row if isinstance(row, dict) else row._asdict() for row in found])
@@ -103,12 +103,12 @@ def register_method(name: str, factory: Callable[..., Any]) -> None:
 
 
 def load_results(path: str | Path = "results/bench.db", run: str | None = None) -> pd.DataFrame:
-    """A run as a long-form DataFrame, one row per item and metric (columns and types: `bench.tables.frame.DTYPES`).
+    """A run as a long-form DataFrame, one row per item and metric (columns and types: `bench.results.view.DTYPES`).
 
     `path` is the database or its folder; `run` a run number or a suite, None for the newest of all.
     """
-    from bench.store import FILE_NAME, Store
-    from bench.tables.frame import load
+    from bench.results.store import FILE_NAME, Store
+    from bench.results.view import load
 
     given = Path(path)
     folder = given.parent if given.name == FILE_NAME else given

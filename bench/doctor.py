@@ -23,10 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from bench import paths, store
+from bench import paths
+from bench.catalog.registry import KINDS, Entry, registry
 from bench.errors import BenchError, one_line
 from bench.fetch.assets import Asset
-from bench.registry import KINDS, Entry, registry
+from bench.machine import usable_cores
+from bench.results import store
 
 Status = Literal["ok", "info", "missing", "warning", "broken"]
 DISTRIBUTION = "iqpir-bench"
@@ -172,8 +174,7 @@ for i in range(torch.cuda.device_count()):
 
 def devices(*, deep: bool) -> Iterator[Finding]:
     """Processors, memory, threads and graphics cards."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding("devices", "cpu", "ok", f"{usable} of {os.cpu_count()} logical cores usable, {_processor()}")
+    yield Finding("devices", "cpu", "ok", f"{usable_cores()} of {os.cpu_count()} logical cores usable, {_processor()}")
     with suppress(ImportError):  # that it is not installed is said above
         import psutil
 

@@ -79,3 +79,12 @@ def _said(error: BaseException) -> str:
         raise
     except BaseException:  # noqa: BLE001 – what is at stake is a message
         return "(its message cannot be read)"
+
+
+def kind_of(value: object) -> str:
+    """What something is, in the words of whoever wrote it: `uint8 tensor [1, 3, 4, 4]`, or the name of its type."""
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    if dtype is None or shape is None:
+        return type(value).__name__
+    kind = "tensor" if type(value).__module__.partition(".")[0] == "torch" else "array"
+    return f"{str(dtype).removeprefix('torch.')} {kind} {list(shape)}"

@@ -20,7 +20,7 @@ def command(config: Path, trained: str | None, out: str | None, workers: int, ro
     Can be run while arms are still in training: those without a network stand in the tables as not run. What has been
     measured is not measured again.
     """
-    from bench.ablation.evaluate import evaluate
+    from bench.report.ablation.evaluate import evaluate
 
     name = config.stem
     where = Path(trained) if trained else Path("results") / "train" / name

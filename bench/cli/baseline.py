@@ -18,12 +18,12 @@ def command(suite: str, output: str | None, allow_incomplete: bool, results: str
     from pathlib import Path
 
     from bench.errors import BenchError
-    from bench.gate import baseline, sides
-    from bench.tables import frame
+    from bench.gate import arguments, baseline
+    from bench.results import view
 
-    side = sides.complete_run(suite, results)
+    side = arguments.complete_run(suite, results)
     assert side.run is not None
-    failed = frame.failures(side.run).failed
+    failed = view.failures(side.run).failed
     if failed and not allow_incomplete:
         first = next(cell for cell in side.run.cells if not cell.complete and cell.status not in ("n/a", "unavailable"))
         raise BenchError(

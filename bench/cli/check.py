@@ -32,13 +32,13 @@ def command(
     """
     from pathlib import Path
 
-    from bench.gate import baseline, findings, sides
+    from bench.gate import arguments, baseline, findings
     from bench.gate.summary import render
 
     fatal = findings.kinds(words)
-    base = sides.of_file(Path(file)) if file is not None else None
-    head = sides.of_run(run, results, look=not trust_files)
-    base = base or sides.of_file(baseline.default(head.snapshot.suite, results))
+    base = arguments.of_file(Path(file)) if file is not None else None
+    head = arguments.of_run(run, results, look=not trust_files)
+    base = base or arguments.of_file(baseline.default(head.snapshot.suite, results))
     found = findings.compare(base.snapshot, head.snapshot, strict=strict, more=head.damaged)
     click.echo(render(found, base, head, fatal, style), nl=False)
     if summary is not None:

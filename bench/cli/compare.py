@@ -24,12 +24,12 @@ def command(base: str, head: str, words: tuple[str, ...], style: str, results: s
     baseline files. --fail-on asks what bench check asks, with BASE as the baseline; what it finds is told on
     standard error.
     """
-    from bench.gate import findings, sides
+    from bench.gate import arguments, findings
     from bench.gate.summary import render
     from bench.tables import compare
 
     fatal = findings.kinds(words or ["none"])
-    first, second = sides.of(base, results), sides.of(head, results)
+    first, second = arguments.of(base, results), arguments.of(head, results)
     click.echo(compare.render(compare.changes(first.cells, second.cells), style), nl=False)
     if not fatal:
         return 0

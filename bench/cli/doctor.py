@@ -34,8 +34,8 @@ def command(datasets: tuple[str, ...], as_json: bool, deep: bool, results: str |
 def _datasets(names: tuple[str, ...], as_json: bool) -> int:
     import json
 
+    from bench.catalog.registry import registry
     from bench.data.survey import steps, survey
-    from bench.registry import registry
 
     entries = [registry("dataset").get(name) for name in names]
     states = [survey(entry, deep=True) for entry in entries]

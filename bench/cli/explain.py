@@ -14,7 +14,7 @@ def command(first: str, second: str, metrics: tuple[str, ...]) -> int:
 
     A and B are signatures as tables print them, or names of protocols. Exit code 0: comparable; 1: not.
     """
-    from bench import explain
+    from bench.metrics import explain
 
     chosen = metrics or ("psnr", "ssim")
     click.echo(explain.explain(first, second, chosen), nl=False)

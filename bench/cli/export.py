@@ -25,21 +25,22 @@ def command(
     """Write the rows of a run (CSV unless said otherwise), or its images, or what a detector found in them."""
     from pathlib import Path
 
-    from bench import exports, leases, paths
+    from bench import paths
     from bench.errors import BenchError
-    from bench.tables import frame
+    from bench.export import rows_and_images
+    from bench.results import leases, view
 
     folder = paths.results(results)
     with leases.reading(folder, lambda line: click.echo(line, err=True)) as store:
-        number = frame.find_run(store, run)
-        data = frame.read_cells(store, number)
+        number = view.find_run(store, run)
+        data = view.read_cells(store, number)
         missing = 0
         if images is not None:
-            told = exports.images(store, data, folder, Path(images))
+            told = rows_and_images.images(data, folder, Path(images))
             click.echo(told.line(Path(images), data.record.suite), err=True)
             missing += not told.complete
         if detections is not None or draw is not None:
-            from bench import detections as found
+            from bench.export import coco as found
 
             if detections is not None:
                 files, lost = found.export(store, data, Path(detections))
@@ -56,7 +57,7 @@ def command(
     if style == "parquet" and output is None:
         raise BenchError("parquet is a binary format: name a file with --output FILE")
     if output is None:
-        click.echo(exports.text(data, style), nl=False)
+        click.echo(rows_and_images.text(data, style), nl=False)
     else:
-        exports.write(data, style, Path(output))
+        rows_and_images.write(data, style, Path(output))
     return 0

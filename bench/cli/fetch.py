@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 if TYPE_CHECKING:
+    from bench.catalog.registry import Entry
     from bench.fetch.assets import Asset
-    from bench.registry import Entry
 
 _KINDS = ("method", "metric", "dataset", "detector")
 _WITHOUT_FILES = ("classical", "folder", "command")
@@ -21,18 +21,18 @@ def assets_for(name: str) -> list[Asset]:
 
     Raises `BenchError` for a name that is none of them, with the nearest one that is.
     """
-    from bench import suite
+    from bench.catalog.registry import registry
     from bench.errors import BenchError, suggest
-    from bench.registry import registry
+    from bench.suite import definition
 
     kinds = [kind for kind in _KINDS if name in registry(kind)]
     if kinds:
         return [asset for kind in kinds for asset in assets_of_entry(registry(kind).get(name))]
-    if name in suite.names() or Path(name).suffix in {".yaml", ".yml"} or Path(name).is_file():
-        from bench.resolve import assets_of
+    if name in definition.names() or Path(name).suffix in {".yaml", ".yml"} or Path(name).is_file():
+        from bench.planning.bind import assets_of
 
         return assets_of(name)
-    known = [*suite.names(), *(known for kind in _KINDS for known in registry(kind).names())]
+    known = [*definition.names(), *(known for kind in _KINDS for known in registry(kind).names())]
     raise BenchError(
         f"no suite, method, metric, dataset or detector {name!r}{suggest(name, known)} (bench list methods)"
     )
@@ -76,14 +76,14 @@ class Wanted(NamedTuple):
 
 def datasets_for(name: str) -> list[Wanted]:
     """The datasets with a layout of their own that a suite or a dataset's name stands for."""
-    from bench import suite
-    from bench.registry import registry
+    from bench.catalog.registry import registry
+    from bench.suite import definition
 
     known = registry("dataset")
     if any(name in registry(kind) for kind in _KINDS):
         found = [Wanted(known.get(name), {}, None)] if name in known else []
     else:
-        file = suite.load(suite.find(name))
+        file = definition.load(definition.find(name))
         found = [Wanted(known.get(one.dataset), dict(one.options), file.base) for one in file.suite.datasets]
     return [one for one in found if one.entry.fields.get("kind") == "official"]
 
@@ -110,8 +110,8 @@ def _tell(wanted: Wanted) -> bool:
 
 def _by_hand(name: str) -> str | None:
     """What a person has to bring for a method without files of ours: its repository, or a folder of its outputs."""
-    from bench import registry
-    from bench.methods.status import why_not
+    from bench.catalog import registry
+    from bench.methods.availability import why_not
 
     methods = registry.registry("method")
     return why_not(methods.get(name)) if name in methods else None

@@ -53,10 +53,10 @@ def command(
     """
     from pathlib import Path
 
-    from bench import leases, paths
-    from bench.report import figures, grid, pareto, style
-    from bench.report.pictures import Pictures
-    from bench.tables import frame
+    from bench import paths
+    from bench.report import figures, grid, pareto_figure, style
+    from bench.results import leases, view
+    from bench.results.pictures import Pictures
     from bench.tables.pareto import front
 
     if kind == "pareto" and len(metrics) != 1:
@@ -67,14 +67,14 @@ def command(
     inches = style.PAGE if width == "page" else style.COLUMN
     choice = figures.Choice(datasets, methods, metrics)
     with leases.reading(folder) as store, style.applied():
-        data = frame.read_cells(store, frame.find_run(store, run))
+        data = view.read_cells(store, view.find_run(store, run))
         if kind == "grid":
             pictures = Pictures(store, data, folder)
             drawn = grid.draw(data, pictures, choice, items, count, grid.Details(tuple(boxes)), inches)
         elif kind == "distribution":
             drawn = figures.distribution(data, choice, inches)
         elif kind == "pareto":
-            drawn = pareto.draw(front(data._replace(cells=figures.chosen(data, choice)), metrics[0]), inches)
+            drawn = pareto_figure.draw(front(data._replace(cells=figures.chosen(data, choice)), metrics[0]), inches)
         else:
             drawn = figures.sweep(data, choice, option, inches)
         style.save(drawn, target)

@@ -12,8 +12,8 @@ import click
 def command(keep: int | None, dry_run: bool, results: str | None) -> int:
     """Delete outputs and rows that no run names."""
     from bench import paths
-    from bench.collect import collect
-    from bench.store import Store
+    from bench.results.garbage import collect
+    from bench.results.store import Store
 
     folder = paths.results(results)
     Store(folder, writable=False).close()  # a folder without results is an error, not a reason to make one

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from bench.registry import Entry
+    from bench.catalog.registry import Entry
 
 _FIRST = ("title", "formula", "description", "variant", "source", "paper", "mode", "better", "range", "licence", "cost")
 """What is said first, in this order."""
@@ -17,7 +17,7 @@ _FIRST = ("title", "formula", "description", "variant", "source", "paper", "mode
 @click.argument("name")
 def command(name: str) -> int:
     """Say everything about a method, dataset, metric or protocol."""
-    from bench import registry
+    from bench.catalog import registry
     from bench.errors import BenchError, suggest
 
     registries = [registry.registry(kind) for kind in registry.KINDS]
@@ -44,7 +44,7 @@ def command(name: str) -> int:
 
 def _method(entry: Entry) -> dict[str, object]:
     """How it comes to run, and why it does not run here with the catalogue's options alone."""
-    from bench.methods.status import status, why_not
+    from bench.methods.availability import status, why_not
 
     reason = why_not(entry)
     return {"status": status(entry), **({} if reason is None else {"cannot run here": reason})}
@@ -52,7 +52,7 @@ def _method(entry: Entry) -> dict[str, object]:
 
 def _protocol(entry: Entry) -> dict[str, object]:
     """What the options of its view do, and the signatures of PSNR, SSIM and the metrics that it names."""
-    from bench import registry
+    from bench.catalog import registry
     from bench.metrics.build import build_metric
     from bench.metrics.protocols import protocol
     from bench.metrics.view import MEANINGS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.numbers import FiniteRange
+from bench.cli.number_types import FiniteRange
 
 
 @click.command()
@@ -52,21 +52,23 @@ def command(
     60 s, and the table says which. A method whose weights are missing, and whose network is known, is timed with
     random ones and named so. Exit code 1: a method failed; its row has the reason.
     """
-    from bench import driver, paths
-    from bench.latency import ask, session, stored
-    from bench.latency.setting import Rules
-    from bench.plugins import load_plugins
-    from bench.store import Store
-    from bench.tables import latency as tables
+    from bench import paths
+    from bench.catalog.plugins import load_plugins
+    from bench.latency import selection, session
+    from bench.machine import check_device
+    from bench.results import timings
+    from bench.results.store import Store
+    from bench.suite.setting import Rules
+    from bench.tables import latency_table as tables
     from bench.tables import render
 
     render.check_style(style)
     load_plugins(plugins)
-    asked = ask.understand(what)
-    driver.check_device(device)
+    asked = selection.understand(what)
+    check_device(device)
     job = session.Job(
-        subjects=ask.with_options(asked.subjects, options),
-        settings=ask.settings(
+        subjects=selection.with_options(asked.subjects, options),
+        settings=selection.settings(
             size or asked.size, batch, dtype or asked.dtype, device, "dispatch" if dispatch else "synchronised", threads
         ),
         rules=Rules.asked(samples, seconds),
@@ -75,13 +77,13 @@ def command(
         commands=allow_commands,
         details=not brief,
     )
-    ask.check(job.subjects, allow_commands)
+    selection.check(job.subjects, allow_commands)
     table = tables.check_published(asked.published)
-    found: list[stored.Timing] = []
+    found: list[timings.Timing] = []
     with Store(paths.results(results)) as store:
 
-        def write(timing: stored.Timing) -> None:
-            stored.put(store, timing)
+        def write(timing: timings.Timing) -> None:
+            timings.put(store, timing)
             found.append(timing)
 
         try:

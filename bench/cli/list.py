@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from bench.registry import Entry
+    from bench.catalog.registry import Entry
 
 _KINDS = ("methods", "datasets", "metrics", "protocols", "detectors", "suites", "published")
 _SHOWN = {
@@ -28,16 +28,16 @@ def command(kind: str, task: str | None, style: str) -> int:
     """List methods, datasets, metrics, protocols, detectors, suites or the papers' tables."""
     from tabulate import tabulate
 
-    from bench import registry
+    from bench.catalog import registry
 
     rows: list[dict[str, object]]
     broken: list[registry.Broken] = []
     if kind == "suites":
-        from bench import suite
+        from bench.suite import definition
 
-        rows = [{"name": name, "title": suite.title_of(name)} for name in suite.names()]
+        rows = [{"name": name, "title": definition.title_of(name)} for name in definition.names()]
     elif kind == "published":
-        from bench import published
+        from bench.catalog import published
 
         rows = [{"name": name, "title": published.title_of(name)} for name in published.names()]
     else:
@@ -63,9 +63,9 @@ def command(kind: str, task: str | None, style: str) -> int:
 
 def _here(name: str) -> str:
     """Whether a dataset is on this machine: yes, no, or how much of it."""
+    from bench.catalog.registry import registry
     from bench.data.survey import survey
     from bench.errors import BenchError
-    from bench.registry import registry
 
     try:
         return survey(registry("dataset").get(name), deep=False).short
@@ -75,7 +75,7 @@ def _here(name: str) -> str:
 
 def _value(entry: Entry, key: str) -> object:
     if entry.kind == "method" and key in ("status", "venue"):
-        from bench.methods.status import status, venue
+        from bench.methods.availability import status, venue
 
         return status(entry) if key == "status" else venue(entry)
     return entry.fields.get(key, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.numbers import FiniteRange
+from bench.cli.number_types import FiniteRange
 
 
 @click.command()
@@ -21,17 +21,18 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
     """
     from pathlib import Path
 
-    from bench import exports, leases, paths
+    from bench import files, paths
+    from bench.export import rows_and_images
     from bench.report import page
-    from bench.tables import frame
+    from bench.results import leases, view
 
     folder = paths.results(results)
     with leases.reading(folder) as store:
-        data = frame.read_cells(store, frame.find_run(store, run))
+        data = view.read_cells(store, view.find_run(store, run))
         made = page.render(store, data, folder, page.Options(items, round(budget * 1e6)))
-    name = f"{exports.safe_name(data.record.suite).replace('/', '_')}-{data.number}.html"
+    name = f"{rows_and_images.safe_name(data.record.suite).replace('/', '_')}-{data.number}.html"
     target = Path(output) if output is not None else folder / "reports" / name
-    exports.put(target, made.html.encode("utf-8"))
+    files.put(target, made.html.encode("utf-8"))
     click.echo(f"{len(made.html.encode()) / 1e6:.1f} MB, {made.pictures} pictures", err=True)
     click.echo(str(target))
     return 0

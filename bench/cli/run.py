@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.numbers import FiniteRange
+from bench.cli.number_types import FiniteRange
 
 
 @click.command()
@@ -14,7 +14,6 @@ from bench.cli.numbers import FiniteRange
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many items per dataset, spread evenly.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
-@click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True, help="Where units run.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--timeout",
@@ -46,7 +45,6 @@ def command(
     limit: int | None,
     device: str,
     batch: int,
-    engine: str,
     workers: int,
     timeout: float | None,
     plan: bool,
@@ -66,11 +64,12 @@ def command(
     SUITE is a YAML file or the name of one (bench list suites). Finished work is never done twice: running again
     resumes. Exit code 0: all scored; 1: more failures than allowed; 2: the request is wrong.
     """  # fmt: skip
-    from bench import driver
     from bench.progress import bar
+    from bench.runner import steps
+    from bench.runner.request import Request, plan_request
     from bench.tables import render
 
-    request = driver.Request(
+    request = Request(
         suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
         allow_commands=allow_commands, fresh=fresh, fresh_latency=fresh_latency, latency=not no_latency,
@@ -78,10 +77,10 @@ def command(
     )  # fmt: skip
     render.check_style(style)
     if plan:
-        from bench.forecast import render_plan
+        from bench.runner.forecast import render_plan
 
         told = render_plan(
-            request.folder, lambda store: driver.plan_request(request, store), device, fresh=fresh or fresh_latency
+            request.folder, lambda store: plan_request(request, store), device, fresh=fresh or fresh_latency
         )
         click.echo(told, nl=False)
         return 0
@@ -91,7 +90,7 @@ def command(
 
     progress = bar("units", total=0)
     try:
-        summary, data = driver.carry_out(request, progress, note)
+        summary, data = steps.take(request, progress, note)
     except KeyboardInterrupt as stop:
         raise click.Abort from stop
     finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from bench.store import RunRow
+    from bench.results.store import RunRow
 
 _KEYS = ("run", "suite", "started", "state", "datasets", "methods", "units", "failed", "unavailable", "device")
 
@@ -25,9 +25,9 @@ def command(style: str, results: str | None) -> int:
 
     from bench import paths
     from bench.errors import BenchError
-    from bench.leases import Owner, abandoned
-    from bench.store import Store
-    from bench.tables import frame
+    from bench.results import view
+    from bench.results.leases import Owner, abandoned
+    from bench.results.store import Store
 
     listed = []
     damaged: list[str] = []
@@ -39,12 +39,12 @@ def command(style: str, results: str | None) -> int:
                 click.echo(f"a run is planning (process {lease.pid})", err=True)
         for row in store.runs():
             try:
-                data = frame.read_cells(store, row.id)
+                data = view.read_cells(store, row.id)
             except BenchError as error:  # the others are listed all the same
                 damaged.append(str(error))
                 listed.append(dict.fromkeys(_KEYS) | {"run": row.id, "suite": row.suite, "state": "damaged"})
                 continue
-            counts = frame.failures(data)
+            counts = view.failures(data)
             started = datetime.datetime.fromtimestamp(row.created).astimezone()
             listed.append(
                 {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.numbers import FiniteRange
+from bench.cli.number_types import FiniteRange
 
 
 @click.command(epilog='Options of a metric stand in brackets: --metric "psnr[space=y,crop=4],ssim"')
@@ -38,22 +38,24 @@ def command(
     timeout: float | None,
 ) -> int:
     """Score the images of RESTORED, against --reference where a metric needs one. Touches no store."""
-    from bench import scores
+    from bench import folder_scores
     from bench.progress import bar
 
-    specs = [spec for text in metrics or ("psnr,ssim",) for spec in scores.split_specs(text)]
-    asked = scores.ask(specs, protocol)
-    dataset = scores.pairs(restored, reference, asked, id=pattern, subset=subset)
+    specs = [spec for text in metrics or ("psnr,ssim",) for spec in folder_scores.split_specs(text)]
+    asked = folder_scores.ask(specs, protocol)
+    dataset = folder_scores.pairs(restored, reference, asked, id=pattern, subset=subset)
     for note in dataset.notes:
         click.echo(note, err=True)
-    lost = scores.missing(dataset)
+    lost = folder_scores.missing(dataset)
     if lost:
         click.echo(f"{lost} references have no image; --subset leaves them out", err=True)
     with bar("images", len(dataset.items)) as shown:
-        rows = list(scores.run(asked, dataset, device=device, threads=threads, advance=shown.update, timeout=timeout))
-    notes = scores.footnotes(dataset)
+        rows = list(
+            folder_scores.run(asked, dataset, device=device, threads=threads, advance=shown.update, timeout=timeout)
+        )
+    notes = folder_scores.footnotes(dataset)
     if style != "table":
         for line in notes:
             click.echo(line, err=True)
-    click.echo(scores.render(rows, asked, style, per_item=per_item, notes=notes), nl=False)
-    return scores.exit_code(rows)
+    click.echo(folder_scores.render(rows, asked, style, per_item=per_item, notes=notes), nl=False)
+    return folder_scores.exit_code(rows)

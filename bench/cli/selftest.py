@@ -11,13 +11,13 @@ import click
 @click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
 def command(name: str, device: str, plugins: tuple[str, ...]) -> int:
     """Check a method: shape, range, determinism, batch invariance, odd sizes. Exit code 1 when a check fails."""
-    from bench.driver import check_device
+    from bench.catalog.plugins import load_plugins
+    from bench.catalog.registry import registry
     from bench.errors import BenchError
+    from bench.machine import check_device
     from bench.methods.base import Method
     from bench.methods.build import build_method
-    from bench.plugins import load_plugins
-    from bench.registry import registry
-    from bench.selftest import render, selftest
+    from bench.testing.method_contract import render, selftest
 
     load_plugins(plugins)
     check_device(device)

@@ -40,22 +40,23 @@ def command(
     the names of those tables.
     """
     from bench import paths
-    from bench.store import FILE_NAME, Store
-    from bench.tables import frame, layout, published, render
+    from bench.results import view
+    from bench.results.store import FILE_NAME, Store
+    from bench.tables import layout, paper, render
     from bench.tables import pareto as fronts
 
-    key = run if beside and published.is_key(run) else None
+    key = run if beside and paper.is_key(run) else None
     if key is not None or (beside and run is None and not (paths.results(results) / FILE_NAME).is_file()):
         if ci or against or common_items or pareto or seconds or gain or increments:
             raise click.UsageError(
                 "--ci, --paired-with, --common-items, --seconds, --gain, --increments and --pareto need a run: a "
                 "paper prints no single values"
             )
-        click.echo(published.contents(style) if key is None else published.render_alone(key, style), nl=False)
+        click.echo(paper.contents(style) if key is None else paper.render_alone(key, style), nl=False)
         return 0
 
     with Store.reading(paths.results(results)) as store:
-        data = frame.read_cells(store, frame.find_run(store, run))
+        data = view.read_cells(store, view.find_run(store, run))
     shown = layout.common_items(data) if common_items else data
     if pareto is not None:
         if ci or against or beside or seconds or gain or increments:
@@ -65,6 +66,6 @@ def command(
             )
         click.echo(fronts.text(fronts.front(shown, pareto), style, data.record.title or data.record.suite), nl=False)
         return 0
-    show = published.render_beside if beside else render.render
+    show = paper.render_beside if beside else render.render
     click.echo(show(shown, style, layout.Extras(ci, against, venue, seconds, gain, increments)), nl=False)
     return 0

@@ -13,19 +13,19 @@ def command(suites: tuple[str, ...], plugins: tuple[str, ...]) -> int:
 
     What is named rightly but not on this machine yet (weights, data) is listed and is no error.
     """
-    from bench import suite
+    from bench.catalog.plugins import load_plugins
+    from bench.catalog.registry import registry
     from bench.data.survey import deviations
     from bench.errors import BenchError
-    from bench.plugins import load_plugins
-    from bench.registry import registry
-    from bench.resolve import resolve
-    from bench.shortfall import screen
+    from bench.planning.bind import resolve
+    from bench.planning.missing import screen
+    from bench.suite import definition
 
     load_plugins(plugins)
     code = 0
     for name in suites:
         try:
-            resolved = resolve(suite.load(suite.find(name)))
+            resolved = resolve(definition.load(definition.find(name)))
             for method in resolved.methods:
                 if method.entry.target:
                     method.entry.load()  # imports the network, so that a target that is not there is found here

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from bench import paths
+from bench.data.boxes import Annotations, Boxes, digest_of, plain
 from bench.data.images import shown
 from bench.data.items import Item
 from bench.data.pairing import item_id
-from bench.detection.boxes import Annotations, Boxes, digest_of, plain
 from bench.errors import BenchError, ImageError, MissingFile, one_line, suggest
 
 FORMATS = ("bbgt", "yolo")

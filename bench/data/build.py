@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.catalog.registry import Entry
 from bench.data.annotations import AnnotationSource
 from bench.data.items import Dataset
 from bench.errors import BenchError, one_line, suggest
-from bench.registry import Entry
 
 _CALLER = 2
 """The leading parameters of a builder, name and base, are the caller's and no options."""

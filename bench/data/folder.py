@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import paths
 from bench.data.expressions import Expression
-from bench.data.files import Listing, list_images
+from bench.data.image_files import Listing, list_images
 from bench.data.images import shown
 from bench.data.items import Dataset, Item
 from bench.data.pairing import Pairing, id_of, id_pattern, item_id, pair, problems, select

@@ -11,14 +11,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from bench.errors import ImageError
 
 if TYPE_CHECKING:
-    from bench.data.annotations import AnnotationSource
+    from bench.data.boxes import Annotations
 
 
 _TICK = 20_000_000
@@ -92,6 +92,17 @@ class Item:
     """One line: why this item cannot be paired (missing or ambiguous file). It is counted as expected, and failed."""
 
 
+class Annotated(Protocol):
+    """Where a dataset's annotations lie. Nothing is read before `read`."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    def read(self, items: Sequence[Item]) -> Annotations:
+        """The objects of some images. Raises `MissingFile` where the files are not here, `BenchError` for damage."""
+        ...
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Items in a stable order, and what the numbers on them depend on."""
@@ -106,7 +117,7 @@ class Dataset:
     """Name of the protocol its papers use, where one is the custom; the suite may override it."""
     notes: Sequence[str] = field(default_factory=tuple)
     """Lines worth showing before any work: extra files, deviations from the official layout."""
-    annotations: AnnotationSource | None = None
+    annotations: Annotated | None = None
     """Where the boxes of its objects are; read only when a metric asks for them."""
 
     def limited(self, limit: int | None) -> Dataset:

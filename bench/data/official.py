@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from bench import paths
 from bench.data.expressions import compiled
-from bench.data.files import Listing, list_below
+from bench.data.image_files import Listing, list_below
 from bench.data.images import shown
 from bench.data.items import Dataset, Item
 from bench.data.pairing import LINES, Listed, Pairing, id_pattern, item_id, pair, problems, select

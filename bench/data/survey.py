@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bench import paths
+from bench.catalog.registry import Entry
 from bench.data.build import build_dataset, takes
 from bench.data.images import shown
 from bench.data.items import Dataset
 from bench.data.official import Incomplete, locate
 from bench.data.pairing import LINES, check_sizes
 from bench.errors import BenchError, ImageError, MissingFile
-from bench.registry import Entry
 
 
 class Survey(NamedTuple):

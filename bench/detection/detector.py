@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from bench import paths
+from bench.catalog.registry import Entry, registry
+from bench.catalog.user_code import code_of
 from bench.errors import BenchError, MissingFile, suggest
 from bench.fetch import memo
 from bench.fetch.assets import Asset
 from bench.identity import digest
-from bench.reached import code_of
-from bench.registry import Entry, registry
 
 _LIMITS = {"size": (32, 4096), "conf": (0.0, 1.0), "nms": (0.0, 1.0), "keep": (1, 10_000)}
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.detection.boxes import Boxes
+from bench.data.boxes import Boxes
 from bench.detection.detector import Detector
 from bench.detection.yolo import Yolo, folder, library, numerics
 from bench.errors import BenchError, one_line

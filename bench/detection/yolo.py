@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench import paths
-from bench.detection.boxes import plain
+from bench.data.boxes import plain
 from bench.detection.detector import Detector
 from bench.errors import BenchError, MissingFile, one_line
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from bench.errors import one_line
+from bench.fetch.bars import Bar
 from bench.fetch.part import BLOCK, FetchError, Origin, Part, WrongContentError
-from bench.fetch.progress import Bar
 
 if TYPE_CHECKING:
     import requests

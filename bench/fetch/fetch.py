@@ -17,9 +17,9 @@ from bench import paths
 from bench.errors import BenchError, one_line
 from bench.fetch import archive, hubs, mirror, pins
 from bench.fetch.assets import Asset
+from bench.fetch.bars import Bar
 from bench.fetch.download import Network, download
 from bench.fetch.part import FetchError, Part, WrongContentError, disk_errors
-from bench.fetch.progress import Bar
 
 Status = Literal["present", "downloaded", "mirrored", "manual", "failed"]
 

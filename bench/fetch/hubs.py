@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import one_line
+from bench.fetch.bars import Bar
 from bench.fetch.download import Network
 from bench.fetch.part import FetchError, Part, disk_errors
-from bench.fetch.progress import Bar
 
 
 class HubFile(NamedTuple):

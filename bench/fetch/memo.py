@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from bench import paths
+from bench import files, paths
 from bench.identity import file_hash
 
 _VERSION = 1
@@ -62,18 +61,4 @@ def _recall(path: Path, stamp: list[int]) -> str | None:
 def _store(path: Path, stamp: list[int], sha256: str) -> None:
     entry = {"path": str(path.absolute()), "stamp": stamp, "sha256": sha256}
     with suppress(OSError):  # a read-only or full cache only loses the memo
-        write_atomically(_entry(path), json.dumps(entry))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a small text file so that a reader sees the old or the new one, never half. Raises `OSError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not mkstemp, whose files only their owner can read: a cache may be shared by a group.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+        files.write(_entry(path), json.dumps(entry).encode())

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from bench import files
 from bench.errors import BenchError, one_line
 from bench.fetch import memo
 from bench.fetch.assets import Asset
@@ -156,7 +157,7 @@ class Part:
 
     def note(self, origin: Origin) -> None:
         with disk_errors(self._note):
-            memo.write_atomically(self._note, json.dumps(origin._asdict()))
+            files.write(self._note, json.dumps(origin._asdict()).encode())
 
     def looks_like_html(self) -> bool:
         head = self._head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import paths
+from bench import files, paths
 from bench.errors import BenchError
-from bench.fetch.memo import write_atomically
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -45,7 +44,7 @@ def accept(file: str, sha256: str, prefix: str | None = None) -> None:
     with FileLock(f"{location()}.lock", timeout=60):
         merged = {**_read(), file: Pin(sha256, prefix)}
         plain = {name: pin.sha256 if pin.prefix is None else pin._asdict() for name, pin in merged.items()}
-        write_atomically(location(), json.dumps(plain, indent=1, sort_keys=True) + "\n")
+        files.write(location(), (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _read() -> Mapping[str, Pin]:

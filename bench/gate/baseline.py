@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from bench import paths
-from bench.complaints import said
+from bench import files, paths
 from bench.errors import BenchError, one_line, suggest
-from bench.gate import form
-from bench.gate.form import Snapshot
+from bench.gate import snapshot_format
+from bench.gate.snapshot_format import Snapshot
+from bench.suite.complaints import said
 
 _ONE_LINE = {
     "tolerances": 0, "here": 0, "elsewhere": 0, "metrics": 0, "values": 0, "items": 1, "timings": 1,
@@ -42,13 +41,7 @@ def write(snapshot: Snapshot, file: Path) -> Snapshot:
     """Write a baseline; the tolerances of one that is there stay. Returns what was written. Atomic."""
     if file.exists():
         snapshot = snapshot.model_copy(update={"tolerances": read(file).tolerances})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text(snapshot), encoding="utf-8")
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.write(file, text(snapshot).encode("utf-8"))
     return snapshot
 
 
@@ -111,17 +104,17 @@ def _same(place: str, found: set[str], wanted: set[str]) -> None:
 
 
 _MODELS: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("timings.*", form.Timing),
-    ("datasets.*.methods.*.items.*", form.Item),
-    ("datasets.*.methods.*.values.*", form.Value),
-    ("datasets.*.methods.*", form.Method),
-    ("datasets.*.metrics.*", form.Metric),
-    ("datasets.*", form.Dataset),
-    ("made", form.Made),
-    ("tolerances.*.metrics.*", form.Tolerance),
-    ("tolerances.*.*", form.Tolerance),
-    ("tolerances.*", form.Limits),
-    ("tolerances", form.Tolerances),
+    ("timings.*", snapshot_format.Timing),
+    ("datasets.*.methods.*.items.*", snapshot_format.Item),
+    ("datasets.*.methods.*.values.*", snapshot_format.Value),
+    ("datasets.*.methods.*", snapshot_format.Method),
+    ("datasets.*.metrics.*", snapshot_format.Metric),
+    ("datasets.*", snapshot_format.Dataset),
+    ("made", snapshot_format.Made),
+    ("tolerances.*.metrics.*", snapshot_format.Tolerance),
+    ("tolerances.*.*", snapshot_format.Tolerance),
+    ("tolerances.*", snapshot_format.Limits),
+    ("tolerances", snapshot_format.Tolerances),
 )
 """Which mapping a place is, for the names it could have."""
 

@@ -12,10 +12,10 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.errors import BenchError, suggest
-from bench.explain import differences
-from bench.gate.form import Dataset, Made, Method, Metric, Snapshot, Timing, Tolerance, Value, item_of
-from bench.gate.timing import FLOOR, ratio
-from bench.tables.frame import mean
+from bench.gate.slowdown import FLOOR, ratio
+from bench.gate.snapshot_format import Dataset, Made, Method, Metric, Snapshot, Timing, Tolerance, Value, item_of
+from bench.metrics.explain import differences
+from bench.results.view import mean
 
 KINDS = {
     "worse": "a value moved the wrong way by more than its tolerance",

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Status, Timing, Value, item_of
-from bench.gate.timing import timing
-from bench.latency import stored
-from bench.store import Store
-from bench.tables.frame import SCORED, Cell, Column, ItemScore, Record, RunData
+from bench.gate.slowdown import timing
+from bench.gate.snapshot_format import Dataset, Item, Made, Method, Metric, Snapshot, Status, Timing, Value, item_of
+from bench.results import timings
+from bench.results.record import Column, RunRecord
+from bench.results.store import Store
+from bench.results.view import SCORED, Cell, ItemScore, RunView
 
 DIGITS = 12
 """Significant digits that are kept: far below every tolerance, above the last bits in which processors differ."""
@@ -22,7 +23,7 @@ _LINUX = re.compile(r"Linux-.*?-((?:x86_64|aarch64|arm64|ppc64le|riscv64)-with-)
 """A platform's kernel, which no number depends on; the C library's version, which some may, stays."""
 
 
-def take(store: Store, data: RunData) -> Snapshot:
+def take(store: Store, data: RunView) -> Snapshot:
     """The snapshot of a run."""
     row = store.run(data.number)
     assert row is not None
@@ -35,7 +36,7 @@ def take(store: Store, data: RunData) -> Snapshot:
     )
 
 
-def cells(snapshot: Snapshot) -> RunData:
+def cells(snapshot: Snapshot) -> RunView:
     """A snapshot as the cells of a run without a number, for tables and tests of per-item values."""
     found: list[Cell] = []
     for dataset, content in snapshot.datasets.items():
@@ -56,7 +57,7 @@ def cells(snapshot: Snapshot) -> RunData:
                     continue
                 scores = [_score(*rows[key], row.values[label], value.reason) for key, row in made.items.items()]
                 found.append(Cell(dataset, method, column, items, scores))
-    return RunData(0, Record(snapshot.suite, snapshot.title, {}, [], []), {}, found, frozenset())
+    return RunView(0, RunRecord(snapshot.suite, snapshot.title, {}, [], []), {}, found, frozenset())
 
 
 def item_key(item: str, repeat: int, repeats: int) -> str:
@@ -85,65 +86,58 @@ def _made(provenance: Mapping[str, Any], created: float) -> Made:
     )
 
 
-def _datasets(store: Store, data: RunData) -> dict[str, Dataset]:
-    units = store.units(data.number)
-    made = store.restorations_of(data.number)
-    references = store.content_hashes(reference for _, reference in units.values() if reference)
-    by_place = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
+def _datasets(store: Store, data: RunView) -> dict[str, Dataset]:
+    wanted = {unit.reference for each in data.units.values() for unit in each if unit.reference}
+    references = store.content_hashes(wanted)
+    by_place: dict[tuple[str, str], list[Cell]] = {}
+    for cell in data.cells:
+        by_place.setdefault((cell.dataset, cell.method), []).append(cell)
     found: dict[str, Dataset] = {}
-    index = 0
     for dataset in data.record.datasets:
-        labels = [column["label"] for column in dataset["columns"]]
         inputs: dict[str, str] = {}
         methods: dict[str, Method] = {}
         for method in data.record.methods:
-            places = [(dataset["label"], method["label"], label) for label in labels]
-            mine = [by_place[place] for place in places if place in by_place]
-            if not mine:  # a method that is not for this dataset
-                index += 1
+            mine = by_place.get((dataset.label, method.label))
+            if mine is None:  # a method that is not for this dataset
                 continue
-            repeats = int(method["repeats"])
             outputs: list[bytes | None] = []
             items: dict[str, Item] = {}
-            for position in range(len(dataset["items"]) * repeats):
-                restoration, reference = units.get((index, position), (None, 0))
-                given, row = made.get(restoration, (None, None)) if restoration is not None else (None, None)
-                item, output = dataset["items"][position // repeats], row.output_hash if row is not None else None
-                if given is not None and output is not None:
-                    inputs[item] = _short(given)
+            for place, unit in enumerate(data.units[dataset.label, method.label]):
+                output = unit.row.output_hash if unit.row is not None else None
+                if unit.given is not None and output is not None:
+                    inputs[unit.item] = _short(unit.given)
                 outputs.append(output)
-                items[item_key(item, position % repeats, repeats)] = Item(
+                items[item_key(unit.item, unit.repeat, method.repeats)] = Item(
                     output=None if output is None else _short(output),
-                    reference=_short(references[reference]) if reference in references else None,
-                    values={cell.column.label: _item_value(cell, position) for cell in mine if not cell.column.is_set},
+                    reference=_short(references[unit.reference]) if unit.reference in references else None,
+                    values={cell.column.label: _item_value(cell, place) for cell in mine if not cell.column.is_set},
                 )
-            methods[method["label"]] = Method(
+            methods[method.label] = Method(
                 expected=len(items),
                 outputs=_digest(zip(items, outputs, strict=True)),
                 values={cell.column.label: _value(cell) for cell in mine},
                 items=items,
             )
-            index += 1
-        metrics = {column["label"]: _metric(Column(**column)) for column in dataset["columns"]}
-        found[dataset["label"]] = Dataset(inputs=inputs, metrics=metrics, methods=methods)
+        metrics = {column.label: _metric(column) for column in dataset.columns}
+        found[dataset.label] = Dataset(inputs=inputs, metrics=metrics, methods=methods)
     return found
 
 
-def _timings(store: Store, data: RunData) -> Iterator[Timing]:
+def _timings(store: Store, data: RunView) -> Iterator[Timing]:
     """The newest time of every method at the setting that the suite's `latency:` names, on every machine that has one.
 
     What `bench latency` measured beside it belongs to no suite, and another folder could not be held to it.
     """
-    asked = stored.asked(data.record.definition, data.provenance)
+    asked = timings.asked(data.record.definition, data.provenance)
     if asked is None:
         return
     for method in data.record.methods:
         known: set[tuple[str, str]] = set()
-        identity, request = method["identity"], stored.request_digest(method["name"], method["options"])
+        identity, request = method.identity, timings.request_digest(method.name, method.options)
         rows = (
-            stored.find(store, methods=[stored.method_digest(identity)])
+            timings.find(store, methods=[timings.method_digest(identity)])
             if identity
-            else stored.find(store, requests=[request])
+            else timings.find(store, requests=[request])
         )
         for row in rows:
             setting = f"{row.setting.short}, {row.setting.threads} threads"
@@ -152,7 +146,7 @@ def _timings(store: Store, data: RunData) -> Iterator[Timing]:
                 known.add((setting, machine))
                 reason = row.reason or "; ".join(row.noise) or None
                 seconds = [value / 1e9 for value in row.samples] if row.ok else []
-                yield timing(method["label"], setting, machine, seconds, reason)
+                yield timing(method.label, setting, machine, seconds, reason)
 
 
 def _short(content: bytes) -> str:

@@ -8,9 +8,9 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from bench.gate.arguments import Side
 from bench.gate.findings import KINDS, Comparison, Finding
-from bench.gate.form import Made, Snapshot
-from bench.gate.sides import Side
+from bench.gate.snapshot_format import Made, Snapshot
 from bench.tables.layout import format_value, printable, signed
 
 STYLES = ("text", "markdown", "json")

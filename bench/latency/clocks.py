@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from bench.latency.setting import Mode
+from bench.suite.setting import Mode
 
 
 class Sample(NamedTuple):

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.errors import one_line
-from bench.latency import machine as machines
-from bench.latency.samples import spread, stable
-from bench.latency.setting import Order, Rules, Setting
-from bench.latency.stored import Timing, request_digest
+from bench.latency import machine_state
+from bench.machine import fingerprint, machine_digest
+from bench.results.samples import spread, stable
+from bench.results.timings import Timing, request_digest
+from bench.suite.setting import Order, Rules, Setting
 
 _WIDE = 0.1
 """Standard deviation over mean from which on a sample itself tells of something that disturbed it."""
@@ -77,7 +78,7 @@ class _Process:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.latency.worker"],
+            [sys.executable, "-m", "bench.latency.timing_process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
         )  # fmt: skip
 
@@ -179,7 +180,7 @@ class _Group:
 
     def measure(self) -> None:
         first = self.job.settings[0]
-        self.fingerprint = machines.fingerprint(first.device)
+        self.fingerprint = fingerprint(first.device)
         with ExitStack() as stack:
             for subject in self.subjects:
                 self.note(f"{subject.label}: loading")
@@ -218,7 +219,7 @@ class _Group:
         for runner in active:
             runner.attempt(lambda runner=runner: self._begin(runner))  # type: ignore[misc]
         self.note(f"{', '.join(runner.subject.label for runner in active)}: measuring at {setting.short}")
-        watch = machines.Watch([runner.process.pid for runner in self.runners])
+        watch = machine_state.Watch([runner.process.pid for runner in self.runners])
         self._rounds([runner for runner in active if runner.failed is None])
         watched = watch.stop()
         for runner in active:
@@ -297,7 +298,7 @@ class _Group:
         record: dict[str, Any] = {"order": self.job.order, "rules": self.job.rules.as_json()}
         samples = [] if failed is not None else runner.samples
         if failed is None:
-            noise = list(machines.noise(watched, runner.gpu, len(self.runners)))
+            noise = list(machine_state.noise(watched, runner.gpu, len(self.runners)))
             wide = spread(runner.walls)
             if _WIDE < wide < float("inf"):
                 noise.append(f"relative spread {wide:.0%}")
@@ -324,7 +325,7 @@ class _Group:
         record["weights"] = loaded.get("weights")
         return Timing(
             label=subject.label, name=subject.name, setting=setting,
-            machine=machines.machine_digest(self.fingerprint), fingerprint=self.fingerprint,
+            machine=machine_digest(self.fingerprint), fingerprint=self.fingerprint,
             status="ok" if failed is None else "failed", reason=failed,
             samples=_column(samples, "wall"), events=_column(samples, "event"), cpu=_column(samples, "cpu"),
             record=record, session=self.session, written=time.time(),

@@ -14,8 +14,8 @@ import numpy as np
 
 from bench.data.images import decode_bytes, encode_png
 from bench.latency.clocks import Clock
-from bench.latency.setting import STAGES
-from bench.pixels import as_input, quantised
+from bench.methods.pixels import as_input, quantised
+from bench.suite.setting import STAGES
 
 
 def split(

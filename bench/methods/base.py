@@ -6,13 +6,10 @@ Importing an adapter must not import torch: a finished run is answered from the 
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-from bench.identity import file_hash
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,8 +64,8 @@ class Method(ABC):
     def identity(self) -> Mapping[str, Any]:
         """Everything that can change an output, as JSON-like data, without importing torch.
 
-        Name, options, hash of the adapter's and the network's source, versions of the packages it calls, SHA-256 of
-        every weight file. Never a label, a path or a date.
+        Name, options, versions of the adapter's and the network's code and of the packages it calls, SHA-256 of every
+        weight file. Never a label, a path or a date.
         """
 
     def valid_crop(self, height: int, width: int) -> Box | None:
@@ -125,20 +122,6 @@ class StoredMethod(ABC):
     def unavailable(self) -> str | None:
         """As `Method.unavailable`."""
         return None
-
-
-def source_hash(thing: Any) -> str:
-    """Hex SHA-256 of the source file that defines a class, function, module or `module` name (found, not imported)."""
-    if isinstance(thing, str):
-        import importlib.util
-
-        spec = importlib.util.find_spec(thing)
-        path = spec.origin if spec else None
-    else:
-        path = inspect.getsourcefile(thing if inspect.ismodule(thing) else inspect.unwrap(thing))
-    if path is None:
-        raise ValueError(f"{thing!r} has no source file to identify it by")
-    return file_hash(Path(path))
 
 
 def package_versions(names: list[str]) -> dict[str, str]:

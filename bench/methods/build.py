@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.catalog.isolation import exits_raised
+from bench.catalog.registry import Entry
+from bench.catalog.user_code import code_of
 from bench.errors import BenchError, one_line, suggest
 from bench.identity import canonical
-from bench.isolation import exits_raised
 from bench.methods.base import Method, StoredMethod
 from bench.methods.classical import ClassicalMethod
 from bench.methods.command import CommandMethod
@@ -23,8 +25,6 @@ from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, resolve
 from bench.methods.plus import PlusMethod
 from bench.methods.spandrel import SpandrelMethod
-from bench.reached import code_of
-from bench.registry import Entry
 
 ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | StoredMethod]] = {
     "network": NetworkMethod.from_entry,

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError
-from bench.methods.base import Method, package_versions, source_hash
+from bench.methods.base import Method, package_versions
 from bench.methods.options import declared_options, resolve
-from bench.registry import Entry
+from bench.methods.versions import code_versions, lasting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,8 +63,8 @@ class ClassicalMethod(Method):
         modules = [module, *self._entry.fields.get("modules", []), __name__]
         return {
             "kind": "classical",
-            "target": self._entry.target,
+            "target": lasting(self._entry.target),
             "options": self._options,
-            "sources": {name: source_hash(name) for name in modules},
+            "sources": code_versions(modules),
             "packages": package_versions(list(self._entry.fields.get("packages", []))),
         }

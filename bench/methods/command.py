@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from bench import paths
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, MissingFile
-from bench.identity import file_hash
-from bench.methods import origins
-from bench.methods.base import Method, source_hash
+from bench.methods import exchange, origins, patched, process
+from bench.methods.base import Method
 from bench.methods.options import Option, declared_options, resolve
-from bench.registry import Entry
+from bench.methods.versions import code_versions, versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ FIELDS = frozenset(
     {"input", "output", "input_file", "output_file", "seed", "device", "python", "repo", "config", "patched"}
 )
 _IN_KEY = ("argv", "config", "folder", "pattern", "inputs", "environment", "multiple", "least")
-_PATCHED = Path(__file__).with_name("patched.py")
+_PATCHED = Path(patched.__file__)
 _ONE_IMAGE = frozenset({"input_file", "output_file", "seed"})
 _INHERITED = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "CUDA_HOME",
@@ -206,8 +206,8 @@ class CommandMethod(Method):
             "files": [origins.content(self._where, path) for _, path in self._files if path is not None],
             "repo": None if self._repo is None else origins.checkout(self._where, self._repo),
             "program": self._program(),
-            "sources": {name: source_hash(name) for name in (__name__, "bench.methods.exchange")},
-            "patched": file_hash(_PATCHED) if "patched" in self._used else None,
+            "sources": code_versions((__name__, exchange.__name__)),
+            "patched": versions()[patched.__name__].version if "patched" in self._used else None,
         }
         if "python" in self._used:
             described["python"] = origins.interpreter(self._where, self._python, self._environment(None))
@@ -260,8 +260,6 @@ class CommandMethod(Method):
 
     def _call(self, images: np.ndarray, seed: int | None) -> np.ndarray:
         """One process: float32 [B,3,H,W] → float32 [B,3,s·H,s·W]. Raises `ItemError`."""
-        from bench.methods import exchange, process
-
         names = [f"{index:06d}" for index in range(len(images))]
         # What a program wrote may not be ours to delete (a folder without rights): never a reason to lose its images.
         with tempfile.TemporaryDirectory(prefix="bench-command-", ignore_cleanup_errors=True) as place:

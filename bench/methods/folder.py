@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from bench import paths
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError
 from bench.methods.base import StoredMethod
 from bench.methods.options import Option, declared_options, resolve
-from bench.registry import Entry
 from iqpir.codecs import is_image, left_out
 from iqpir.errors import shown
 

@@ -6,17 +6,18 @@ weights make a method that can be timed and is never scored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import paths
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
-from bench.methods.base import Method, package_versions, source_hash
+from bench.methods.base import Method, package_versions
 from bench.methods.options import Option, declared_options, resolve
-from bench.registry import Entry
+from bench.methods.versions import code_versions
 from iqpir.weights import shipped
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ SOURCES = (
 )  # fmt: skip
 
 
+PHOTO_SOURCES = ("iqpir.network.front", "iqpir.network.detail", "iqpir.network.photo")
+"""Those of them that a network for faces does not run."""
+
+
 class IqpirMethod(Method):
     """One checkpoint with the way it is used."""
 
@@ -74,6 +79,7 @@ class IqpirMethod(Method):
             if not isinstance(fields, Mapping):
                 raise BenchError(f"method {entry.name!r} ({entry.origin}) has no weights: {{file, url, sha256, bytes}}")
             self._asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
+        self._own = self._path is not None and shipped(str(weights)) is None
         self._restorer: AnyRestorer | None = None
         self._parameters: int | None = None
         self._digest: str | None = None
@@ -102,10 +108,14 @@ class IqpirMethod(Method):
         return {
             "kind": "iqpir",
             "options": self._options,
-            "sources": {name: source_hash(name) for name in (*SOURCES, __name__)},
+            "sources": code_versions((*SOURCES, __name__), self._idle()),
             "packages": package_versions(["torch"]),
             "weights": self._digest if self._digest is not None else f"{RANDOM}: {self._preset}",
         }
+
+    def _idle(self) -> Collection[str]:
+        """Modules that its network does not run; somebody's own file may hold any network."""
+        return () if self._own or self._preset == PHOTO else PHOTO_SOURCES
 
     def load(self, device: str, dtype: str) -> None:
         import torch

@@ -19,13 +19,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from bench.catalog.user_code import code_digest, is_users
 from bench.errors import BenchError, one_line
 from bench.identity import canonical
-from bench.methods.base import Method, Quantise, package_versions, source_hash
+from bench.methods.base import Method, Quantise, package_versions
 from bench.methods.padding import pad_to_multiple
-from bench.reached import code_digest, is_users
+from bench.methods.versions import code_versions, lasting, source_hash, versions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +81,7 @@ class ModuleMethod(Method):
             "scale": scale,
             "multiple": multiple,
             "options": dict(options or {}),
-            "sources": {__name__: source_hash(__name__), "bench.methods.padding": source_hash("bench.methods.padding")},
+            "sources": code_versions((__name__, pad_to_multiple.__module__)),
             "packages": package_versions(["torch", *(packages or [])]),
         }
         try:
@@ -108,6 +109,21 @@ class ModuleMethod(Method):
     def identity(self) -> Mapping[str, Any]:
         return self._identity
 
+    @property
+    def module(self) -> Module | None:
+        """What was handed over, where it is a torch module."""
+        import torch
+
+        return self._module if isinstance(self._module, torch.nn.Module) else None
+
+    @property
+    def network(self) -> Module:
+        """The loaded module, without padding."""
+        if self._loaded is None:
+            raise BenchError(f"method {self.name!r} is used before load()")
+        assert self.module is not None
+        return cast("Module", self._loaded)
+
     def parameters(self) -> int | None:
         given = getattr(self._module, "parameters", None)
         return sum(one.numel() for one in given()) if callable(given) else None
@@ -121,8 +137,8 @@ def describe(thing: Any, where: str, seen: tuple[int, ...] = ()) -> Any:
 
     Modules: tensors, other attributes and the source of every class outside torch. Functions: their source and, alike,
     what they capture. Other objects: their class and attributes. Source is the file's and that of all code of the
-    user's that it reaches by import (`bench.reached`). `seen` holds the ids on the way here. Raises `BenchError` naming
-    what cannot be described.
+    user's that it reaches by import (`bench.catalog.user_code`). `seen` holds the ids on the way here. Raises
+    `BenchError` naming what cannot be described.
     """
     import numpy as np
     import torch
@@ -201,6 +217,8 @@ def _source(thing: Any, where: str) -> str | None:
     ):
         return None
     try:
+        if thing.__module__ in versions():
+            return versions()[thing.__module__].version
         return code_digest([thing.__module__]) if is_users(thing.__module__) else source_hash(thing)
     except (TypeError, OSError, ValueError) as error:
         raise BenchError(f"{where}: {_named(thing)} has no source file to identify it by; put it in a file") from error
@@ -208,7 +226,7 @@ def _source(thing: Any, where: str) -> str | None:
 
 def _named(thing: Any) -> str:
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or getattr(thing, "name", "")
-    return f"{getattr(thing, '__module__', None) or ''}:{name}"
+    return str(lasting(f"{getattr(thing, '__module__', None) or ''}:{name}"))
 
 
 def _tensor_hash(tensor: Tensor) -> str:

@@ -16,15 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
-from bench.methods.base import Box, Method, package_versions, source_hash
+from bench.methods.base import Box, Method, package_versions
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.padding import pad_to_multiple
 from bench.methods.tiling import tiled
+from bench.methods.versions import code_versions, lasting
 from bench.methods.weights import Layout, fit, read_weights
-from bench.registry import Entry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,12 +101,12 @@ class NetworkMethod(Method):
         weights = [self._verified(asset, asset.digest()) for asset in self._weights]
         return {
             "kind": self._entry.fields["kind"],
-            "target": self._entry.target,
+            "target": lasting(self._entry.target),
             "options": options,
             "layout": [layout.describe() for layout in self._layouts],
             "multiple": self._multiple,
             "crop": self._crop,
-            "sources": {name: source_hash(name) for name in modules},
+            "sources": code_versions(modules),
             "packages": package_versions(["torch", *self._entry.fields.get("packages", [])]),
             "weights": weights[0] if len(weights) == 1 else weights,
         }
@@ -168,12 +169,17 @@ class NetworkMethod(Method):
 
     def _whole(self, images: Tensor, seeds: Tensor | None) -> Tensor:
         """One forward pass of the padded image, the padding cut off again."""
-        if self._network is None:
-            raise BenchError(f"method {self.name!r} is used before load()")
         height, width = images.shape[-2:]
         padded = pad_to_multiple(images, self._multiple).to(self._dtype)
-        output = self._network(padded, seeds) if self.stochastic else self._network(padded)
+        output = self.network(padded, seeds) if self.stochastic else self.network(padded)
         return output[..., : height * self.scale, : width * self.scale].float()
+
+    @property
+    def network(self) -> Module:
+        """The loaded network, without padding and tiles."""
+        if self._network is None:
+            raise BenchError(f"method {self.name!r} is used before load()")
+        return self._network
 
     def parameters(self) -> int | None:
         return None if self._network is None else sum(one.numel() for one in self._network.parameters())

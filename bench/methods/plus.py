@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import paths
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
-from bench.methods.base import Box, Method, source_hash
+from bench.methods.base import Box, Method
 from bench.methods.module import ModuleMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, declared_options, resolve
-from bench.registry import Entry, registry
+from bench.methods.versions import code_versions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,7 +89,7 @@ class PlusMethod(Method):
             "score": self._score,
             "guidance": self._guidance,
             "weights": self._digest,
-            "sources": {name: source_hash(name) for name in SOURCES},
+            "sources": code_versions(SOURCES),
         }
 
     def load(self, device: str, dtype: str) -> None:
@@ -129,7 +130,7 @@ def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None
     if entry.fields.get("kind") not in ("network", "spandrel", "plugin"):
         raise BenchError(f"{where}: host {name!r} is of kind {entry.fields.get('kind')!r}; a host is a network")
     host = build_method(entry, options, base)
-    if isinstance(host, ModuleMethod) and hasattr(host._module, "get_submodule"):
+    if isinstance(host, ModuleMethod) and host.module is not None:
         return host
     if not isinstance(host, NetworkMethod):
         raise BenchError(f"{where}: host {name!r} is no torch module; bench.methods.module.from_module takes one")
@@ -138,10 +139,7 @@ def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None
 
 def network_of(method: Host) -> Module:
     """The network of a loaded method, without its padding and tiles."""
-    held: Any = method._loaded if isinstance(method, ModuleMethod) else method._network
-    if held is None:
-        raise BenchError(f"method {method.name!r} is used before load()")
-    return held
+    return method.network
 
 
 def _scored(plus: ScoreConditioner, score: float, guidance: float) -> Any:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import paths
+from bench.catalog.registry import Entry
 from bench.errors import BenchError
 from bench.fetch.assets import Asset
 from bench.methods.network import OPTIONS, NetworkMethod
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.weights import read_weights
-from bench.registry import Entry
 
 if TYPE_CHECKING:
     from torch.nn import Module

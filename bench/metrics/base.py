@@ -7,20 +7,24 @@ same thing and only the second needs its features stored.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from bench.catalog.user_code import code_of
 from bench.errors import BenchError, one_line
+from bench.metrics.kinds import Kind, PerImage, set_kind
 from bench.metrics.view import View
-from bench.reached import code_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from torch import Tensor
 
+    from bench.catalog.registry import Entry
+    from bench.detection.detector import WeightFile
     from bench.fetch.assets import Asset
-    from bench.registry import Entry
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,14 @@ class Metric(ABC):
     """True for deep networks: they run in float32, and the numeric mode joins the score's key."""
     serial: bool = False
     """True when the code behind it must not score two images at once in one process."""
-    rated: bool = False
-    """True where people give the values (`bench.metrics.ratings`): nothing is computed from pixels."""
     spaces: tuple[str, ...] | None = None
     """Colour spaces the metric takes, None for any. A protocol's other space does not apply to it."""
     view: View
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """What it applies to, and what is stored of an image."""
 
     @classmethod
     def from_entry(cls, entry: Entry, view: View, options: Mapping[str, Any]) -> Self:
@@ -85,6 +92,23 @@ class Metric(ABC):
         Raises `BenchError` where it cannot be had.
         """
         return _stamped(self, "signature", self.signature)
+
+    def based(self, base: Path | None) -> Self:
+        """The same with the relative paths in its options taken from the suite file's folder. Raises `BenchError`."""
+        return self
+
+    def given(
+        self, dataset: str, methods: Sequence[str], items: Sequence[str]
+    ) -> tuple[Mapping[str, Sequence[float | None]] | None, str | None]:
+        """Values that people gave, by method and in the order of the items, and why an item has none of them.
+
+        None for what is computed; empty where nobody was asked.
+        """
+        return None, None
+
+    def looking_with(self, weights: WeightFile) -> Self:
+        """The same with a detector's weights that were trained for one method; for a metric of boxes."""
+        return self
 
     def assets(self) -> list[Asset]:
         """Weight files the metric needs; `bench fetch` brings them."""
@@ -112,6 +136,10 @@ def _stamped(metric: Metric, what: str, ask: Callable[[], Signature]) -> Signatu
 class ImageMetric(Metric):
     """One value per image; the number in a table is their mean."""
 
+    @property
+    def kind(self) -> Kind:
+        return PerImage(self.mode == "FR")
+
     @abstractmethod
     def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         """float64 [B,C,H,W] in [0,1] as the view left them (C is 3, or 1 after a luma view) → float64 [B].
@@ -133,6 +161,10 @@ class SetMetric(Metric):
     annotated: bool = False
     """The features are boxes [K,6], as many per image as there are, and are held against the dataset's annotation:
     `aggregate` gets both as lists, in the order of the items' ids. NR only."""
+
+    @property
+    def kind(self) -> Kind:
+        return set_kind(self.mode == "FR", two_sets=self.two_sets, boxes=self.annotated)
 
     @abstractmethod
     def extractor(self) -> Signature:

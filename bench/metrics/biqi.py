@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import ItemError
-from bench.metrics import libsvm, nss, wavelet
 from bench.metrics.live import LiveMetric
+from bench.metrics.primitives import libsvm, nss, wavelet
 
 if TYPE_CHECKING:
     import numpy as np

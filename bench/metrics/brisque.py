@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import ItemError
-from bench.metrics import libsvm, nss
 from bench.metrics.live import LiveMetric
-from bench.metrics.matlab import imresize
+from bench.metrics.primitives import libsvm, nss
+from bench.metrics.primitives.matlab import imresize
 
 if TYPE_CHECKING:
     import numpy as np

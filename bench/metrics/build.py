@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, one_line, suggest
 from bench.metrics.base import Metric
 from bench.metrics.protocols import Protocol
 from bench.metrics.view import CHOICES, PAIR_OPTIONS, View, option_names
-from bench.registry import Entry
 
 _ALIASES = {"range": "rounding", "class": "category"}
 """The signature's name of an option, accepted as well."""

@@ -1,6 +1,6 @@
 """What FID and KID share: one extractor, one reference set, and features that both are aggregated from.
 
-The distance itself is in `bench.metrics.frechet`, the networks behind `bench.metrics.extractors`.
+The distance itself is in `bench.metrics.primitives.frechet`, the networks behind `bench.metrics.extractors`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from bench.registry import Entry
+    from bench.catalog.registry import Entry
 
 _ENTRY: dict[str, Any] = {"entry": True}
 """Marks the fields that are not options."""

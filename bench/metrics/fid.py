@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.metrics.feature_metric import FeatureMetric
-from bench.metrics.frechet import Gaussian, frechet_distance
+from bench.metrics.primitives.frechet import Gaussian, frechet_distance
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import BenchError, ItemError, suggest
 from bench.metrics.base import ImageMetric, Signature
-from bench.metrics.phase_congruency import phase_congruency
+from bench.metrics.primitives.phase_congruency import phase_congruency
 from bench.metrics.view import View
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.metrics.feature_metric import FeatureMetric
-from bench.metrics.frechet import Subsets, polynomial_mmd
+from bench.metrics.primitives.frechet import Subsets, polynomial_mmd
 
 if TYPE_CHECKING:
     import numpy as np

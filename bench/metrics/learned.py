@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from bench.registry import Entry
+    from bench.catalog.registry import Entry
 
 Net = TypeVar("Net", bound="torch.nn.Module")
 

@@ -17,14 +17,14 @@ from bench.errors import BenchError, ItemError, suggest
 from bench.fetch.assets import Asset
 from bench.identity import digest
 from bench.metrics.base import ImageMetric, Signature
-from bench.metrics.matlab import GRAYS, gray_levels
+from bench.metrics.primitives.matlab import GRAYS, gray_levels
 from bench.metrics.view import View
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from bench.registry import Entry
+    from bench.catalog.registry import Entry
 
 _ENTRY: dict[str, Any] = {"entry": True}
 """Marks the fields that come from the catalogue; they are not options."""

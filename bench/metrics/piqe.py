@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import BenchError, ItemError, suggest
 from bench.metrics.base import ImageMetric, Signature
-from bench.metrics.matlab import gray_levels
+from bench.metrics.primitives.matlab import gray_levels
 from bench.metrics.view import View
 
 if TYPE_CHECKING:

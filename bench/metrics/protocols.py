@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, suggest
 from bench.metrics.view import View, option_names
-from bench.registry import registry
 
 DEFAULT = "recommended/rgb"
 QUANTISE = ("round", "truncate", "none")

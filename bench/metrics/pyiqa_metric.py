@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from bench.registry import Entry
+    from bench.catalog.registry import Entry
 
 _ENTRY: dict[str, Any] = {"entry": True}
 """Marks the fields that come from the catalogue; they are not options."""

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bench import paths
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, one_line, suggest
 from bench.metrics.base import Metric, Signature
+from bench.metrics.kinds import Kind, Votes
 from bench.metrics.view import View
-from bench.registry import Entry
 
 VARIANTS = ("score", "rank", "top-1")
 """`score`: the mean of the votes. `rank`: points, as many as there are methods for the first place, 1 for the last.
@@ -61,7 +62,10 @@ class RatedMetric(Metric):
     variant: str = "score"
 
     mode = "NR"
-    rated = True
+
+    @property
+    def kind(self) -> Kind:
+        return Votes(False)
 
     @classmethod
     def from_entry(cls, entry: Entry, view: View, options: Mapping[str, Any]) -> Self:
@@ -108,6 +112,12 @@ class RatedMetric(Metric):
             if known is not None and vote.item not in known:
                 near = suggest(vote.item, known)
                 raise BenchError(f"{where}: dataset {vote.dataset!r} has no item {vote.item!r}{near}")
+
+    def given(
+        self, dataset: str, methods: Sequence[str], items: Sequence[str]
+    ) -> tuple[Mapping[str, Sequence[float | None]] | None, str | None]:
+        rated = methods if self.ratings else ()
+        return {method: self.values(dataset, method, items) for method in rated}, self.reason()
 
     def values(self, dataset: str, method: str, items: Sequence[str]) -> list[float | None]:
         """One value per item, None where nobody voted."""

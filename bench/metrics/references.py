@@ -17,7 +17,7 @@ from bench.errors import BenchError, one_line, suggest
 from bench.fetch import memo
 from bench.fetch.assets import Asset
 from bench.metrics.extractors import catalogue
-from bench.metrics.frechet import Gaussian
+from bench.metrics.primitives.frechet import Gaussian
 from bench.metrics.pyiqa_metric import Weight
 
 GT = "gt"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import ItemError
-from bench.metrics import uciqe_terms
 from bench.metrics.base import Signature
-from bench.metrics.uciqe_terms import Parts
+from bench.metrics.primitives import uciqe_terms
+from bench.metrics.primitives.uciqe_terms import Parts
 from bench.metrics.underwater import EightBitMetric, check_options
 from bench.metrics.view import View
 

@@ -19,7 +19,7 @@ from bench.metrics.view import View
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.metrics.uiqm_terms import Parts
+    from bench.metrics.primitives.uiqm_terms import Parts
 
 VARIANTS = ("funie", "xueleichen", "xueleichen-nowrap")
 SUMS = ("float64", "float32")

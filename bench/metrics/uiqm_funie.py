@@ -6,7 +6,15 @@ import math
 from typing import TYPE_CHECKING
 
 from bench.errors import ItemError
-from bench.metrics.uiqm_terms import Counts, Parts, colourfulness, entropy, extremes, opponents, squared_gradient
+from bench.metrics.primitives.uiqm_terms import (
+    Counts,
+    Parts,
+    colourfulness,
+    entropy,
+    extremes,
+    opponents,
+    squared_gradient,
+)
 
 if TYPE_CHECKING:
     import numpy as np

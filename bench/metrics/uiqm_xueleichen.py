@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from bench.errors import ItemError
-from bench.metrics.uiqm_terms import Parts, colourfulness, entropy, extremes, opponents
+from bench.metrics.primitives.uiqm_terms import Parts, colourfulness, entropy, extremes, opponents
 
 if TYPE_CHECKING:
     import numpy as np

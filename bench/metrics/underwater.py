@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from bench.registry import Entry
+    from bench.catalog.registry import Entry
 
 
 class EightBitMetric(ImageMetric):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import ItemError
 from bench.metrics.base import ImageMetric, Signature
-from bench.metrics.steerable import subbands
+from bench.metrics.primitives.steerable import subbands
 from bench.metrics.view import LUMAS, View
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import suite
 from bench.errors import BenchError, suggest
 from bench.report import style
-from bench.tables.frame import Cell, RunData
+from bench.results.view import Cell, RunView
+from bench.suite import definition
 from bench.tables.significance import interval_of
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ class Choice(NamedTuple):
     metrics: Sequence[str] = ()
 
 
-def chosen(data: RunData, choice: Choice) -> list[Cell]:
+def chosen(data: RunView, choice: Choice) -> list[Cell]:
     """The cells of a choice. Raises `BenchError` for a name that the run does not have."""
     known = {
-        "dataset": [one["label"] for one in data.record.datasets],
-        "method": [one["label"] for one in data.record.methods],
+        "dataset": [one.label for one in data.record.datasets],
+        "method": [one.label for one in data.record.methods],
         "metric": list(dict.fromkeys(cell.column.label for cell in data.cells)),
     }
     for (kind, names), wanted in zip(known.items(), choice, strict=True):
@@ -60,7 +60,7 @@ def _axis_label(cell: Cell) -> str:
 # Distributions
 
 
-def distribution(data: RunData, choice: Choice = Choice(), width: float = style.PAGE) -> Figure:  # noqa: B008 – immutable
+def distribution(data: RunView, choice: Choice = Choice(), width: float = style.PAGE) -> Figure:  # noqa: B008 – immutable
     """How the values of single items spread: one panel per metric with a curve per dataset where one method is shown,
     else one per dataset and metric with a curve per method."""
     cells = [cell for cell in chosen(data, choice) if not cell.column.is_set and len(_finite(cell)) > 1]
@@ -173,17 +173,17 @@ class Family(NamedTuple):
     """(value of the option, label of the method), ascending."""
 
 
-def families(data: RunData, option: str | None = None) -> list[Family]:
+def families(data: RunView, option: str | None = None) -> list[Family]:
     """Every method of the run's suite with a numeric sweep; by the other swept options too where there are some."""
-    labels = {method["label"] for method in data.record.methods}
+    labels = {method.label for method in data.record.methods}
     found: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for given in data.record.definition.get("methods", []):
-        spec = suite.MethodSpec(**given)
+        spec = definition.MethodSpec(**given)
         numeric = [name for name, values in spec.sweep.items() if all(_is_number(one) for one in values)]
         swept = next((name for name in numeric if option is None or name == option), None)
         if swept is None:
             continue
-        for variant in suite.variants(spec, "the run's suite"):
+        for variant in definition.variants(spec, "the run's suite"):
             if variant.label not in labels:
                 continue
             rest = ", ".join(f"{name}={variant.options[name]}" for name in spec.sweep if name != swept)
@@ -196,7 +196,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _family_name(spec: suite.MethodSpec, swept: str) -> str:
+def _family_name(spec: definition.MethodSpec, swept: str) -> str:
     """The label without the part that names the swept option: "IQPIR S={score}" is "IQPIR"."""
     if spec.label is None:
         return spec.method
@@ -205,7 +205,7 @@ def _family_name(spec: suite.MethodSpec, swept: str) -> str:
 
 
 def sweep(
-    data: RunData,
+    data: RunView,
     choice: Choice = Choice(),  # noqa: B008 – immutable
     option: str | None = None,
     width: float = style.PAGE,

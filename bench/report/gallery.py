@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bench.report.crops import Encoded, Window, exact, find_window, thumbnail
-from bench.report.pictures import Picture, Pictures
-from bench.tables.frame import SCORED, Cell, ItemScore, RunData
+from bench.results.pictures import Picture, Pictures
+from bench.results.record import DatasetRecord
+from bench.results.view import SCORED, Cell, ItemScore, RunView
 from bench.tables.layout import format_value
 
 _SIDES = (560, 420, 320, 240)
@@ -91,7 +92,7 @@ class Budget:
         return self.used >= self.limit
 
 
-def values_of(data: RunData) -> dict[tuple[str, str, str], dict[str, ItemScore]]:
+def values_of(data: RunView) -> dict[tuple[str, str, str], dict[str, ItemScore]]:
     """(dataset, method, metric) → item → its score of the first repeat; metrics of whole sets have none."""
     return {
         (cell.dataset, cell.method, cell.column.label): {s.item: s for s in cell.scores if s.repeat == 0}
@@ -100,12 +101,11 @@ def values_of(data: RunData) -> dict[tuple[str, str, str], dict[str, ItemScore]]
     }
 
 
-def choose(data: RunData, dataset: Mapping[str, object], count: int) -> list[tuple[str, str]]:
+def choose(data: RunView, dataset: DatasetRecord, count: int) -> list[tuple[str, str]]:
     """(item, why it is shown): where methods differ most, the best and the worst of the best method, then any."""
-    items = dataset["items"]
-    assert isinstance(items, Sequence)
+    items = dataset.items
     chosen: dict[str, str] = {}
-    cells = [c for c in data.cells if c.dataset == dataset["label"] and not c.column.is_set and c.value is not None]
+    cells = [c for c in data.cells if c.dataset == dataset.label and not c.column.is_set and c.value is not None]
     if cells and count < len(items):
         label = cells[0].column.label
         peers = [cell for cell in cells if cell.column.label == label]
@@ -146,15 +146,15 @@ def _finite(cell: Cell) -> dict[str, float]:
     return {s.item: s.value for s in cell.scores if s.repeat == 0 and s.value is not None and math.isfinite(s.value)}
 
 
-def build(data: RunData, pictures: Pictures, count: int, budget: Budget) -> list[Group]:
+def build(data: RunView, pictures: Pictures, count: int, budget: Budget) -> list[Group]:
     """The gallery. Sides shrink first where the budget is small, then items are left out, and it says so."""
-    wanted = {dataset["label"]: choose(data, dataset, count) for dataset in data.record.datasets}
+    wanted = {dataset.label: choose(data, dataset, count) for dataset in data.record.datasets}
     total = sum(map(len, wanted.values())) * (len(data.record.methods) + 2)
     scores = values_of(data)
     groups: list[Group] = []
     settled = False
     for position, dataset in enumerate(data.record.datasets):
-        label = dataset["label"]
+        label = dataset.label
         shown: list[ShownItem] = []
         for number, (item, why) in enumerate(wanted[label]):
             if budget.spent:
@@ -168,7 +168,7 @@ def build(data: RunData, pictures: Pictures, count: int, budget: Budget) -> list
                 settled = True
             budget.keys[label, item] = f"item-{position + 1}-{number + 1}"
             shown.append(_item(data, label, item, why, found, scores, budget))
-        left = len(dataset["items"]) - len(shown)
+        left = len(dataset.items) - len(shown)
         said = f"{left} more items are in this dataset (--items N shows more)." if left else ""
         if len(shown) < len(wanted[label]):
             said = f"{left} more items are in this dataset; no more fit into {budget.limit / 1e6:.0f} MB (--budget MB)."
@@ -188,7 +188,7 @@ def _largest(sample: object, found: Sequence[Picture], total: int, limit: int) -
 
 
 def _item(
-    data: RunData,
+    data: RunView,
     dataset: str,
     item: str,
     why: str,
@@ -282,7 +282,7 @@ class ExtremeGroup(NamedTuple):
 
 
 def extremes(
-    data: RunData, pictures: Pictures, budget: Budget, each: int = 2
+    data: RunView, pictures: Pictures, budget: Budget, each: int = 2
 ) -> tuple[list[ExtremeGroup], dict[str, str]]:
     """Best and worst items per dataset, metric and method; and the small pictures by their names."""
     minis: dict[tuple[str, str, str], str] = {}

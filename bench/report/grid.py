@@ -11,8 +11,8 @@ from bench.errors import BenchError, suggest
 from bench.report import gallery, style
 from bench.report.crops import Window, find_window
 from bench.report.figures import Choice, chosen
-from bench.report.pictures import Picture, Pictures
-from bench.tables.frame import RunData
+from bench.results.pictures import Picture, Pictures
+from bench.results.view import RunView
 from bench.tables.layout import format_value
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Details(NamedTuple):
 
 
 def draw(
-    data: RunData,
+    data: RunView,
     pictures: Pictures,
     choice: Choice = Choice(),  # noqa: B008 – immutable
     items: Sequence[str] = (),
@@ -67,14 +67,14 @@ def draw(
     return _draw(data, rows, labels, choice.metrics, details, width)
 
 
-def _shown(data: RunData, picture: Picture) -> bool:
+def _shown(data: RunView, picture: Picture) -> bool:
     """False for methods that are not on this machine at all: they would be a column of nothing."""
-    told = next(one for one in data.record.methods if one["label"] == picture.label)
-    return not told["unavailable"]
+    told = next(one for one in data.record.methods if one.label == picture.label)
+    return not told.unavailable
 
 
-def _find(data: RunData, items: Sequence[str], datasets: Sequence[str]) -> list[tuple[str, str]]:
-    known = {one["label"]: one["items"] for one in data.record.datasets if one["label"] in datasets}
+def _find(data: RunView, items: Sequence[str], datasets: Sequence[str]) -> list[tuple[str, str]]:
+    known = {one.label: one.items for one in data.record.datasets if one.label in datasets}
     found: list[tuple[str, str]] = []
     for name in items:
         places = [(d, i) for d, ids in known.items() for i in ids if name in (i, f"{d}/{i}")]
@@ -85,17 +85,17 @@ def _find(data: RunData, items: Sequence[str], datasets: Sequence[str]) -> list[
     return list(dict.fromkeys(found))
 
 
-def _some(data: RunData, datasets: Sequence[str], count: int) -> list[tuple[str, str]]:
+def _some(data: RunView, datasets: Sequence[str], count: int) -> list[tuple[str, str]]:
     return [
-        (dataset["label"], item)
+        (dataset.label, item)
         for dataset in data.record.datasets
-        if dataset["label"] in datasets
+        if dataset.label in datasets
         for item, _ in gallery.choose(data, dataset, count)
     ]
 
 
 def _draw(
-    data: RunData,
+    data: RunView,
     rows: Sequence[tuple[str, str, Sequence[Picture]]],
     labels: Sequence[str],
     metrics: Sequence[str],

@@ -16,15 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import published
+from bench.catalog import published
 from bench.errors import BenchError, one_line
 from bench.identity import digest
 from bench.report import charts, gallery
-from bench.report.pictures import Pictures
-from bench.store import Store
+from bench.results.pictures import Pictures
+from bench.results.store import Store
+from bench.results.view import SCORED, RunView, failures
 from bench.tables import derived
-from bench.tables import published as papers
-from bench.tables.frame import SCORED, RunData, failures
+from bench.tables import paper as papers
 from bench.tables.layout import Extras, Row, Table, lay_out, printable, venues_of
 from iqpir.errors import shown as escaped
 
@@ -49,7 +49,7 @@ class Made(NamedTuple):
     picture_bytes: int
 
 
-def render(store: Store, data: RunData, results: Path, options: Options = Options()) -> Made:  # noqa: B008 – immutable
+def render(store: Store, data: RunView, results: Path, options: Options = Options()) -> Made:  # noqa: B008 – immutable
     """The page of a run. Outputs are read from `results`; what is gone is said in its place."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup, escape
@@ -95,7 +95,7 @@ def _hash(text: str) -> str:
 # What is said first
 
 
-def _facts(data: RunData, created: float) -> list[str]:
+def _facts(data: RunView, created: float) -> list[str]:
     when = datetime.datetime.fromtimestamp(created, datetime.UTC)
     counts = failures(data)
     record, told = data.record, data.provenance
@@ -114,7 +114,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def _alerts(data: RunData, groups: Sequence[gallery.Group], wanted: int) -> Iterable[str]:
+def _alerts(data: RunView, groups: Sequence[gallery.Group], wanted: int) -> Iterable[str]:
     counts = failures(data)
     if counts.failed:
         yield f"{_count(counts.failed, 'unit')} failed: see Failures."
@@ -132,8 +132,8 @@ def _alerts(data: RunData, groups: Sequence[gallery.Group], wanted: int) -> Iter
         yield "No pictures fit into the page's budget."
 
 
-def _gallery_note(data: RunData, budget: gallery.Budget) -> str:
-    repeats = any(int(method["repeats"]) > 1 for method in data.record.methods)
+def _gallery_note(data: RunView, budget: gallery.Budget) -> str:
+    repeats = any(method.repeats > 1 for method in data.record.methods)
     return f"Overviews are lossy and at most {budget.side} pixels a side; the framed details are pixel for pixel." + (
         " Of a method with repeats the first is shown." if repeats else ""
     )
@@ -149,7 +149,7 @@ def _size_note(budget: gallery.Budget) -> str:
 # Tables
 
 
-def _table(table: Table, data: RunData, key: str) -> dict[str, Any]:
+def _table(table: Table, data: RunView, key: str) -> dict[str, Any]:
     """A laid-out table in one part per dataset, with numbers to sort by."""
     values = {(cell.dataset, cell.method, cell.column.label): cell.value for cell in data.cells}
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
@@ -157,7 +157,7 @@ def _table(table: Table, data: RunData, key: str) -> dict[str, Any]:
         labels.append(column.name)
         values |= {(*place, column.name): entry.value for place, entry in column.entries.items()}
     about = {
-        dataset["label"]: f"{_count(len(dataset['items']), 'item')}, protocol {dataset['protocol']}"
+        dataset.label: f"{_count(len(dataset.items), 'item')}, protocol {dataset.protocol}"
         for dataset in data.record.datasets
     }
     signatures = {cell.column.label: cell.column.signature for cell in data.cells}
@@ -201,7 +201,7 @@ def _note(line: str) -> dict[str, str]:
     return {"mark": mark if is_mark else "", "text": line}
 
 
-def _paper(data: RunData) -> dict[str, Any] | None:
+def _paper(data: RunView) -> dict[str, Any] | None:
     """The run beside its paper's table, where the suite names one that is here."""
     if data.record.definition.get("published") is None or not published.folder().is_dir():
         return None
@@ -216,8 +216,8 @@ def _paper(data: RunData) -> dict[str, Any] | None:
 # Numbers in other shapes
 
 
-def _charts(data: RunData, markup: Any) -> list[dict[str, Any]]:
-    order = {method["label"]: index for index, method in enumerate(data.record.methods)}
+def _charts(data: RunView, markup: Any) -> list[dict[str, Any]]:
+    order = {method.label: index for index, method in enumerate(data.record.methods)}
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     about: dict[tuple[str, str], tuple[str, int]] = {}
     for cell in data.cells:
@@ -236,7 +236,7 @@ def _charts(data: RunData, markup: Any) -> list[dict[str, Any]]:
     return [{"dataset": dataset, "charts": drawn} for dataset, drawn in groups.items()]
 
 
-def _failures(data: RunData) -> tuple[list[tuple[str, ...]], str]:
+def _failures(data: RunView) -> tuple[list[tuple[str, ...]], str]:
     """(what, dataset, method, item, metrics, reason) of everything that is missing, alike rows once."""
     found: dict[tuple[str, str, str, str, str], list[str]] = {}
     for cell in data.cells:
@@ -258,11 +258,11 @@ def _failures(data: RunData) -> tuple[list[tuple[str, ...]], str]:
 # Where numbers come from
 
 
-def _signatures(data: RunData) -> list[dict[str, str]]:
+def _signatures(data: RunView) -> list[dict[str, str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for dataset in data.record.datasets:
-        for column in dataset["columns"]:
-            found.setdefault((column["heading"], column["signature"]), []).append(dataset["label"])
+        for column in dataset.columns:
+            found.setdefault((column.heading, column.signature), []).append(dataset.label)
     everywhere = len(data.record.datasets)
     return [
         {"metric": heading, "signature": text, "dataset": "all" if len(on) == everywhere else ", ".join(on)}
@@ -270,17 +270,17 @@ def _signatures(data: RunData) -> list[dict[str, str]]:
     ]
 
 
-def _methods(data: RunData) -> list[dict[str, Any]]:
+def _methods(data: RunView) -> list[dict[str, Any]]:
     venues = venues_of(data)
     return [
         {
-            "label": method["label"],
-            "name": method["name"],
-            "venue": venues[method["label"]],
-            "licence": str(method.get("licence") or ""),
-            "options": ", ".join(f"{name}={_brief(value)}" for name, value in method["options"].items()),
-            "weights": sorted(set(_hashes(method["identity"]))),
-            "identity": digest(method["identity"]).hex()[:16] if method["identity"] else "",
+            "label": method.label,
+            "name": method.name,
+            "venue": venues[method.label],
+            "licence": str(method.licence or ""),
+            "options": ", ".join(f"{name}={_brief(value)}" for name, value in method.options.items()),
+            "weights": sorted(set(_hashes(method.identity))),
+            "identity": digest(method.identity).hex()[:16] if method.identity else "",
         }
         for method in data.record.methods
     ]
@@ -309,17 +309,17 @@ def _digests(value: object) -> Iterable[str]:
             yield from _digests(inner)
 
 
-def _datasets(data: RunData) -> list[tuple[str, ...]]:
+def _datasets(data: RunView) -> list[tuple[str, ...]]:
     return [
         (
-            dataset["label"], dataset["name"], str(len(dataset["items"])), "yes" if dataset["paired"] else "no",
-            str(dataset["protocol"]),
+            dataset.label, dataset.name, str(len(dataset.items)), "yes" if dataset.paired else "no",
+            str(dataset.protocol),
         )
         for dataset in data.record.datasets
     ]  # fmt: skip
 
 
-def _provenance(data: RunData) -> Iterable[tuple[str, str]]:
+def _provenance(data: RunView) -> Iterable[tuple[str, str]]:
     told = data.provenance
     for name in ("device", "device_model", "processor", "platform", "python", "threads", "workers", "batch"):
         if told.get(name) is not None:
@@ -334,7 +334,7 @@ def _provenance(data: RunData) -> Iterable[tuple[str, str]]:
         yield "outputs made on", ", ".join(sorted(data.devices))
 
 
-def _definition(data: RunData) -> str:
+def _definition(data: RunView) -> str:
     import yaml
 
     kept = {key: value for key, value in data.record.definition.items() if value not in (None, "", [], {}, False)}

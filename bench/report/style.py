@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, one_line, suggest
+from bench import files
+from bench.errors import BenchError, suggest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,15 +98,9 @@ def save(drawn: Figure, target: Path) -> None:
     kind = suffix_of(target)
     # Without a date two runs of one command give one file.
     about: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[kind]
-    temporary = target.with_name(f".part-{target.name}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        drawn.savefig(temporary, format=kind, metadata=about, bbox_inches="tight", pad_inches=0.02)
-        temporary.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise BenchError(f"{target}: cannot be written: {one_line(error.strerror or error)}") from error
+    files.write_for(
+        target, lambda path: drawn.savefig(path, format=kind, metadata=about, bbox_inches="tight", pad_inches=0.02)
+    )
 
 
 def plain_text(text: str, limit: int = 40) -> str:

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bench.results.view import Cell, RunView
 from bench.tables import significance, statistics
-from bench.tables.frame import Cell, RunData
 from bench.tables.layout import format_value, printable, signed
 from bench.tables.significance import paired_test
 
@@ -35,7 +35,7 @@ class Change(NamedTuple):
     digits: int
 
 
-def changes(base: RunData, head: RunData) -> list[Change]:
+def changes(base: RunView, head: RunView) -> list[Change]:
     """Every cell of either run, in the order of the head and then of what vanished."""
     before = {(cell.dataset, cell.method, cell.column.label): cell for cell in base.cells}
     after = {(cell.dataset, cell.method, cell.column.label): cell for cell in head.cells}

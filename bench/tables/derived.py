@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bench.tables import gains, spent
-from bench.tables.frame import RunData
+from bench.results.view import RunView
+from bench.tables import gains, run_seconds
 
 
 class Entry(NamedTuple):
@@ -37,7 +37,7 @@ class Derived(NamedTuple):
     footer: tuple[str, ...]
 
 
-def columns(data: RunData, *, gain: bool | None = None, seconds: bool = False) -> list[Derived]:
+def columns(data: RunView, *, gain: bool | None = None, seconds: bool = False) -> list[Derived]:
     """The derived columns of a run. Raises `BenchError` for gains that nothing can have."""
     found = []
     if gains.wanted(data, gain):
@@ -47,7 +47,7 @@ def columns(data: RunData, *, gain: bool | None = None, seconds: bool = False) -
     return found
 
 
-def _gain(data: RunData) -> Derived:
+def _gain(data: RunView) -> Derived:
     entries = {
         (dataset, method): Entry(
             one.percent, "–" if one.percent is None else f"{one.percent:z.2f}", int(one.percent is not None),
@@ -59,14 +59,14 @@ def _gain(data: RunData) -> Derived:
     return Derived(gains.COLUMN, "Gain, %", "↑", gains.COLUMN, entries, tuple(gains.footer(data)))
 
 
-def _seconds(data: RunData) -> Derived:
+def _seconds(data: RunView) -> Derived:
     entries = {
         (dataset, method): Entry(
             one.median, _short(one.median), one.n, one.expected, one.reason, "seconds|median|in-run|v:1"
         )
-        for dataset, method, one in spent.spent(data)
+        for dataset, method, one in run_seconds.spent(data)
     }
-    return Derived(spent.COLUMN, "Seconds", "↓", spent.METRIC, entries, tuple(spent.footer(data)))
+    return Derived(run_seconds.COLUMN, "Seconds", "↓", run_seconds.METRIC, entries, tuple(run_seconds.footer(data)))
 
 
 def _short(seconds: float | None) -> str:

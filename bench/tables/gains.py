@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.errors import BenchError
-from bench.tables.frame import Cell, RunData
+from bench.results.view import Cell, RunView
 
 COLUMN = "gain"
 """What JSON, CSV and the papers' tables call the column."""
@@ -39,15 +39,15 @@ def base_of(label: str, labels: Collection[str], given: Mapping[str, str]) -> st
     return named[1] if named and named[1] in labels else None
 
 
-def bases(data: RunData) -> dict[str, str]:
+def bases(data: RunView) -> dict[str, str]:
     """Method → its base, by label, for the methods of a run that have one."""
-    labels = [method["label"] for method in data.record.methods]
+    labels = [method.label for method in data.record.methods]
     given = data.record.definition.get("bases") or {}
     found = {label: base_of(label, labels, given) for label in labels}
     return {label: base for label, base in found.items() if base is not None}
 
 
-def wanted(data: RunData, asked: bool | None) -> bool:
+def wanted(data: RunView, asked: bool | None) -> bool:
     """Whether a table has the column: as asked, else as the suite says. Raises `BenchError` where none has a base."""
     if asked and not bases(data):
         raise BenchError(
@@ -57,7 +57,7 @@ def wanted(data: RunData, asked: bool | None) -> bool:
     return bool(data.record.definition.get("gain")) and bool(bases(data)) if asked is None else asked
 
 
-def increments_wanted(data: RunData, asked: bool | None) -> bool:
+def increments_wanted(data: RunView, asked: bool | None) -> bool:
     """Whether increments stand behind values: as asked, else as the suite says. Raises as `wanted` does."""
     if asked:
         return wanted(data, True)
@@ -80,7 +80,7 @@ def improvement(base: Cell, cell: Cell) -> float | None:
     return more / abs(base.value)
 
 
-def gains(data: RunData) -> Iterator[tuple[str, str, Gain]]:
+def gains(data: RunView) -> Iterator[tuple[str, str, Gain]]:
     """(dataset, method, gain) of every method on every dataset that it is for, in the run's order."""
     grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
     over = bases(data)
@@ -123,7 +123,7 @@ def _reason(base: Cell, cell: Cell) -> str | None:
     return None
 
 
-def _columns(data: RunData, dataset: str) -> list[str]:
+def _columns(data: RunView, dataset: str) -> list[str]:
     """Columns that a gain on a dataset is the mean of: those that the suite lists for it, else all."""
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells if cell.dataset == dataset))
     listed: Any = data.record.definition.get("gain")
@@ -132,7 +132,7 @@ def _columns(data: RunData, dataset: str) -> list[str]:
     return [label for label in labels if label in listed.get(dataset, labels)]
 
 
-def footer(data: RunData) -> Iterator[str]:
+def footer(data: RunView) -> Iterator[str]:
     """What the column means, and why some of it is empty."""
     found = list(gains(data))
     over = dict.fromkeys((gain.base, method) for _, method, gain in found if gain.base is not None)
@@ -157,7 +157,7 @@ def footer(data: RunData) -> Iterator[str]:
         yield f"No gain: {'; '.join(missing)}."
 
 
-def increment_line(data: RunData) -> str:
+def increment_line(data: RunView) -> str:
     pairs = ", ".join(f"{method} over {base}" for method, base in bases(data).items())
     return (
         f"(+x) behind a value: by how much it is better than its base's ({pairs}), (−x) worse, where both are complete."

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from bench.tables import derived, gains, marks, significance, statistics
-from bench.tables.frame import SCORED, Cell, ItemScore, RunData
+from bench.results.view import SCORED, Cell, ItemScore, RunView
+from bench.tables import derived, footnotes, gains, significance, statistics
 from bench.tables.significance import interval_of, paired_test
 
 _WORDS = {"n/a": "n/a", "unavailable": "unavailable", "pending": "pending"}
@@ -94,7 +94,7 @@ class Table(NamedTuple):
     """Whether a column says where each method was published."""
 
 
-def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
+def lay_out(data: RunView, extras: Extras = PLAIN) -> Table:
     """The pivot of a run with its ranks and its footer."""
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
     grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
@@ -104,14 +104,14 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
     more = derived.columns(data, gain=extras.gain, seconds=extras.seconds)
     extras = extras._replace(increments=gains.increments_wanted(data, extras.increments))
     over = gains.bases(data) if extras.increments else {}
-    shared = marks.overlaps(data)
+    shared = footnotes.overlaps(data)
     signs = {(one.dataset, one.method): "‡" for one in shared}
-    made_for = marks.prior(data)
+    made_for = footnotes.prior(data)
     rows: list[Row] = []
     for dataset in data.record.datasets:
-        there = dict.fromkeys(cell.method for cell in data.cells if cell.dataset == dataset["label"])
+        there = dict.fromkeys(cell.method for cell in data.cells if cell.dataset == dataset.label)
         for position, method in enumerate(there):
-            cells = [grid[dataset["label"], method, label] for label in labels]
+            cells = [grid[dataset.label, method, label] for label in labels]
             full = _fully_scored(cells)
             shown = [
                 Shown(
@@ -120,10 +120,10 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
                 )
                 for cell in cells
             ]  # fmt: skip
-            shown += [_derived(one.entries[dataset["label"], method]) for one in more]
+            shown += [_derived(one.entries[dataset.label, method]) for one in more]
             scored = f"{full}/{min(cell.expected for cell in cells)}{_times(cells)}"
-            sign = signs.get((dataset["label"], method), "")
-            rows.append(Row(dataset["label"], method, shown, scored, position == 0, venues.get(method, ""), sign))
+            sign = signs.get((dataset.label, method), "")
+            rows.append(Row(dataset.label, method, shown, scored, position == 0, venues.get(method, ""), sign))
     directions = {cell.column.label: cell.column.higher_is_better for cell in data.cells}
     arrows = ["↑" if directions[label] else "↓" for label in labels]
     headings = {cell.column.label: cell.column.heading for cell in data.cells}
@@ -133,22 +133,22 @@ def lay_out(data: RunData, extras: Extras = PLAIN) -> Table:
     footer = [*_footer(data, reasons), *significance.footer(data, ci=extras.ci, against=extras.against)]
     footer += [gains.increment_line(data)] if over else []
     footer += [line for one in more for line in one.footer]
-    footer += [*([marks.PRIOR_LINE] if made_for else []), *marks.overlap_lines(shared)]
+    footer += [*([footnotes.PRIOR_LINE] if made_for else []), *footnotes.overlap_lines(shared)]
     title = data.record.title or data.record.suite
     return Table(title, header, arrows, rows, footer, venues=any(venues.values()))
 
 
-def venues_of(data: RunData) -> dict[str, str]:
+def venues_of(data: RunView) -> dict[str, str]:
     """Where each method was published, by label, as the catalogue says today; empty where it does not."""
-    from bench.methods.status import venue
-    from bench.registry import registry
+    from bench.catalog.registry import registry
+    from bench.methods.availability import venue
 
     known = registry("method")
-    named = {method["label"]: method.get("name", "") for method in data.record.methods}
+    named = {method.label: method.name for method in data.record.methods}
     return {label: venue(known.get(name)) if name in known else "" for label, name in named.items()}
 
 
-def common_items(data: RunData) -> RunData:
+def common_items(data: RunView) -> RunView:
     """The same run on the items that every method of a dataset has a value for, metric by metric."""
     kept: list[Cell] = []
     for cell in data.cells:
@@ -328,7 +328,7 @@ def _letter(index: int) -> str:
     return ("" if index < 26 else _letter(index // 26 - 1)) + chr(ord("a") + index % 26)
 
 
-def _footer(data: RunData, reasons: _Reasons) -> Iterator[str]:
+def _footer(data: RunView, reasons: _Reasons) -> Iterator[str]:
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
     told: set[str] = set()
     for label in labels:
@@ -362,7 +362,7 @@ def _footer(data: RunData, reasons: _Reasons) -> Iterator[str]:
             "a mean has no interval and no rank."
         )
     shown = {cell.method for cell in data.cells}
-    yield from (line for one in data.record.methods if one["label"] in shown for line in one.get("lossy", ()))
+    yield from (line for one in data.record.methods if one.label in shown for line in one.lossy or ())
     yield from reasons.lines()
     remarks = (cell for cell in data.cells if cell.set_score is not None and cell.set_score.status in SCORED)
     yield from dict.fromkeys(f"{cell.dataset}: {cell.reason}." for cell in remarks if cell.complete and cell.reason)

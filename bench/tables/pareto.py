@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from bench.errors import BenchError, suggest
+from bench.results.view import Cell, RunView
 from bench.tables import render
-from bench.tables.frame import Cell, RunData
 from bench.tables.layout import format_value, printable
-from bench.tables.timed import setting_line, short
+from bench.tables.time_column import setting_line, short
 
 
 class Point(NamedTuple):
@@ -43,7 +43,7 @@ class Front(NamedTuple):
     """What the times rest on."""
 
 
-def front(data: RunData, metric: str) -> Front:
+def front(data: RunView, metric: str) -> Front:
     """The points of a run, with the front of each dataset. Raises `BenchError` where there is nothing to compare."""
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
     wanted = next((label for label in labels if label.casefold() == metric.casefold()), None)
@@ -89,7 +89,7 @@ def _beaten(point: Point, others: Sequence[Point], higher: bool) -> bool:
     )
 
 
-def _absent(cells: Sequence[Cell], data: RunData, timed: Collection[str]) -> Iterator[str]:
+def _absent(cells: Sequence[Cell], data: RunView, timed: Collection[str]) -> Iterator[str]:
     reasons = {timing.label: timing.reason for timing in data.timings if not timing.ok}
     seen = set()
     for cell in cells:

@@ -11,14 +11,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bench import csv_text as tabular
 from bench.errors import BenchError, suggest
+from bench.results import csv_text as tabular
+from bench.results.view import RunView
 from bench.tables import derived, gains
-from bench.tables.frame import RunData
+from bench.tables.latex import FALLBACK, tex, tex_note, tex_value
 from bench.tables.layout import PLAIN, Extras, Table, lay_out, printable, venues_of
 from bench.tables.significance import interval_of, paired_test
-from bench.tables.tex import FALLBACK, tex, tex_note, tex_value
-from bench.tables.timed import timed
+from bench.tables.time_column import timed
 
 
 def markdown(table: Table) -> str:
@@ -162,7 +162,7 @@ def _html(text: str) -> str:
     return html.escape(printable(text))
 
 
-def records(data: RunData, extras: Extras = PLAIN) -> list[dict[str, object]]:
+def records(data: RunView, extras: Extras = PLAIN) -> list[dict[str, object]]:
     """One row per dataset, method and metric; a value that is not finite is null with its status."""
     found: list[dict[str, object]] = []
     grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
@@ -207,7 +207,7 @@ def records(data: RunData, extras: Extras = PLAIN) -> list[dict[str, object]]:
 
 
 def _derived(
-    data: RunData, extras: Extras, venues: Mapping[str, str] | None, over: Mapping[str, str]
+    data: RunView, extras: Extras, venues: Mapping[str, str] | None, over: Mapping[str, str]
 ) -> Iterator[dict[str, object]]:
     """One row per value of a derived column, of the methods that can have one."""
     for column in derived.columns(data, gain=extras.gain, seconds=extras.seconds):
@@ -247,15 +247,15 @@ def check_style(style: str) -> None:
         raise BenchError(f"unknown format {style!r}{suggest(style, FORMATS)} (known: {', '.join(FORMATS)})")
 
 
-def check(data: RunData, style: str, extras: Extras) -> None:
+def check(data: RunView, style: str, extras: Extras) -> None:
     """Raise `BenchError` for a format that there is not, and for a method that the run does not have."""
     check_style(style)
-    labels = [method["label"] for method in data.record.methods]
+    labels = [method.label for method in data.record.methods]
     if extras.against is not None and extras.against not in labels:
         raise BenchError(f"no method {extras.against!r} in this run{suggest(extras.against, labels)}")
 
 
-def render(data: RunData, style: str, extras: Extras = PLAIN) -> str:
+def render(data: RunView, style: str, extras: Extras = PLAIN) -> str:
     """A run in one of `FORMATS`. Raises `BenchError` for another word, and for a method that the run does not have."""
     check(data, style, extras)
     extras = settled(extras, style)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from bench.results.view import Cell, RunView
 from bench.tables import statistics
-from bench.tables.frame import Cell, RunData
 
 
 def interval_of(cell: Cell) -> statistics.Interval | None:
@@ -29,7 +29,7 @@ def paired_test(base: Cell, other: Cell) -> statistics.Paired | None:
     return statistics.paired([base.items[item] for item in shared], [other.items[item] for item in shared])
 
 
-def tested(data: RunData, against: str) -> Iterator[statistics.Paired]:
+def tested(data: RunView, against: str) -> Iterator[statistics.Paired]:
     """Every test of a table that holds its methods against one of them."""
     bases = {(cell.dataset, cell.column.label): cell for cell in data.cells if cell.method == against}
     for cell in data.cells:
@@ -51,7 +51,7 @@ def how(tests: Iterable[statistics.Paired]) -> str:
     return f"{exact}, up to {statistics.EXACT_ITEMS} items; above, {drawn}"
 
 
-def footer(data: RunData, *, ci: bool, against: str | None) -> Iterator[str]:
+def footer(data: RunView, *, ci: bool, against: str | None) -> Iterator[str]:
     """What intervals and p-values mean, and where they are rough."""
     if ci:
         yield (
@@ -69,6 +69,6 @@ def footer(data: RunData, *, ci: bool, against: str | None) -> Iterator[str]:
             yield "Items with an infinite value are left out of the tests."
     if ci or against is not None:
         for dataset in data.record.datasets:
-            count = len(dataset["items"])
+            count = len(dataset.items)
             if count < statistics.FEW:
-                yield f"{dataset['label']} has only {count} items: its intervals and tests are rough."
+                yield f"{dataset.label} has only {count} items: its intervals and tests are rough."

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bench.errors import BenchError, ItemError, one_line
 from bench.metrics.base import Metric
 from bench.testing.declarations import DECLARATIONS
-from bench.testing.images import photograph
+from bench.testing.generated import photograph
 from bench.testing.promises import PROMISES
 from bench.testing.subject import Broken, Check, Claims, Skipped, Subject, needs
 

@@ -7,10 +7,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 from bench.errors import BenchError
-from bench.explain import parse
 from bench.metrics.base import SetMetric
+from bench.metrics.explain import parse
 from bench.metrics.view import CHOICES, PAIR_OPTIONS, option_names
-from bench.testing.images import STRENGTHS, copies
+from bench.testing.generated import STRENGTHS, copies
 from bench.testing.subject import Broken, Skipped, Subject, number
 
 
@@ -23,7 +23,7 @@ def signature(subject: Subject) -> None:
     for text in texts:
         name, pairs = parse(text)
         if "|".join([name, *(f"{key}:{value}" for key, value in pairs.items())]) != text or "\n" in text:
-            raise Broken(f"{text!r} does not survive bench.explain.parse")
+            raise Broken(f"{text!r} does not survive bench.metrics.explain.parse")
     if len({key for key, _ in made.fields}) != len(made.fields):
         raise Broken(f"{texts[0]!r} says a field twice")
     if "v" not in dict(made.fields):

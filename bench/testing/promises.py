@@ -10,10 +10,10 @@ from typing import cast
 
 import numpy as np
 
+from bench.catalog.isolation import changes
 from bench.errors import BenchError, ItemError, one_line
-from bench.isolation import changes
 from bench.metrics.base import ImageMetric, Metric, SetMetric
-from bench.testing.images import LEVELS, STRENGTHS, Image, copies, distorted, photograph, uniform
+from bench.testing.generated import LEVELS, STRENGTHS, Image, copies, distorted, photograph, uniform
 from bench.testing.subject import (
     ROUNDING,
     Broken,
@@ -52,7 +52,7 @@ def together(subject: Subject) -> None:
     """One scorer asked from four threads at once gives what it gives alone."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from bench.metrics.scoring import Scorer
+    from bench.metrics.scorer import Scorer
 
     scorer = Scorer([subject.metric], "cpu")
     scorer.load()

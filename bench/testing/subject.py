@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import ItemError
 from bench.metrics.base import ImageMetric, Metric, SetMetric
 from bench.metrics.build import build_metric
 from bench.metrics.view import View
-from bench.registry import Entry, registry
-from bench.testing.images import COUNT, Image, copies, photograph
+from bench.testing.generated import COUNT, Image, copies, photograph
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,12 +161,12 @@ def number(metric: Metric, restored: Sequence[Image], reference: Sequence[Image]
 
 def references(metric: SetMetric, reference: Sequence[Image]) -> list[np.ndarray]:
     """What `aggregate` takes besides the images' own features: those of the references, for a metric of two sets."""
-    return [np.stack([measure(metric, [one], [one])[0] for one in reference])] if metric.two_sets else []
+    return [np.stack([measure(metric, [one], [one])[0] for one in reference])] if metric.kind.two_sets else []
 
 
 def scored(metric: Metric, restored: np.ndarray, reference: np.ndarray, device: str = "cpu") -> np.ndarray:
     """Value or features as `bench score` and the run loop get them."""
-    from bench.metrics.scoring import Scorer
+    from bench.metrics.scorer import Scorer
 
     scorer = Scorer([metric], device)
     scorer.load()

@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import paths
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.fetch import fetch
 from bench.metrics.base import ImageMetric, Metric
 from bench.metrics.build import build_metric
 from bench.metrics.protocols import protocol
-from bench.metrics.scoring import Scorer
-from bench.registry import registry
+from bench.metrics.scorer import Scorer
 
 REMEDY = "BENCH_TEST_MIRROR=DIR python tests/benchmarks/agreement.py -o docs/agreement.md --golden FILE --images DIR"
 
@@ -149,7 +149,7 @@ def read(path: Path) -> np.ndarray:
 
 def quarter_and_back(gt: np.ndarray) -> np.ndarray:
     """MATLAB's bicubic ×1/4 and ×4, rounded to 8 bit after each: BasicSR's test images."""
-    from bench.metrics.matlab import imresize
+    from bench.metrics.primitives.matlab import imresize
 
     def scaled(image: np.ndarray, scale: float) -> np.ndarray:
         planes = [imresize(np.ascontiguousarray(image[..., channel], dtype=np.float64), scale) for channel in range(3)]

@@ -50,10 +50,10 @@ def compare(size: int, repeat: int) -> dict[str, dict[str, Any]]:
     import pyiqa
     import torch
 
+    from bench.catalog.registry import registry
     from bench.metrics.build import build_metric
     from bench.metrics.protocols import protocol
-    from bench.metrics.scoring import Scorer
-    from bench.registry import registry
+    from bench.metrics.scorer import Scorer
 
     pair = photographs(size)
     rows: dict[str, dict[str, Any]] = {}

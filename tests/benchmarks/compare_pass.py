@@ -41,7 +41,7 @@ def ours(folder: Path) -> dict[str, Any]:
     import tqdm  # noqa: F401
     from PIL import Image
 
-    import bench.scores  # noqa: F401
+    import bench.folder_scores  # noqa: F401
     from bench.cli.score import command
     from bench.metrics import brisque, fsim, gmsd, ms_ssim, niqe, piqe, psnr, ssim, vif  # noqa: F401
 
@@ -97,7 +97,7 @@ def write_parameters(folder: Path, mirror: Path) -> None:
 
     import torch
 
-    from bench.metrics.libsvm import read_model
+    from bench.metrics.primitives.libsvm import read_model
 
     shutil.copy(mirror / "weights/niqe/modelparameters.mat", folder / "niqe_modelparameters.mat")
     model = read_model(mirror / "weights/brisque/allmodel", 36)

@@ -51,9 +51,6 @@ def ours(folder: Path) -> dict[str, Any]:
     import tqdm  # noqa: F401
     from PIL import Image
 
-    import bench.metrics.psnr
-    import bench.metrics.ssim
-    import bench.scores  # noqa: F401
     from bench.cli.score import command
 
     Image.init()

@@ -16,10 +16,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "run"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import races
-from workplace import Launcher, Workplace
+from support import races
+from support.workplace import Launcher, Workplace
 
 
 def main() -> None:

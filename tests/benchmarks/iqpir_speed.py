@@ -32,7 +32,7 @@ from iqpir.network.blocks import AttnBlock, Downsample, ResBlock, Upsample
 from iqpir.network.config import preset
 from iqpir.network.model import IQPIR
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "iqpir/network"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 def eager(net: IQPIR, image: Tensor, score: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=4)
     parser.add_argument("--compiled", action="store_true", help="time torch.compile as well, with its start-up")
     arguments = parser.parse_args()
-    from procedural import image, shapes_of, weights
+    from support.procedural import image, shapes_of, weights
 
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bench.metrics.psnr import Psnr
-from bench.metrics.scoring import Scorer
+from bench.metrics.scorer import Scorer
 from bench.metrics.ssim import Ssim
 from bench.metrics.view import View
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench import driver
+from bench.catalog.registry import registry
 from bench.metrics.build import build_metric
-from bench.metrics.scoring import Scorer
-from bench.registry import registry
+from bench.metrics.scorer import Scorer
+from bench.runner import steps
+from bench.runner.request import Request
 from iqpir import IQPIR, preset
 
 SUITE = """
@@ -64,8 +65,8 @@ def test_loop_of_a_run(benchmark, pair, tmp_path: Path):
     suite.write_text(SUITE.format(tmp_path), encoding="utf-8")
     turns = iter(range(1000))
 
-    def run() -> driver.Summary:
-        return driver.run(driver.Request(str(suite), results=str(tmp_path / f"results{next(turns)}")))
+    def run() -> steps.Summary:
+        return steps.run(Request(str(suite), results=str(tmp_path / f"results{next(turns)}")))
 
     assert benchmark(run).worked == 16
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import bench
+from support.commands import bench
 
 SUITE = """\
 schema: 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import bench
+from support.commands import bench
 
 SUITE = """\
 schema: 1

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from bench.catalog.registry import Entry, registry
 from bench.data.build import build_dataset
 from bench.data.images import encode_png
 from bench.data.items import Dataset
 from bench.errors import BenchError
-from bench.registry import Entry, registry
 
 
 def toy(

@@ -291,7 +291,7 @@ def test_pillows_global_state_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch)
 def test_importing_the_room_imports_no_heavy_library() -> None:
     import subprocess
 
-    modules = "images pairing folder files hub builtin degrade build"
+    modules = "images pairing folder image_files hub builtin degrade build"
     code = (
         f"import sys; [__import__('bench.data.' + name) for name in '{modules}'.split()];"
         "print([name for name in ('torch','cv2','pandas','datasets','skimage','PIL','scipy') if name in sys.modules])"

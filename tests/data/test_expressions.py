@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.data.expressions import compiled
-from bench.data.files import list_images
 from bench.data.folder import folder, paired
+from bench.data.image_files import list_images
 from bench.errors import BenchError
 from bench.methods.folder import _expression
 

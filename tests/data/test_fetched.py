@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.catalog.registry import Entry, registry
 from bench.cli.fetch import assets_of_entry
 from bench.data.build import build_dataset
 from bench.data.images import encode_png
 from bench.errors import BenchError, MissingFile
-from bench.registry import Entry, registry
 
 PNG = encode_png(np.zeros((4, 6, 3), np.uint8))
 FILES = ["data/toy/low/2.jpg", "data/toy/low/10.png", "data/toy/high/2.png", "data/toy/high/10.png"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data.files import list_images
 from bench.data.folder import folder, paired
+from bench.data.image_files import list_images
 from bench.data.images import encode_png
 from bench.data.pairing import check_sizes
 from bench.errors import BenchError, ImageError

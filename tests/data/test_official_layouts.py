@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from bench.catalog.registry import Entry, registry
 from bench.cli import main as bench_main
 from bench.cli.doctor import command as doctor
 from bench.cli.fetch import command as fetch
@@ -20,7 +21,6 @@ from bench.data.official import Incomplete, official, pair_shared
 from bench.data.pairing import Listed
 from bench.data.survey import adopt, survey
 from bench.errors import BenchError, MissingFile
-from bench.registry import Entry, registry
 
 PNG = encode_png(np.zeros((4, 6, 3), np.uint8))
 OFFICIAL = [entry for entry in registry("dataset") if entry.fields.get("kind") == "official"]

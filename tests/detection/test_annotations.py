@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.catalog.registry import registry
 from bench.data.annotations import AnnotationSource
 from bench.data.build import build_dataset
 from bench.data.images import FileSource
 from bench.data.items import Item
 from bench.errors import BenchError, MissingFile
-from bench.registry import registry
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
 needs_mirror = pytest.mark.skipif(not MIRROR, reason="BENCH_TEST_MIRROR names no folder of official files")

@@ -14,18 +14,21 @@ from click.testing import CliRunner
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from shapes import CLASSES, write_shapes
+from support.shapes import CLASSES, write_shapes
 
-from bench import driver, published, suite
+from bench.catalog import published
+from bench.catalog.registry import registry
 from bench.cli.export import command as export
 from bench.detection.detector import Detector
 from bench.errors import BenchError
+from bench.folder_scores import ask
 from bench.metrics.build import build_metric
-from bench.registry import registry
-from bench.resolve import resolve
-from bench.scores import ask
-from bench.store import Store
-from bench.tables.frame import read_cells
+from bench.planning.bind import resolve
+from bench.results.store import Store
+from bench.results.view import read_cells
+from bench.runner import steps
+from bench.runner.request import Request
+from bench.suite import definition
 from bench.tables.layout import lay_out
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
@@ -78,7 +81,7 @@ def write(folder: Path, metrics: str = "[{ap50: {per-class: true}}, ap50-95]", m
 
 
 def run(folder: Path, **changes: str):
-    summary = driver.run(driver.Request(write(folder, **changes)))
+    summary = steps.run(Request(write(folder, **changes)))
     with Store(folder / "results", writable=False) as store:
         return summary, read_cells(store, summary.run)
 
@@ -162,7 +165,7 @@ def test_images_without_annotations_have_no_ap(place: Path):
         "schema: 1\ndatasets: [{dataset: folder, label: bare, options: {lq: images}}]\nmethods: [identity]\n"
         "metrics: [ap50]\ndetection: {detector: bright}\n"
     )
-    summary = driver.run(driver.Request("boxes.yaml"))
+    summary = steps.run(Request("boxes.yaml"))
     assert summary.failed == 0
     [cell] = read(place, summary.run).cells
     assert (cell.status, cell.reason) == ("n/a", "no boxes are annotated")
@@ -214,7 +217,7 @@ def test_a_fault_of_the_detectors_file_is_said_before_anything_is_restored(
 def test_a_detector_that_is_not_free_for_commercial_use_is_refused_where_that_is_asked(place: Path):
     write(place, more="detection: {detector: yolo11n}")
     with pytest.raises(BenchError, match=r"detector 'yolo11n' has the licence AGPL-3.0, refused by --commercial-safe"):
-        driver.run(driver.Request("boxes.yaml", commercial_safe=True))
+        steps.run(Request("boxes.yaml", commercial_safe=True))
 
 
 def test_without_a_suite_boxes_cannot_be_scored():
@@ -242,7 +245,7 @@ def test_a_protocol_chooses_the_part_and_the_signature_names_it(place: Path):
         label = place / "home" / "annotations" / "ExDark_Annno.zip" / f"{name}.jpg.txt"
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text("% bbGt version=3\nBicycle 1 1 4 4 0 0 0 0 0 0 0\n")
-    resolved = resolve(suite.parse(text))
+    resolved = resolve(definition.parse(text))
     [dataset] = resolved.datasets
     assert [item.id.rpartition("/")[2] for item in dataset.dataset.items] == ["2015_00003"]
     assert dataset.annotations is not None and len(dataset.annotations.boxes) == 1
@@ -251,17 +254,17 @@ def test_a_protocol_chooses_the_part_and_the_signature_names_it(place: Path):
     columns = {published.canonical(metric.label) for metric in dataset.metrics}
     table = published.load("iqpir/table10")
     assert {published.canonical(metric) for metric in table.metrics} == columns and len(columns) == 13
-    own = resolve(suite.parse(text.replace("{root: set}", "{root: set, part: val}")))
+    own = resolve(definition.parse(text.replace("{root: set}", "{root: set, part: val}")))
     assert "|split:own|" in own.datasets[0].metrics[0].signature
 
 
 @pytest.mark.skipif(not MIRROR, reason="BENCH_TEST_MIRROR names no folder of official files")
 def test_the_shipped_suite_runs_on_real_photographs(place: Path):
     from bench.fetch.fetch import fetch
-    from bench.resolve import assets_of
+    from bench.planning.bind import assets_of
 
     fetch(assets_of("exdark-lite"), mirror=Path(str(MIRROR)), progress=False, say=lambda _: None)
-    summary = driver.run(driver.Request("exdark-lite", methods=("identity", "clahe")))
+    summary = steps.run(Request("exdark-lite", methods=("identity", "clahe")))
     assert summary.failed == 0
     values = {(cell.method, cell.column.label): cell.value for cell in read(place, summary.run).cells}
     assert values["Input", "ap50/cat"] is None

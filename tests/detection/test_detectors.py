@@ -15,7 +15,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from bench.detection.boxes import scale_to, translation
+from bench.data.boxes import scale_to, translation
 from bench.detection.detector import build_detector, letterbox, suppress
 from bench.detection.yolox import decoded
 from bench.errors import BenchError, MissingFile

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from shapes import suite_text, write_shapes
+from support.shapes import suite_text, write_shapes
 
-from bench import driver
-from bench.store import Store
-from bench.tables.frame import read_cells
+from bench.results.store import Store
+from bench.results.view import read_cells
+from bench.runner import steps
+from bench.runner.request import Request
 
 
 @pytest.fixture
@@ -21,10 +22,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(folder: Path, text: str, notes: list[str] | None = None) -> driver.Summary:
+def run(folder: Path, text: str, notes: list[str] | None = None) -> steps.Summary:
     suite = folder / "shapes.yaml"
     suite.write_text(text)
-    return driver.run(driver.Request(str(suite)), note=(notes if notes is not None else []).append)
+    return steps.run(Request(str(suite)), note=(notes if notes is not None else []).append)
 
 
 def cells(folder: Path, number: int):

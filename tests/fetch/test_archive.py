@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from bench.catalog.registry import registry
 from bench.cli.fetch import assets_of_entry, command
 from bench.data.images import encode_png
 from bench.errors import BenchError
 from bench.fetch.archive import Limits, unpack
 from bench.fetch.assets import Asset
 from bench.fetch.part import FetchError
-from bench.registry import registry
 
 FILES = {"LOL/eval15/low/1.png": b"one", "LOL/eval15/low/22 (2).png": b"two", "LOL/READ ME": b""}
 

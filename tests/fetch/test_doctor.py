@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import doctor, store
+from bench import doctor
+from bench.catalog.registry import Entry
 from bench.errors import BenchError
 from bench.fetch.assets import Asset
-from bench.registry import Entry
+from bench.results import store
 
 RUN = """
 import sys

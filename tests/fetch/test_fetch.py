@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from bench.catalog.registry import Entry
 from bench.cli import fetch as cli
 from bench.errors import BenchError
 from bench.fetch import hubs
 from bench.fetch.assets import Asset
 from bench.fetch.fetch import fetch
 from bench.fetch.part import FetchError
-from bench.registry import Entry
 
 
 def test_a_file_without_a_hash_is_only_taken_with_pin(server, asset, bring, answer):

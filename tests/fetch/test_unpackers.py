@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.catalog.registry import registry
 from bench.cli.fetch import assets_of_entry
 from bench.data.survey import steps
 from bench.errors import BenchError
@@ -22,7 +23,6 @@ from bench.fetch.archive import Limits, unpack
 from bench.fetch.assets import Asset
 from bench.fetch.part import FetchError
 from bench.fetch.unpackers import TOOLS
-from bench.registry import registry
 
 RAR = b"Rar!\x1a\x07\x01\x00"
 ZSTD = b"\x28\xb5\x2f\xfd"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gated import ITEMS, Place
+from support.gated import ITEMS, Place
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gated import ITEMS, Place
+from support.gated import ITEMS, Place
 
-from bench import suite
 from bench.gate import baseline
-from bench.gate.form import Tolerance
+from bench.gate.snapshot_format import Tolerance
+from bench.suite import definition
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -264,9 +264,9 @@ def test_the_shipped_baseline_is_as_the_command_writes_it_and_has_the_whole_quic
     file = ROOT / "results/baselines/quickstart.json"
     held = baseline.read(file)
     assert baseline.text(held) == file.read_text(encoding="utf-8")
-    asked = suite.load(suite.find("quickstart")).suite
-    assert set(held.datasets) == {suite.label_of(one) for one in asked.datasets}
+    asked = definition.load(definition.find("quickstart")).suite
+    assert set(held.datasets) == {definition.label_of(one) for one in asked.datasets}
     for dataset in held.datasets.values():
         assert set(dataset.methods) == {one.method for one in asked.methods}
-        assert set(dataset.metrics) == {suite.label_of(one) for one in asked.metrics}
+        assert set(dataset.metrics) == {definition.label_of(one) for one in asked.metrics}
         assert all(value.status == "ok" for method in dataset.methods.values() for value in method.values.values())

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from gated import ITEMS, Place
 from PIL import Image
+from support.gated import ITEMS, Place
 
 
 def test_an_identical_rerun_passes(place: Place):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bench.gate.findings import GROUPS, KINDS, NOTES, Finding, compare
-from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Value
 from bench.gate.snapshot import item_key
+from bench.gate.snapshot_format import Dataset, Item, Made, Method, Metric, Snapshot, Value
 from bench.provenance import instructions
 
 MADE = Made(

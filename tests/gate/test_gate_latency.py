@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gated import Place
+from support.gated import Place
 
-from bench.gate import timing
-from bench.latency import stored
-from bench.latency.setting import Setting, Size
-from bench.store import Store
-from bench.tables import frame
+from bench.gate import slowdown
+from bench.results import timings, view
+from bench.results.store import Store
+from bench.suite.setting import Setting, Size
 
 SETTING = Setting(Size(512, 512), 1, "float32", "cpu", "synchronised", 2)
 HERE = {"processor": "P", "usable": 2, "torch": "2.5"}
@@ -35,14 +34,14 @@ def put(place: Place, samples: np.ndarray, method: str = "identity", **changes: 
     """A measurement of a method of the newest run."""
     ask(place)
     with Store(place.root / "results") as store:
-        record = frame.read_cells(store, frame.find_run(store, "mine")).record
-        identity = next(one["identity"] for one in record.methods if one["label"] == method)
-        row = stored.Timing(
+        record = view.read_cells(store, view.find_run(store, "mine")).record
+        identity = next(one.identity for one in record.methods if one.label == method)
+        row = timings.Timing(
             label=method, name=method, setting=SETTING, machine="ab" * 32, fingerprint=HERE, status="ok", reason=None,
             samples=samples, events=np.array([]), cpu=np.array([]), record={}, session="s", written=1.0,
-            method=stored.method_digest(identity), request=b"",
+            method=timings.method_digest(identity), request=b"",
         )  # fmt: skip
-        stored.put(store, row._replace(**changes))
+        timings.put(store, row._replace(**changes))
 
 
 @pytest.fixture
@@ -148,7 +147,7 @@ def test_a_baseline_keeps_ranks_of_many_samples(place: Place):
     put(place, measured(count=5000))
     assert place.bench("baseline", "mine")[0] == 0
     (row,) = json.loads(place.baseline.read_text(encoding="utf-8"))["timings"]
-    assert (row["n"], len(row["samples"]), row["samples"] == sorted(row["samples"])) == (5000, timing.KEPT, True)
+    assert (row["n"], len(row["samples"]), row["samples"] == sorted(row["samples"])) == (5000, slowdown.KEPT, True)
     assert np.median(row["samples"]) == pytest.approx(np.median(measured(count=5000)) / 1e9, rel=1e-3)
 
 
@@ -157,10 +156,10 @@ def test_the_interval_holds_the_true_ratio_as_often_as_it_says():
     held = 0
     for seed in range(60):
         first, second = (
-            timing.timing("m", "s", "here", list(measured(count=40, spread=0.1, seed=2 * seed + part) / 1e9))
+            slowdown.timing("m", "s", "here", list(measured(count=40, spread=0.1, seed=2 * seed + part) / 1e9))
             for part in (0, 1)
         )
-        found = timing.ratio(first, second)
+        found = slowdown.ratio(first, second)
         assert found is not None and found.low <= found.ratio <= found.high
         held += found.low <= 1 <= found.high
     assert 51 <= held <= 60

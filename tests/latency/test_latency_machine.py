@@ -6,23 +6,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.latency import machine
+from bench import machine
+from bench.latency import machine_state
 
 
 def test_a_watch_tells_others_work_from_its_own(monkeypatch: pytest.MonkeyPatch):
     moments = iter(
         [{"at": 0.0, "busy": 100.0, "own": 5.0, "mhz": 3000.0}, {"at": 10.0, "busy": 113.0, "own": 11.0, "mhz": 2000.0}]
     )
-    monkeypatch.setattr(machine.Watch, "_now", lambda self: next(moments))
+    monkeypatch.setattr(machine_state.Watch, "_now", lambda self: next(moments))
     monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 2)
-    found = machine.Watch([]).stop()
+    found = machine_state.Watch([]).stop()
     # 13 s of work on 2 cores in 10 s, 6 s of which are ours.
     assert (found["own_share"], found["foreign_share"]) == (0.3, 0.35)
-    assert list(machine.noise(found)) == ["foreign load 35%", "CPU clock fell from 3000 to 2000 MHz"]
+    assert list(machine_state.noise(found)) == ["foreign load 35%", "CPU clock fell from 3000 to 2000 MHz"]
 
 
 def test_a_real_watch_counts_this_process_as_its_own():
-    watch = machine.Watch([])
+    watch = machine_state.Watch([])
     total = sum(index * index for index in range(2_000_000))
     found = watch.stop()
     assert total and found["own_share"] > 0 and found["seconds"] > 0
@@ -40,7 +41,7 @@ def test_a_real_watch_counts_this_process_as_its_own():
     ],
 )
 def test_what_disturbs_is_named(watched, gpu, lines):
-    assert list(machine.noise(watched, gpu, workers=2)) == lines
+    assert list(machine_state.noise(watched, gpu, workers=2)) == lines
 
 
 class FakeNvml(SimpleNamespace):
@@ -82,7 +83,9 @@ class FakeNvml(SimpleNamespace):
 
 
 def test_a_gpu_tells_what_it_can_and_what_it_cannot_is_absent():
-    gpu = machine.Gpu(FakeNvml(nvmlClocksThrottleReasonSwPowerCap=4, nvmlClocksThrottleReasonHwSlowdown=8), "1234")
+    gpu = machine_state.Gpu(
+        FakeNvml(nvmlClocksThrottleReasonSwPowerCap=4, nvmlClocksThrottleReasonHwSlowdown=8), "1234"
+    )
     assert gpu._handle == "GPU-1234"
     assert gpu.read() == {
         "sm_mhz": 1980, "sm_mhz_most": 1980, "memory_mhz": 3201, "watts": 699.5, "used_bytes": 5 * 2**30,

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import driver, suite
 from bench.errors import BenchError
-from bench.forecast import render_plan
-from bench.latency import after, stored
-from bench.store import Store
-from bench.tables import frame, render
+from bench.latency import suite_timing
+from bench.results import timings, view
+from bench.results.store import Store
+from bench.runner import steps
+from bench.runner.forecast import render_plan
+from bench.runner.request import Request, plan_request, resolve_request
+from bench.suite import definition
+from bench.tables import render
 
-PLUGIN = Path(__file__).with_name("timed_plugin.py")
+PLUGIN = Path(__file__).parents[1] / "support" / "timed_plugin.py"
 SUITE = """
 schema: 1
 datasets: [{{dataset: folder, options: {{lq: "{folder}/lq", gt: "{folder}/lq"}}, label: mine}}]
@@ -30,7 +33,7 @@ latency: {{size: 32x24, samples: 12}}
 
 class Ran(NamedTuple):
     folder: Path
-    request: driver.Request
+    request: Request
     number: int
     said: list[str]
 
@@ -42,14 +45,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "lq" / "a.png")
     (folder / "mine.yaml").write_text(SUITE.format(folder=folder), encoding="utf-8")
-    request = driver.Request(str(folder / "mine.yaml"), results=str(folder / "results"), plugins=(str(PLUGIN),))
+    request = Request(str(folder / "mine.yaml"), results=str(folder / "results"), plugins=(str(PLUGIN),))
     said: list[str] = []
-    return Ran(folder, request, driver.run(request, note=said.append).run, said)
+    return Ran(folder, request, steps.run(request, note=said.append).run, said)
 
 
 def test_methods_are_timed_after_the_run_and_a_broken_one_is_a_row(ran: Ran):
     with Store(ran.request.folder, writable=False) as store:
-        found = {timing.label: timing for timing in stored.of_run(store, ran.number)}
+        found = {timing.label: timing for timing in timings.of_run(store, ran.number)}
     assert list(found) == ["identity", "(c)", "broken"]
     assert found["identity"].samples.size == found["(c)"].samples.size == 12
     assert found["(c)"].median_ms > 5 and found["broken"].reason == "ValueError: never works"
@@ -58,7 +61,7 @@ def test_methods_are_timed_after_the_run_and_a_broken_one_is_a_row(ran: Ran):
 
 def test_the_table_has_a_column_of_times_with_what_they_rest_on(ran: Ran):
     with Store(ran.request.folder, writable=False) as store:
-        data = frame.read_cells(store, ran.number)
+        data = view.read_cells(store, ran.number)
     shown = render.render(data, "markdown")
     line = next(line for line in shown.splitlines() if "(c)" in line)
     slowed = next(timing for timing in data.timings if timing.label == "(c)")
@@ -73,32 +76,32 @@ def test_the_table_has_a_column_of_times_with_what_they_rest_on(ran: Ran):
 
 
 def test_beside_the_papers_values_stand_its_times(ran: Ran):
-    from bench.tables import published
+    from bench.tables import paper
 
     with Store(ran.request.folder, writable=False) as store:
-        shown = published.render_beside(frame.read_cells(store, ran.number), "markdown")
+        shown = paper.render_beside(view.read_cells(store, ran.number), "markdown")
     assert "(5.63)" in next(line for line in shown.splitlines() if "(c)" in line)
     assert "without waiting for the GPU" in shown
 
 
 def test_what_this_machine_has_measured_is_not_measured_again(ran: Ran):
     again: list[str] = []
-    assert driver.run(ran.request, note=again.append).run == ran.number
+    assert steps.run(ran.request, note=again.append).run == ran.number
     told = [line for line in again if line.startswith("latency: ")]
     assert {line.split(": ")[1] for line in told if "loading" in line} == {"broken"}, "failures are tried again"
-    plan = render_plan(ran.request.folder, lambda store: driver.plan_request(ran.request, store))
+    plan = render_plan(ran.request.folder, lambda store: plan_request(ran.request, store))
     assert "latency: 1 methods to be timed at 32×24, batch 1, float32, cpu; 2 known on this machine" in plan
     with Store(ran.request.folder, writable=False) as store:
-        resolved = driver.resolve_request(ran.request)
-        fresh = after.wanted(resolved, store, "cpu", fresh=True)
+        resolved = resolve_request(ran.request)
+        fresh = suite_timing.wanted(resolved, store, "cpu", fresh=True)
         assert fresh is not None and len(fresh.todo) == 3 and not fresh.known
 
 
 def test_times_are_those_of_the_selection_and_can_be_left_out(ran: Ran):
     def asked(**changes: object) -> list[str] | None:
         with Store(ran.request.folder, writable=False) as store:
-            resolved = driver.resolve_request(replace(ran.request, **changes))  # type: ignore[arg-type]
-            found = after.wanted(resolved, store, "cpu", fresh=True)
+            resolved = resolve_request(replace(ran.request, **changes))  # type: ignore[arg-type]
+            found = suite_timing.wanted(resolved, store, "cpu", fresh=True)
         return None if found is None else [subject.label for subject in found.todo]
 
     assert asked(methods=("identity",)) == ["identity"]
@@ -124,5 +127,5 @@ def test_times_are_those_of_the_selection_and_can_be_left_out(ran: Ran):
 def test_a_wrong_latency_key_is_named_with_its_line(written, complaint):
     text = f"schema: 1\ndatasets: [x]\nmethods: [y]\nmetrics: [z]\nlatency: {written}\n"
     with pytest.raises(BenchError, match=complaint) as error:
-        suite.parse(text)
+        definition.parse(text)
     assert "suite:5" in str(error.value)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bench.errors import BenchError
-from bench.latency import ask
-from bench.latency.samples import FLOORS, ratio, stable, summarise
-from bench.latency.setting import Rules, Size, parse_batches, parse_dtype, parse_sizes
+from bench.latency import selection
+from bench.results.samples import FLOORS, ratio, stable, summarise
+from bench.suite.setting import Rules, Size, parse_batches, parse_dtype, parse_sizes
 
 
 def test_percentiles_are_told_from_so_many_samples_on_as_are_honest():
@@ -94,27 +94,27 @@ def test_sizes_types_and_batches_are_read_or_refused():
 
 
 def test_methods_or_a_suite_are_understood(tmp_path):
-    found = ask.understand("sci-medium, identity")
+    found = selection.understand("sci-medium, identity")
     assert [one.label for one in found.subjects] == ["sci-medium", "identity"] and found.size == "512"
     with pytest.raises(BenchError, match="unknown method 'sci-medum'; did you mean 'sci-medium'"):
-        ask.understand("sci-medum,identity")
+        selection.understand("sci-medum,identity")
     with pytest.raises(BenchError, match="neither a method nor a suite; did you mean 'quickstart'"):
-        ask.understand("quickstar")
+        selection.understand("quickstar")
     path = tmp_path / "mine.yaml"
     path.write_text(
         "schema: 1\ndatasets: [quickstart]\nmetrics: [psnr]\nlatency: {size: 64x48, dtype: bf16, order: sequential}\n"
         "methods: [{method: iqpir, sweep: {score: [0.1, 0.9]}}, {method: folder, options: {path: x}, label: Mine}]\n",
         encoding="utf-8",
     )
-    found = ask.understand(str(path))
+    found = selection.understand(str(path))
     assert [one.options for one in found.subjects] == [{"score": 0.1}, {"score": 0.9}]
     assert (found.size, found.dtype, found.order, found.skipped) == ("64x48", "bf16", "sequential", ("Mine",))
 
 
 def test_options_for_every_method_are_read_as_a_suite_reads_them():
-    subjects = ask.understand("sci-medium,identity").subjects
-    found = ask.with_options(subjects, ["gray=false", "score=0.5", "fit=tile"])
+    subjects = selection.understand("sci-medium,identity").subjects
+    found = selection.with_options(subjects, ["gray=false", "score=0.5", "fit=tile"])
     assert found[0].options == {"gray": False, "score": 0.5, "fit": "tile"} and found[1].options == found[0].options
     for wrong in ("gray", "=1", "a b=1", "x={"):
         with pytest.raises(BenchError, match="is not NAME=VALUE"):
-            ask.with_options(subjects, [wrong])
+            selection.with_options(subjects, [wrong])

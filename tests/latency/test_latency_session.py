@@ -14,17 +14,18 @@ import pytest
 import torch
 
 from bench import cli
+from bench.catalog.registry import registry
 from bench.errors import BenchError
-from bench.latency import ask, session, stored
-from bench.latency.setting import STAGES, Rules
-from bench.latency.worker import Worker, scene
+from bench.latency import selection, session
+from bench.latency.timing_process import Worker, scene
 from bench.methods.build import build_method, identity_of
-from bench.registry import registry
-from bench.store import Store
-from bench.tables import latency as tables
-from bench.tables.timed import milliseconds
+from bench.results import timings
+from bench.results.store import Store
+from bench.suite.setting import STAGES, Rules
+from bench.tables import latency_table as tables
+from bench.tables.time_column import milliseconds
 
-PLUGIN = Path(__file__).with_name("timed_plugin.py")
+PLUGIN = Path(__file__).parents[1] / "support" / "timed_plugin.py"
 SAMPLES = 24
 STEP = 0.006
 """Seconds that the plugin's slowed method sleeps."""
@@ -34,10 +35,10 @@ class Measured(NamedTuple):
     code: int
     records: list[dict[str, object]]
     said: str
-    timings: list[stored.Timing]
+    timings: list[timings.Timing]
     raw: list[dict[str, str]]
 
-    def timing(self, name: str, height: int) -> stored.Timing:
+    def timing(self, name: str, height: int) -> timings.Timing:
         return next(one for one in self.timings if (one.name, one.setting.size.height) == (name, height))
 
 
@@ -56,10 +57,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     assert out.getvalue(), err.getvalue()
     records = json.loads(out.getvalue())
     with Store(folder, writable=False) as store:
-        timings = stored.of_session(store, records[0]["session"])
+        stored = timings.of_session(store, records[0]["session"])
     with open(folder / "raw.csv", encoding="utf-8") as file:
         raw = list(csv.DictReader(file))
-    return Measured(int(stop.value.code or 0), records, err.getvalue(), timings, raw)
+    return Measured(int(stop.value.code or 0), records, err.getvalue(), stored, raw)
 
 
 def test_a_deliberately_slowed_method_is_seen(measured: Measured):
@@ -90,7 +91,7 @@ def test_every_sample_is_stored_with_what_it_rests_on(measured: Measured):
     assert (timing.setting.size.width, timing.setting.threads, timing.setting.mode) == (40, 1, "synchronised")
     entry = registry("method").get("timed-steady")  # as the command's plugin has registered it
     identity = identity_of(build_method(entry, {}, None), entry)
-    assert set(identity) == {"plugin", "code"} and timing.method == stored.method_digest(identity)
+    assert set(identity) == {"plugin", "code"} and timing.method == timings.method_digest(identity)
     assert {"processor", "logical", "torch"} <= set(timing.fingerprint)
     record = timing.record
     assert record["stop"] == f"{SAMPLES} samples, as asked" and record["order"] == "interleaved"
@@ -166,7 +167,7 @@ def test_what_cannot_be_timed_is_refused_before_any_work(tmp_path, monkeypatch):
     names = {"sci-medium": {}, "identity": {}, "command": {"argv": ["cp", "{input}", "{output}"]}, "iqpir": {}}
     subjects = [session.Subject(name, name, options) for name, options in names.items()]
     with pytest.raises(BenchError) as caught:
-        ask.check(subjects, commands=False)
+        selection.check(subjects, commands=False)
     weights, program = str(caught.value).splitlines()  # identity needs nothing, iqpir is timed with random weights
     assert weights.startswith("sci-medium: ") and "weights/sci/medium.pt" in weights
     assert program.startswith("command: ") and "--allow-commands" in program
@@ -222,9 +223,9 @@ def test_the_stages_and_the_rest_make_up_the_whole_job():
 
 
 def test_sequential_turns_mark_a_sample_that_does_not_agree_with_itself():
-    found: list[stored.Timing] = []
+    found: list[timings.Timing] = []
     job = session.Job(
-        [session.Subject("wavering", "timed-wavering", {})], ask.settings("32", "1", "fp32", "cpu", threads=1),
+        [session.Subject("wavering", "timed-wavering", {})], selection.settings("32", "1", "fp32", "cpu", threads=1),
         Rules.asked(12, None), "sequential", (str(PLUGIN),), details=False,
     )  # fmt: skip
     session.measure(job, found.append)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from network_support import picture
 from PIL import Image
+from support.networks import picture
 from torch import nn
 
 import bench
+from bench.bridge.hosts import host as provided
+from bench.catalog.registry import registry
 from bench.errors import BenchError
-from bench.iqpir_hosts import host as provided
 from bench.methods.build import build_method
 from bench.methods.module import from_module
-from bench.registry import registry
 from iqpir.errors import IQPIRError
 from iqpir.plus import ScoreConditioner, Site
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
 from bench.methods.base import Method
 from bench.methods.build import build_method
-from bench.registry import Entry, registry
 
 
 def plugin(factory, **fields):
@@ -40,7 +40,7 @@ import json, sys
 from pathlib import Path
 from bench.errors import MissingFile
 from bench.methods.build import build_method
-from bench.registry import registry
+from bench.catalog.registry import registry
 for entry in registry("method"):
     given = {"path": sys.argv[1] if entry.fields["kind"] == "folder" else sys.argv[2], "argv": ["true", "{output}"]}
     given |= {"host": "sci-medium", "weights": sys.argv[2]}

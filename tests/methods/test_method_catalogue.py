@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
+from bench.methods.availability import STATUSES, status, venue, why_not
 from bench.methods.build import build_method
 from bench.methods.command import CommandMethod
-from bench.methods.status import STATUSES, status, venue, why_not
-from bench.registry import Entry, registry
 
 IQPIR = {
     "faces": "RestoreFormer DR2 CodeFormer DifFace DAEFR WaveFace Interlcm IQPIR",

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, ItemError
-from bench.methods.algorithms import colour, exposure, filters, fusion, haze, parts, retinex, tone
+from bench.methods.algorithms import colour, exposure, filters, fusion, haze, primitives, retinex, tone
 from bench.methods.build import build_method
-from bench.registry import Entry, registry
-from bench.selftest import selftest
+from bench.testing.method_contract import selftest
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
 ENTRIES = [entry for entry in registry("method") if entry.fields["kind"] == "classical"]
@@ -93,21 +93,21 @@ def test_options_and_package_versions_are_in_the_identity():
 def test_gaussian_equals_scipys(sigma):
     plane = noise(33, 47).astype(np.float64)
     expected = ndimage.gaussian_filter(plane, sigma, mode="reflect", truncate=8)
-    np.testing.assert_allclose(parts.gaussian(plane, sigma), expected, atol=1e-6)
+    np.testing.assert_allclose(primitives.gaussian(plane, sigma), expected, atol=1e-6)
 
 
 def test_box_mean_is_the_mean_of_the_window_inside_the_image():
     plane = noise(7, 5)
     naive = [[plane[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean() for x in range(5)] for y in range(7)]
-    np.testing.assert_allclose(parts.box_mean(plane, 2), naive, atol=1e-6)
+    np.testing.assert_allclose(primitives.box_mean(plane, 2), naive, atol=1e-6)
 
 
 def test_guided_filter_keeps_an_edge_that_the_guide_has():
     step = np.repeat([[0.0] * 8 + [1.0] * 8], 16, axis=0)
-    kept = parts.guided_filter(step, step, 3, 1e-6)
+    kept = primitives.guided_filter(step, step, 3, 1e-6)
     np.testing.assert_allclose(kept, step, atol=1e-3)
-    blurred = parts.guided_filter(np.zeros_like(step), step, 3, 1e-6)  # a flat guide leaves two box means
-    np.testing.assert_allclose(blurred, parts.box_mean(parts.box_mean(step, 3), 3), atol=1e-9)
+    blurred = primitives.guided_filter(np.zeros_like(step), step, 3, 1e-6)  # a flat guide leaves two box means
+    np.testing.assert_allclose(blurred, primitives.box_mean(primitives.box_mean(step, 3), 3), atol=1e-9)
 
 
 # tone
@@ -223,8 +223,8 @@ def test_msrcr_goes_through_the_steps_of_the_published_program():
 def test_the_stretch_undoes_the_constants_of_the_display(beta, gain, offset):
     """Jobson's β, gain and offset, and those of IPOL's program, are why msrcr needs none of them."""
     value = noise(16, 16, 1)[..., 0].astype(np.float64) - 0.5
-    expected = parts.stretch(value, 0.01, 0.01)
-    np.testing.assert_allclose(parts.stretch(gain * (beta * value + offset), 0.01, 0.01), expected, atol=1e-12)
+    expected = primitives.stretch(value, 0.01, 0.01)
+    np.testing.assert_allclose(primitives.stretch(gain * (beta * value + offset), 0.01, 0.01), expected, atol=1e-12)
 
 
 def test_msrcp_keeps_the_ratios_of_the_channels():

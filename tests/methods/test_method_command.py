@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.methods import exchange
 from bench.methods.build import build_method
-from bench.pixels import quantised
-from bench.registry import Entry
+from bench.methods.pixels import quantised
 
 SCRIPT = '''
 """A repository's inference script: inverts every image of a folder, or misbehaves as it is told."""

@@ -2,10 +2,10 @@
 
 import pytest
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
 from bench.methods.build import build_method
 from bench.methods.folder import FolderMethod
-from bench.registry import registry
 
 
 def touch(folder, *names):

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from bench.catalog.registry import registry
 from bench.methods.build import build_method
-from bench.registry import registry
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
 GOLDEN = os.environ.get("BENCH_TEST_GOLDEN")

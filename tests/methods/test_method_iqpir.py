@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import iqpir
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.methods.build import build_method
 from bench.methods.iqpir import SOURCES
-from bench.registry import registry
 
 
 @pytest.fixture(scope="module")

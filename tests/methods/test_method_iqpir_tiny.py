@@ -10,8 +10,8 @@ import yaml
 from PIL import Image
 
 import bench
+from bench.catalog.registry import registry
 from bench.methods.build import build_method
-from bench.registry import registry
 from bench.tables.statistics import paired
 from iqpir import preset
 from iqpir.checkpoint import read_checkpoint

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from network_support import assert_float32_is_near, defaults, make_official, picture
-from normal_support import normals
+from support.networks import assert_float32_is_near, defaults, make_official, picture
+from support.normals import normals
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
 from bench.methods.build import build_method
 from bench.methods.networks.mambair import MambaIR, cuts
 from bench.methods.networks.selective_scan import CHUNK, selective_scan
-from bench.registry import Entry, registry
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "networks_normals.npz")
 SIZES = {"mambair": (9, 13), "mambair-x3": (6, 7), "mambair-x4": (7, 6), "mambair-light-x2": (15, 11)}

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 import bench.errors
+from bench.catalog.registry import Entry
 from bench.identity import canonical
 from bench.methods.build import build_method
 from bench.methods.module import describe, from_module
-from bench.registry import Entry
-from bench.selftest import selftest
+from bench.testing.method_contract import selftest
 
 
 class Gain(nn.Module):

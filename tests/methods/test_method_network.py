@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
+from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.methods.network import NetworkMethod
-from bench.registry import Entry
 
 SOURCE = """
 import torch

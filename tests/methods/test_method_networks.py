@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from network_support import assert_float32_is_near, defaults, make_official, picture, put, sines
+from support.networks import assert_float32_is_near, defaults, make_official, picture, put, sines
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
 from bench.methods.build import build_method
-from bench.registry import registry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SINES = np.load(GOLDEN / "networks_sines.npz")

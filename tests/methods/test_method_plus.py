@@ -6,9 +6,10 @@ import hashlib
 
 import pytest
 import torch
-from network_support import picture
-from normal_support import normals
+from support.networks import picture
+from support.normals import normals
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, MissingFile
 from bench.methods.build import build_method
 from bench.methods.networks.mambair import MambaIR
@@ -16,7 +17,6 @@ from bench.methods.networks.nu2net import Nu2Net
 from bench.methods.networks.puie import Puie, PuieMostProbable
 from bench.methods.networks.retidiff import RetiDiff
 from bench.methods.networks.sci import Sci
-from bench.registry import registry
 from iqpir.plus import ScoreConditioner, Site
 
 SITES = [Site("enhance.in_conv", "film", 3)]

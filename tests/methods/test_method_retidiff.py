@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from network_support import LEVEL, picture
-from normal_support import normals
-from rounding import exactly
+from support.networks import LEVEL, picture
+from support.normals import normals
+from support.rounding import exactly
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
 from bench.methods.build import build_method
 from bench.methods.networks import retidiff
 from bench.methods.networks.retidiff import RetiDiff, posterior, resized, starts
-from bench.registry import Entry, registry
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "networks_normals.npz")
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from bench.catalog.registry import registry
 from bench.methods.build import build_method
 from bench.methods.networks.sci import Sci
-from bench.registry import registry
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
 NAMES = ["sci-easy", "sci-medium", "sci-difficult"]

@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from network_support import LEVEL, defaults, make_official, picture, sines
 from PIL import Image
-from rounding import exactly
+from support.networks import LEVEL, defaults, make_official, picture, sines
+from support.rounding import exactly
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, ItemError
 from bench.methods.build import build_method
 from bench.methods.networks.nu2net import stretched
 from bench.methods.networks.puie import draws
 from bench.methods.networks.resize import pillow_resize
 from bench.methods.networks.snr import Snr, snr_map
-from bench.registry import Entry, registry
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "networks_scripts.npz")
 KEYS = (Path(__file__).parents[1] / "golden" / "networks_keys.txt").read_text(encoding="utf-8").splitlines()

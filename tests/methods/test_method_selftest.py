@@ -9,7 +9,7 @@ import torch
 
 from bench.errors import ItemError, MissingFile
 from bench.methods.base import Box, Method, StoredMethod
-from bench.selftest import Check, render, selftest
+from bench.testing.method_contract import Check, render, selftest
 
 
 class Good(Method):

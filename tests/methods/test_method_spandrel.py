@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from network_support import picture, sines
 from spandrel import MAIN_REGISTRY
 from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.LaMa import LaMa
@@ -19,12 +18,13 @@ from spandrel.architectures.RetinexFormer import RetinexFormer
 from spandrel.architectures.SPAN import SPAN
 from spandrel.architectures.SwinIR import SwinIR
 from spandrel_extra_arches import EXTRA_REGISTRY
+from support.networks import picture, sines
 
+from bench.catalog.registry import Entry, registry
 from bench.cli.fetch import assets_of_entry
 from bench.errors import BenchError, ItemError
 from bench.methods.build import build_method
 from bench.methods.networks.checkpoint import Checkpoint
-from bench.registry import Entry, registry
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
 ENTRIES = [entry for entry in registry("method") if entry.fields["kind"] == "spandrel"]

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from official_scripts import CLONES, HELPER
+from support.official_scripts import CLONES, HELPER
 
+from bench.catalog.registry import registry
 from bench.errors import ItemError
 from bench.methods.build import build_method
 from bench.methods.command import CommandMethod
-from bench.registry import registry
 
 DEVICES = "GPU-of-ours"
 SQUARE = {"dr2": 512, "difface": 512, "daefr": 512, "interlcm": 512, "pugan": 256}

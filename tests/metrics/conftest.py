@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from toy_features import WEIGHTS, Toy, pin
+from support.toy_features import WEIGHTS, Toy, pin
 
 from bench.metrics import extractors, references
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from live_support import GRID, RISING, golden, gray, needs_mirror, photograph, released, value
+from support.live import GRID, RISING, golden, gray, needs_mirror, photograph, released, value
 
 from bench.errors import BenchError, ItemError
 from bench.metrics.biqi import DISTORTIONS, PARTS, Biqi, image_features, jpeg_score
-from bench.metrics.wavelet import _LOW, details
+from bench.metrics.primitives.wavelet import _LOW, details
 
 
 @pytest.fixture(autouse=True)

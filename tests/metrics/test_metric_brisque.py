@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from live_support import (
+from scipy.special import gamma
+from support.live import (
     GRID,
     RISING,
     asymmetric,
@@ -21,12 +22,11 @@ from live_support import (
     shifted,
     value,
 )
-from scipy.special import gamma
 
 from bench.errors import BenchError, ItemError
 from bench.metrics.brisque import Brisque, image_features
-from bench.metrics.libsvm import Model, Range
-from bench.metrics.scoring import Scorer
+from bench.metrics.primitives.libsvm import Model, Range
+from bench.metrics.scorer import Scorer
 
 
 @pytest.fixture(autouse=True)

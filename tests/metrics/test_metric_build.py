@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
 from bench.metrics.build import build_metric
-from bench.registry import Entry, registry
 
 NONE = {"view": {}, "metrics": {}}
 
@@ -91,7 +91,7 @@ def test_a_target_that_is_no_metric_is_named():
 def test_building_and_signing_every_metric_imports_no_heavy_library():
     script = (
         "import sys\n"
-        "from bench.registry import registry\n"
+        "from bench.catalog.registry import registry\n"
         "from bench.metrics.build import build_metric\n"
         "from bench.metrics.protocols import protocol\n"
         "rules = protocol('basicsr/y-crop4')\n"

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from bench.catalog.registry import registry
 from bench.cli import info
 from bench.metrics.build import build_metric, describe_options
-from bench.registry import registry
 
 ENTRIES = list(registry("metric"))
 OWN = [entry for entry in ENTRIES if entry.fields.get("library") != "pyiqa"]

@@ -9,14 +9,14 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from procedural_weights import procedural
+from support.procedural_weights import procedural
 from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize, ToTensor
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, MissingFile
 from bench.metrics import extractors
 from bench.metrics.build import build_metric
-from bench.metrics.frechet import Gaussian, frechet_distance
-from bench.registry import registry
+from bench.metrics.primitives.frechet import Gaussian, frechet_distance
 
 NONE = {"view": {}, "metrics": {}}
 

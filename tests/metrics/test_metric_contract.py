@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from metric_tester import builds, claims, entries, fill_cache, has_weights, precision, slow, subject
+from support.metric_tester import builds, claims, entries, fill_cache, has_weights, precision, slow, subject
 
 from bench import paths
+from bench.catalog.registry import registry
 from bench.cli.info import command as info
 from bench.errors import ItemError, MissingFile
 from bench.metrics.base import ImageMetric, SetMetric, Signature
 from bench.metrics.build import build_metric
 from bench.metrics.view import View
-from bench.registry import registry
 from bench.testing import CHECKS, Claims, ContractError, Skipped, check_metric, photograph, run_check
 
 NAMES = [entry.name for entry in entries()]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from procedural_weights import picture, procedural
-from toy_features import (
+from support.procedural_weights import picture, procedural
+from support.toy_features import (
     DIMENSIONS,
     WEIGHTS,
     command,
@@ -29,11 +29,11 @@ from toy_features import (
 )
 
 from bench.errors import BenchError
+from bench.folder_scores import score
 from bench.identity import file_hash
 from bench.metrics import extractors
-from bench.metrics.frechet import Gaussian, frechet_distance, polynomial_mmd
 from bench.metrics.networks.inception import FidInception
-from bench.scores import score
+from bench.metrics.primitives.frechet import Gaussian, frechet_distance, polynomial_mmd
 
 # The network and what it is shown
 

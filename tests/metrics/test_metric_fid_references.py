@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_features import (
+from support.toy_features import (
     DIMENSIONS,
     WEIGHTS,
     built,
@@ -23,14 +23,14 @@ from toy_features import (
 )
 
 from bench import paths
+from bench.catalog.registry import registry
 from bench.errors import BenchError, MissingFile
+from bench.folder_scores import score
 from bench.identity import file_hash
 from bench.metrics import references
 from bench.metrics.build import build_metric
-from bench.metrics.frechet import Gaussian, frechet_distance, polynomial_mmd
+from bench.metrics.primitives.frechet import Gaussian, frechet_distance, polynomial_mmd
 from bench.metrics.protocols import protocol
-from bench.registry import registry
-from bench.scores import score
 
 # Weights that are missing or not the right ones
 

@@ -11,8 +11,8 @@ import pytest
 import scipy.linalg
 
 from bench.errors import BenchError, ItemError
-from bench.metrics import frechet
-from bench.metrics.frechet import Gaussian, Subsets, frechet_distance, polynomial_mmd
+from bench.metrics.primitives import frechet
+from bench.metrics.primitives.frechet import Gaussian, Subsets, frechet_distance, polynomial_mmd
 
 
 def draw(seed: int) -> np.random.Generator:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import classical_loops
 import cv2
 import numpy as np
 import pytest
 import torch
-from classical_loops import as_tensor
+from support import classical_loops
+from support.classical_loops import as_tensor
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
 from bench.metrics.build import build_metric
 from bench.metrics.fsim import Fsim
-from bench.metrics.phase_congruency import phase_congruency
-from bench.registry import registry
+from bench.metrics.primitives.phase_congruency import phase_congruency
 
 
 def value(metric: Fsim, restored: np.ndarray, reference: np.ndarray) -> float:

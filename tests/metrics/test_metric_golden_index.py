@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError
 from bench.metrics.build import build_metric
 from bench.metrics.protocols import protocol
-from bench.registry import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 INDEX = yaml.safe_load((ROOT / "tests/golden/INDEX.yaml").read_text(encoding="utf-8"))

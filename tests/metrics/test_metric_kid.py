@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
 from bench.metrics.build import build_metric
-from bench.metrics.frechet import Subsets, polynomial_mmd
-from bench.registry import registry
+from bench.metrics.primitives.frechet import Subsets, polynomial_mmd
 
 
 def kid(**options):

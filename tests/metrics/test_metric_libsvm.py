@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.errors import BenchError
-from bench.metrics.libsvm import _coupled, printed, read_model, read_range
+from bench.metrics.primitives.libsvm import _coupled, printed, read_model, read_range
 
 REGRESSION = """svm_type {kind}
 kernel_type rbf
@@ -57,7 +57,9 @@ def test_regression_is_the_weighted_sum_of_kernels_less_rho(tmp_path, kind, newl
 def test_pairwise_probabilities_are_sigmoids_of_decision_values(tmp_path, monkeypatch):
     model = read_model(write(tmp_path, CLASSES), 1)
     seen = []
-    monkeypatch.setattr("bench.metrics.libsvm._coupled", lambda pairwise: seen.append(pairwise) or pairwise[0])
+    monkeypatch.setattr(
+        "bench.metrics.primitives.libsvm._coupled", lambda pairwise: seen.append(pairwise) or pairwise[0]
+    )
     model.probabilities(np.array([0.5]))
     near, far = math.exp(-0.25), math.exp(-2.25)  # distances ½, ½, 1½
     values = [1 * near - 2 * near - 0.1, 4 * near - 3 * far - 0.2, 5 * near - 6 * far - 0.3]

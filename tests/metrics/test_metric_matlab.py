@@ -7,11 +7,11 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from live_support import halved
 from PIL import Image
 from skimage.color import rgb2ycbcr
+from support.live import halved
 
-from bench.metrics.matlab import gray_levels, imresize
+from bench.metrics.primitives.matlab import gray_levels, imresize
 
 
 def colours(count: int) -> np.ndarray:

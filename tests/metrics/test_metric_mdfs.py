@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from procedural_weights import noise, picture, procedural
+from support.procedural_weights import noise, picture, procedural
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.metrics.build import build_metric
-from bench.registry import Entry, registry
 
 NONE = {"view": {}, "metrics": {}}
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import classical_loops
 import numpy as np
 import pytest
 import torch
-from classical_loops import as_tensor
+from support import classical_loops
+from support.classical_loops import as_tensor
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
 from bench.metrics.build import build_metric
 from bench.metrics.ms_ssim import MsSsim
 from bench.metrics.view import View
-from bench.registry import registry
 
 
 def value(metric: MsSsim, restored: np.ndarray, reference: np.ndarray) -> float:

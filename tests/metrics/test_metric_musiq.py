@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from procedural_weights import picture, procedural
+from support.procedural_weights import picture, procedural
 
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, MissingFile
 from bench.identity import file_hash
 from bench.metrics.build import build_metric
-from bench.registry import Entry, registry
 
 NONE = {"view": {}, "metrics": {}}
 

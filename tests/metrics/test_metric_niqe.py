@@ -10,7 +10,9 @@ import hashlib
 
 import numpy as np
 import pytest
-from live_support import (
+from scipy.io import savemat
+from scipy.special import gamma
+from support.live import (
     MIRROR,
     as_tensor,
     asymmetric,
@@ -24,13 +26,11 @@ from live_support import (
     shifted,
     value,
 )
-from scipy.io import savemat
-from scipy.special import gamma
 
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.fetch.assets import Asset
 from bench.metrics.niqe import Niqe, block_features
-from bench.metrics.scoring import Scorer
+from bench.metrics.scorer import Scorer
 from bench.metrics.view import View
 
 

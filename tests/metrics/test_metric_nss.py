@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from live_support import GRID, RISING, asymmetric, normalised, shifted
 from scipy.stats import gennorm
+from support.live import GRID, RISING, asymmetric, normalised, shifted
 
-from bench.metrics import nss
+from bench.metrics.primitives import nss
 
 
 def asymmetric_sample(shape: float, left: float, right: float, size: int) -> np.ndarray:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import classical_loops
 import numpy as np
 import pytest
 import torch
-from classical_loops import as_tensor
+from support import classical_loops
+from support.classical_loops import as_tensor
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
 from bench.metrics.build import build_metric
 from bench.metrics.piqe import Piqe
-from bench.registry import registry
 
 
 def value(metric: Piqe, image: np.ndarray) -> float:

@@ -15,10 +15,10 @@ from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError
 from bench.metrics.build import build_metric
 from bench.metrics.protocols import protocol
-from bench.registry import registry
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "psnr_ssim.csv"
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
@@ -253,8 +253,8 @@ def test_an_unverified_protocol_says_so_in_every_signature():
 
 
 def test_a_protocol_without_a_proof_is_unverified(monkeypatch):
+    from bench.catalog.registry import Entry
     from bench.metrics import protocols
-    from bench.registry import Entry
 
     class Known:
         def get(self, name):

@@ -10,15 +10,15 @@ import urllib.request
 import pytest
 import torch
 import yaml
-from pyiqa_catalogue import NATIVE
+from support.pyiqa_catalogue import NATIVE
 
 from bench import paths
+from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.fetch import pins
 from bench.identity import file_hash
 from bench.metrics.build import build_metric
-from bench.metrics.scoring import Scorer
-from bench.registry import Entry, registry
+from bench.metrics.scorer import Scorer
 
 VERSION = importlib.metadata.version("pyiqa")
 WEIGHTLESS = [
@@ -257,12 +257,14 @@ def test_a_backbone_that_the_checkpoint_does_not_fill_is_refused(cache, monkeypa
 # The catalogue against the installed library
 
 
+CATALOGUE = (paths.catalog() / "metrics" / "pyiqa.yaml").read_text(encoding="utf-8")
+
+
 def catalogue():
-    text = (paths.catalog() / "metrics" / "pyiqa.yaml").read_text()
-    return text, yaml.safe_load(text)
+    return yaml.load(CATALOGUE, Loader=yaml.CSafeLoader)
 
 
-@pytest.mark.skipif(f"pyiqa {VERSION}," not in catalogue()[0], reason="the catalogue is of another version of pyiqa")
+@pytest.mark.skipif(f"pyiqa {VERSION}," not in CATALOGUE, reason="the catalogue is of another version of pyiqa")
 def test_the_catalogue_has_pyiqas_names_modes_and_directions():
     from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
@@ -272,7 +274,7 @@ def test_the_catalogue_has_pyiqas_names_modes_and_directions():
         )
         for name, config in DEFAULT_CONFIGS.items()
     }  # fmt: skip
-    found = {name: (one["mode"], one["better"]) for name, one in catalogue()[1].items() if not name.startswith(".")}
+    found = {name: (one["mode"], one["better"]) for name, one in catalogue().items() if not name.startswith(".")}
     assert found == expected
 
 

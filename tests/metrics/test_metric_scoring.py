@@ -15,7 +15,7 @@ from bench.errors import BenchError, ItemError, MissingFile
 from bench.metrics.base import ImageMetric, Signature
 from bench.metrics.psnr import Psnr
 from bench.metrics.psnr_pooled import PsnrPooled
-from bench.metrics.scoring import Scorer, as_floats
+from bench.metrics.scorer import Scorer, as_floats
 from bench.metrics.ssim import Ssim
 from bench.metrics.view import View
 

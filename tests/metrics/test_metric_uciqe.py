@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 from skimage import color
-from underwater_loops import PAPER, fastest, peers, weighted
+from support.underwater_loops import PAPER, fastest, peers, weighted
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
-from bench.metrics import uciqe_terms
 from bench.metrics.build import build_metric
+from bench.metrics.primitives import uciqe_terms
 from bench.metrics.protocols import protocol
-from bench.metrics.scoring import Scorer
+from bench.metrics.scorer import Scorer
 from bench.metrics.uciqe import VARIANTS, Uciqe
 from bench.metrics.view import View
-from bench.registry import registry
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "underwater.csv"
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")

@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 import torch
 from skimage import color, filters
-from underwater_loops import fastest, peers, uiqm_funie
+from support.underwater_loops import fastest, peers, uiqm_funie
 
+from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
-from bench.metrics import uiqm_terms, uiqm_xueleichen
+from bench.metrics import uiqm_xueleichen
 from bench.metrics.build import build_metric
+from bench.metrics.primitives import uiqm_terms
 from bench.metrics.protocols import protocol
-from bench.metrics.scoring import Scorer
+from bench.metrics.scorer import Scorer
 from bench.metrics.uiqm import VARIANTS, Uiqm
 from bench.metrics.view import View
-from bench.registry import registry
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "underwater.csv"
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import classical_loops
 import numpy as np
 import pytest
 import torch
-from classical_loops import as_tensor
 from pyiqa.archs.vif_arch import VIF, sp5_filters
+from support import classical_loops
+from support.classical_loops import as_tensor
 
+from bench.catalog.registry import registry
 from bench.errors import ItemError
 from bench.metrics.build import build_metric
-from bench.metrics.steerable import _filters
+from bench.metrics.primitives.steerable import _filters
 from bench.metrics.view import View
 from bench.metrics.vif import Vif, _covariance
-from bench.registry import registry
 
 
 def value(restored: np.ndarray, reference: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bench.cli import main
 from bench.errors import BenchError
-from bench.scores import parse_spec, score, split_specs
+from bench.folder_scores import parse_spec, score, split_specs
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.damage import encoded, malformed
 
 from bench import cli as bench
 from iqpir import cli as iqpir
-from tests.odd.damage import encoded, malformed
 
 NAMES = (
     b"caf\xe9",

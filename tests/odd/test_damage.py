@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from support.damage import PIXELS, SIDE, SOUND, TELLING, cut, encoded, malformed
 
 from bench.data.images import decode_bytes, header_size_bytes
 from bench.errors import ImageError
 from iqpir.codecs import is_image, left_out
 from iqpir.errors import ImageFailure
 from iqpir.images import decode
-from tests.odd.damage import PIXELS, SIDE, SOUND, TELLING, cut, encoded, malformed
 
 CORPUS = dict(malformed())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_support import SUITE, Workplace
+from support.reports import SUITE, Workplace
 
 from bench.data.images import encode_png
 

@@ -10,20 +10,20 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from report_support import NASTY, Workplace
+from support.reports import NASTY, Workplace
 
 from bench.report import charts, figures, style
 from bench.report.crops import Window, exact, find_window, thumbnail
-from bench.report.pictures import shown_pixels
-from bench.store import Store
-from bench.tables import frame
-from bench.tables.frame import RunData
+from bench.results import view
+from bench.results.pictures import shown_pixels
+from bench.results.store import Store
+from bench.results.view import RunView
 
 
 @pytest.fixture(scope="module")
-def data(finished: Workplace) -> RunData:
+def data(finished: Workplace) -> RunView:
     with Store(finished.root / "results", writable=False) as store:
-        return frame.read_cells(store, frame.find_run(store, "nasty"))
+        return view.read_cells(store, view.find_run(store, "nasty"))
 
 
 def inflated(raw: bytes) -> bytes:
@@ -96,7 +96,7 @@ def test_a_mistake_is_one_line(
     assert said in shown.err and len(shown.err.splitlines()) == 1 and not shown.out
 
 
-def test_a_sweep_is_a_line_per_dataset_over_the_swept_values(data: RunData):
+def test_a_sweep_is_a_line_per_dataset_over_the_swept_values(data: RunView):
     (family,) = figures.families(data)
     assert (family.name, family.option) == ("Bright", "gamma")
     assert family.points == [(0.8, "Bright g=0.8"), (1.5, "Bright g=1.5"), (2.0, "Bright g=2.0")]
@@ -110,7 +110,7 @@ def test_a_sweep_is_a_line_per_dataset_over_the_swept_values(data: RunData):
     assert axis.get_ylabel() == "PSNR ↑"
 
 
-def test_a_label_is_never_read_as_mathematics(data: RunData):
+def test_a_label_is_never_read_as_mathematics(data: RunView):
     with style.applied():
         drawn = figures.distribution(data, figures.Choice(metrics=["ssim"]))
         drawn.canvas.draw()

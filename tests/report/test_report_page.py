@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report_support import NASTY, TITLE, Workplace
+from support.reports import NASTY, TITLE, Workplace
 
 VOID = {"meta", "link", "img", "br", "input", "rect", "line", "circle", "polygon"}
 

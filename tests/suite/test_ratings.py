@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from bench.catalog.registry import registry
 from bench.cli import main
 from bench.errors import BenchError
 from bench.metrics.build import build_metric
 from bench.metrics.ratings import RatedMetric
-from bench.registry import registry
 
 SCORES = """dataset,item,method,rater,score
 d,1,A,ann,4

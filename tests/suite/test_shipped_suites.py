@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from bench import suite
 from bench.cli.fetch import assets_for
-from bench.resolve import resolve
-from bench.shortfall import group_of
+from bench.planning.bind import resolve
+from bench.planning.missing import group_of
+from bench.suite import definition
 
 
-@pytest.mark.parametrize("name", suite.names())
+@pytest.mark.parametrize("name", definition.names())
 def test_a_shipped_suite_is_valid_and_says_what_is_not_fetched_yet(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    resolved = resolve(suite.load(suite.find(name)))  # raises with a line per wrong name
+    resolved = resolve(definition.load(definition.find(name)))  # raises with a line per wrong name
     assert resolved.methods
     fetched = [gone for gone in resolved.missing if group_of(gone) in ("weights", "metric weights")]
     assert all("bench fetch" in gone.detail for gone in fetched)
-    assert assets_for(str(suite.find(name))) or not fetched
+    assert assets_for(str(definition.find(name))) or not fetched

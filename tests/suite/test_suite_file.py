@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import suite
 from bench.errors import BenchError
+from bench.suite import definition
 
 GOOD = """\
 schema: 1
@@ -25,20 +25,20 @@ metrics: [psnr, {psnr: {space: y, crop: 4}}, {ssim: {label: S}}]
 
 def complaint(text: str) -> str:
     with pytest.raises(BenchError) as caught:
-        suite.parse(text, "s.yaml")
+        definition.parse(text, "s.yaml")
     return str(caught.value)
 
 
 def test_short_and_long_forms_mean_the_same():
-    file = suite.parse(GOOD)
+    file = definition.parse(GOOD)
     assert [spec.dataset for spec in file.suite.datasets] == ["builtin-lowlight", "folder"]
-    assert [suite.label_of(spec) for spec in file.suite.datasets] == ["builtin-lowlight", "mine"]
-    assert [suite.label_of(spec) for spec in file.suite.metrics] == ["psnr", "psnr(space=y,crop=4)", "S"]
+    assert [definition.label_of(spec) for spec in file.suite.datasets] == ["builtin-lowlight", "mine"]
+    assert [definition.label_of(spec) for spec in file.suite.metrics] == ["psnr", "psnr(space=y,crop=4)", "S"]
 
 
 def test_a_sweep_is_one_method_per_value_with_its_value_in_the_label():
-    spec = suite.parse(GOOD).suite.methods[1]
-    found = list(suite.variants(spec, "here"))
+    spec = definition.parse(GOOD).suite.methods[1]
+    found = list(definition.variants(spec, "here"))
     assert [(one.label, one.options) for one in found] == [("Gamma 1.5", {"gamma": 1.5}), ("Gamma 2.2", {"gamma": 2.2})]
 
 
@@ -53,8 +53,8 @@ def test_a_label_substitutes_names_only_and_says_so_of_anything_else(odd: str):
 
 def test_braces_that_are_no_placeholder_stay():
     text = GOOD.replace("Gamma {gamma}", "x^{2,3} {gamma}").replace("[1.5, 2.2]", "[1.5]")
-    spec = suite.parse(text).suite.methods[1]
-    assert next(iter(suite.variants(spec, "here"))).label == "x^{2,3} 1.5"
+    spec = definition.parse(text).suite.methods[1]
+    assert next(iter(definition.variants(spec, "here"))).label == "x^{2,3} 1.5"
 
 
 def test_a_label_that_leaves_out_what_is_swept_says_what_it_needs():
@@ -110,7 +110,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 def test_include_takes_the_other_files_keys_and_its_own_win(tmp_path: Path):
     write(tmp_path, "base.yaml", GOOD)
-    file = suite.load(write(tmp_path, "child.yaml", "include: base.yaml\nmetrics: [ssim]\n"))
+    file = definition.load(write(tmp_path, "child.yaml", "include: base.yaml\nmetrics: [ssim]\n"))
     assert file.suite.title == "Two by two"
     assert [spec.metric for spec in file.suite.metrics] == ["ssim"]
 
@@ -118,47 +118,47 @@ def test_include_takes_the_other_files_keys_and_its_own_win(tmp_path: Path):
 def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path):
     write(tmp_path, "base.yaml", GOOD.replace("title:", "titel:"))
     with pytest.raises(BenchError, match=r"base\.yaml:2: unknown key 'titel'"):
-        suite.load(write(tmp_path, "child.yaml", "include: base.yaml\nmetrics: [ssim]\n"))
+        definition.load(write(tmp_path, "child.yaml", "include: base.yaml\nmetrics: [ssim]\n"))
 
 
 def test_an_include_loop_is_named(tmp_path: Path):
     write(tmp_path, "a.yaml", "include: b.yaml\n")
     with pytest.raises(BenchError, match="include loop"):
-        suite.load(write(tmp_path, "b.yaml", "include: a.yaml\n"))
+        definition.load(write(tmp_path, "b.yaml", "include: a.yaml\n"))
 
 
 def test_an_include_of_something_that_is_no_suite_is_refused(tmp_path: Path):
     with pytest.raises(BenchError, match=r"which is no \.yaml file"):
-        suite.load(write(tmp_path, "a.yaml", "include: /etc/passwd\n"))
+        definition.load(write(tmp_path, "a.yaml", "include: /etc/passwd\n"))
 
 
 def test_a_suite_that_ships_is_found_by_name_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    assert suite.find("quickstart").is_file()
-    assert "quickstart" in suite.names()
+    assert definition.find("quickstart").is_file()
+    assert "quickstart" in definition.names()
 
 
 def test_a_suite_in_the_working_directory_comes_before_one_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "suites").mkdir()
     write(tmp_path / "suites", "quickstart.yaml", GOOD)
-    assert suite.load(suite.find("quickstart")).suite.title == "Two by two"
+    assert definition.load(definition.find("quickstart")).suite.title == "Two by two"
 
 
 def test_a_misspelt_suite_is_answered_with_the_nearest_one():
     with pytest.raises(BenchError, match="did you mean 'quickstart'"):
-        suite.find("quikstart")
+        definition.find("quikstart")
 
 
 def test_a_suite_name_cannot_leave_the_suites_folder():
     with pytest.raises(BenchError):
-        suite.find("../suites/quickstart")
+        definition.find("../suites/quickstart")
 
 
 def test_every_suite_that_ships_is_valid_and_short():
-    for name in suite.names():
-        path = suite.find(name)
-        assert suite.load(path).suite.title
+    for name in definition.names():
+        path = definition.find(name)
+        assert definition.load(path).suite.title
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
 
 
@@ -171,7 +171,7 @@ metrics: [psnr]
 
 
 def test_lines_for_different_datasets_may_share_a_label():
-    methods = suite.parse(BY_DATASET).suite.methods
+    methods = definition.parse(BY_DATASET).suite.methods
     assert [method.datasets for method in methods] == [["lol-v1"], ["real"], None]
 
 
@@ -184,4 +184,4 @@ def test_lines_for_different_datasets_may_share_a_label():
 )  # fmt: skip
 def test_a_method_is_for_datasets_of_its_suite_and_has_its_label_to_itself(text: str, said: str):
     with pytest.raises(BenchError, match=re.escape(said)):
-        suite.parse(text)
+        definition.parse(text)

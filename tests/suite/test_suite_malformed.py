@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, suite, suite_text
+from bench import cli
 from bench.errors import BenchError
+from bench.suite import definition, yaml_text
 
 BASE = "schema: 1\ndatasets: [builtin-lowlight]\nmethods: [identity]\nmetrics: [psnr]\n"
 
@@ -245,12 +246,12 @@ def test_a_thousand_includes_beside_each_other_are_refused(folder: Path, capsys:
 
 
 def test_includes_as_deep_and_as_many_as_is_allowed_work(folder: Path):
-    for number in range(suite_text.MOST_INCLUDES - 1):
+    for number in range(yaml_text.MOST_INCLUDES - 1):
         (folder / f"f{number}.yaml").write_text(f"include: f{number + 1}.yaml\n")
-    (folder / f"f{suite_text.MOST_INCLUDES - 1}.yaml").write_text(BASE)
-    assert suite.load(folder / "f0.yaml").suite.methods[0].method == "identity"
-    (folder / "s.yaml").write_text("include: [" + "f15.yaml, " * (suite_text.MOST_FILES - 1) + "]\n")
-    assert suite.load(folder / "s.yaml").suite.methods[0].method == "identity"
+    (folder / f"f{yaml_text.MOST_INCLUDES - 1}.yaml").write_text(BASE)
+    assert definition.load(folder / "f0.yaml").suite.methods[0].method == "identity"
+    (folder / "s.yaml").write_text("include: [" + "f15.yaml, " * (yaml_text.MOST_FILES - 1) + "]\n")
+    assert definition.load(folder / "s.yaml").suite.methods[0].method == "identity"
 
 
 # What stays as it was
@@ -265,19 +266,19 @@ def test_includes_as_deep_and_as_many_as_is_allowed_work(folder: Path):
     ],
 )  # fmt: skip
 def test_plain_data_is_read_as_it_stands(text: str, value: object):
-    spec = suite.parse(option(text)).suite.methods[0]
+    spec = definition.parse(option(text)).suite.methods[0]
     assert spec.options["gamma"] == value and type(spec.options["gamma"]) is type(value)
 
 
 def test_aliases_and_merges_that_end_are_data():
     text = BASE.replace("[identity]", "[&a {method: gamma, label: A}, {<<: *a, label: B}, identity]")
-    assert [one.label for one in suite.parse(text).suite.methods] == ["A", "B", None]
+    assert [one.label for one in definition.parse(text).suite.methods] == ["A", "B", None]
 
 
 def test_a_sweep_as_large_as_is_allowed_is_read_at_once():
     start = time.monotonic()
-    file = suite.parse(sweep(100, 100))
-    assert len(list(suite.variants(file.suite.methods[0], "here"))) == 10_000
+    file = definition.parse(sweep(100, 100))
+    assert len(list(definition.variants(file.suite.methods[0], "here"))) == 10_000
     assert time.monotonic() - start < 20
 
 
@@ -308,7 +309,7 @@ def test_values_of_another_kind_are_refused_in_words_for_readers(key: str):
     for value in ODD:
         text = f"{kept}{name}: {KEYS[key].format(value)}\n"
         try:
-            suite.parse(text, "s")
+            definition.parse(text, "s")
         except BenchError as error:
             refused += 1
             assert not THEIRS.search(str(error)), (text, str(error))

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import published, suite
-from bench.published import Value, canonical
-from bench.resolve import Resolved, resolve
-from bench.tables.published import _datasets, _methods
+from bench.catalog import published
+from bench.catalog.published import Value, canonical
+from bench.planning.bind import Resolved, resolve
+from bench.suite import definition
+from bench.tables.paper import _datasets, _methods
 
-SUITES = {name: suite.load(suite.find(name)) for name in suite.names()}
+SUITES = {name: definition.load(definition.find(name)) for name in definition.names()}
 OF_TABLE = {file.suite.published: name for name, file in SUITES.items() if file.suite.published}
 APART = yaml.safe_load((published.folder() / "INDEX.yaml").read_text(encoding="utf-8"))["apart"]
 
@@ -80,7 +81,7 @@ def test_what_is_apart_occurs_in_a_table_and_says_why() -> None:
 
 def test_every_suite_of_a_table_is_short_and_names_the_table_in_its_title() -> None:
     for name in SUITES:
-        assert len(suite.find(name).read_text(encoding="utf-8").splitlines()) <= 40, name
+        assert len(definition.find(name).read_text(encoding="utf-8").splitlines()) <= 40, name
     for key, name in OF_TABLE.items():
         paper, _, number = key.partition("/")
         assert paper.upper() in SUITES[name].suite.title

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.records import run_record
 
 from bench.errors import BenchError
-from bench.explain import differences, explain, parse
+from bench.metrics.explain import differences, explain, parse
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView
 from bench.tables import compare
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
 
 
 def cell(
@@ -23,8 +25,8 @@ def cell(
     return Cell("d", method, column, len(scores), scores)
 
 
-def run(*cells: Cell) -> RunData:
-    return RunData(1, Record("s", "T", {}, [], []), {}, cells, frozenset())
+def run(*cells: Cell) -> RunView:
+    return RunView(1, run_record("s", "T", {}, [], []), {}, cells, frozenset())
 
 
 def verdict(base: Cell, head: Cell) -> str:

@@ -6,15 +6,19 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.records import run_record
 
-from bench import published, suite
+from bench.catalog import published
 from bench.errors import BenchError
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView
+from bench.suite import definition
 from bench.tables import gains, layout, render
-from bench.tables import published as papers
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+from bench.tables import paper as papers
 from bench.tables.layout import Extras
 
 PAPERS = pytest.mark.skipif(
@@ -28,7 +32,7 @@ def column(label: str, digits: int = 2) -> Column:
     return Column(label, label.upper(), signature, signature, "", True, False, label not in LOWER, digits, None)
 
 
-def run(values: dict[tuple[str, str, str], float | str], **definition: object) -> RunData:
+def run(values: dict[tuple[str, str, str], float | str], **definition: object) -> RunView:
     """A run of (dataset, method, metric) → value, or a status without one, of one item each."""
     cells = [
         Cell(
@@ -40,11 +44,11 @@ def run(values: dict[tuple[str, str, str], float | str], **definition: object) -
     datasets = [{"label": name, "name": name, "items": ["i"]} for name in dict.fromkeys(key[0] for key in values)]
     methods = [{"label": name, "name": "folder"} for name in dict.fromkeys(key[1] for key in values)]
     metrics = [{"metric": name} for name in dict.fromkeys(key[2] for key in values)]
-    record = Record("s", "T", {"metrics": metrics, **definition}, datasets, methods)
-    return RunData(1, record, {}, cells, frozenset({"cpu"}))
+    record = run_record("s", "T", {"metrics": metrics, **definition}, datasets, methods)
+    return RunView(1, record, {}, cells, frozenset({"cpu"}))
 
 
-def host(**changed: float | str) -> RunData:
+def host(**changed: float | str) -> RunView:
     """A host of 20 dB and FID 50 whose + has 22 dB and FID 40: +10 % and +20 %, so 15 %."""
     values: dict[tuple[str, str, str], float | str] = {
         ("d", "H", "psnr"): 20.0, ("d", "H", "fid"): 50.0, ("d", "H+", "psnr"): 22.0, ("d", "H+", "fid"): 40.0,
@@ -52,7 +56,7 @@ def host(**changed: float | str) -> RunData:
     return run(values | {("d", "H+", metric): value for metric, value in changed.items()})
 
 
-def of(data: RunData, method: str = "H+", dataset: str = "d") -> gains.Gain:
+def of(data: RunView, method: str = "H+", dataset: str = "d") -> gains.Gain:
     return next(gain for where, who, gain in gains.gains(data) if (where, who) == (dataset, method))
 
 
@@ -111,7 +115,7 @@ def test_a_metric_that_does_not_apply_is_no_part_of_the_gain():
 def test_values_of_two_signatures_are_no_gain():
     data = host()
     other = [
-        one if one.method == "H" else Cell(one.dataset, one.method, one.column._replace(signature="x"), 1, one.scores)
+        one if one.method == "H" else Cell(one.dataset, one.method, replace(one.column, signature="x"), 1, one.scores)
         for one in data.cells
     ]
     assert of(data._replace(cells=other)).reason == "psnr: the two values do not mean the same"
@@ -173,7 +177,8 @@ def test_the_page_of_a_run_has_the_column_and_sorts_by_it():
     from bench.report import page
 
     data = host()
-    record = Record("s", "T", {"gain": True}, [{**data.record.datasets[0], "protocol": "plain"}], data.record.methods)
+    datasets = [replace(data.record.datasets[0], protocol="plain")]
+    record = replace(data.record, definition={"gain": True}, datasets=datasets)
     data = data._replace(record=record)
     shown = page._table(layout.lay_out(data), data, "r")
     assert [head["text"] for head in shown["heads"]] == ["PSNR ↑", "FID ↓", "Gain, % ↑", "n"]
@@ -258,14 +263,14 @@ metrics: [psnr, ssim]
 )
 def test_a_wrong_line_of_a_suite_is_named(lines: str, said: str):
     with pytest.raises(BenchError) as error:
-        suite.parse(SUITE + lines, "mini")
+        definition.parse(SUITE + lines, "mini")
     assert str(error.value).startswith(said)
 
 
 @pytest.mark.parametrize("name", ["plus-bfr", "plus-lol", "plus-uie-bie", "iqpfr-bfr", "bfr-synthetic"])
 def test_every_plus_of_the_papers_suites_has_its_host(name: str):
-    given = suite.load(suite.find(name)).suite
-    labels = [variant.label for spec in given.methods for variant in suite.variants(spec, name)]
+    given = definition.load(definition.find(name)).suite
+    labels = [variant.label for spec in given.methods for variant in definition.variants(spec, name)]
     plus = [label for label in labels if label.endswith("+")]
     assert plus and all(gains.base_of(label, labels, given.bases) for label in plus)
     assert given.gain if name.startswith("plus") else given.increments
@@ -273,16 +278,17 @@ def test_every_plus_of_the_papers_suites_has_its_host(name: str):
 
 def test_gains_of_a_real_run_follow_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Gamma 0.5 over gamma 0.8 on the built-in dark photographs, by hand from the stored means."""
-    from bench import driver
-    from bench.store import Store
-    from bench.tables.frame import read_cells
+    from bench.results.store import Store
+    from bench.results.view import read_cells
+    from bench.runner import steps
+    from bench.runner.request import Request
 
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(
         "schema: 1\ndatasets: [builtin-lowlight]\nmetrics: [psnr, ssim]\ngain: true\nincrements: true\n"
         "methods: [{method: gamma, options: {gamma: 0.8}, label: G}, {method: gamma, label: G+}]\n"
     )
-    made = driver.run(driver.Request(suite="s.yaml", limit=2, results="results"))
+    made = steps.run(Request(suite="s.yaml", limit=2, results="results"))
     with Store(Path("results"), writable=False) as store:
         data = read_cells(store, made.run)
     value = {(one.method, one.column.label): one.value or 0.0 for one in data.cells}

@@ -9,13 +9,15 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from support.records import run_record
 
-from bench import published
-from bench.tables import published as papers
+from bench.catalog import published
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView
+from bench.tables import paper as papers
 from bench.tables import render
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+from bench.tables.latex import FALLBACK, tex, tex_value
 from bench.tables.layout import Extras
-from bench.tables.tex import FALLBACK, tex, tex_value
 
 NASTY = 'a_b & 50% #1 {x} ~^\\ $y$ `q` "z" <u>|v| -- é ↑ 中 ά 🙂\nnewline'
 ENGINES = ("pdflatex", "xelatex", "lualatex")
@@ -35,17 +37,17 @@ def cell(dataset: str, method: str, col: Column, values: list[float | str]) -> C
     return Cell(dataset, method, col, len(scores), scores)
 
 
-def run(cells: list[Cell], names: dict[str, str] | None = None, title: str = "T") -> RunData:
+def run(cells: list[Cell], names: dict[str, str] | None = None, title: str = "T") -> RunView:
     datasets = [{"label": name, "items": range(3)} for name in dict.fromkeys(one.dataset for one in cells)]
     methods = [{"label": m, "name": (names or {}).get(m, "folder")} for m in dict.fromkeys(c.method for c in cells)]
-    return RunData(1, Record("s", title, {}, datasets, methods), {}, cells, frozenset({"cpu"}))
+    return RunView(1, run_record("s", title, {}, datasets, methods), {}, cells, frozenset({"cpu"}))
 
 
-def small() -> RunData:
+def small() -> RunView:
     return run([cell("d", "a", column("psnr"), [1.0, 2.0])])
 
 
-def nasty() -> RunData:
+def nasty() -> RunView:
     up, down = column("psnr"), column("lp_ips%", better=False, digits=4)
     return run(
         [
@@ -59,7 +61,7 @@ def nasty() -> RunData:
     )
 
 
-def wide() -> RunData:
+def wide() -> RunView:
     columns = [column(f"metric-{n}", digits=3) for n in range(14)]
     return run([cell("d", f"method {m}", col, [m + 0.5, 1.0, 2.0]) for m in range(3) for col in columns])
 
@@ -138,7 +140,7 @@ def test_what_a_reader_sees_is_the_label(tmp_path: Path):
     assert re.sub(r"\s", "", label) in seen.replace("˜", "~").replace("ˆ", "^")
 
 
-def long(letters: int) -> RunData:
+def long(letters: int) -> RunView:
     """A run whose one failure has a reason without a blank, as addresses and paths are."""
     data = small()
     reason = "https://example.org/" + "/".join(["0123456789abcdef" * 5, "a_b--c" * 9])

@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.records import dataset_record, run_record
 
-from bench import cli, published, suite
+from bench import cli
+from bench.catalog import published
+from bench.catalog.registry import registry
 from bench.errors import BenchError
 from bench.metrics.build import build_metric
 from bench.metrics.protocols import protocol as rules
-from bench.registry import registry
-from bench.suite import MetricSpec, label_of
-from bench.tables import published as tables
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView
+from bench.suite import definition
+from bench.suite.definition import MetricSpec, label_of
+from bench.tables import paper as tables
 from bench.tables.layout import Table
 
 pytestmark = pytest.mark.skipif(
@@ -28,7 +33,7 @@ def column(label: str, *, better: bool = True, digits: int = 2) -> Column:
     return Column(label, label.upper(), f"{label}|v:1", f"{label}|v:1", "", True, False, better, digits, None)
 
 
-def run(values: dict[tuple[str, str, str], float], key: str | None, names: dict[str, str] | None = None) -> RunData:
+def run(values: dict[tuple[str, str, str], float], key: str | None, names: dict[str, str] | None = None) -> RunView:
     """A run of (dataset label, method label, metric) → value, complete; `names` are catalogue names of labels."""
     datasets = list(dict.fromkeys(dataset for dataset, _, _ in values))
     methods = list(dict.fromkeys(method for _, method, _ in values))
@@ -40,14 +45,14 @@ def run(values: dict[tuple[str, str, str], float], key: str | None, names: dict[
         for metric in metrics
     ]
     definition = {"published": key, "metrics": [{"metric": metric} for metric in metrics]}
-    record = Record(
+    record = run_record(
         "s", "T", definition, [{"label": name, "name": "folder"} for name in datasets],
         [{"label": name, "name": (names or {}).get(name, "folder")} for name in methods],
     )  # fmt: skip
-    return RunData(1, record, {}, cells, frozenset({"cpu"}))
+    return RunView(1, record, {}, cells, frozenset({"cpu"}))
 
 
-def beside(data: RunData) -> Table:
+def beside(data: RunView) -> Table:
     return tables.beside(data, tables.of_run(data))
 
 
@@ -228,21 +233,21 @@ def test_a_misspelt_table_is_answered_with_the_nearest(folder: Path, capsys: pyt
 # Columns that mean something else
 
 
-def asked(*metrics: dict[str, object], protocol: str | None = None, key: str = "iqpir/table2") -> RunData:
+def asked(*metrics: dict[str, object], protocol: str | None = None, key: str = "iqpir/table2") -> RunView:
     """A run of CUE on LOL-v1 with one column per metric; with a protocol, columns have the signatures it gives."""
     specs = [MetricSpec(**metric) for metric in metrics]
     cells = []
     for spec in specs:
         entry = registry("metric").get(spec.metric)
         signature = str(build_metric(entry, spec.options, rules(protocol)).signature())
-        made = column(label_of(spec))._replace(signature=signature)
+        made = replace(column(label_of(spec)), signature=signature)
         cells.append(Cell("LOL-v1", "CUE", made, 1, [ItemScore("i", 0, "ok", 20.0, None)]))
     dataset = {"label": "LOL-v1", "name": "folder", **({"protocol": protocol} if protocol else {})}
-    record = Record("s", "T", {"published": key, "metrics": list(metrics)}, [dataset], [{"label": "CUE"}])
-    return RunData(1, record, {}, cells, frozenset())
+    record = run_record("s", "T", {"published": key, "metrics": list(metrics)}, [dataset], [{"label": "CUE"}])
+    return RunView(1, record, {}, cells, frozenset())
 
 
-def texts(data: RunData) -> list[str]:
+def texts(data: RunView) -> list[str]:
     return [cell.text for cell in next(row for row in beside(data).rows if row.method == "CUE").cells]
 
 
@@ -303,11 +308,13 @@ def test_a_record_without_a_protocol_is_told_by_the_suites_options():
     assert texts(asked({"metric": "psnr"}, GRAY)) == ["20.00 (21.86, -1.86)", "20.00"]
 
 
-@pytest.mark.parametrize("name", [name for name in suite.names() if suite.load(suite.find(name)).suite.published])
+@pytest.mark.parametrize(
+    "name", [name for name in definition.names() if definition.load(definition.find(name)).suite.published]
+)
 def test_the_suite_of_a_table_measures_under_the_tables_protocol(name: str):
     """So that every column of it may hold the paper's values."""
-    asked = suite.load(suite.find(name)).suite
+    asked = definition.load(definition.find(name)).suite
     table = published.load(str(asked.published))
     for one in asked.datasets:
-        for _, theirs in tables._datasets([{"label": label_of(one), "name": one.dataset}], table):
+        for _, theirs in tables._datasets([dataset_record(label_of(one), name=one.dataset)], table):
             assert (one.protocol or asked.protocol) == table.protocol_of(theirs), one.dataset

@@ -7,13 +7,16 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from support.records import run_record
 
 from bench.errors import BenchError
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView, failures
 from bench.tables import layout, render
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData, failures
 
 
 def column(label: str = "psnr", *, better: bool = True, digits: int = 2, is_set: bool = False) -> Column:
@@ -30,13 +33,13 @@ def cell(method: str, values: list[float | str], col: Column | None = None, data
     return Cell(dataset, method, col or column(), len(scores), scores)
 
 
-def run(*cells: Cell, title: str = "T") -> RunData:
+def run(*cells: Cell, title: str = "T") -> RunView:
     datasets = [{"label": name} for name in dict.fromkeys(one.dataset for one in cells)]
     methods = [{"label": name} for name in dict.fromkeys(one.method for one in cells)]
-    return RunData(1, Record("s", title, {}, datasets, methods), {}, cells, frozenset({"cpu"}))
+    return RunView(1, run_record("s", title, {}, datasets, methods), {}, cells, frozenset({"cpu"}))
 
 
-def marks(data: RunData) -> list[int]:
+def marks(data: RunView) -> list[int]:
     return [shown.rank for row in layout.lay_out(data).rows for shown in row.cells]
 
 
@@ -118,7 +121,7 @@ def test_many_equal_reasons_are_one_line():
 
 
 def test_the_footer_gives_every_signature_and_names_the_dataset_where_they_differ():
-    one, other = column(), column()._replace(signature="psnr|space:y|v:1")
+    one, other = column(), replace(column(), signature="psnr|space:y|v:1")
     text = render.render(run(cell("a", [1.0], one, "d1"), cell("a", [1.0], other, "d2")), "markdown")
     assert "PSNR on d1: psnr|v:1" in text
     assert "PSNR on d2: psnr|space:y|v:1" in text

@@ -7,16 +7,19 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats
+from support.records import run_record
 
 from bench.gate import snapshot
 from bench.gate.findings import compare as gate
-from bench.gate.form import Dataset, Item, Made, Method, Metric, Snapshot, Value
+from bench.gate.snapshot_format import Dataset, Item, Made, Method, Metric, Snapshot, Value
+from bench.results.record import Column
+from bench.results.view import Cell, ItemScore, RunView
 from bench.tables import compare, layout, render, significance, statistics
-from bench.tables.frame import Cell, Column, ItemScore, Record, RunData
 
 PSNR = Column("psnr", "PSNR", "psnr|v:1", "psnr|v:1", "", True, False, True, 2, None)
 REPEATS = 20
@@ -32,13 +35,13 @@ def cell(method: str, values: list[list[float | None]], dataset: str = "d", colu
     return Cell(dataset, method, column, len(values), scores)
 
 
-def run(*cells: Cell) -> RunData:
+def run(*cells: Cell) -> RunView:
     datasets = [
         {"label": name, "items": sorted({s.item for one in cells if one.dataset == name for s in one.scores})}
         for name in dict.fromkeys(one.dataset for one in cells)
     ]
     methods = [{"label": name} for name in dict.fromkeys(one.method for one in cells)]
-    return RunData(1, Record("s", "T", {}, datasets, methods), {}, cells, frozenset())
+    return RunView(1, run_record("s", "T", {}, datasets, methods), {}, cells, frozenset())
 
 
 def stochastic(seed: int = 0, items: int = 6) -> list[list[float | None]]:
@@ -172,7 +175,7 @@ def test_methods_that_are_infinite_on_every_item_do_not_rank_either():
 
 
 def test_a_lower_is_better_metric_does_not_rank_minus_infinity():
-    lower = PSNR._replace(higher_is_better=False)
+    lower = replace(PSNR, higher_is_better=False)
     cells = [cell(name, [[v]], column=lower) for name, v in (("a", -math.inf), ("b", 1.0), ("c", 2.0))]
     assert shown(*cells) == {"a": ("-inf (1 of 1)", 0), "b": ("1.00", 1), "c": ("2.00", 2)}
 

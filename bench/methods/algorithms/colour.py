@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.methods.algorithms.parts import per_channel
+from bench.methods.algorithms.primitives import per_channel
 
 
 def _neutral(image: np.ndarray, light: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.methods.algorithms.parts import from_u8, to_u8
+from bench.methods.algorithms.primitives import from_u8, to_u8
 
 
 def unsharp(image: np.ndarray, radius: float, amount: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from bench.methods.algorithms.colour import gray_world
-from bench.methods.algorithms.parts import gaussian, luma
+from bench.methods.algorithms.primitives import gaussian, luma
 
 
 def underwater_fusion(image: np.ndarray, red: float, gamma: float, sigma: float) -> np.ndarray:

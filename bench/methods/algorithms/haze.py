@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.methods.algorithms.parts import guided_filter, luma
+from bench.methods.algorithms.primitives import guided_filter, luma
 
 
 def _darkest(planes: np.ndarray, patch: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.errors import ItemError
-from bench.methods.algorithms.parts import gaussian, stretch
+from bench.methods.algorithms.primitives import gaussian, stretch
 
 
 def _multiscale(plane: np.ndarray, scales: list[float]) -> np.ndarray:

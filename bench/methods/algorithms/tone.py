@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.methods.algorithms.parts import from_u8, luma, to_u8
+from bench.methods.algorithms.primitives import from_u8, luma, to_u8
 
 
 def identity(image: np.ndarray) -> np.ndarray:

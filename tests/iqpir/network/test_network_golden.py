@@ -9,7 +9,7 @@ import hashlib
 
 import pytest
 import torch
-from procedural import GOLDEN, assert_matches, image, shapes_of, weights
+from support.procedural import GOLDEN, assert_matches, image, shapes_of, weights
 
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import AutoEncoderConfig, preset

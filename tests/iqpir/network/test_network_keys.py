@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from procedural import authors_keys, shapes_of
+from support.procedural import authors_keys, shapes_of
 
 from iqpir.errors import IQPIRError
 from iqpir.network.autoencoder import VQAutoEncoder

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from procedural import GOLDEN, assert_matches, image, shapes_of, weights
+from support.procedural import GOLDEN, assert_matches, image, shapes_of, weights
 from torch import nn
 from torch.nn import functional as F
 

@@ -162,7 +162,7 @@ def test_importing_the_package_and_its_command_brings_no_torch():
 @pytest.mark.skipif(not MIRROR, reason="BENCH_TEST_MIRROR names no folder with faces and parameters")
 def test_the_clean_face_is_above_the_median_of_real_low_quality_ones(home: Path):
     from bench.fetch.fetch import fetch
-    from bench.scores import ask
+    from bench.folder_scores import ask
 
     needed = [asset for one in ask(["niqe", "brisque"]) for asset in one.metric.assets()]
     fetch(needed, mirror=Path(str(MIRROR)), progress=False, say=lambda _: None)

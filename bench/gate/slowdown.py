@@ -1,0 +1,53 @@
+"""Has a method become slower? A ratio of medians with its interval, on one machine and in one setting only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.gate.snapshot_format import Timing
+from bench.tables import statistics
+
+FEWEST = 5
+"""Calls below which nothing is said of a difference."""
+FLOOR = 0.1
+"""Milliseconds by which medians of two sessions may always differ: what a call costs around the method."""
+KEPT = 100
+"""Samples of a method that a snapshot keeps."""
+
+
+class Ratio(NamedTuple):
+    """The median time of a call, after over before, with its bootstrap interval."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+def timing(method: str, setting: str, machine: str, seconds: Sequence[float], reason: str | None = None) -> Timing:
+    """A snapshot's form of measured calls: sorted, at most `KEPT` evenly spaced ranks, six significant digits."""
+    ordered = np.sort(np.asarray(seconds, dtype=np.float64))
+    if ordered.size > KEPT:
+        ordered = np.quantile(ordered, np.linspace(0, 1, KEPT))
+    samples = [float(f"{value:.6g}") for value in ordered]
+    return Timing(method=method, setting=setting, machine=machine, n=len(seconds), reason=reason, samples=samples)
+
+
+def ratio(before: Timing, after: Timing) -> Ratio | None:
+    """The ratio of medians at `statistics.LEVEL`; None for too few calls.
+
+    It speaks of calls within two sessions. What differs between sessions of one machine (heat, neighbours) is what
+    the limit above 1 is for.
+    """
+    if min(before.n, after.n, len(before.samples), len(after.samples)) < FEWEST:
+        return None
+    drawn = np.random.Generator(np.random.PCG64(statistics.SEED))
+    medians = [
+        np.median(samples[drawn.integers(0, samples.size, (statistics.RESAMPLES, samples.size))], axis=1)
+        for samples in (np.asarray(after.samples), np.asarray(before.samples))
+    ]
+    ratios = medians[0] / medians[1]
+    low, high = np.quantile(ratios, [(1 - statistics.LEVEL) / 2, (1 + statistics.LEVEL) / 2])
+    return Ratio(float(np.median(after.samples) / np.median(before.samples)), float(low), float(high))

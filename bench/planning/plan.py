@@ -1,0 +1,342 @@
+"""From a resolved suite to units of work, each with its identity; what the store already holds is subtracted.
+
+A unit is one item restored by one method (once per repeat of a stochastic one) and scored by every metric. Planning
+reads stamps and the store, never pixels: an item that has not been decoded before has an unknown identity until the
+loop reaches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from bench.data.items import ImageSource, Item, Stamp
+from bench.errors import ImageError, ItemError
+from bench.identity import canonical, cropped_hash, digest, item_seed, restoration_key
+from bench.methods.base import Box, Method, StoredMethod
+from bench.metrics.base import Metric
+from bench.metrics.kinds import Place
+from bench.metrics.outcome import SETTLED, Status
+from bench.planning.bind import BoundDataset, BoundMethod, BoundMetric, Resolved
+from bench.results.artefacts import Shelf
+from bench.results.store import Memo, Restoration, Score, Store
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one dataset."""
+
+    index: int
+    dataset_index: int
+    dataset: BoundDataset
+    method: BoundMethod
+    device: str
+    """Device kind: cpu or cuda."""
+    suite_seed: int
+
+    @cached_property
+    def mode(self) -> dict[str, Any]:
+        """The numeric mode that a restoration and a learned score depend on."""
+        return {"device": self.device, "dtype": "float32", "tf32": False}
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        return self.method.identity
+
+    @cached_property
+    def quantise(self) -> str:
+        """What the artefact is rounded by: the protocol's choice, else the method's official one."""
+        own = self.method.method.quantise if self.method.method is not None else "round"
+        return self.dataset.protocol.quantise or own
+
+    @property
+    def units(self) -> int:
+        return len(self.dataset.dataset.items) * self.method.repeats if self.method.is_for(self.dataset.label) else 0
+
+    def item(self, unit: int) -> Item:
+        return self.dataset.dataset.items[unit // self.method.repeats]
+
+    def repeat(self, unit: int) -> int:
+        return unit % self.method.repeats
+
+    def seed(self, unit: int, content: bytes) -> int | None:
+        """The unit's seed, None for deterministic methods."""
+        if isinstance(self.method.method, Method) and self.method.method.stochastic:
+            return item_seed(content, self.suite_seed, self.repeat(unit))
+        return None
+
+    def key(self, unit: int, facts: Facts) -> bytes | None:
+        """The restoration's key, None while the input's content is unknown."""
+        if facts.lq is None:
+            return None
+        if isinstance(self.method.method, StoredMethod):
+            if facts.made is None:
+                return None
+            identity = {**self.identity, "output": facts.made.hash.hex()}
+            return restoration_key(identity, facts.lq.hash, seed=None, mode={}, quantise="stored")
+        return restoration_key(
+            self.identity,
+            facts.lq.hash,
+            seed=self.seed(unit, facts.lq.hash),
+            mode=self.mode,
+            quantise=self.quantise,
+        )
+
+    def crop(self, height: int | None, width: int | None) -> Box | None:
+        """The part of the reference, in its own pixels, that a method's output stands for."""
+        if self.method.method is None or height is None or width is None:
+            return None
+        box = self.method.method.valid_crop(height, width)
+        scale = self.method.method.scale
+        return None if box is None else Box(*(value * scale for value in box))
+
+    def metric_mode(self, metric: BoundMetric) -> str:
+        """The numeric mode as part of a score's key: only for learned metrics.
+
+        A detector that was trained on the method's outputs is part of it: the signature says how, not with what result.
+        """
+        own = self.method.detector if metric.kind.boxes else None
+        tuned = {} if own is None else {"detector": own.sha256}
+        return canonical({**self.mode, **tuned}) if metric.metric.learned else ""
+
+    def measured(self, metric: BoundMetric) -> Metric:
+        """A metric as it looks at this cell."""
+        own = self.method.detector
+        return metric.metric.looking_with(own) if own is not None and metric.kind.boxes else metric.metric
+
+    @property
+    def scorer(self) -> tuple[int, str]:
+        """Cells with the same one are scored by the same metrics."""
+        return self.dataset_index, self.method.label if self.method.detector is not None else ""
+
+
+class Facts(NamedTuple):
+    """What is known of a unit's files without decoding them; None where it has to be found out."""
+
+    lq_stamp: Stamp | None = None
+    lq: Memo | None = None
+    gt_stamp: Stamp | None = None
+    gt: Memo | None = None
+    made_stamp: Stamp | None = None
+    """Of the file that holds a stored method's output."""
+    made: Memo | None = None
+    problem: str | None = None
+    """Why the unit cannot be worked on at all."""
+
+
+class State(NamedTuple):
+    """What the store holds of a unit."""
+
+    key: bytes | None
+    restoration: Restoration | None
+    reference: bytes | None
+    """Content hash of the reference the output is compared with (after the valid crop); None without one."""
+    todo: tuple[int, ...]
+    """Metrics, by position, that still need a value."""
+    unknown: bool
+    """True while the item's content has to be decoded before more can be said."""
+    references: tuple[int, ...] = ()
+    """Metrics of two sets, by position, that have the reference's features already."""
+    gone: bool = False
+    """True where the output was made and its file is not there any more: it is made again."""
+
+    @property
+    def done(self) -> bool:
+        if self.unknown or self.gone:
+            return False
+        if self.restoration is None or self.restoration.status == "failed":
+            return False
+        return self.restoration.status == "input" or not self.todo
+
+
+class Task(NamedTuple):
+    """One unit handed to a worker."""
+
+    cell: int
+    unit: int
+    facts: Facts
+    claim: bytes
+
+
+def source_of(cell: Cell, item: Item) -> ImageSource | None:
+    """The file with a stored method's output, None for methods that restore. Raises `ItemError`."""
+    if not isinstance(cell.method.method, StoredMethod):
+        return None
+    from bench.data.images import FileSource
+
+    return FileSource(cell.method.method.locate(cell.dataset.label, item.id))
+
+
+def gather(store: Store, cell: Cell, units: Sequence[int], *, fresh: bool = False) -> list[Facts]:
+    """Stamps and memos of many units of a cell; with `fresh` nothing is known before it has been decoded again."""
+    blank: list[Facts] = []
+    for unit in units:
+        item = cell.item(unit)
+        if item.problem is not None or item.lq is None:
+            blank.append(Facts(problem=item.problem or "no input"))
+            continue
+        try:
+            made = source_of(cell, item)
+            blank.append(
+                Facts(
+                    lq_stamp=item.lq.stamp(),
+                    gt_stamp=_stamp_or_none(item.gt),
+                    made_stamp=made.stamp() if made is not None else None,
+                )
+            )
+        except ItemError as error:
+            blank.append(Facts(problem=str(error)))
+    stamps = [s for facts in blank for s in (facts.lq_stamp, facts.gt_stamp, facts.made_stamp) if s is not None]
+    memos = {} if fresh else store.memos(stamps)
+
+    def memo(stamp: Stamp | None) -> Memo | None:
+        return memos.get(stamp.locator) if stamp is not None else None
+
+    return [
+        facts._replace(lq=memo(facts.lq_stamp), gt=memo(facts.gt_stamp), made=memo(facts.made_stamp)) for facts in blank
+    ]
+
+
+def _stamp_or_none(source: ImageSource | None) -> Stamp | None:
+    try:
+        return source.stamp() if source is not None else None
+    except ImageError:
+        return None  # a reference that cannot even be found fails where it is decoded, with its reason
+
+
+def examine(
+    store: Store, cell: Cell, units: Sequence[int], facts: Sequence[Facts], shelf: Shelf | None = None
+) -> list[State]:
+    """Compare many units of a cell with what the store holds. `shelf`: the output files, if they were listed before."""
+    shelf = shelf or Shelf(store.folder)
+    keys = [cell.key(unit, fact) for unit, fact in zip(units, facts, strict=True)]
+    restorations = store.restorations(key for key in keys if key is not None)
+    references = [_reference(cell, fact) for fact in facts]
+    contents = store.content_ids(hash_ for hash_ in references if hash_ is not None)
+    found = [restorations.get(key) if key is not None else None for key in keys]
+    outputs = [row.output for row in found if row is not None and row.output is not None]
+    metrics = cell.dataset.metrics
+    held = [
+        _held(store, cell, metric, [*outputs, *contents.values()] if metric.kind.two_sets else outputs)
+        for metric in metrics
+    ]
+
+    states: list[State] = []
+    for key, row, reference, fact in zip(keys, found, references, facts, strict=True):
+        if key is None:
+            states.append(State(None, None, None, (), unknown=fact.problem is None))
+            continue
+        unseen = reference is None and fact.gt_stamp is not None
+        compared = contents.get(reference, _NOT_STORED) if reference is not None else 0
+        todo: list[int] = []
+        if row is not None and row.output is not None:
+            for index, metric in enumerate(metrics):
+                if metric.unavailable is not None or not wanted(cell, metric):
+                    continue
+                if (metric.kind.fr and unseen) or not _settled(held[index], metric.kind.places(row.output, compared)):
+                    todo.append(index)
+        theirs = [(index, metric.kind.reference_place(compared)) for index, metric in enumerate(metrics)]
+        kept = tuple(index for index, place in theirs if place is not None and _settled(held[index], (place,)))
+        gone = row is not None and row.output_hash is not None and not shelf.holds(row.output_hash, row.suffix or "png")
+        states.append(State(key, row, reference, tuple(todo), unknown=False, references=kept, gone=gone))
+    return states
+
+
+_NOT_STORED = -1
+"""Stands for a content that has no number yet, and so no rows."""
+
+
+def _settled(held: Mapping[Place, Score], places: Sequence[Place]) -> bool:
+    """Whether nothing is left to do: the first place that has no value decides, and all have one where none has not."""
+    for place in places:
+        score = held.get(place)
+        if score is None or score.status != Status.OK:
+            return score is not None and score.status in SETTLED
+    return True
+
+
+def wanted(cell: Cell, metric: BoundMetric) -> bool:
+    """Whether there is anything to compute of a metric for the dataset of a cell."""
+    annotated = cell.dataset.annotations is not None
+    return metric.kind.applies(paired=cell.dataset.dataset.paired, annotated=annotated)
+
+
+def _reference(cell: Cell, facts: Facts) -> bytes | None:
+    if facts.gt is None or facts.lq is None:
+        return None
+    return cropped_hash(facts.gt.hash, cell.crop(facts.lq.height, facts.lq.width))
+
+
+def _held(store: Store, cell: Cell, metric: BoundMetric, outputs: Iterable[int]) -> Mapping[tuple[int, int], Score]:
+    found = signature_of(store, cell, metric, create=False)
+    if found is None:
+        return {}
+    return store.extractions(outputs, found) if metric.kind.of_sets else store.scores(outputs, found)
+
+
+def signature_of(store: Store, cell: Cell, metric: BoundMetric, *, create: bool = True) -> int | None:
+    """The stored signature of a metric's per-image rows: of its values, or of a set metric's features."""
+    return store.signature_id(metric.row_signature, cell.metric_mode(metric), create=create)
+
+
+def claim_key(cell: Cell, unit: int, facts: Facts) -> bytes:
+    """What two runs at once agree on before either has decoded the item: its stamp and the method."""
+    return digest(
+        [
+            dict(cell.identity), cell.mode, cell.quantise, cell.suite_seed, cell.repeat(unit),
+            facts.lq_stamp, facts.made_stamp,
+        ]
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a run with what is known of every unit."""
+
+    resolved: Resolved
+    cells: tuple[Cell, ...]
+    facts: tuple[Sequence[Facts], ...]
+    states: tuple[Sequence[State], ...]
+
+    def open_units(self) -> list[tuple[int, int]]:
+        """(cell, unit) of everything that still needs work, a method's cells together so that it is loaded once."""
+        order = sorted(self.cells, key=lambda cell: (cell.index % max(len(self.resolved.methods), 1), cell.index))
+        return [
+            (cell.index, unit)
+            for cell in order
+            if cell.method.method is not None
+            for unit in range(cell.units)
+            if not self.states[cell.index][unit].done and self.facts[cell.index][unit].problem is None
+        ]
+
+
+def make_cells(resolved: Resolved, device: str) -> tuple[Cell, ...]:
+    """Dataset × method, in table order."""
+    kind = device.split(":")[0]
+    methods = len(resolved.methods)
+    return tuple(
+        Cell(index, index // methods, dataset, method, kind, resolved.file.suite.seed)
+        for index, (dataset, method) in enumerate(resolved.cells())
+    )
+
+
+def make_plan(resolved: Resolved, store: Store, device: str, *, fresh: bool = False) -> Plan:
+    """What there is to do; with `fresh` everything. Reads stamps and the store only."""
+    cells = make_cells(resolved, device)
+    for bound in resolved.methods:
+        bound.identity  # noqa: B018 – one that cannot be had is said before anything is looked at
+    shelf = Shelf(store.folder)
+    facts: list[Sequence[Facts]] = []
+    states: list[Sequence[State]] = []
+    for cell in cells:
+        units = range(cell.units)
+        absent = cell.method.method is None
+        gathered = [Facts()] * cell.units if absent else gather(store, cell, units, fresh=fresh)
+        facts.append(gathered)
+        if absent:
+            states.append([State(None, None, None, (), unknown=True)] * cell.units)
+        else:
+            states.append(examine(store, cell, units, gathered, shelf))
+    return Plan(resolved, cells, tuple(facts), tuple(states))

@@ -1,0 +1,413 @@
+"""The SQLite file that holds every run: one row per restoration, feature vector and score, written as it happens.
+
+Content hashes and keys are kept once as BLOBs and referred to by integer elsewhere; means are always derived, never
+stored. The file only records: what a number means, or whether it is missing, is decided by the plan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from bench.data.items import Stamp
+from bench.identity import set_hash
+from bench.results.database import FILE_NAME as FILE_NAME
+from bench.results.database import Database
+from bench.results.schema import SCHEMA_VERSION as SCHEMA_VERSION
+from bench.results.schema import LatencyRow
+
+
+class Memo(NamedTuple):
+    """What is known of an image source since its last decoding."""
+
+    hash: bytes
+    height: int | None
+    width: int | None
+    error: str | None
+    """Why it does not decode, or None."""
+
+
+class Restoration(NamedTuple):
+    """A stored output, or the reason why there is none."""
+
+    id: int
+    status: str
+    """ok, failed (tried again by the next run), or input (the input itself is unreadable)."""
+    reason: str | None
+    output: int | None
+    output_hash: bytes | None
+    suffix: str | None
+    """File type of the artefact: png, or npy for outputs that are not quantised."""
+    height: int | None
+    width: int | None
+    seconds: float | None
+    """What making it took, per image of its batch; None for outputs that were only read."""
+    device: str | None
+    batch: int | None
+    threads: int | None
+
+
+class Score(NamedTuple):
+    """A stored value, or the reason why there is none."""
+
+    status: str
+    """ok, inf, nan or failed."""
+    value: float | None
+    reason: str | None
+
+
+class RunRow(NamedTuple):
+    """A run's line in the list of runs."""
+
+    id: int
+    suite: str
+    created: float
+    finished: float | None
+    """When it was last found complete."""
+    record: str
+
+
+class LeaseRow(NamedTuple):
+    """A process that must not be disturbed."""
+
+    id: int
+    kind: str
+    """run, export or gc."""
+    run: int | None
+    """Which run; None while it plans."""
+    host: str
+    pid: int
+    started: float
+    beat: float
+    """When it was last heard of."""
+
+
+class Store(Database):
+    """One results folder's rows."""
+
+    def __init__(self, folder: Path, *, writable: bool = True) -> None:
+        self._contents: dict[bytes, int] = {}
+        self._signatures: dict[tuple[str, str], int] = {}
+        super().__init__(folder, writable=writable)
+
+    def _forget(self) -> None:
+        self._contents.clear()  # ids handed out inside the transaction are gone with it
+        self._signatures.clear()
+
+    # Contents, signatures and the memo
+
+    def content_id(self, digest: bytes, *, create: bool = True) -> int | None:
+        """The integer that stands for a content hash."""
+        known = self._contents.get(digest)
+        if known is None:
+            rows = []
+            if create:  # most are new
+                rows = self._rows("INSERT INTO content(hash) VALUES(?) ON CONFLICT DO NOTHING RETURNING id", (digest,))
+            rows = rows or self._rows("SELECT id FROM content WHERE hash=?", (digest,))
+            if not rows:
+                return None
+            known = int(rows[0][0])
+            self._contents[digest] = known
+        return known
+
+    def content_ids(self, digests: Iterable[bytes]) -> dict[bytes, int]:
+        """The known ones among many hashes."""
+        return {row[1]: row[0] for row in self._rows_in("SELECT id, hash FROM content WHERE hash IN (?)", digests)}
+
+    def content_hashes(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """The hash behind each integer."""
+        return dict(self._rows_in("SELECT id, hash FROM content WHERE id IN (?)", ids))
+
+    def signature_id(self, text: str, mode: str, *, of_sets: bool = False, create: bool = True) -> int | None:
+        """The integer that stands for a signature in a numeric mode; `of_sets` for values of whole sets."""
+        known = self._signatures.get((text, mode))
+        if known is None:
+            rows = self._rows("SELECT id FROM signature WHERE text=? AND mode=?", (text, mode))
+            if not rows and create:
+                self._rows("INSERT OR IGNORE INTO signature(text, mode, of_sets) VALUES(?,?,?)", (text, mode, of_sets))
+                rows = self._rows("SELECT id FROM signature WHERE text=? AND mode=?", (text, mode))
+            if not rows:
+                return None
+            known = int(rows[0][0])
+            self._signatures[text, mode] = known
+        return known
+
+    def memos(self, stamps: Iterable[Stamp]) -> dict[str, Memo]:
+        """By locator, for the sources that have not changed since they were last decoded."""
+        wanted = {stamp.locator: stamp for stamp in stamps}
+        sql = (
+            "SELECT locator, size, mtime_ns, ctime_ns, inode, hash, height, width, error FROM memo "
+            "JOIN content ON content.id=content WHERE locator IN (?)"
+        )
+        return {
+            row[0]: Memo(*row[len(Stamp._fields) :])
+            for row in self._rows_in(sql, wanted)
+            if row[: len(Stamp._fields)] == wanted[row[0]]
+        }
+
+    def remember(self, stamp: Stamp, memo: Memo) -> None:
+        self._rows(
+            "INSERT OR REPLACE INTO memo VALUES(?,?,?,?,?,?,?,?,?)",
+            (*stamp, self.content_id(memo.hash), memo.height, memo.width, memo.error),
+        )
+
+    # Restorations
+
+    _RESTORATION = (
+        "SELECT key, restoration.id, status, reason, output, content.hash, suffix, height, width, seconds, device, "
+        "batch, threads FROM restoration LEFT JOIN content ON content.id=output WHERE "
+    )
+
+    def restorations(self, keys: Iterable[bytes]) -> dict[bytes, Restoration]:
+        rows = self._rows_in(self._RESTORATION + "key IN (?)", keys)
+        return {row[0]: Restoration(*row[1:]) for row in rows}
+
+    def put_restoration(
+        self,
+        key: bytes,
+        *,
+        input_hash: bytes,
+        status: str,
+        reason: str | None = None,
+        output_hash: bytes | None = None,
+        size: tuple[int, int] | None = None,
+        suffix: str | None = None,
+        seconds: float | None = None,
+        batch: int | None = None,
+        threads: int | None = None,
+        device: str | None = None,
+    ) -> int:
+        """Write a row, or replace one that failed before. A row that is `ok` is never made worse. Returns its id."""
+        height, width = size or (None, None)
+        values = {
+            "key": key, "input": self.content_id(input_hash), "status": status, "reason": reason,
+            "output": None if output_hash is None else self.content_id(output_hash), "height": height, "width": width,
+            "suffix": suffix, "seconds": seconds, "batch": batch, "threads": threads, "device": device,
+            "written": time.time(),
+        }  # fmt: skip
+        columns = ",".join(values)
+        updates = ",".join(f"{name}=excluded.{name}" for name in values if name != "key")
+        rows = self._rows(
+            f"INSERT INTO restoration({columns}) VALUES({','.join(':' + name for name in values)}) "
+            f"ON CONFLICT(key) DO UPDATE SET {updates} WHERE restoration.status!='ok' OR excluded.status='ok' "
+            "RETURNING id",
+            values,  # type: ignore[arg-type]
+        )
+        return int((rows or self._rows("SELECT id FROM restoration WHERE key=?", (key,)))[0][0])
+
+    # Scores and features
+
+    def scores(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
+        """By (output, reference)."""
+        sql = "SELECT output, reference, status, value, reason FROM score WHERE signature=? AND output IN (?)"
+        return {(row[0], row[1]): Score(*row[2:]) for row in self._rows_in(sql, outputs, [signature])}
+
+    def put_score(
+        self,
+        output: int,
+        reference: int,
+        signature: int,
+        score: Score,
+        seconds: float | None = None,
+        *,
+        anew: bool = False,
+    ) -> None:
+        """Write a value; one that is there stays, unless it was a failure or is to be made `anew`."""
+        self._rows(
+            "INSERT INTO score VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
+            "value=excluded.value, reason=excluded.reason, seconds=excluded.seconds "
+            "WHERE ? OR score.status IN ('failed','nan')",
+            (output, reference, signature, score.status, score.value, score.reason, seconds, anew),
+        )
+
+    def extractions(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
+        """By (output, reference), without the features themselves."""
+        sql = "SELECT output, reference, status, reason FROM extraction WHERE signature=? AND output IN (?)"
+        return {(r[0], r[1]): Score(r[2], None, r[3]) for r in self._rows_in(sql, outputs, [signature])}
+
+    def features(self, output: int, reference: int, signature: int) -> bytes:
+        sql = "SELECT features FROM extraction WHERE output=? AND reference=? AND signature=? AND status='ok'"
+        return bytes(self._rows(sql, (output, reference, signature))[0][0])
+
+    def put_extraction(
+        self,
+        output: int,
+        reference: int,
+        signature: int,
+        *,
+        status: str,
+        features: bytes | None,
+        reason: str | None,
+        seconds: float | None = None,
+        anew: bool = False,
+    ) -> None:
+        self._rows(
+            "INSERT INTO extraction VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
+            "features=excluded.features, reason=excluded.reason, seconds=excluded.seconds "
+            "WHERE ? OR extraction.status IN ('failed','nan')",
+            (output, reference, signature, status, features, reason, seconds, anew),
+        )
+
+    def set_place(self, members: Iterable[tuple[bytes, int, int]], *, create: bool = True) -> tuple[int, int] | None:
+        """The (output, reference) under which a set's value is stored; None if it is not and may not be created.
+
+        `members` are (output hash, output id, reference id or 0); order does not matter, duplicates count.
+        """
+        ready = list(members)
+        hashes = self.content_hashes(reference for _, _, reference in ready if reference)
+        references = [hashes[reference] for _, _, reference in ready if reference]
+        output = self.content_id(set_hash(member for member, _, _ in ready), create=create)
+        reference = self.content_id(set_hash(references), create=create) if references else 0
+        return None if output is None or reference is None else (output, reference)
+
+    # Times; what a row means is `bench.results.timings`
+
+    def machine_id(self, digest: bytes, description: str) -> int:
+        """The integer that stands for a machine's fingerprint."""
+        self._rows("INSERT OR IGNORE INTO machine(digest, description) VALUES(?,?)", (digest, description))
+        return int(self._rows("SELECT id FROM machine WHERE digest=?", (digest,))[0][0])
+
+    def put_latency(self, row: LatencyRow) -> int:
+        """Add a row; its `id` and the machine's two texts are this store's business. Nothing is ever replaced."""
+        values = row._asdict()
+        values |= {"id": None, "machine": self.machine_id(row.machine, values.pop("description"))}
+        marks = ",".join(f":{name}" for name in values)
+        sql = f"INSERT INTO latency({','.join(values)}) VALUES({marks}) RETURNING id"
+        return int(self._rows(sql, values)[0][0])  # type: ignore[arg-type]
+
+    def latencies(self, column: Literal["method", "request", "session"], values: Iterable[Any]) -> list[LatencyRow]:
+        """Rows whose column has one of these values, newest first."""
+        names = ",".join(
+            {"id": "latency.id", "machine": "machine.digest"}.get(name, name) for name in LatencyRow._fields
+        )
+        sql = f"SELECT {names} FROM latency JOIN machine ON machine.id=machine WHERE {column} IN (?)"  # noqa: S608
+        rows = self._rows_in(sql, values)
+        return sorted((LatencyRow(*row) for row in rows), key=lambda row: -row.id)
+
+    # Runs
+
+    def runs(self, suite: str | None = None) -> list[RunRow]:
+        """Newest first: by their numbers, which grow whatever the clock does."""
+        sql = "SELECT id, suite, created, finished, record FROM run"
+        where, values = (" WHERE suite=?", [suite]) if suite is not None else ("", [])
+        return [RunRow(*row) for row in self._rows(f"{sql}{where} ORDER BY id DESC", values)]
+
+    def run(self, number: int) -> RunRow | None:
+        rows = self._rows("SELECT id, suite, created, finished, record FROM run WHERE id=?", (number,))
+        return RunRow(*rows[0]) if rows else None
+
+    def newest_run(self, suite: str) -> tuple[RunRow, bytes] | None:
+        """A suite's run with the highest number, and the digest of its plan."""
+        sql = "SELECT id, suite, created, finished, record, digest FROM run WHERE suite=? ORDER BY id DESC LIMIT 1"
+        rows = self._rows(sql, (suite,))
+        return (RunRow(*rows[0][:5]), rows[0][5]) if rows else None
+
+    def create_run(self, suite: str, digest: bytes, record: str) -> int:
+        sql = "INSERT INTO run(suite, digest, created, record) VALUES(?,?,?,?) RETURNING id"
+        return int(self._rows(sql, (suite, digest, time.time(), record))[0][0])
+
+    def finish_run(self, run: int) -> None:
+        """Also where it was finished before: whoever runs it again means this one."""
+        self._rows("UPDATE run SET finished=? WHERE id=?", (time.time(), run))
+
+    def units(self, run: int) -> dict[tuple[int, int], tuple[int | None, int]]:
+        """(cell, item) → (restoration id, reference content id, 0 where there is none)."""
+        rows = self._rows("SELECT cell, item, restoration, reference FROM unit WHERE run=?", (run,))
+        return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+    def drop_units(self, run: int, units: Iterable[tuple[int, int]]) -> None:
+        """Forget what some (cell, item) of a run were found to be: it does not hold any more."""
+        with self._clear_errors():
+            self._db.executemany(
+                "DELETE FROM unit WHERE run=? AND cell=? AND item=?", ((run, *place) for place in units)
+            )
+
+    def put_units(self, run: int, units: Iterable[tuple[int, int, int, int]]) -> None:
+        """(cell, item, restoration id, reference content id) rows of a run; what is there stays."""
+        with self._clear_errors():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO unit(run, cell, item, restoration, reference) VALUES(?,?,?,?,?)",
+                ((run, *unit) for unit in units),
+            )
+
+    def restorations_of(self, run: int) -> dict[int, tuple[bytes, Restoration]]:
+        """By restoration id, for every unit of a run: its input's content hash, and the restoration."""
+        sql = (
+            "SELECT DISTINCT given.hash, r.id, r.status, r.reason, r.output, made.hash, r.suffix, r.height, r.width, "
+            "r.seconds, r.device, r.batch, r.threads FROM unit JOIN restoration r ON r.id=unit.restoration "
+            "JOIN content given ON given.id=r.input LEFT JOIN content made ON made.id=r.output WHERE unit.run=?"
+        )
+        return {row[1]: (row[0], Restoration(*row[1:])) for row in self._rows(sql, (run,))}
+
+    # Claims; what they mean is `bench.results.claims`
+
+    def claims(self, keys: Iterable[bytes]) -> dict[bytes, tuple[str, int, float, float]]:
+        """Key → (host, process, its start, when it was last heard of)."""
+        rows = self._rows_in("SELECT key, host, pid, started, beat FROM claim WHERE key IN (?)", keys)
+        return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
+
+    def put_claim(self, key: bytes, host: str, pid: int, started: float, now: float) -> None:
+        self._rows("INSERT OR REPLACE INTO claim VALUES(?,?,?,?,?)", (key, host, pid, started, now))
+
+    def release(self, keys: Iterable[bytes]) -> None:
+        with self._clear_errors():
+            self._db.executemany("DELETE FROM claim WHERE key=?", ((key,) for key in keys))
+
+    def claimants(self) -> list[tuple[str, int, float, float]]:
+        """(host, process, its start, when it was last heard of) of everybody who holds a claim."""
+        rows = self._rows("SELECT host, pid, started, max(beat) FROM claim GROUP BY host, pid, started")
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    def drop_claimant(self, host: str, pid: int, started: float) -> None:
+        self._rows("DELETE FROM claim WHERE host=? AND pid=? AND started=?", (host, pid, started))
+
+    # Leases; what they mean is `bench.results.leases`
+
+    def leases(self) -> list[LeaseRow]:
+        return [LeaseRow(*row) for row in self._rows("SELECT id, kind, run, host, pid, started, beat FROM lease")]
+
+    def put_lease(self, kind: str, host: str, pid: int, started: float, now: float) -> int:
+        sql = "INSERT INTO lease(kind, host, pid, started, beat) VALUES(?,?,?,?,?) RETURNING id"
+        return int(self._rows(sql, (kind, host, pid, started, now))[0][0])
+
+    def lease_run(self, lease: int, run: int) -> None:
+        """A lease is for this run from now on."""
+        self._rows("UPDATE lease SET run=? WHERE id=?", (run, lease))
+
+    def has_lease(self, lease: int) -> bool:
+        return bool(self._rows("SELECT 1 FROM lease WHERE id=?", (lease,)))
+
+    def drop_lease(self, lease: int) -> None:
+        self._rows("DELETE FROM lease WHERE id=?", (lease,))
+
+    def beat(self, host: str, pid: int, now: float) -> None:
+        """A process says that it still works on what it claimed and leased."""
+        for table in ("claim", "lease"):
+            self._rows(f"UPDATE {table} SET beat=? WHERE host=? AND pid=?", (now, host, pid))  # noqa: S608
+
+    # Housekeeping
+
+    def sweep(self, doomed: Iterable[int] = ()) -> tuple[int, set[bytes]]:
+        """Delete some runs, then the rows that no run names. Returns how many rows, and the outputs still needed.
+
+        Values of whole sets stay: they are small, and which run they belong to is not written down. The caller's
+        transaction is what makes the decision and the deletion one.
+        """
+        rows = 0
+        with self._clear_errors():
+            for run in doomed:
+                self._db.execute("UPDATE lease SET run=NULL WHERE run=?", (run,))
+                self._db.execute("DELETE FROM unit WHERE run=?", (run,))
+                self._db.execute("DELETE FROM run WHERE id=?", (run,))
+            for sql in (
+                "DELETE FROM restoration WHERE id NOT IN (SELECT restoration FROM unit WHERE restoration IS NOT NULL)",
+                "DELETE FROM score WHERE output NOT IN (SELECT output FROM restoration WHERE output IS NOT NULL) "
+                "AND signature NOT IN (SELECT id FROM signature WHERE of_sets)",
+                "DELETE FROM extraction WHERE output NOT IN (SELECT output FROM restoration WHERE output IS NOT NULL) "
+                "AND output NOT IN (SELECT reference FROM unit)",
+            ):
+                rows += self._db.execute(sql).rowcount
+            needed = self._db.execute("SELECT hash FROM content JOIN restoration ON output=content.id").fetchall()
+        return rows, {row[0] for row in needed}

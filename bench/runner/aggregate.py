@@ -1,0 +1,121 @@
+"""The values of whole sets: what a run's stored features add up to, cell by cell, once its units are done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+from bench.catalog.helper_process import LEAST_PATIENCE, Helper, Lost
+from bench.catalog.plugins import made_elsewhere
+from bench.data.boxes import scale_to
+from bench.errors import BenchError, ItemError, one_line
+from bench.methods.base import Method
+from bench.metrics.base import SetMetric
+from bench.metrics.kinds import Member, Placed
+from bench.metrics.outcome import Status
+from bench.planning.bind import BoundMetric
+from bench.planning.plan import Cell, Plan, signature_of, wanted
+from bench.results.features import Value, aggregate, complete, value_of
+from bench.results.store import Restoration, Score, Store
+from bench.runner.engines.local import Recipe
+
+
+class _Made(NamedTuple):
+    """One output of a cell."""
+
+    unit: int
+    row: Restoration
+    reference: int
+
+
+class Apart:
+    """Values of strangers' metrics, asked in another process that comes by them as the workers of a run do."""
+
+    def __init__(self, recipe: Recipe, timeout: float | None) -> None:
+        self._limit = None if timeout is None else max(timeout, LEAST_PATIENCE)
+        self._helper = Helper("aggregate()", recipe.make_cells, recipe.arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._helper.close()
+
+    def value(self, cell: Cell, metric: BoundMetric) -> Value | None:
+        """How a cell's metric is asked; None for one that is ours, or that only this process has."""
+        if not metric.entry.strange or not made_elsewhere(metric.entry):
+            return None
+        place = cell.index, cell.dataset.metrics.index(metric)
+
+        def asked(measured: SetMetric, features: Any, references: Any) -> Score:
+            try:
+                return self._helper.call(_value, *place, features, references, timeout=self._limit)
+            except Lost as lost:
+                return Score(Status.FAILED, None, f"{lost.how} while aggregating")
+            except (BenchError, ItemError) as error:
+                return Score(Status.FAILED, None, one_line(error))
+
+        return asked
+
+
+def _value(cells: Sequence[Cell], cell: int, metric: int, features: Any, references: Any) -> Score:
+    measured = cells[cell].measured(cells[cell].dataset.metrics[metric])
+    assert isinstance(measured, SetMetric)
+    return value_of(measured, features, references)
+
+
+def aggregate_run(store: Store, plan: Plan, run: int, apart: Apart | None = None, *, anew: bool = False) -> None:
+    """Aggregate the stored features of every complete or partial cell, and store the values; known ones only `anew`."""
+    if not any(metric.kind.of_sets for dataset in plan.resolved.datasets for metric in dataset.metrics):
+        return
+    made = store.restorations_of(run)
+    outputs: dict[int, list[_Made]] = {}
+    for (index, unit), (restoration, reference) in store.units(run).items():
+        if restoration in made and made[restoration][1].output is not None:
+            outputs.setdefault(index, []).append(_Made(unit, made[restoration][1], reference))
+    for cell in plan.cells:
+        for metric in cell.dataset.metrics:
+            if metric.kind.of_sets and metric.unavailable is None and wanted(cell, metric):
+                _aggregate(store, cell, metric, outputs.get(cell.index, []), apart, anew)
+
+
+def _aggregate(
+    store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Made], apart: Apart | None, anew: bool
+) -> None:
+    extractor = signature_of(store, cell, metric)
+    measured = cell.measured(metric)
+    assert extractor is not None and isinstance(measured, SetMetric)
+    annotations = cell.dataset.annotations
+    unboxed = {} if annotations is None else annotations.problems
+    fit = [one for one in made if metric.kind.not_for_item(cell.item(one.unit).id, unboxed) is None]
+    behind = [(_member(cell, metric, one), one) for one in fit]
+    members = complete(store, [member for member, _ in behind], extractor, metric.kind)
+    if not members:
+        return
+    place = store.set_place(members)
+    assert place is not None
+    signature = store.signature_id(metric.signature, cell.metric_mode(metric), of_sets=True)
+    assert signature is not None
+    known = store.scores([place[0]], signature).get(place)
+    if known is not None and known.status != Status.FAILED and not anew:
+        return
+    truth = dict(behind)
+    value = None if apart is None else apart.value(cell, metric)
+    score = aggregate(store, members, extractor, measured, lambda member: _truth(cell, truth[member]), value)
+    store.put_score(*place, signature, score, anew=anew)
+
+
+def _member(cell: Cell, metric: BoundMetric, one: _Made) -> Member:
+    assert one.row.output is not None and one.row.output_hash is not None
+    return metric.kind.member(cell.item(one.unit).id, one.row.output_hash, one.row.output, one.reference)
+
+
+def _truth(cell: Cell, one: _Made) -> Placed:
+    """What is annotated in the item of an output."""
+    annotations, method = cell.dataset.annotations, cell.method.method
+    assert annotations is not None
+    item, size = cell.item(one.unit).id, (one.row.height or 1, one.row.width or 1)
+    scale = method.scale if isinstance(method, Method) else None
+    inverse = partial(scale_to, made=size, annotated=annotations.sizes[item], scale=scale)
+    return Placed(item, annotations.boxes[item], inverse)

@@ -1,0 +1,378 @@
+"""A run from end to end: plan, record, work, store, and the counts that decide the exit code.
+
+The driver here is the only writer. It commits every piece of news as it comes, so that a run killed at any instant
+loses at most the batch in flight, and running again does what is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from bench import provenance
+from bench.data.pairing import check_sizes
+from bench.errors import BenchError, one_line
+from bench.latency import suite_timing
+from bench.machine import check_device
+from bench.planning import detection_columns
+from bench.planning.bind import Resolved
+from bench.planning.description import describe_run
+from bench.planning.plan import Cell, Plan, Task, claim_key, examine, gather, make_plan, signature_of
+from bench.results import artefacts
+from bench.results.claims import Claims
+from bench.results.features import pack
+from bench.results.leases import Lease
+from bench.results.record import RunRecord, problem
+from bench.results.store import Score, Store
+from bench.results.view import RunView, failures, read_cells
+from bench.runner.aggregate import Apart, aggregate_run
+from bench.runner.changed_inputs import Watch
+from bench.runner.engines.local import LocalEngine, Recipe, threads_per_worker
+from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, unworkable
+from bench.runner.request import Request, cells_of, resolve_request
+from bench.runner.worker import Settings
+
+_CLAIM_CHUNK = 16
+_ROUNDS = 3
+"""So often are units done again whose files changed meanwhile."""
+_GATHER_SECONDS = 0.05
+"""News that come faster than this are committed together."""
+
+
+class Progress(Protocol):
+    """What a run tells while it works; `tqdm` fits."""
+
+    def reset(self, total: int) -> object: ...
+
+    def update(self, n: int) -> object: ...
+
+    def set_description_str(self, text: str) -> object: ...
+
+    def close(self) -> object: ...
+
+
+class Summary(NamedTuple):
+    """How a run ended."""
+
+    run: int
+    suite: str
+    units: int
+    """Units of the run."""
+    worked: int
+    """Units that needed work this time."""
+    failed: int
+    """Values that are missing because something failed."""
+    expected: int
+    """Values that were asked for."""
+    unavailable: int
+    """Values that were asked for of methods and metrics that are not on this machine."""
+    seconds: float
+
+
+class Ended(NamedTuple):
+    """A run that came to its end, and its values as they were then."""
+
+    summary: Summary
+    data: RunView
+
+
+def carry_out(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Ended:
+    """Do what the request asks and the store does not hold yet, as one run. `note` is told lines worth reading.
+
+    Its values come with it: a collection that follows may drop the run before somebody else could read them.
+    """
+    start = time.monotonic()
+    resolved = resolve_request(request)
+    with Store(request.folder) as store, Lease(store, "run", note) as lease:
+        claims = Claims(store)
+        claims.drop_abandoned()
+        try:
+            plan = make_plan(resolved, store, request.device, fresh=request.fresh)
+            for line in warnings_before(plan):
+                note(line)
+            worked, number = _Driver(store, lease, plan, request, progress, note).drive()
+            with Apart(Recipe(cells_of, (request,)), request.timeout) as apart:
+                aggregate_run(store, plan, number, apart, anew=request.fresh)
+            _time(resolved, store, request, note)
+        finally:
+            claims.release_all()
+        store.finish_run(number)
+        data = read_cells(store, number)
+    counts = failures(data)
+    units = sum(cell.units for cell in plan.cells)
+    summary = Summary(
+        number, resolved.file.name, units, worked, counts.failed, counts.expected, counts.unavailable,
+        time.monotonic() - start,
+    )  # fmt: skip
+    return Ended(summary, data)
+
+
+def _time(resolved: Resolved, store: Store, request: Request, note: Any) -> None:
+    """Measure what the suite's `latency:` asks for."""
+    timed = suite_timing.wanted(resolved, store, request.device, fresh=request.fresh or request.fresh_latency)
+    if timed is not None and timed.todo:
+        check_device(request.device)
+        plugins = tuple(str(Path(plugin).resolve()) for plugin in request.plugins)
+        suite_timing.measure(timed, store, plugins=plugins, commands=request.allow_commands, note=note)
+
+
+def warnings_before(plan: Plan) -> Iterator[str]:
+    """Lines worth reading before any work: what could not be paired, and pairs whose sizes disagree.
+
+    A dataset that has nothing left to do is silent, and its files are not opened.
+    """
+    busy = {plan.cells[cell].dataset_index for cell, _ in plan.open_units()}
+    for index, bound in enumerate(plan.resolved.datasets):
+        if index in busy:
+            sizes = check_sizes(bound.dataset.items, bound.dataset.scale)
+            yield from (f"{bound.label}: {line}" for line in (*bound.dataset.notes, *sizes))
+
+
+class _Driver:
+    """Writes what workers find."""
+
+    def __init__(
+        self, store: Store, lease: Lease, plan: Plan, request: Request, progress: Progress | None, note: Any
+    ) -> None:
+        self.store = store
+        self.lease = lease
+        self.claims = Claims(store)
+        self.plan = plan
+        self.request = request
+        self.progress = progress
+        self.note = note
+        self.threads = threads_per_worker(request.workers)
+        self.number = 0
+        self._ids: dict[bytes, int] = {}
+        """Row numbers of the restorations that were just written, by key."""
+        self._unwritten: list[Result] = []
+        self._last_write = 0.0
+
+    def drive(self) -> tuple[int, int]:
+        """Record the run and do its work. Returns how many units needed any, and the run's number."""
+        todo = self.plan.open_units()
+        if todo:
+            check_device(self.request.device)
+            columns = (column for dataset in self.plan.resolved.datasets for column in dataset.metrics)
+            detection_columns.check(column.metric for column in columns if column.unavailable is None)
+        watch = Watch(self.store, self.plan)
+        self.record()
+        if todo:
+            if self.progress is not None:
+                self.progress.reset(len(todo))
+            self.work(todo)
+            for _ in range(_ROUNDS):
+                if not (void := watch.void(self.number, self.note)):
+                    break
+                self.work(list(void))
+            else:
+                self._give_up(watch.void(self.number, self.note))
+        return len(todo), self.number
+
+    def _give_up(self, void: Mapping[tuple[int, int], str]) -> None:
+        """Rows for units whose files do not come to rest."""
+        with self.store.transaction():
+            for (cell, unit), file in void.items():
+                row = unworkable(f"{file} keeps changing while the run works: run again when it is whole", None, None)
+                number = self._put_restoration(row._replace(status="failed"))
+                self.store.put_units(self.number, [self._unit_row(cell, unit, number, None)])
+
+    # The record
+
+    def record(self) -> int:
+        """Find the run this request resumes, or start one; write down the units that are done already."""
+        record = describe_run(self.plan)
+        told = "" if self._resumed(record) else self._told(record)  # slow: not while others wait to write
+        with self.store.transaction():  # as one step: two runs of one plan at once are one run
+            self.number = self._resumed(record) or self.store.create_run(
+                record.suite, record.digest, told or self._told(record)
+            )
+            self.lease.name(self.number)
+            for cell in self.plan.cells:
+                states, facts = self.plan.states[cell.index], self.plan.facts[cell.index]
+                rows = [
+                    self._unit_row(cell.index, unit, state.restoration.id, state.reference)
+                    for unit, state in enumerate(states)
+                    if state.done and state.restoration is not None
+                ]
+                for unit, fact in enumerate(facts):
+                    if fact.problem is not None and cell.method.method is not None:
+                        row = unworkable(fact.problem, None, None)
+                        rows.append(self._unit_row(cell.index, unit, self._put_restoration(row), None))
+                self.store.put_units(self.number, rows)
+        return self.number
+
+    def _resumed(self, record: RunRecord) -> int | None:
+        """The suite's newest run, where it is this one. To go on with an older one would not make it the newest."""
+        newest = self.store.newest_run(record.suite)
+        if newest is None or newest[1] != record.digest:
+            return None
+        row, _ = newest
+        return row.id if problem(row.record) is None and not self._contradicts(row.id) else None
+
+    def _told(self, record: RunRecord) -> str:
+        request, base = self.request, self.plan.resolved.file.base
+        made = provenance.describe(request.device, self.threads, request.workers, request.batch, base)
+        return record.text(made)
+
+    def _contradicts(self, run: int) -> bool:
+        """True when an input has changed since the run recorded it: then this is another run."""
+        blocked = {
+            fact.problem: unworkable(fact.problem, None, None).key
+            for facts in self.plan.facts
+            for fact in facts
+            if fact.problem is not None
+        }
+        known = self.store.restorations(blocked.values())
+        for (cell, unit), (restoration, reference) in self.store.units(run).items():
+            state, fact = self.plan.states[cell][unit], self.plan.facts[cell][unit]
+            if fact.problem is not None:
+                row = known.get(blocked[fact.problem])
+                if row is None or row.id != restoration:
+                    return True
+                continue
+            if state.unknown or state.restoration is None or state.restoration.id != restoration:
+                return True
+            if reference and self._content(state.reference) != reference:
+                return True
+        return False
+
+    def _unit_row(self, cell: int, unit: int, restoration: int, reference: bytes | None) -> tuple[int, int, int, int]:
+        return cell, unit, restoration, self._content(reference)
+
+    def _content(self, content: bytes | None) -> int:
+        return 0 if content is None else (self.store.content_id(content) or 0)
+
+    # The work
+
+    def work(self, todo: Sequence[tuple[int, int]]) -> None:
+        asked = self.request
+        settings = Settings(asked.folder.absolute(), asked.device, asked.batch, self.threads, asked.fresh)
+        recipe = Recipe(cells_of, (self.request,))
+        workers, timeout = self.request.workers, self.request.timeout
+        engine = LocalEngine(self.plan.cells, self.store, settings, workers, recipe, timeout)
+        left = list(todo)
+        while left:
+            deferred: list[tuple[int, int]] = []
+            try:
+                for results in engine.map(self._dispatch(left, deferred)):
+                    self._unwritten.extend(results)
+                    if not results or time.monotonic() - self._last_write > _GATHER_SECONDS:
+                        self._flush()
+            finally:
+                self._flush()
+            left = deferred
+            if left:
+                if self.progress is not None:
+                    self.progress.set_description_str("waiting for another run")
+                time.sleep(0.5)
+
+    def _dispatch(self, todo: Iterable[tuple[int, int]], deferred: list[tuple[int, int]]) -> Iterator[Task]:
+        """Claim units chunk by chunk and hand out those that are still open and nobody else is working on."""
+        chunk: list[tuple[int, int]] = []
+        for place in todo:
+            if chunk and (chunk[0][0] != place[0] or len(chunk) == _CLAIM_CHUNK):
+                yield from self._claimed(chunk, deferred)
+                chunk = []
+            chunk.append(place)
+        if chunk:
+            yield from self._claimed(chunk, deferred)
+
+    def _claimed(self, chunk: list[tuple[int, int]], deferred: list[tuple[int, int]]) -> Iterator[Task]:
+        self._flush()  # what is claimed next may be known by now
+        cell = self.plan.cells[chunk[0][0]]
+        units = [unit for _, unit in chunk]
+        keys = [claim_key(cell, unit, self.plan.facts[cell.index][unit]) for unit in units]
+        ours = self.claims.take(keys)
+        facts = gather(self.store, cell, units, fresh=self.request.fresh)
+        states = examine(self.store, cell, units, facts)
+        for unit, key, fact, state in zip(units, keys, facts, states, strict=True):
+            if key not in ours:
+                deferred.append((cell.index, unit))
+            elif state.done and state.restoration is not None:
+                # Another run finished it between our plan and our claim.
+                with self.store.transaction():
+                    row = self._unit_row(cell.index, unit, state.restoration.id, state.reference)
+                    self.store.put_units(self.number, [row])
+                    self.store.release([key])
+                self._advance()
+            elif fact.problem is not None:
+                self._write([Result(cell.index, unworkable(fact.problem, None, None))])
+                marker = unworkable(fact.problem, None, None).key
+                self._write([Result(cell.index, Finished(Task(cell.index, unit, fact, key), marker, None))])
+            else:
+                if self.progress is not None:
+                    self.progress.set_description_str(f"{cell.method.label} · {cell.dataset.label}")
+                yield Task(cell.index, unit, fact, key)
+
+    def _flush(self) -> None:
+        given, self._unwritten = self._unwritten, []
+        if given:
+            self._write(given)
+            self._last_write = time.monotonic()
+
+    def _write(self, results: Sequence[Result]) -> None:
+        """Put outputs in place, then commit all rows together."""
+        for _, news in results:
+            if isinstance(news, Restored) and news.payload is not None and news.output is not None:
+                try:
+                    artefacts.write(self.request.folder, news.output, news.suffix or "png", news.payload)
+                except OSError as error:
+                    raise BenchError(
+                        f"results folder {self.request.folder}: {one_line(error)}; what was written before is kept, "
+                        "run again to go on"
+                    ) from error
+        with self.store.transaction():
+            self.lease.check()
+            for index, news in results:
+                cell = self.plan.cells[index]
+                if isinstance(news, Decoded):
+                    self.store.remember(news.stamp, news.memo)
+                elif isinstance(news, Restored):
+                    self._ids[news.key] = self._put_restoration(news)
+                elif isinstance(news, Scored):
+                    self._put_score(cell, news)
+                else:
+                    self._finish(cell, news)
+        for _, news in results:
+            if isinstance(news, Finished):
+                self._advance()
+
+    def _advance(self) -> None:
+        if self.progress is not None:
+            self.progress.update(1)
+
+    def _put_restoration(self, news: Restored) -> int:
+        return self.store.put_restoration(
+            news.key, input_hash=news.input_hash, status=news.status, reason=news.reason, output_hash=news.output,
+            size=news.size, suffix=news.suffix, seconds=news.seconds, batch=news.batch, threads=self.threads,
+            device=self.request.device if news.seconds is not None else None,
+        )  # fmt: skip
+
+    def _put_score(self, cell: Cell, news: Scored) -> None:
+        metric = cell.dataset.metrics[news.metric]
+        outcome = news.outcome
+        signature = signature_of(self.store, cell, metric)
+        output = self._content(news.output)
+        reference = self._content(news.reference)
+        assert signature is not None
+        if metric.kind.of_sets:
+            blob = None if outcome.features is None else pack(outcome.features)
+            self.store.put_extraction(
+                output, reference, signature, status=outcome.status, features=blob, reason=outcome.reason,
+                seconds=outcome.seconds, anew=self.request.fresh,
+            )  # fmt: skip
+        else:
+            score = Score(outcome.status, outcome.value, outcome.reason)
+            self.store.put_score(output, reference, signature, score, outcome.seconds, anew=self.request.fresh)
+
+    def _finish(self, cell: Cell, news: Finished) -> None:
+        number = self._ids.pop(news.key, None) if news.key is not None else None
+        if number is None and news.key is not None:  # nothing was restored, only scored
+            rows = self.store.restorations([news.key])
+            number = rows[news.key].id if news.key in rows else None
+        if number is not None:
+            self.store.put_units(self.number, [self._unit_row(cell.index, news.task.unit, number, news.reference)])
+        self.store.release([news.task.claim])

@@ -1,0 +1,87 @@
+"""What a run would do, before it does it: units, what the store answers, and an estimate from measured times."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.latency import suite_timing
+from bench.planning.plan import Cell, Plan
+from bench.results.store import FILE_NAME, Store
+
+
+class CellPlan(NamedTuple):
+    """One cell's units by what has to be done with them."""
+
+    dataset: str
+    method: str
+    units: int
+    cached: int
+    """Done; nothing will be decoded."""
+    score: int
+    """Restored before; only some scores are missing."""
+    restore: int
+    """To be restored and scored, as far as it is known without decoding the items."""
+    blocked: int
+    """Cannot be worked on: missing pair or file, or a method that is not on this machine."""
+    seconds: float | None
+    """Estimate from restorations of the same method in this store; None without any."""
+
+
+def summarise(plan: Plan, store: Store) -> list[CellPlan]:
+    """One line per cell."""
+    found: list[CellPlan] = []
+    for cell in plan.cells:
+        if not cell.method.is_for(cell.dataset.label):
+            continue
+        states, facts = plan.states[cell.index], plan.facts[cell.index]
+        absent = cell.method.method is None
+        blocked = cell.units if absent else sum(fact.problem is not None for fact in facts)
+        cached = 0 if absent else sum(state.done for state in states)
+        score = 0 if absent else sum(bool(state.todo) and not state.done and not state.gone for state in states)
+        restore = cell.units - blocked - cached - score
+        found.append(
+            CellPlan(
+                cell.dataset.label, cell.method.label, cell.units, cached, score, restore, blocked,
+                _estimate(cell, plan, store, restore),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _estimate(cell: Cell, plan: Plan, store: Store, units: int) -> float | None:
+    """Seconds for so many restorations, at the mean of what this method took anywhere in this plan."""
+    if not units:
+        return 0.0
+    times = [
+        state.restoration.seconds
+        for other in plan.cells
+        if other.method.label == cell.method.label
+        for state in plan.states[other.index]
+        if state.restoration is not None and state.restoration.seconds is not None
+    ]
+    return units * sum(times) / len(times) if times else None
+
+
+def render_plan(folder: Path, make: Callable[[Store], Plan], device: str = "cpu", *, fresh: bool = False) -> str:
+    """The plan as a table. A results folder that does not exist yet is not created."""
+    from tabulate import tabulate
+
+    file = folder / FILE_NAME
+    known = file.is_file() and file.stat().st_size > 0
+    with tempfile.TemporaryDirectory() as empty, Store.reading(folder) if known else Store(Path(empty)) as store:
+        plan = make(store)
+        cells = summarise(plan, store)
+        timed = suite_timing.wanted(plan.resolved, store, device, fresh=fresh)
+    body = [[*cell[:7], "unknown" if cell.seconds is None else f"{cell.seconds:.1f} s"] for cell in cells]
+    totals = [sum(cell[index] for cell in cells) for index in range(2, 7)]  # type: ignore[misc]
+    estimates = [cell.seconds for cell in cells if cell.seconds is not None]
+    body.append(["total", "", *totals, ("≥ " if len(estimates) < len(cells) else "") + f"{sum(estimates):.1f} s"])
+    header = ["dataset", "method", "units", "cached", "to score", "to restore", "blocked", "restoring takes"]
+    return (
+        tabulate(body, header, tablefmt="simple", disable_numparse=True, colalign=("left", "left", *["right"] * 6))
+        + "\n"
+        + ("" if timed is None else timed.line() + "\n")
+    )

@@ -1,0 +1,95 @@
+"""What a worker says of the units in its hands: picklable, because it may sit in another process."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bench.data.items import Stamp
+from bench.identity import digest
+from bench.metrics.outcome import Outcome
+from bench.planning.plan import Task
+from bench.results.store import Memo
+
+
+class Decoded(NamedTuple):
+    """A source was decoded, or found not to decode."""
+
+    stamp: Stamp
+    memo: Memo
+
+
+class Restored(NamedTuple):
+    """A unit's output, or the reason why there is none."""
+
+    key: bytes
+    input_hash: bytes
+    status: str
+    reason: str | None = None
+    output: bytes | None = None
+    size: tuple[int, int] | None = None
+    payload: bytes | None = None
+    suffix: str | None = None
+    seconds: float | None = None
+    batch: int | None = None
+
+
+class Scored(NamedTuple):
+    """One metric's value, or features, for a unit's output."""
+
+    output: bytes
+    reference: bytes | None
+    metric: int
+    outcome: Outcome
+
+
+class Finished(NamedTuple):
+    """Everything there is to say about a task has been said."""
+
+    task: Task
+    key: bytes | None
+    reference: bytes | None
+
+
+class Result(NamedTuple):
+    """A piece of news from a worker."""
+
+    cell: int
+    news: Decoded | Restored | Scored | Finished
+
+
+class Began(NamedTuple):
+    """A call begins that may hang, or end the process: what it is, and what is to be written down if it does."""
+
+    thread: int
+    """Its thread; what that one began before has ended."""
+    what: str
+    """`loading`, `restoring` or `scoring`; or what of strangers' code is asked before there are methods."""
+    tasks: tuple[Task, ...]
+    """The units that wait for it; none before there are methods."""
+    rows: tuple[Result, ...]
+    """Everything there is to say about the tasks then, with `Finished`; where a reason is missing, it is the end's."""
+
+
+class Ended(NamedTuple):
+    """Nothing runs in a thread any more that may hang."""
+
+    thread: int
+
+
+def blamed(began: Began, reason: str) -> list[Result]:
+    """The rows of a call that did not come back."""
+    found = []
+    for cell, news in began.rows:
+        if isinstance(news, Restored) and not news.reason:
+            found.append(Result(cell, news._replace(reason=reason)))
+        elif isinstance(news, Scored) and not news.outcome.reason:
+            found.append(Result(cell, news._replace(outcome=news.outcome._replace(reason=reason))))
+        else:
+            found.append(Result(cell, news))
+    return found
+
+
+def unworkable(reason: str, key: bytes | None, memo: Memo | None) -> Restored:
+    """The row of a unit whose input cannot be used: tried again only when the input has changed."""
+    marker = digest(["unworkable", reason])
+    return Restored(key or marker, memo.hash if memo else marker, "input", reason)

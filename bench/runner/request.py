@@ -1,0 +1,85 @@
+"""What is asked of a run, and what that stands for: resolved anew by every process that works on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import paths
+from bench.errors import BenchError
+from bench.planning import finetuning
+from bench.planning.bind import Resolved, Selection, resolve
+from bench.planning.missing import screen
+from bench.planning.plan import Cell, Plan, make_cells, make_plan
+from bench.results.store import Store
+from bench.runner.engines.local import Recipe
+from bench.runner.rehearsal import rehearse
+from bench.suite import definition
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; picklable, so that worker processes can resolve it again."""
+
+    suite: str
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    limit: int | None = None
+    device: str = "cpu"
+    batch: int = 1
+    workers: int = 1
+    results: str | None = None
+    plugins: tuple[str, ...] = ()
+    available: bool = False
+    commercial_safe: bool = False
+    fresh: bool = False
+    """Whether everything is computed anew that the store holds: restorations, features, values, times."""
+    fresh_latency: bool = False
+    """Whether the times of the suite's `latency:` are measured again where this machine has them."""
+    timeout: float | None = None
+    """Seconds that loading a method, restoring an image or scoring it with one metric may take; None: for ever."""
+    latency: bool = True
+    """Whether the methods of a suite with `latency:` are timed at all."""
+    allow_commands: bool = False
+    """Whether methods of kind `command` may start the programs that the suite names: a suite alone never runs code."""
+
+    part: str = "test"
+    """`train` for the images that `finetune:` trains detectors on."""
+    trained: tuple[finetuning.Outcome, ...] = ()
+    """The detectors that were."""
+
+    @property
+    def folder(self) -> Path:
+        return paths.results(self.results)
+
+
+def resolve_request(request: Request) -> Resolved:
+    """Bind the request's names; with `--available`, what is missing becomes rows, otherwise it is an error."""
+    from bench.catalog.plugins import load_plugins
+
+    load_plugins(request.plugins)
+    chosen = Selection(
+        request.methods, request.datasets, request.limit, request.commercial_safe, request.available,
+        request.allow_commands, request.latency,
+    )  # fmt: skip
+    file = definition.load(definition.find(request.suite))
+    resolved = resolve(finetuning.train_part(file) if request.part == finetuning.TRAIN else file, chosen)
+    resolved = finetuning.armed(resolved, request.trained)
+    if resolved.missing and not request.available:
+        raise BenchError(screen(request.suite, resolved.missing))
+    if all(bound.unavailable is not None for bound in resolved.datasets):
+        raise BenchError(
+            f"{request.suite}: no dataset of it is on this machine\n{screen(request.suite, resolved.missing)}"
+        )
+    return resolved
+
+
+def cells_of(request: Request) -> tuple[Cell, ...]:
+    """The cells of a request, as a worker process makes them."""
+    return make_cells(resolve_request(request), request.device)
+
+
+def plan_request(request: Request, store: Store) -> Plan:
+    """The plan of a request against a store."""
+    rehearse(Recipe(cells_of, (request,)), request.plugins, request.timeout)
+    return make_plan(resolve_request(request), store, request.device, fresh=request.fresh)

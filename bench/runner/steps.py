@@ -1,0 +1,38 @@
+"""A suite as the steps that it takes, one after the other, each of which resumes by itself.
+
+Most suites are one run. One with `finetune:` restores the train part first, trains a detector on what each method made
+of it, and then is a run like any other, in which each method is looked at by its own detector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bench.planning import finetuning
+from bench.results.leases import Lease
+from bench.results.store import Store
+from bench.runner.driver import Ended, Progress, Summary, carry_out
+from bench.runner.engines.local import Recipe
+from bench.runner.rehearsal import rehearse
+from bench.runner.request import Request, cells_of, resolve_request
+from bench.suite import definition
+
+
+def run(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Summary:
+    """Do what the request asks and the store does not hold yet. `note` is told lines worth reading."""
+    return take(request, progress, note).summary
+
+
+def take(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Ended:
+    """All steps of a request; returns its own run, with the values."""
+    rehearse(Recipe(cells_of, (request,)), request.plugins, request.timeout)
+    if finetuning.asked(definition.load(definition.find(request.suite))) is None:
+        return carry_out(request, progress, note)
+    resolve_request(request)  # what is wrong with the run itself is said before anything is trained
+    # One lease for all of them, so that what a step needs is not collected before it begins.
+    with Store(request.folder) as store, Lease(store, "run", note):
+        train = replace(request, part=finetuning.TRAIN)
+        restored = carry_out(train, progress, note)
+        trained = finetuning.prepare(resolve_request(train), restored.data, store, request.device, note)
+        return carry_out(replace(request, trained=tuple(trained)), progress, note)

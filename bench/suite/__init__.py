@@ -1,0 +1,1 @@
+"""What is asked: suite files, and the settings that a suite and the command line share."""

@@ -1,0 +1,93 @@
+"""What each kind of metric applies to, what it needs of a unit, and what of a set is complete."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.catalog.registry import registry
+from bench.metrics.build import build_metric
+from bench.metrics.kinds import Boxes, Kind, Member, OfSets, PerImage, Placed, Stored, TwoSets, Votes
+
+OUT, REF = 7, 9
+
+
+def of(name: str) -> Kind:
+    return build_metric(registry("metric").get(name), {}, {}).kind
+
+
+def test_metrics_of_the_catalogue_know_their_kind():
+    kinds = {name: type(of(name)) for name in ("psnr", "piqe", "psnr-pooled", "fid", "ap50", "iqpir/mos")}
+    assert kinds == {
+        "psnr": PerImage, "piqe": PerImage, "psnr-pooled": OfSets, "fid": TwoSets, "ap50": Boxes, "iqpir/mos": Votes,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "paired", "annotated", "applies"),
+    [
+        (PerImage(False), False, False, True), (PerImage(True), False, True, False),
+        (PerImage(True), True, False, True),
+        (OfSets(True), False, False, False), (TwoSets(True), True, False, True), (Boxes(False), True, False, False),
+        (Boxes(False), False, True, True), (Votes(False), True, True, False),
+    ],
+)  # fmt: skip
+def test_a_kind_says_whether_a_dataset_gives_it_anything_to_compute(
+    kind: Kind, paired: bool, annotated: bool, applies: bool
+):
+    assert kind.applies(paired=paired, annotated=annotated) is applies
+
+
+def test_what_a_unit_needs_begins_with_what_decides():
+    assert PerImage(True).places(OUT, REF) == ((OUT, REF),)
+    assert (
+        PerImage(False).places(OUT, REF)
+        == OfSets(False).places(OUT, REF)
+        == Boxes(False).places(OUT, REF)
+        == ((OUT, 0),)
+    )
+    assert TwoSets(True).places(OUT, REF) == ((REF, 0), (OUT, 0))
+    assert TwoSets(True).places(OUT, 0) == Votes(False).places(OUT, REF) == ()
+
+
+def test_a_member_of_two_sets_is_complete_with_both_of_its_features():
+    one, other = Member(b"a", 1, 11), Member(b"b", 2, 12)
+    assert TwoSets(True).complete([other, one], {(1, 0), (11, 0), (2, 0)}) == [one]
+    assert TwoSets(True).complete([Member(b"a", 1, 0)], {(1, 0), (0, 0)}) == []
+    assert OfSets(True).complete([other, one, one], {(1, 11), (2, 12)}) == [one, one, other]
+
+
+def test_references_are_gathered_in_the_order_of_their_own_content():
+    features = {(1, 0): 1.0, (2, 0): 2.0, (11, 0): 11.0, (12, 0): 12.0}
+    stored = Stored(lambda place: np.array([features[place]]), lambda ids: {11: b"z", 12: b"a"}, lambda member: _none())
+    ours, theirs = TwoSets(True).gathered([Member(b"a", 1, 11), Member(b"b", 2, 12)], stored)
+    assert ours.ravel().tolist() == [1, 2] and theirs.ravel().tolist() == [12, 11]
+
+
+def _none() -> Placed:
+    raise AssertionError("no boxes are asked for")
+
+
+def test_boxes_come_in_the_order_of_items_and_in_the_annotations_pixels():
+    kind = Boxes(False)
+    members = [kind.member(item, bytes([n]), n, 3) for item, n in (("b", 1), ("a", 2))]
+    truth = {
+        members[0]: Placed("b", "boxes of b", lambda found: found * 2),
+        members[1]: Placed("a", "boxes of a", lambda found: found),
+    }
+    stored = Stored(lambda place: np.array([[float(place[0])]]), lambda ids: {}, truth.__getitem__)
+    found, boxes = kind.gathered(members, stored)
+    assert [each.tolist() for each in found] == [[[2.0]], [[2.0]]] and boxes == ["boxes of a", "boxes of b"]
+    assert kind.not_for_item("c", {"c": "no line"}) == "no line" and kind.not_for_item("a", {"c": "no line"}) is None
+
+
+def test_another_kind_is_another_class():
+    class Half(OfSets):
+        """Only what two outputs share."""
+
+        def gathered(self, members, stored):
+            return super().gathered(members[::2], stored)
+
+    stored = Stored(lambda place: np.array([float(place[0])]), lambda ids: {}, lambda member: _none())
+    features, references = Half(False).gathered([Member(b"a", 1, 0), Member(b"b", 2, 0), Member(b"c", 3, 0)], stored)
+    assert features.ravel().tolist() == [1, 3] and references is None

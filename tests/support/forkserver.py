@@ -1,0 +1,105 @@
+"""Starts `bench` commands as processes of their own in milliseconds: a child is forked from one that imported torch.
+
+Each line on standard input is a JSON request; the child's exit code (negative: the signal that ended it) is written to
+a file. A forked child is a process like any other – it can be killed, raced and interrupted – it only starts sooner.
+What a test says about imports must not be tested through here. Worker processes of these commands are forked likewise,
+from one server for all, unless BENCH_TEST_OWN_WORKERS asks for those of a command by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import sys
+import traceback
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+PRELOADED = (
+    "PIL.features", "cv2", "pandas", "psutil", "tabulate", "torch", "bench.api", "bench.cli.export", "bench.cli.run",
+    "bench.cli.table", "bench.data.folder", "bench.runner.driver", "bench.export.rows_and_images",
+    "bench.methods.algorithms.filters", "bench.methods.algorithms.tone",
+    "bench.metrics.psnr_pooled", "bench.metrics.ssim", "bench.tables.render",
+)  # fmt: skip
+
+
+def main() -> None:
+    for name in PRELOADED:
+        importlib.import_module(name)
+    forkserver.set_forkserver_preload(list(PRELOADED))
+    forkserver.ensure_running()
+    print("ready", flush=True)
+    running: dict[int, str] = {}
+    waiting = b""
+    while True:
+        readable, _, _ = select.select([0], [], [], 0.005 if running else None)
+        if readable:
+            block = os.read(0, 65536)
+            if not block:
+                break
+            waiting += block
+            while b"\n" in waiting:
+                line, _, waiting = waiting.partition(b"\n")
+                request = json.loads(line)
+                pid = os.fork()
+                if pid == 0:
+                    _child(request)
+                running[pid] = request["code"]
+                print(pid, flush=True)
+        while running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            place = Path(running.pop(pid))
+            place.with_suffix(".part").write_text(str(os.waitstatus_to_exitcode(status)))
+            place.with_suffix(".part").rename(place)
+    for pid in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _child(request: dict[str, Any]) -> None:
+    """Run one command in the forked process and end it, whatever happens."""
+    code = 70
+    try:
+        os.setpgid(0, 0)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
+        os.chdir(request["cwd"])
+        os.environ.update(request["env"])
+        if "BENCH_TEST_OWN_WORKERS" in request["env"]:
+            vars(forkserver._forkserver).update(vars(forkserver.ForkServer()))
+        else:
+            forkserver._forkserver.ensure_running = lambda: None
+        if request["before"] is not None:
+            runpy.run_path(request["before"])
+        sys.argv = ["bench", *request["arguments"]]
+        if request["script"] is not None:
+            runpy.run_path(request["script"], run_name="__main__")
+            code = 0
+        else:
+            import bench.cli
+
+            bench.cli.main(request["arguments"])
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except BaseException:  # noqa: BLE001 – shown to the test as any other traceback
+        traceback.print_exc()
+        code = 1
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
