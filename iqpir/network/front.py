@@ -25,8 +25,9 @@ METERED = 0.44
 _LIMITS = (-2.0, 8.0)
 """Stops that metering may change an image by."""
 _METERED_SIDE = 32
-_DARK = 1.2
-"""Stops; a picture that metering would brighten by more is one that was taken too dark."""
+_DARK = 2.1
+"""Stops; a picture that metering would brighten by more is one that was taken too dark. Of 76 real ones the least dark
+has 2.4; pictures against the light have up to 1.8, those under water up to 1.3."""
 _STRENGTH_AT_FIRST = 1.0
 _SHARE = 1.2
 """A network may take so much of the exposure that is metered, at most."""

@@ -137,8 +137,8 @@ class DetailStage(PhotoStage):
         self.averaged.train()
         made, exposed, wanted = self._made(batch)
         before = (exposed - wanted).abs().mean(dim=(1, 2, 3), keepdim=True)
-        # A picture with little noise counts as much as one with much: else all are smoothed for the sake of a few.
-        share = _USUAL / (before + _USUAL / 2)
+        # A picture with little noise counts nearly as much as one with much, or all would be smoothed for a few.
+        share = (_USUAL / (before + _USUAL / 2)).sqrt()
         found = image_terms(made, wanted, self.settings)
         relative = (share * (made - wanted).abs()).mean()
         found["total"] = found["total"] + self.settings.l1 * (relative - found["l1"])

@@ -75,7 +75,7 @@ class Scene(Degradation):
     """Log-uniform: light left on a backlit subject."""
     glare: Range = (0.9, 1.6)
     """Uniform: exposure of what is behind it."""
-    pool: float = 0.3
+    pool: float = 0.4
     """Share of pictures under water that show no open water, and whose target keeps none at full score."""
     coral: Range = (1.3, 3.0)
     """Uniform: how much more colourful things under water are than others."""
