@@ -35,9 +35,6 @@ _SHARE_AT_FIRST = 1.6
 """With this, a new network takes it all: 1.2 times the sigmoid."""
 _GRID_SCALE = 0.25
 """A grid that learned as fast as the curve would do the curve's work, in pixel values rather than in light."""
-_PLACE_SCALE = 0.15
-"""What differs over the image is learned more slowly still: on real photographs it costs more than it brings where an
-image is dark as a whole."""
 
 
 class Grade(NamedTuple):
@@ -108,7 +105,7 @@ class FrontEnd(nn.Module):
         # Of one that is nearly right it is learned how much of the exposure it needs, and what becomes of its colours.
         dark = torch.sigmoid(4 * (first - _DARK))
         levels = _GRID_SCALE * self.levels(whole).unflatten(1, (12, GRID))[..., None, None]
-        cells = _PLACE_SCALE * self.cells(joint).unflatten(1, (12, GRID))
+        cells = _GRID_SCALE * self.cells(joint).unflatten(1, (12, GRID))
         grade = Grade(
             gain=raw[:, 0:3],
             gamma=torch.exp(0.5 * raw[:, 3:6]),

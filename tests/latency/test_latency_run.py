@@ -120,7 +120,7 @@ def test_times_are_those_of_the_selection_and_can_be_left_out(ran: Ran):
         ("{size: 12ab}", "a side such as 512"),
         ("{size: '1,2'}", "a side such as 512"),
         ("{dtype: bf61}", "did you mean 'bf16'"),
-        ("{samples: 0}", "greater than or equal to 1"),
+        ("{samples: 0}", "must be 1 or more, got 0"),
         ("{sise: 3}", "did you mean 'size'"),
     ],
 )

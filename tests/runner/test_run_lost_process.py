@@ -103,7 +103,7 @@ def test_planning_that_does_not_come_back_is_one_line(workplace: Workplace, wher
 
 def test_an_identity_that_hangs_is_one_line_of_the_plan_too(workplace: Workplace) -> None:
     workplace.pairs(1)
-    plugin = Path(__file__).parent / "strange_plugin.py"
+    plugin = Path(__file__).parent.parent / "support" / "strange_plugin.py"
     job = workplace.suite("[{method: strange, options: {what: hang, where: identity}}]")
     done = workplace.bench("run", job, "--plugin", plugin, "--timeout", 2, "--plan")
     assert_refused(done, "method 'strange'", "identity()", "timeout after 10 s")

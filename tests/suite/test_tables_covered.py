@@ -32,8 +32,8 @@ def apart(value: Value) -> bool:
 
 def cells(resolved: Resolved, table: published.PublishedTable) -> set[tuple[str, str, str]]:
     """(dataset, method, metric) as printed, metrics by the catalogue's names, of every cell of a suite."""
-    sets = dict(_datasets([{"label": one.label, "name": one.name} for one in resolved.datasets], table))
-    methods = _methods([{"label": one.label, "name": one.name} for one in resolved.methods], table)
+    sets = dict(_datasets(resolved.datasets, table))
+    methods = _methods(resolved.methods, table)
     return {
         (sets.get(dataset.label, ""), methods.get(method.label, ""), canonical(metric.label))
         for dataset, method in resolved.cells()
@@ -62,8 +62,8 @@ def test_every_printed_value_has_a_cell_or_a_reason(key: str) -> None:
 def test_a_suite_has_no_method_that_meets_nothing_but_the_input(key: str) -> None:
     """A label that is misspelt would be a row of its own beside the paper's."""
     table = published.load(key)
-    ours = [{"label": one.label, "name": one.name} for one in resolve(SUITES[OF_TABLE[key]]).methods]
-    strangers = {one["label"] for one in ours} - set(_methods(ours, table))
+    ours = resolve(SUITES[OF_TABLE[key]]).methods
+    strangers = {one.label for one in ours} - set(_methods(ours, table))
     assert strangers <= EXTRA.get(key, set()) | {"identity"}
 
 
