@@ -15,6 +15,7 @@ import numpy as np
 from iqpir.errors import IQPIRError, suggest
 from iqpir.training.degrade.base import Degradation, Degraded, Range
 from iqpir.training.degrade.colour import FaceColour, FaceColourParams
+from iqpir.training.degrade.composite import Composite, CompositeParams
 from iqpir.training.degrade.face import Face, FaceParams
 from iqpir.training.degrade.light import Backlit, BacklitParams, LowLight, LowLightParams
 from iqpir.training.degrade.scene import Scene, SceneParams
@@ -30,6 +31,9 @@ KINDS: Mapping[str, Callable[[], Degradation]] = {
     "underwater": Underwater,
     "backlit": Backlit,
     "scene": Scene,
+    "composite": Composite,
+    "composite-mio100": Composite.mio100,
+    "composite-cdd11": Composite.cdd11,
 }
 """By the name that configurations use."""
 
@@ -131,6 +135,8 @@ __all__ = [
     "Chain",
     "Choice",
     "ChoiceParams",
+    "Composite",
+    "CompositeParams",
     "Degradation",
     "Degraded",
     "Face",
