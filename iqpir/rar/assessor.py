@@ -1,4 +1,4 @@
-"""LQA, the assessor: reads a latent and says what is wrong with it, how badly, how good it is, and which of two is better.
+"""LQA, the assessor: reads a latent and says what is wrong with it, how badly, how good it is, and which is better.
 
 A_I brings the latent to tokens; a transformer reads them with a few query tokens of its own, whose final states are the
 answers, and what A_Q makes the restorer's condition of. No words are decoded: a probability per degradation is what a
@@ -46,16 +46,16 @@ class InputAdapter(nn.Module):
         super().__init__()
         width = config.assessor_width
         self.first = nn.Conv2d(config.latent_channels, width // 2, 3, padding=1)
-        self.half = nn.Conv2d(width // 2, width, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(width // 2, width, 3, stride=2, padding=1)
         # The plain mean loses how much neighbours differ, which is what noise is seen by.
-        self.quarter = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.third = nn.Conv2d(2 * width, width, 3, padding=1)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, latent: Tensor) -> Tensor:
-        features = F.silu(self.half(F.silu(self.first(latent))))
+        features = F.silu(self.second(F.silu(self.first(latent))))
         mean = F.avg_pool2d(features, 2, ceil_mode=True)
         spread = (F.avg_pool2d(features.square(), 2, ceil_mode=True) - mean.square()).clamp_min(0)
-        features = coarse(self.quarter(torch.cat([mean, (spread + 1e-4).sqrt()], dim=1)))
+        features = coarse(self.third(torch.cat([mean, (spread + 1e-4).sqrt()], dim=1)))
         rows, columns = features.shape[-2:]
         tokens = self.norm(features.flatten(2).transpose(1, 2))
         return tokens + positions(rows, columns, tokens.shape[2], tokens)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 GRID = 32
-"""Rows and columns that what is global is seen at, at most: a finer grid is averaged. So the cost of a pixel is the same
-in small and large images."""
+"""Rows and columns that what is global is seen at, at most: a finer grid is averaged. So a pixel costs the same in small
+and in large images."""
 
 
 class Attention(nn.Module):

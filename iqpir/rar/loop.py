@@ -1,4 +1,4 @@
-"""Restore, assess, repeat: rounds in the latent until the image is clean, no round helps, nothing changes, or the limit.
+"""Restore, assess, repeat: rounds in the latent until the image is clean, no round helps, nothing changes, or enough.
 
 Each member of a batch has its own rounds and its own reason to stop. A round's assessment of its result is the next
 round's assessment of its input, so n rounds cost n + 1 assessments. Whatever is returned under the usual options has
@@ -203,7 +203,14 @@ def _stopped(number: int, known: Assessment, place: int) -> Round:
 
 
 def _round(
-    number: int, row: int, before: Assessment, after: Assessment, old: Tensor, made: Tensor, taken: Tensor, reason: Reason
+    number: int,
+    row: int,
+    before: Assessment,
+    after: Assessment,
+    old: Tensor,
+    made: Tensor,
+    taken: Tensor,
+    reason: Reason,
 ) -> Round:
     verdict: Verdict = ("kept" if reason == "no gain" else "accepted") if bool(taken) else "rolled back"
     return Round(

@@ -16,6 +16,8 @@ from iqpir.rar.latent import LatentAutoencoder
 from iqpir.rar.loop import LoopOptions, Trace, rounds
 from iqpir.rar.restorer import CodeRestorer, Condition, ConditionAdapter, FlowRestorer
 
+_USUAL = LoopOptions()
+
 
 class Restoration(NamedTuple):
     image: Tensor
@@ -64,7 +66,7 @@ class RAR(nn.Module):
             )
 
     @torch.no_grad()
-    def forward(self, images: Tensor, options: LoopOptions = LoopOptions()) -> Restoration:
+    def forward(self, images: Tensor, options: LoopOptions = _USUAL) -> Restoration:
         """Restore images. One of which no round was taken is returned as it came, bit for bit.
 
         Raises `IQPIRError` for another shape, or a restorer that the file does not have.
@@ -98,7 +100,7 @@ class RAR(nn.Module):
     def condition(self, assessment: Assessment, *, told: bool = True) -> Condition:
         return self.adapter(assessment) if told else self.adapter.blind(assessment)
 
-    def restore_latent(self, latent: Tensor, assessment: Assessment, options: LoopOptions = LoopOptions()) -> Tensor:
+    def restore_latent(self, latent: Tensor, assessment: Assessment, options: LoopOptions = _USUAL) -> Tensor:
         """One round of the restorer that the options name."""
         condition = self.condition(assessment, told=options.assess)
         if self._restorer(options) == "flow":

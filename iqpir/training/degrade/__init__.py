@@ -121,10 +121,13 @@ def _choice(values: dict[str, Any]) -> Choice:
 
 
 def _single(steps: Iterable[Degradation]) -> tuple[Degradation, ...]:
-    """Steps of a list or a choice. Raises `IQPIRError` for one that makes its own targets, which others would lose."""
+    """Steps of a list or a choice. Raises `IQPIRError` for one that makes its own targets or labels, which others
+    would lose."""
     kept = tuple(steps)
     if any(isinstance(step, Scene) for step in kept):
         raise IQPIRError("degradation 'scene' makes targets of its own: it stands alone, see its field shares")
+    if any(isinstance(step, Composite) for step in kept):
+        raise IQPIRError("degradation 'composite' makes labels of its own: it stands alone, see its fields")
     return kept
 
 

@@ -1,4 +1,4 @@
-"""What cameras and files do, one function each, on float32 RGB [H,W,3] in [0,1]; none of them clips or rounds but JPEG."""
+"""What cameras and files do, one function each, on float32 RGB [H,W,3] in [0,1]; none clips or rounds."""
 
 from __future__ import annotations
 

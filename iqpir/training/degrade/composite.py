@@ -103,6 +103,8 @@ class Composite(Degradation):
                 raise IQPIRError(
                     f"degradation 'composite': no kind {name!r}{suggest(str(name), DEGRADATIONS)} (of {known})"
                 )
+        if not self.kinds and not self.mixtures:
+            raise IQPIRError("degradation 'composite': no kind is named under 'kinds'")
         if any(len(mixture) > MOST for mixture in self.mixtures):
             raise IQPIRError(f"degradation 'composite': a mixture has at most {MOST} kinds")
         if len(self.counts) != MOST + 1 or min(self.counts) < 0 or not sum(self.counts):

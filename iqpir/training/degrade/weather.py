@@ -1,5 +1,5 @@
-"""Haze, rain and snow on float32 RGB [H,W,3] in [0,1], and the distances that haze needs. Models of light, not of weather:
-each takes an amount and a generator for what is left to chance, and neither clips nor rounds."""
+"""Haze, rain and snow on float32 RGB [H,W,3] in [0,1], and the distances that haze needs. Each takes an amount and
+a generator for what is left to chance, and neither clips nor rounds."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def rain(image: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarr
 
 
 def streak(length: float, thickness: float, angle: float) -> np.ndarray:
-    """float32 kernel, its largest value 1: a line of that length (pixels) that fades at both ends; 0° falls straight."""
+    """float32 kernel, its largest value 1: a line of that length (pixels) fading at both ends; 0° falls straight."""
     half = int(np.ceil(length / 2 + 2 * thickness))
     at = np.arange(-half, half + 1, dtype=np.float32)
     turned = np.deg2rad(angle)
@@ -125,6 +125,8 @@ def _flake(size: float, angle: float, stretch: float, rng: np.random.Generator) 
     across = at[None, :] * np.cos(turned) - at[:, None] * np.sin(turned)
     radius = np.sqrt(along**2 + across**2) / size
     bearing = np.arctan2(along, across)
-    radius = radius * (1 + 0.2 * np.sin(3 * bearing + 6 * rng.random()) + 0.12 * np.sin(5 * bearing + 6 * rng.random()))
+    radius = radius * (
+        1 + 0.09 * np.sin(3 * bearing + 6 * rng.random()) + 0.07 * np.sin(5 * bearing + 6 * rng.random())
+    )
     kernel = 1 / (1 + np.exp(4 * (radius - 1.2)))  # flatter than a Gaussian: a flake has a rim
     return (kernel / kernel.max()).astype(np.float32)
