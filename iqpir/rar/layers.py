@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 GRID = 32
-"""Rows and columns that what is global is seen at, at most: a finer grid is averaged. So a pixel costs the same in small
+"""Rows and columns that what is global is seen at, at most: a finer grid is averaged. A pixel costs the same in small
 and in large images."""
 
 
