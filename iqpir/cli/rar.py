@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from iqpir.rar.model import RAR
 
 ROUND = (
+    "image", "round", "verdict", "reason", "quality", "quality_after", "utility", "utility_after", "better", "change",
+)  # fmt: skip
     "image",
     "round",
     "verdict",
