@@ -21,17 +21,6 @@ if TYPE_CHECKING:
 ROUND = (
     "image", "round", "verdict", "reason", "quality", "quality_after", "utility", "utility_after", "better", "change",
 )  # fmt: skip
-    "image",
-    "round",
-    "verdict",
-    "reason",
-    "quality",
-    "quality_after",
-    "utility",
-    "utility_after",
-    "better",
-    "change",
-)
 REMEDY = "iqpir train all configs/rar-tiny.yaml makes such a system"
 
 
