@@ -136,9 +136,8 @@ def _system(
     from iqpir.weights import shipped
 
     # A name of RAR that does not come along is said to be one, with what makes it.
-    if kind_of(shipped(weights) or weights) != "rar" and not (
-        weights.startswith("rar-") and not Path(weights).exists()
-    ):
+    named = weights.startswith("rar-") and not Path(weights).exists()
+    if not named and kind_of(shipped(weights) or weights) != "rar":
         for option, value in (("--rounds", rounds), ("--trace", trace)):
             if value is not None:
                 raise IQPIRError(f"{option} has no effect on {weights}, which is no system of RAR: leave it out")

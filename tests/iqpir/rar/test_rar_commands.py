@@ -103,12 +103,10 @@ def test_rounds_are_for_rar_alone(options: list[str], folder: Path, tmp_path: Pa
 
 
 def test_a_system_that_does_not_come_along_is_said_to_be_made_by_training(folder: Path, tmp_path: Path):
-    for call in (
-        (restore, folder, tmp_path / "out", "--weights", "rar-none"),
-        (assess, folder, "--degradations", "--weights", "rar-none"),
-    ):
-        with pytest.raises(IQPIRError, match="configs/rar-tiny.yaml"):
-            run(*call)
+    with pytest.raises(IQPIRError, match=r"configs/rar-tiny\.yaml"):
+        run(restore, folder, tmp_path / "out", "--weights", "rar-none")
+    with pytest.raises(IQPIRError, match=r"configs/rar-tiny\.yaml"):
+        run(assess, folder, "--degradations", "--weights", "rar-none")
 
 
 def test_what_is_wrong_with_each_image_is_named(system: RAR, weights: Path, folder: Path, tmp_path: Path):

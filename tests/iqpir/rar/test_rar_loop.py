@@ -3,6 +3,7 @@ that each test says what they find; what a trained assessor finds is a matter of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -100,7 +101,7 @@ def test_utility_does_not_fall_along_an_accepted_trace(seed: int):
     for trace in found.traces:
         taken = [each for each in trace.rounds if each.verdict == "accepted"]
         assert all(each.utility_after > each.utility for each in taken)
-        assert all(a.utility_after == pytest.approx(b.utility) for a, b in zip(taken, taken[1:], strict=False))
+        assert all(a.utility_after == pytest.approx(b.utility) for a, b in itertools.pairwise(taken))
 
 
 def test_an_assessor_that_is_never_content_ends_at_the_limit():
