@@ -144,6 +144,8 @@ def _system(
         return None
     from iqpir.cli.rar import RARRestorer, load
 
+    if trace is not None and trace.is_dir():
+        raise IQPIRError(f"--trace {shown(trace)} is a folder: name a .csv file")
     for option in ("score", "alpha", "fidelity", "adain", "fit"):
         if asked[option] is not None:
             raise IQPIRError(f"--{option} has no effect on {weights}, a system of RAR: leave it out")

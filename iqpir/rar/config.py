@@ -57,7 +57,8 @@ class RARConfig:
         _need("latent" in self.parts, "parts: a system has a latent at least")
         _need(self.latent_channels % self.groups == 0, "groups must divide latent_channels")
         _need(self.assessor_width % (4 * self.heads) == 0, "assessor_width must be a multiple of 4 times heads")
-        _need(self.widths[2] % self.heads == 0, "heads must divide the last of widths")
+        deep = self.widths[2]
+        _need(deep % self.heads == 0 and deep % 4 == 0, "the last of widths must be a multiple of 4 and of heads")
         _need(self.image_size % self.stride == 0, f"image_size must be a multiple of {self.stride}")
 
     @property

@@ -250,9 +250,11 @@ class _Restoring(RARStage):
             "bound psnr": float(psnr(self.decoded(clean), gt).mean()),
         }
         for kind in self.averaged.config.restorers:
+            fixed = LoopOptions(4, adaptive=False, restorer=kind)  # type: ignore[arg-type]
+            states = rounds(self.averaged, bad, fixed, keep=True).states
             for count in (1, 2, 4):
-                fixed = rounds(self.averaged, bad, LoopOptions(count, adaptive=False, restorer=kind))  # type: ignore[arg-type]
-                found[f"{kind} psnr {count}"] = float(psnr(self.decoded(fixed.latent), gt).mean())
+                end = states[min(count, len(states) - 1)]
+                found[f"{kind} psnr {count}"] = float(psnr(self.decoded(end), gt).mean())
         return {"psnr": found[f"{self.averaged.config.restorers[0]} psnr 1"], **found, **self._adaptive(bad, clean, gt)}
 
     def _adaptive(self, bad: Tensor, clean: Tensor, gt: Tensor) -> dict[str, float]:
@@ -273,24 +275,23 @@ class _Restoring(RARStage):
 
     def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
         lq, gt = (batch["lq"] + 1) / 2, (batch["gt"] + 1) / 2
-        return [lq, *self._rounds(lq), gt]
-
-    def looks(self, device: torch.device) -> Sequence[Tensor]:
-        """Real photographs: degraded, after one and four rounds of each restorer, by the loop, and clean."""
-        clean = [good for _, good in look.photographs()]
-        if not clean:
-            return []
-        spoil = degradation(self.settings.data.degradation)
-        bad = torch.stack([spoil(image, np.random.default_rng([7, place])).image for place, image in enumerate(clean)])
-        return [bad, *self._rounds(bad.to(device)), torch.stack(clean)]
-
-    def _rounds(self, images: Tensor) -> list[Tensor]:
-        ways = [
+        once = [
             LoopOptions(count, adaptive=False, restorer=kind)  # type: ignore[arg-type]
             for kind in self.averaged.config.restorers
             for count in (1, 4)
         ]
-        return [self.averaged(images, options).image for options in (*ways, LoopOptions())]
+        return [lq, *(self.averaged(lq, options).image for options in (*once, LoopOptions())), gt]
+
+    def looks(self, device: torch.device) -> Sequence[Tensor]:
+        """Real photographs: degraded, after one round, by the loop, and clean."""
+        clean = [good for _, good in look.photographs()][::2]
+        if not clean:
+            return []
+        spoil = degradation(self.settings.data.degradation)
+        made = [spoil(image, np.random.default_rng([7, place])).image for place, image in enumerate(clean)]
+        bad = torch.stack(made).to(device)
+        ways = (LoopOptions(1, adaptive=False), LoopOptions())
+        return [bad, *(self.averaged(bad, options).image for options in ways), torch.stack(clean)]
 
 
 class RARRestorerStage(_Restoring):

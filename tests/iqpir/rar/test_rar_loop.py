@@ -155,7 +155,7 @@ def test_members_of_a_batch_stop_each_for_itself_and_as_if_they_were_alone():
 def test_only_those_that_go_on_are_worked_on():
     system = Stand(lambda z: z + 1, quality=lambda z: (mean(z) > 2.2).float())
     rounds(system, torch.cat([start(1), start(1) + 5, start(1) + 0.8]), LoopOptions(rounds=1))
-    assert system.restored == [2] or system.restored == [1]
+    assert system.restored == [1]
     assert system.assessed[0] == 3 and system.assessed[1:] == system.restored
 
 
