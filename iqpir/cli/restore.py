@@ -90,9 +90,8 @@ def command(
         "score": None if score is None else _scores(score),
         "gray": gray,
     }
-    restorer = _system(weights, {**asked, "alpha": alpha}, rounds, trace, faces, device, dtype)
-    if restorer is None:
-        restorer = _restorer(weights, alpha, device, dtype, asked)
+    system = _system(weights, {**asked, "alpha": alpha}, rounds, trace, faces, device, dtype)
+    restorer = _restorer(weights, alpha, device, dtype, asked) if system is None else system
     told: list[dict[str, str]] = []
     whole: FaceRestorer | None = None
     if face_weights is not None and faces:

@@ -94,7 +94,7 @@ class Mixing(nn.Module):
         normed = self.norm1(tokens)
         seen = coarse(normed.transpose(1, 2).unflatten(2, (rows, columns)))
         place = positions(rows, columns, normed.shape[2], normed)
-        context = seen.flatten(2).transpose(1, 2) + positions(*seen.shape[-2:], normed.shape[2], normed)
+        context = seen.flatten(2).transpose(1, 2) + positions(seen.shape[-2], seen.shape[-1], normed.shape[2], normed)
         tokens = tokens + self.whole(normed + place, context)
         tokens = tokens + self.told(self.norm2(tokens), condition.tokens)
         tokens = tokens + self.mlp(self.norm3(tokens))

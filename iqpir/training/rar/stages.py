@@ -250,7 +250,7 @@ class _Restoring(RARStage):
             "bound psnr": float(psnr(self.decoded(clean), gt).mean()),
         }
         for kind in self.averaged.config.restorers:
-            fixed = LoopOptions(4, adaptive=False, restorer=kind)  # type: ignore[arg-type]
+            fixed = LoopOptions(4, adaptive=False, restorer=kind)
             states = rounds(self.averaged, bad, fixed, keep=True).states
             for count in (1, 2, 4):
                 end = states[min(count, len(states) - 1)]
@@ -276,7 +276,7 @@ class _Restoring(RARStage):
     def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
         lq, gt = (batch["lq"] + 1) / 2, (batch["gt"] + 1) / 2
         once = [
-            LoopOptions(count, adaptive=False, restorer=kind)  # type: ignore[arg-type]
+            LoopOptions(count, adaptive=False, restorer=kind)
             for kind in self.averaged.config.restorers
             for count in (1, 4)
         ]

@@ -106,12 +106,12 @@ def test_utility_does_not_fall_along_an_accepted_trace(seed: int):
 
 def test_an_assessor_that_is_never_content_ends_at_the_limit():
     for limit in (0, 1, 4):
-        system = Stand(lambda z: z * 1.5)
+        system = Stand(lambda z: z * 2)
         found = rounds(system, start(), LoopOptions(rounds=limit))
         assert len(system.restored) == limit and len(system.assessed) == limit + 1
         assert [trace.reason for trace in found.traces] == ["limit"] * 2
         # The last round's result was judged better: it is what is returned, not the one before.
-        assert torch.equal(found.latent, start() * 1.5**limit)
+        assert torch.equal(found.latent, start() * 2.0**limit)
 
 
 def test_an_assessor_that_contradicts_itself_ends_too():

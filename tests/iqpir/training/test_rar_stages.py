@@ -143,7 +143,7 @@ def test_no_round_of_the_joint_stage_begins_with_a_state_that_knows_the_target(r
 def test_the_rounds_are_weighted_as_asked(recipe: Path, trained: Path):
     stage = make_stage(load("rar-joint", recipe, trained), trained / "rar-joint")
     torch.manual_seed(0)
-    found = {name: float(value) for name, value in stage.losses("network", _batch(), 0).items()}
+    found = {name: value.item() for name, value in stage.losses("network", _batch(), 0).items()}
     settings = stage.settings
     rounds = [
         found[f"flow {turn}"] + settings.image * found[f"image {turn}"] + settings.code * found.get(f"code {turn}", 0)
