@@ -55,6 +55,7 @@ class RARConfig:
         _need(all(type(each) is int and each > 0 for each in counts), "every setting is a positive whole number")
         _need(len(self.widths) == 3, f"widths has {len(self.widths)} values; it takes 3")
         _need("latent" in self.parts, "parts: a system has a latent at least")
+        _need(self.latent_channels <= 3 * self.factor**2, "latent_channels: no more than a block of pixels has numbers")
         _need(self.latent_channels % self.groups == 0, "groups must divide latent_channels")
         _need(self.assessor_width % (4 * self.heads) == 0, "assessor_width must be a multiple of 4 times heads")
         deep = self.widths[2]

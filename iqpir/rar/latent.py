@@ -1,11 +1,13 @@
 """The latent that everything happens in: a small autoencoder that keeps detail, and codebooks upon it.
 
-Blocks of 4×4 pixels become vectors; a linear path does most of it, as the principal components of such blocks would,
-and a few convolutions add what neighbours know. The latent is continuous: codes are a view of it that only the code
-step takes, and no gradient of theirs reaches the encoder.
+Blocks of 4×4 pixels become vectors; a linear path does most of it, which begins as a cosine transform of which the
+lower frequencies are kept, and a few convolutions learn what neighbours know. The latent is continuous: codes are a view
+of it that only the code step takes, and no gradient of theirs reaches the encoder.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +46,17 @@ class LatentAutoencoder(nn.Module):
         self.out = nn.Sequential(*(PlainBlock(width) for _ in range(config.latent_blocks)), Shuffle(width, factor))
         _quiet(self.out[-1])
         self.linear_out = Shuffle(channels, factor)
+        self._begin(_transform(factor, channels))
         self.codebooks = nn.Parameter(torch.randn(config.groups, config.codes, channels // config.groups))
+
+    @torch.no_grad()
+    def _begin(self, rows: Tensor) -> None:
+        """A new autoencoder is the transform whose rows [C,3·factor²] are given, orthogonal to each other."""
+        for layer in (self.linear_in, self.linear_out):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        self.linear_in.weight[:, :, 1, 1] = rows
+        self.linear_out.weight[:, :, 1, 1] = (rows / rows.square().sum(dim=1, keepdim=True)).T
 
     def encode(self, images: Tensor) -> Tensor:
         return self.linear_in(images) + self.to_latent(self.into(images))
@@ -72,9 +84,30 @@ class LatentAutoencoder(nn.Module):
 
 
 def _quiet(layer: nn.Conv2d) -> nn.Conv2d:
-    """A last layer that adds a tenth at first."""
-    with torch.no_grad():
-        layer.weight.mul_(0.1)
-        if layer.bias is not None:
-            layer.bias.zero_()
+    """A last layer that adds nothing at first."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer
+
+
+_OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
+"""Gray, and two differences of colours, along which pixels of photographs hardly depend on each other."""
+
+
+def _transform(side: int, count: int) -> Tensor:
+    """[count,3·side²]: rows of a cosine transform of blocks of side² pixels of three channels, the lowest frequencies
+    first, and of the colours' differences two frequencies fewer than of gray. The finer, the larger its row: so that
+    all are of about order one on photographs."""
+    at = (torch.arange(side) + 0.5) * math.pi / side
+    waves = torch.stack([torch.cos(number * at) for number in range(side)])
+    waves = waves / waves.norm(dim=1, keepdim=True)
+    colours = _OPPONENT / _OPPONENT.norm(dim=1, keepdim=True)
+    places = [(colour, down, across) for colour in range(3) for down in range(side) for across in range(side)]
+    places.sort(key=lambda each: (each[1] + each[2] + (2 if each[0] else 0), each))
+    rows = []
+    for colour, down, across in places[:count]:
+        block = torch.outer(waves[down], waves[across]).flatten()
+        size = 0.45 * (1 + 4 * (down + across)) * (2 if colour else 1)
+        rows.append(size * torch.outer(colours[colour], block).flatten())
+    return torch.stack(rows)

@@ -123,6 +123,21 @@ def test_a_code_step_ends_at_codes_whatever_it_is_fed(system: RAR):
     assert torch.equal(system.latent.lookup(system.latent.codes(made)), made)
 
 
+def test_a_new_latent_is_a_cosine_transform_that_keeps_what_is_smooth():
+    latent = RAR(RARConfig(parts=("latent",))).latent
+    with torch.no_grad():
+        flat = torch.rand(2, 3, 1, 1).expand(2, 3, 16, 16) * 2 - 1
+        assert torch.allclose(latent.decode(latent.encode(flat)), flat, atol=1e-5)
+        down, across = (each.float() for each in torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij"))
+        slope = (0.03 * down - 0.02 * across).expand(1, 3, 16, 16)
+        assert torch.allclose(latent.decode(latent.encode(slope)), slope, atol=5e-3)
+        # What it makes of noise, it leaves as it is: a projection.
+        once = latent.decode(latent.encode(torch.rand(1, 3, 16, 16)))
+        assert torch.allclose(latent.decode(latent.encode(once)), once, atol=1e-5)
+        kept = latent.decode(latent.encode(torch.randn(1, 3, 256, 256))).var()
+        assert kept.item() == pytest.approx(16 / 48, rel=0.03)  # of white noise, as many parts as it has numbers
+
+
 def test_the_nearest_code_is_the_nearest(system: RAR):
     latent = torch.randn(2, 4, 4, 4)
     books = system.latent.codebooks.detach()
