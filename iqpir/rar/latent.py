@@ -1,8 +1,8 @@
 """The latent that everything happens in: a small autoencoder that keeps detail, and codebooks upon it.
 
 Blocks of 4×4 pixels become vectors; a linear path does most of it, which begins as a cosine transform of which the
-lower frequencies are kept, and a few convolutions learn what neighbours know. The latent is continuous: codes are a view
-of it that only the code step takes, and no gradient of theirs reaches the encoder.
+lower frequencies are kept, and a few convolutions learn what neighbours know. The latent is continuous: codes are a
+view of it that only the code step takes, and no gradient of theirs reaches the encoder.
 """
 
 from __future__ import annotations
