@@ -79,8 +79,9 @@ class RARRestorerSettings(_RAR):
     """File of the stage rar-assessor; relative to the settings' folder."""
     restorers: tuple[str, ...] = ("flow", "code")
     flow: float = 1.0
-    image: float = 1.0
-    """Weight of the L1 distance of where the flow leads, decoded, from the clean image."""
+    image: float = 6.0
+    """Weight of the L1 distance of where the flow leads, decoded, from the clean image. In the latent, detail counts as
+    much as light and colour, of which an image's error is mostly made: at 1 a flow learns texture first."""
     code: float = 0.1
     """Weight of the codes' cross-entropy, in nats."""
     blind: float = 0.1
@@ -106,7 +107,7 @@ class RARJointSettings(_Assessing):
     """File of the stage rar-restorer; relative to the settings' folder."""
     weights: tuple[float, ...] = (0.2, 0.3, 0.4, 1.0)
     """Of the rounds; as many rounds are unrolled."""
-    image: float = 1.0
+    image: float = 6.0
     code: float = 0.1
     assess: float = 0.5
     """Weight of what the assessor learns."""

@@ -284,7 +284,7 @@ class _Restoring(RARStage):
 
     def looks(self, device: torch.device) -> Sequence[Tensor]:
         """Real photographs: degraded, after one round, by the loop, and clean."""
-        clean = [good for _, good in look.photographs()][::2]
+        clean = look.clean()
         if not clean:
             return []
         spoil = degradation(self.settings.data.degradation)
