@@ -248,6 +248,7 @@ class _Restoring(RARStage):
         found = {
             "input psnr": float(psnr((batch["lq"] + 1) / 2, gt).mean()),
             "bound psnr": float(psnr(self.decoded(clean), gt).mean()),
+            "input l1": float(F.l1_loss(batch["lq"], batch["gt"])) / 2,
         }
         for kind in self.averaged.config.restorers:
             fixed = LoopOptions(4, adaptive=False, restorer=kind)
@@ -255,6 +256,7 @@ class _Restoring(RARStage):
             for count in (1, 2, 4):
                 end = states[min(count, len(states) - 1)]
                 found[f"{kind} psnr {count}"] = float(psnr(self.decoded(end), gt).mean())
+                found[f"{kind} l1 {count}"] = float(F.l1_loss(self.decoded(end), gt))
         return {"psnr": found[f"{self.averaged.config.restorers[0]} psnr 1"], **found, **self._adaptive(bad, clean, gt)}
 
     def _adaptive(self, bad: Tensor, clean: Tensor, gt: Tensor) -> dict[str, float]:
