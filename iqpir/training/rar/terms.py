@@ -27,7 +27,7 @@ def closeness(images: Tensor, references: Tensor) -> Tensor:
 
 
 def psnr(images: Tensor, references: Tensor) -> Tensor:
-    """[B], dB, of [B,3,H,W] in [0,1], clamped; 50 at most, or a few clean inputs would outweigh all others in a mean."""
+    """[B], dB, of [B,3,H,W] in [0,1], clamped; 50 at most, or a few clean inputs outweigh all others in a mean."""
     error = (images.clamp(0, 1) - references).square().mean(dim=(1, 2, 3)).clamp_min(1e-5)
     return -10 * error.log10()
 
