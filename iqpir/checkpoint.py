@@ -26,8 +26,14 @@ from iqpir.network.config import AutoEncoderConfig, IQPIRConfig
 from iqpir.network.infer import autoencoder_config, restorer_config
 from iqpir.network.model import IQPIR
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
+from iqpir.rar.config import RARConfig
+from iqpir.rar.model import RAR
 
 FORMAT = "iqpir/1"
+_CONFIGS: Mapping[str, Any] = {
+    "restorer": IQPIRConfig, "autoencoder": AutoEncoderConfig, "photo": PhotoConfig, "rar": RARConfig,
+}  # fmt: skip
+"""By the kind of network that a file's metadata name."""
 
 # What torch's unpickler raises, by where in a damaged file it stumbles.
 DAMAGED = (
@@ -41,7 +47,7 @@ class Checkpoint(NamedTuple):
 
     state: dict[str, Tensor]
     """As in the file, on the CPU, without a prefix."""
-    config: AutoEncoderConfig | PhotoConfig | None
+    config: AutoEncoderConfig | PhotoConfig | RARConfig | None
     """None where the file does not say."""
     fidelity_trained: bool
     """Whether the file says that its fidelity blocks were trained."""
@@ -83,15 +89,15 @@ def _read_safetensors(path: Path) -> Checkpoint:
     if written != FORMAT:
         raise IQPIRError(f"written as {written} by a later version, and this one reads {FORMAT}")
     try:
-        made = {"restorer": IQPIRConfig, "autoencoder": AutoEncoderConfig, "photo": PhotoConfig}[metadata["kind"]]
-        config = made.from_dict(json.loads(metadata["config"]))  # type: ignore[attr-defined]
+        made = _CONFIGS[metadata["kind"]]
+        config = made.from_dict(json.loads(metadata["config"]))
     except (KeyError, ValueError, TypeError) as error:
         raise IQPIRError(f"its metadata are damaged: {error}") from error
     return Checkpoint(state, config, metadata.get("fidelity_trained") == "true")
 
 
 def save_checkpoint(
-    network: VQAutoEncoder | PhotoIQPIR, path: str | os.PathLike[str], *, dtype: torch.dtype | None = None
+    network: VQAutoEncoder | PhotoIQPIR | RAR, path: str | os.PathLike[str], *, dtype: torch.dtype | None = None
 ) -> None:
     """Write tensors and settings to `path`, which must end in `.safetensors`; a file there is replaced at once.
 
@@ -105,8 +111,8 @@ def save_checkpoint(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise IQPIRError(f"{path}: our checkpoints end in .safetensors")
-    if isinstance(network, PhotoIQPIR):
-        kind, config, trained = "photo", network.config.as_dict(), True
+    if isinstance(network, PhotoIQPIR | RAR):
+        kind, config, trained = "rar" if isinstance(network, RAR) else "photo", network.config.as_dict(), True
     else:
         kind = "restorer" if isinstance(network, IQPIR) else "autoencoder"
         config = replace(network.config, alpha=network.alpha).as_dict()
@@ -165,6 +171,8 @@ def _restorer(
 ) -> IQPIR:
     if isinstance(file.config, PhotoConfig):
         raise IQPIRError(f"{path}: a network for photographs, not IQPIR alone: iqpir.checkpoint.load reads both")
+    if isinstance(file.config, RARConfig):
+        raise IQPIRError(f"{path}: a system of RAR, not IQPIR: iqpir.rar.RAR.from_checkpoint reads it")
     if config is None and isinstance(file.config, IQPIRConfig):
         config = file.config
     try:
@@ -203,11 +211,48 @@ def _photo(path: str | os.PathLike[str], config: PhotoConfig, state: Mapping[str
     return network.eval()
 
 
+def load_rar(path: str | os.PathLike[str]) -> RAR:
+    """A float32 system of RAR on the CPU, whole or of a stage. Raises `IQPIRError` for a file of another kind."""
+    file = read_checkpoint(path)
+    if not isinstance(file.config, RARConfig):
+        raise IQPIRError(f"{path}: not a system of RAR: it has no latent of its own")
+    with torch.random.fork_rng(devices=[]):
+        network = RAR(file.config)
+    try:
+        check_fit(network.state_dict(), file.state, "these tensors do not make a RAR")
+    except IQPIRError as error:
+        raise IQPIRError(f"{path}: {error}") from error
+    network.load_state_dict(dict(file.state))
+    return network.eval()
+
+
+def kind_of(path: str | os.PathLike[str]) -> str | None:
+    """What a file of our own says it is ("restorer", "photo", "rar", …), from its header alone; None for any other."""
+    from safetensors import SafetensorError, safe_open
+
+    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("kind")
+    except (SafetensorError, OSError):
+        return None
+
+
+def load_any(path: str | os.PathLike[str]) -> VQAutoEncoder | PhotoIQPIR | RAR:
+    """The network of a file that says what it is, float32 on the CPU."""
+    kind = kind_of(path)
+    if kind == "rar":
+        return load_rar(path)
+    return load_autoencoder(path) if kind == "autoencoder" else load(path)
+
+
 def load_autoencoder(path: str | os.PathLike[str], *, alpha: float | None = None) -> VQAutoEncoder:
     """A float32 autoencoder on the CPU from a file."""
     file = read_checkpoint(path)
-    if isinstance(file.config, PhotoConfig):
-        raise IQPIRError(f"{path}: a network for photographs, not an autoencoder")
+    if isinstance(file.config, PhotoConfig | RARConfig):
+        what = "a network for photographs" if isinstance(file.config, PhotoConfig) else "a system of RAR"
+        raise IQPIRError(f"{path}: {what}, not an autoencoder")
     try:
         return autoencoder_from_state(file.state, alpha=alpha, config=file.config)
     except IQPIRError as error:

@@ -168,7 +168,7 @@ class PhotoRestorer:
         score = self.options.score
         assert not isinstance(score, tuple)
         restored = torch.cat([self.network.restore(each[None], score, self.options.fidelity) for each in images])
-        return _gray_only(restored, images) if self.options.gray else restored
+        return gray_only(restored, images) if self.options.gray else restored
 
 
 def restorer(network: IQPIR | PhotoIQPIR, options: Mapping[str, Any], device: str, dtype: str) -> AnyRestorer:
@@ -189,7 +189,7 @@ def restorer(network: IQPIR | PhotoIQPIR, options: Mapping[str, Any], device: st
 AnyRestorer: TypeAlias = "Restorer | PhotoRestorer"
 
 
-def _gray_only(restored: Tensor, images: Tensor) -> Tensor:
+def gray_only(restored: Tensor, images: Tensor) -> Tensor:
     """Where the input is gray: the output's luma. Its brightness is what was to be restored, so that is not kept."""
     weights = torch.tensor(_LUMA, device=restored.device)[:, None, None]
     gray = (restored * weights).sum(dim=1, keepdim=True).expand_as(restored)

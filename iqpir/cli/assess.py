@@ -30,6 +30,8 @@ import click
 @click.option("--threshold", type=float, help="HQ+ is a score greater than this. Default: 0.9, or the prior's.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images of one size at once.")
 @click.option("--device", default="cpu", show_default=True, help="Where learned metrics run.")
+@click.option("--degradations", is_flag=True, help="Name what is wrong with each image, by RAR's assessor.")
+@click.option("--weights", metavar="FILE", help="With --degradations: a system of RAR. Default: rar-tiny.")
 @click.option("-o", "--out", metavar="OUT", help="Folder of the results. Default: results/assess/NAME-OF-FOLDER.")
 def command(
     folder: Path,
@@ -39,11 +41,14 @@ def command(
     threshold: float | None,
     batch: int,
     device: str,
+    degradations: bool,
+    weights: str | None,
     out: str | None,
 ) -> int:
     """Score the images of FOLDER by an ensemble of no-reference metrics, and put each in a bin.
 
     Writes OUT/scores.csv, statistics.json, distribution.png|pdf and contact-sheet.png|pdf. Run again to resume.
+    With --degradations: says what each image suffers from instead, and writes OUT/degradations.csv.
     """
     from tqdm import tqdm
 
@@ -55,6 +60,16 @@ def command(
     from iqpir.quality.prior import QualityPrior
     from iqpir.quality.scorers import DEFAULT_MEMBERS, load_scorers
 
+    where = Path(out) if out else Path("results") / "assess" / (folder.resolve().name or "root")
+    if weights is not None and not degradations:
+        raise IQPIRError("--weights goes with --degradations: an ensemble has members instead")
+    if degradations:
+        from iqpir.cli.rar import assess_folder
+
+        given = {"--member": members, "--prior": prior_file, "--bins": bins, "--threshold": threshold}
+        if beside := [option for option, value in given.items() if value]:
+            raise IQPIRError(f"{beside[0]} is for an ensemble's scores, not for --degradations: leave it out")
+        return assess_folder(folder, weights or "rar-tiny", device, where)
     listing = list_images(folder)
     if listing.note:
         click.echo(listing.note, err=True)
@@ -66,7 +81,6 @@ def command(
             raise
         others = "--member bench:piqe needs no weights, those of iqpir:iqpir-tiny-quality come along"
         raise IQPIRError(f"{error}; or name others: {others}") from error
-    where = Path(out) if out else Path("results") / "assess" / (folder.resolve().name or "root")
     with tqdm(total=len(listing.images), unit=" images", dynamic_ncols=True, disable=None) as bar:
 
         def progress(done: int, count: int) -> None:

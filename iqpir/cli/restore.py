@@ -16,6 +16,7 @@ from iqpir.errors import ImageFailure, IQPIRError, one_line, shown
 if TYPE_CHECKING:
     import numpy as np
 
+    from iqpir.cli.rar import RARRestorer
     from iqpir.faces import FaceRestorer
     from iqpir.restore import AnyRestorer
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     "--weights",
     required=True,
     metavar="FILE",
-    help="Checkpoint: the authors' .pth, our .safetensors, or iqpir-tiny, which comes along.",
+    help="Checkpoint: the authors' .pth, our .safetensors (IQPIR's or RAR's), or iqpir-tiny, which comes along.",
 )
 @click.option("--score", help="Quality asked for, 0 … 1; one per IQA model: .9,.8. Default: 0.9.")
 @click.option("--alpha", type=float, help="Weight of the HQ+ codebook. Default: the file's, or 0.8.")
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     "--adain/--no-adain", default=None, help="Match the input's latent statistics. Default: yes; of iqpir-tiny no."
 )
 @click.option("--fit", metavar="FIT", help="What becomes of other sizes. Default: resize; of iqpir-tiny native.")
+@click.option("--rounds", type=click.IntRange(min=0), help="Of RAR: at most so many. Default: 4.")
+@click.option("--trace", metavar="CSV", type=click.Path(path_type=Path), help="Of RAR: write each image's rounds.")
 @click.option("--gray/--no-gray", default=True, show_default=True, help="Keep gray photographs gray.")
 @click.option("--faces", is_flag=True, help="Whole photographs: find, align, restore and paste back every face.")
 @click.option("--face-weights", metavar="DIR", type=click.Path(path_type=Path), help="facexlib's two files.")
@@ -56,6 +59,8 @@ def command(
     fidelity: float | None,
     adain: bool | None,
     fit: str | None,
+    rounds: int | None,
+    trace: Path | None,
     gray: bool,
     faces: bool,
     face_weights: Path | None,
@@ -85,7 +90,9 @@ def command(
         "score": None if score is None else _scores(score),
         "gray": gray,
     }
-    restorer = _restorer(weights, alpha, device, dtype, asked)
+    system = _system(weights, {**asked, "alpha": alpha}, rounds, trace, faces, device, dtype)
+    restorer = _restorer(weights, alpha, device, dtype, asked) if system is None else system
+    told: list[dict[str, str]] = []
     whole: FaceRestorer | None = None
     if face_weights is not None and faces:
         from iqpir.faces import FaceRestorer
@@ -95,19 +102,81 @@ def command(
             raise IQPIRError(f"--faces goes with a network of aligned faces; {weights} is one for photographs")
         whole = FaceRestorer(restorer, face_weights, upscale=upscale, device=device)
     failed = 0
-    for given, made in tqdm(jobs, unit=" images", dynamic_ncols=True, disable=None):
-        if keep and made.is_file():
-            continue
-        try:
-            note = _one(given, made, restorer, whole)
-        except ImageFailure as error:
-            failed += 1
-            note = f"failed: {error}"
-        if note:
-            with tqdm.external_write_mode():
-                click.echo(f"{shown(given)}: {note}", err=True)
+    try:
+        for given, made in tqdm(jobs, unit=" images", dynamic_ncols=True, disable=None):
+            if keep and made.is_file():
+                continue
+            try:
+                note = _one(given, made, restorer, whole)
+                if trace is not None:
+                    told += _rounds(restorer, made.relative_to(target) if source.is_dir() else Path(made.name))
+            except ImageFailure as error:
+                failed += 1
+                note = f"failed: {error}"
+            if note:
+                with tqdm.external_write_mode():
+                    click.echo(f"{shown(given)}: {note}", err=True)
+    finally:  # rounds of what was done are kept where a run is interrupted
+        if trace is not None:
+            _write_trace(trace, told, add=keep)
     click.echo(f"{len(jobs) - failed} of {len(jobs)} images restored to {shown(target)}", err=True)
     return 1 if failed else 0
+
+
+def _system(
+    weights: str, asked: Mapping[str, Any], rounds: int | None, trace: Path | None, faces: bool, device: str, dtype: str
+) -> RARRestorer | None:
+    """RAR, where the weights are of it. Raises `IQPIRError` for options that such a system, or another, cannot follow.
+
+    `asked`: options by name, None where nobody has asked.
+    """
+    from iqpir.checkpoint import kind_of
+    from iqpir.quality.scorers import check_device
+    from iqpir.weights import shipped
+
+    # A name of RAR that does not come along is said to be one, with what makes it.
+    named = weights.startswith("rar-") and not Path(weights).exists()
+    if not named and kind_of(shipped(weights) or weights) != "rar":
+        for option, value in (("--rounds", rounds), ("--trace", trace)):
+            if value is not None:
+                raise IQPIRError(f"{option} has no effect on {weights}, which is no system of RAR: leave it out")
+        return None
+    from iqpir.cli.rar import RARRestorer, load
+
+    if trace is not None and trace.is_dir():
+        raise IQPIRError(f"--trace {shown(trace)} is a folder: name a .csv file")
+    for option in ("score", "alpha", "fidelity", "adain", "fit"):
+        if asked[option] is not None:
+            raise IQPIRError(f"--{option} has no effect on {weights}, a system of RAR: leave it out")
+    if faces:
+        raise IQPIRError(f"--faces goes with a network of aligned faces; {weights} is one for photographs")
+    if dtype != "float32":
+        raise IQPIRError(f"--dtype {dtype}: systems of RAR compare qualities, in float32: leave it out")
+    check_device(device)
+    system = load(weights, device)
+    return RARRestorer(system, 4 if rounds is None else rounds, bool(asked["gray"]), device)
+
+
+def _rounds(restorer: AnyRestorer | RARRestorer, name: Path) -> list[dict[str, str]]:
+    """Rows of the image that was restored last."""
+    from iqpir.cli.rar import RARRestorer, trace_rows
+
+    traces = restorer.traces if isinstance(restorer, RARRestorer) else []
+    return [row for trace in traces for row in trace_rows(shown(name.as_posix()), trace)]
+
+
+def _write_trace(path: Path, rows: list[dict[str, str]], *, add: bool) -> None:
+    """`add`: to what another run has written, for images that this one has left as they were."""
+    import csv
+
+    from iqpir.cli.rar import TRACE, write_csv
+
+    before: list[dict[str, str]] = []
+    if add and path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            before = [row for row in csv.DictReader(file) if set(row) == set(TRACE)]
+    again = {row["image"] for row in rows}
+    write_csv(path, TRACE, [*(row for row in before if row["image"] not in again), *rows])
 
 
 class Plan(NamedTuple):
@@ -183,7 +252,7 @@ def _restorer(weights: str, alpha: float | None, device: str, dtype: str, asked:
     return restorer(network, given, device, dtype)
 
 
-def _one(given: Path, made: Path, restorer: AnyRestorer, whole: FaceRestorer | None) -> str | None:
+def _one(given: Path, made: Path, restorer: AnyRestorer | RARRestorer, whole: FaceRestorer | None) -> str | None:
     """Restore one file; returns what is worth saying. Raises `ImageFailure`."""
     import numpy as np
 

@@ -132,7 +132,7 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
     """
     import torch
 
-    from iqpir.checkpoint import load, load_autoencoder, save_checkpoint
+    from iqpir.checkpoint import load_any, save_checkpoint
     from iqpir.errors import IQPIRError
     from iqpir.training import settings
     from iqpir.training.fits import check_images
@@ -153,7 +153,7 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
         if not made.is_file():
             context.invoke(quality, config=config, out=str(made), device=device, steps=steps)
     last = stages[-1]
-    network = (load_autoencoder if last == "autoencoder" else load)(root / last / f"{last}.safetensors")
+    network = load_any(root / last / f"{last}.safetensors")
     final = root / f"{config.stem}.safetensors"
     save_checkpoint(network, final, dtype=torch.float16)
     click.echo(f"{final}: {final.stat().st_size / 1e6:.1f} MB")
@@ -224,6 +224,46 @@ def detail(config: Path, out: str | None, device: str, steps: int | None) -> int
 def joint(config: Path, out: str | None, device: str, steps: int | None) -> int:
     """A network for photographs: front end, IQPIR's codes and detail together."""
     return _stage("joint", config, out, device, steps)
+
+
+@command.command(name="rar-latent", short_help="RAR: the latent that its rounds happen in.")
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def rar_latent(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """RAR: a small autoencoder that keeps detail, and codebooks upon its latent."""
+    return _stage("rar-latent", config, out, device, steps)
+
+
+@command.command(name="rar-assessor", short_help="RAR, S1: what is wrong, how badly, which is better.")
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def rar_assessor(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """RAR, S1: the assessor, on clean and degraded images and on states between them."""
+    return _stage("rar-assessor", config, out, device, steps)
+
+
+@command.command(name="rar-restorer", short_help="RAR, S2: restorers that are told by the assessor.")
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def rar_restorer(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """RAR, S2: A_Q and the restorers, behind an assessor that stays as it is."""
+    return _stage("rar-restorer", config, out, device, steps)
+
+
+@command.command(name="rar-joint", short_help="RAR, S3: both together, in rounds.")
+@_CONFIG
+@_OUT
+@_DEVICE
+@_STEPS
+def rar_joint(config: Path, out: str | None, device: str, steps: int | None) -> int:
+    """RAR, S3: assessor and restorers together, in unrolled rounds."""
+    return _stage("rar-joint", config, out, device, steps)
 
 
 @command.command(short_help="A small no-reference quality network.")

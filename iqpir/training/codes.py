@@ -13,7 +13,7 @@ from torch import Tensor
 
 from iqpir.errors import IQPIRError
 from iqpir.network.autoencoder import VQAutoEncoder
-from iqpir.training.settings import Data
+from iqpir.training.common import Data
 
 
 @torch.no_grad()

@@ -15,10 +15,10 @@ from torch.utils.data import Dataset
 from iqpir.errors import IQPIRError, few
 from iqpir.quality.files import read_scores
 from iqpir.quality.prior import normalise
+from iqpir.training.common import WORDS, Data
 from iqpir.training.degrade import degradation
 from iqpir.training.images import BLUR, NOISE, QUALITY, Flaw, TrainingImage, TrainingImages
 from iqpir.training.loading import PairedTraining
-from iqpir.training.settings import WORDS, Data
 
 UNIT = (-0.5, 1.5)
 """Scores beyond this are not in [0,1]. A score outside the range that a prior was fitted to may lie a little beyond."""
@@ -103,11 +103,14 @@ def _flaw_scores(images: TrainingImages) -> np.ndarray:
 
 
 def collate(raw: Mapping[str, Any], data: Data, device: torch.device) -> dict[str, Any]:
-    """A loader's batch as a stage takes it: gt, lq and clean in [-1,1], scores [B] or None, index [B]."""
+    """A loader's batch as a stage takes it: gt, lq and clean in [-1,1], scores [B] or None, index [B]; of composite
+    degradations steps [B,K,3,H,W] in [-1,1] and severity [B,K,kinds]."""
     batch: dict[str, Any] = {"index": torch.as_tensor(raw["index"]), "score": None}
-    for key in ("gt", "lq", "clean"):
+    for key in ("gt", "lq", "clean", "steps"):
         if key in raw:
             batch[key] = raw[key].to(device) * 2 - 1
+    if "severity" in raw:
+        batch["severity"] = raw["severity"].to(device)
     if data.scores == "flaw":
         batch["score"] = quality_of(raw["flaw"], data.flaw_scale).to(device)
     elif data.scores != "none":

@@ -29,9 +29,9 @@ from torch.utils.data import Dataset
 
 from iqpir.errors import IQPIRError
 from iqpir.precision import mixed
+from iqpir.training.common import Common
 from iqpir.training.data import collate, paired
 from iqpir.training.loading import Timed, training_loader
-from iqpir.training.settings import Common
 
 HELD_OUT_SEED = 1 << 30
 """Added to the data's seed for samples that are never trained on."""

@@ -34,6 +34,10 @@ class TrainingPair(TypedDict):
     """float32 RGB [3,crop,crop] in [0,1]."""
     clean: NotRequired[Tensor]
     """float32 RGB [3,crop,crop] in [0,1]: the LQ image without noise, blocks and blur, where it is known."""
+    steps: NotRequired[Tensor]
+    """float32 [K,3,crop,crop] in [0,1] of a composite degradation: the GT, and what it is after each of them."""
+    severity: NotRequired[Tensor]
+    """float32 [K,kinds] in [0,1]: how much each of these suffers from each kind, see `iqpir.rar.kinds`."""
     index: int
     params: Any
     """What the degradation drew, such as `FaceParams`."""
@@ -68,6 +72,8 @@ class PairedTraining(Dataset[TrainingPair]):
         rng = np.random.default_rng((self.images.seed, _DEGRADE, image["index"]))
         made = self.degradation(image["gt"], rng)
         pair: TrainingPair = {"lq": made.image, "params": made.params, **image}
+        if made.steps is not None:
+            pair["steps"], pair["severity"] = made.steps, torch.from_numpy(made.params.severity)
         if made.target is not None and made.score is not None:
             pair["gt"] = made.target
             if made.clean is not None:

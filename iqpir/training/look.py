@@ -24,21 +24,33 @@ def photographs() -> list[tuple[Tensor, Tensor]]:
 
     Empty where scikit-image is not there, or has other files.
     """
-    spec = find_spec("skimage")
-    if spec is None or not spec.submodule_search_locations:
-        return []
-    home = Path(spec.submodule_search_locations[0]) / "data"
     pairs = []
-    for place, file in enumerate(_FILES):
-        try:
-            image = _square(decode(read_bytes(home / file)))
-        except (ImageFailure, OSError):
-            continue
+    for place, image in _squares():
         for kind in (_SHOWN[place], _SHOWN[(place + 1) % len(_SHOWN)]):
             made = Scene().made(image, SceneParams(float(KINDS.index(kind)), 1.0, 0.0, 0.0), _rng(place, kind))
             assert made.target is not None
             pairs.append((made.image, made.target))
     return pairs
+
+
+def clean() -> list[Tensor]:
+    """The photographs as they are, [3,256,256] in [0,1]; empty likewise."""
+    return [image for _, image in _squares()]
+
+
+def _squares() -> list[tuple[int, Tensor]]:
+    """Those of the files that there are, with their place in the list."""
+    spec = find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    home = Path(spec.submodule_search_locations[0]) / "data"
+    found = []
+    for place, file in enumerate(_FILES):
+        try:
+            found.append((place, _square(decode(read_bytes(home / file)))))
+        except (ImageFailure, OSError):
+            continue
+    return found
 
 
 def _square(pixels: np.ndarray) -> Tensor:

@@ -21,6 +21,7 @@ from iqpir.training import losses
 from iqpir.training.codes import CodeCache, gt_codes
 from iqpir.training.engine import Player, Stage
 from iqpir.training.photo import DetailStage, FrontStage, JointStage, Overview
+from iqpir.training.rar.stages import RAR_STAGES
 from iqpir.training.settings import (
     LINKS,
     AutoencoderSettings,
@@ -43,12 +44,15 @@ def make_stage(settings: Common, folder: Path, device: str = "cpu") -> Stage:
     """
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-    for name in LINKS:
+    for name, earlier in LINKS.items():
         file = getattr(settings, name, "")
         if file and not Path(file).is_file():
-            raise IQPIRError(f"{file}: there is no such file; iqpir train {name} makes one")
+            raise IQPIRError(f"{file}: there is no such file; iqpir train {earlier} makes one")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
+        if type(settings) in RAR_STAGES:
+            made: Stage = RAR_STAGES[type(settings)](settings, torch.device(device))
+            return made
         if isinstance(settings, AutoencoderSettings):
             return AutoencoderStage(settings, torch.device(device))
         if isinstance(settings, RestorerSettings):

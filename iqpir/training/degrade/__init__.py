@@ -15,6 +15,7 @@ import numpy as np
 from iqpir.errors import IQPIRError, suggest
 from iqpir.training.degrade.base import Degradation, Degraded, Range
 from iqpir.training.degrade.colour import FaceColour, FaceColourParams
+from iqpir.training.degrade.composite import Composite, CompositeParams
 from iqpir.training.degrade.face import Face, FaceParams
 from iqpir.training.degrade.light import Backlit, BacklitParams, LowLight, LowLightParams
 from iqpir.training.degrade.scene import Scene, SceneParams
@@ -30,6 +31,9 @@ KINDS: Mapping[str, Callable[[], Degradation]] = {
     "underwater": Underwater,
     "backlit": Backlit,
     "scene": Scene,
+    "composite": Composite,
+    "composite-mio100": Composite.mio100,
+    "composite-cdd11": Composite.cdd11,
 }
 """By the name that configurations use."""
 
@@ -117,10 +121,13 @@ def _choice(values: dict[str, Any]) -> Choice:
 
 
 def _single(steps: Iterable[Degradation]) -> tuple[Degradation, ...]:
-    """Steps of a list or a choice. Raises `IQPIRError` for one that makes its own targets, which others would lose."""
+    """Steps of a list or a choice. Raises `IQPIRError` for one that makes its own targets or labels, which others
+    would lose."""
     kept = tuple(steps)
     if any(isinstance(step, Scene) for step in kept):
         raise IQPIRError("degradation 'scene' makes targets of its own: it stands alone, see its field shares")
+    if any(isinstance(step, Composite) for step in kept):
+        raise IQPIRError("degradation 'composite' makes labels of its own: it stands alone, see its fields")
     return kept
 
 
@@ -131,6 +138,8 @@ __all__ = [
     "Chain",
     "Choice",
     "ChoiceParams",
+    "Composite",
+    "CompositeParams",
     "Degradation",
     "Degraded",
     "Face",

@@ -35,6 +35,8 @@ class Degraded(NamedTuple):
     """The quality of the target, where the degradation decides it, in [0,1]."""
     clean: Tensor | None = None
     """`image` without noise, blocks and blur, in the light and the colours that it has; as `image`."""
+    steps: Tensor | None = None
+    """float32 [K,3,H,W] of a composite: the clean image, and what it is after each degradation; the last is `image`."""
 
 
 @dataclass(frozen=True)

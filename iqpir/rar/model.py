@@ -1,0 +1,122 @@
+"""RAR: images → images, with a latent in between that is entered once and left once, whatever happens in it."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from iqpir.errors import IQPIRError
+from iqpir.rar.assessor import Assessment, Assessor
+from iqpir.rar.config import RARConfig
+from iqpir.rar.latent import LatentAutoencoder
+from iqpir.rar.loop import LoopOptions, Trace, rounds
+from iqpir.rar.restorer import CodeRestorer, Condition, ConditionAdapter, FlowRestorer
+
+_USUAL = LoopOptions()
+
+
+class Restoration(NamedTuple):
+    image: Tensor
+    """float32 [B,3,H,W] in [0,1]."""
+    traces: list[Trace]
+    """One per image."""
+
+
+class RAR(nn.Module):
+    """RGB images [B,3,H,W] in [0,1] of any size → restored images of the same size, and how they came about."""
+
+    def __init__(self, config: RARConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or RARConfig()
+        self.latent = LatentAutoencoder(config)
+        if "assessor" in config.parts:
+            self.assessor = Assessor(config)
+        if config.restorers:
+            self.adapter = ConditionAdapter(config)
+        if "flow" in config.parts:
+            self.flow = FlowRestorer(config)
+        if "code" in config.parts:
+            self.code = CodeRestorer(config)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike[str]) -> Self:
+        """A system from a file, or by the name of one that comes along, on the CPU and ready to restore.
+
+        Raises `IQPIRError` for a file of another kind, or of a stage that has not made all parts yet.
+        """
+        from iqpir.checkpoint import load_rar
+        from iqpir.weights import shipped
+
+        system = load_rar(shipped(os.fspath(path)) or path)
+        system.check_whole(path)
+        assert isinstance(system, cls)
+        return system
+
+    def check_whole(self, path: str | os.PathLike[str]) -> None:
+        """Raise `IQPIRError` unless there is a part for every step of the loop."""
+        missing = [name for name in ("assessor",) if name not in self.config.parts]
+        if missing or not self.config.restorers:
+            lacking = " and ".join([*missing, *([] if self.config.restorers else ["restorer"])])
+            raise IQPIRError(
+                f"{os.fspath(path)}: a stage of RAR without {lacking}: go on with iqpir train all configs/rar-tiny.yaml"
+            )
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, options: LoopOptions = _USUAL) -> Restoration:
+        """Restore images. One of which no round was taken is returned as it came, bit for bit.
+
+        Raises `IQPIRError` for another shape, or a restorer that the file does not have.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise IQPIRError(f"images of shape {tuple(images.shape)}; they must be [B,3,H,W]")
+        self._restorer(options)
+        images = images.float()
+        found = rounds(self, self.encode(images), options)
+        taken = torch.tensor([trace.taken > 0 for trace in found.traces], device=images.device)
+        made = images.clone()
+        if bool(taken.any()):
+            made[taken] = self.decode(found.latent[taken], images.shape[-2], images.shape[-1])
+        return Restoration(made, found.traces)
+
+    # In and out
+
+    def encode(self, images: Tensor) -> Tensor:
+        """[B,3,H,W] in [0,1] → latents; images are extended by reflection to whole positions of the coarsest map."""
+        return self.latent.encode(extended(images, self.config.stride) * 2 - 1)
+
+    def decode(self, latent: Tensor, height: int, width: int) -> Tensor:
+        """Latents → images of that size in [0,1]."""
+        return ((self.latent.decode(latent)[..., :height, :width] + 1) / 2).clamp(0, 1)
+
+    # The steps of the loop
+
+    def assess(self, latent: Tensor) -> Assessment:
+        return self.assessor(latent)
+
+    def condition(self, assessment: Assessment, *, told: bool = True) -> Condition:
+        return self.adapter(assessment) if told else self.adapter.blind(assessment)
+
+    def restore_latent(self, latent: Tensor, assessment: Assessment, options: LoopOptions = _USUAL) -> Tensor:
+        """One round of the restorer that the options name."""
+        condition = self.condition(assessment, told=options.assess)
+        if self._restorer(options) == "flow":
+            return self.flow(latent, condition)
+        return self.code(latent, condition, self.latent)
+
+    def _restorer(self, options: LoopOptions) -> str:
+        there = self.config.restorers
+        if not there or (options.restorer and options.restorer not in there):
+            raise IQPIRError(f"restorer {options.restorer!r}: this system has {', '.join(there) or 'none'}")
+        return options.restorer or there[0]
+
+
+def extended(images: Tensor, stride: int) -> Tensor:
+    """Grown at the bottom and on the right to multiples of `stride`, by reflection where the image is large enough."""
+    height, width = images.shape[-2:]
+    bottom, right = -height % stride, -width % stride
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return F.pad(images, (0, right, 0, bottom), mode=mode) if bottom or right else images

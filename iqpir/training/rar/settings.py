@@ -1,0 +1,125 @@
+"""What the stages of RAR are trained with; see `iqpir.training.common` for what they share with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from iqpir.rar.config import RARConfig
+from iqpir.training.common import Common
+from iqpir.training.strict import need
+
+
+@dataclass(frozen=True)
+class _RAR(Common):
+    """All stages of RAR see composite degradations, whose labels and images in between are what they learn from."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Settings of `iqpir.rar.config.RARConfig` that differ from the usual ones; of parts that this stage makes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.data.degradation
+        kind = given.get("kind") if isinstance(given, Mapping) else given
+        need(str(kind).startswith("composite"), "data.degradation: RAR is trained on composite ones: composite")
+        need("parts" not in self.changes, "changes: the parts follow from the stages: leave parts out")
+        RARConfig.from_dict(self.changes)
+
+
+@dataclass(frozen=True)
+class RARLatentSettings(_RAR):
+    """The latent and its codebooks, on clean and degraded images alike: what is wrong must be seen in it."""
+
+    l1: float = 1.0
+    ssim: float = 0.1
+    """Weight of 1 − SSIM (7×7 box)."""
+    moments: float = 0.01
+    """Weight of what draws the latent's channels to mean 0 and deviation 1."""
+    jitter: float = 0.03
+    """Deviation of the noise that is put on latents before they are decoded, so that near latents are near images."""
+    codebook: float = 1.0
+    revive: int = 100
+    """Every so many steps codes that nothing has used are put on latents of the batch; the first time after one."""
+
+    STAGE = "rar-latent"
+
+
+@dataclass(frozen=True)
+class _Assessing(_RAR):
+    """Weights of what the assessor learns."""
+
+    kinds: float = 1.0
+    """Of the cross-entropy of each degradation, and of being clean."""
+    severity: float = 1.0
+    quality: float = 4.0
+    rank: float = 1.0
+    """Of the pairwise comparisons."""
+
+
+@dataclass(frozen=True)
+class RARAssessorSettings(_Assessing):
+    """S1: the assessor on clean images, degraded ones, ones in between, and states of a flow between the two."""
+
+    latent: str = ""
+    """File of the stage rar-latent; relative to the settings' folder."""
+
+    STAGE = "rar-assessor"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.latent), "the key 'latent' is missing: a file of the stage rar-latent")
+
+
+@dataclass(frozen=True)
+class RARRestorerSettings(_RAR):
+    """S2: A_Q and the restorers, behind an assessor that stays as it is."""
+
+    assessor: str = ""
+    """File of the stage rar-assessor; relative to the settings' folder."""
+    restorers: tuple[str, ...] = ("flow", "code")
+    flow: float = 1.0
+    image: float = 6.0
+    """Weight of the L1 distance of where the flow leads, decoded, from the clean image. In the latent, detail counts as
+    much as light and colour, of which an image's error is mostly made: at 1 a flow learns texture first."""
+    code: float = 0.1
+    """Weight of the codes' cross-entropy, in nats."""
+    blind: float = 0.1
+    """Share of samples that are restored without being told anything, so that it can be measured what that costs."""
+    start: float = 0.3
+    """Share of samples whose time is 0, where every round begins; others are logit-normal."""
+
+    STAGE = "rar-restorer"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.assessor), "the key 'assessor' is missing: a file of the stage rar-assessor")
+        known = set(self.restorers) <= {"flow", "code"} and bool(self.restorers)
+        need(known, f"restorers is {list(self.restorers)}; flow, code or both")
+        need(0 <= self.blind <= 1 and 0 <= self.start <= 1, "blind and start are shares in [0,1]")
+
+
+@dataclass(frozen=True)
+class RARJointSettings(_Assessing):
+    """S3: assessor, A_Q and restorers together, in unrolled rounds."""
+
+    begin: str = ""
+    """File of the stage rar-restorer; relative to the settings' folder."""
+    weights: tuple[float, ...] = (0.2, 0.3, 0.4, 1.0)
+    """Of the rounds; as many rounds are unrolled."""
+    image: float = 6.0
+    code: float = 0.1
+    assess: float = 0.5
+    """Weight of what the assessor learns."""
+    blind: float = 0.1
+    start: float = 0.3
+
+    STAGE = "rar-joint"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-restorer")
+        need(
+            bool(self.weights) and min(self.weights) >= 0 < sum(self.weights), "weights: one for each round, from 0 on"
+        )
+        need(0 <= self.blind <= 1 and 0 <= self.start <= 1, "blind and start are shares in [0,1]")

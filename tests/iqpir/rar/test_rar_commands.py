@@ -1,0 +1,142 @@
+"""`iqpir restore` and `iqpir assess --degradations` with a system of RAR."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from iqpir.checkpoint import save_checkpoint
+from iqpir.cli.assess import command as assess
+from iqpir.cli.rar import described
+from iqpir.cli.restore import command as restore
+from iqpir.errors import IQPIRError
+from iqpir.images import decode, to_tensor
+from iqpir.rar import RAR, LoopOptions
+from iqpir.rar.kinds import CLEAN, DEGRADATIONS
+
+
+@pytest.fixture
+def weights(system: RAR, tmp_path: Path) -> Path:
+    path = tmp_path / "mine.safetensors"
+    save_checkpoint(system, path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "in"
+    (place / "deep").mkdir(parents=True)
+    for name, seed in (("a.png", 0), ("deep/b.png", 1)):
+        pixels = np.random.default_rng(seed).integers(0, 256, (24, 30, 3)).astype(np.uint8)
+        cv2.imwrite(str(place / name), pixels)
+    return place
+
+
+def run(command, *arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(each) for each in arguments], catch_exceptions=False, standalone_mode=False)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_is_restored_as_python_restores_it_and_its_rounds_are_written(
+    system: RAR, weights: Path, folder: Path, tmp_path: Path
+):
+    out, trace = tmp_path / "out", tmp_path / "sub" / "trace.csv"
+    assert run(restore, folder, out, "--weights", weights, "--rounds", 2, "--trace", trace).return_value == 0
+    found = rows(trace)
+    assert {row["image"] for row in found} == {"a.png", "deep/b.png"}
+    for name in ("a.png", "deep/b.png"):
+        given = to_tensor(decode((folder / name).read_bytes()))
+        expected = system(given[None], LoopOptions(rounds=2))
+        assert np.array_equal(
+            decode((out / name).read_bytes()),
+            (expected.image[0].permute(1, 2, 0) * 255).round().numpy().astype(np.uint8),
+        )
+        own = [row for row in found if row["image"] == name]
+        assert [row["verdict"] for row in own] == [each.verdict for each in expected.traces[0].rounds]
+        assert float(own[0]["quality"]) == pytest.approx(expected.traces[0].rounds[0].quality, rel=1e-4)
+        assert {*DEGRADATIONS, CLEAN} <= own[0].keys() and own[-1]["reason"] == expected.traces[0].reason
+
+
+def test_going_on_keeps_the_rounds_of_what_was_done(weights: Path, folder: Path, tmp_path: Path):
+    out, trace = tmp_path / "out", tmp_path / "trace.csv"
+    run(restore, folder, out, "--weights", weights, "--trace", trace)
+    (out / "a.png").unlink()
+    run(restore, folder, out, "--weights", weights, "--trace", trace, "--keep")
+    assert {row["image"] for row in rows(trace)} == {"a.png", "deep/b.png"}
+
+
+def test_an_image_that_fails_leaves_the_others_their_rounds(weights: Path, folder: Path, tmp_path: Path):
+    (folder / "bad.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    trace = tmp_path / "trace.csv"
+    assert run(restore, folder, tmp_path / "out", "--weights", weights, "--trace", trace).return_value == 1
+    assert {row["image"] for row in rows(trace)} == {"a.png", "deep/b.png"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--score", "0.9"], "--score has no effect"), (["--adain"], "--adain has no effect"),
+        (["--fit", "native"], "--fit has no effect"), (["--alpha", "1"], "--alpha has no effect"),
+        (["--fidelity", "0"], "--fidelity has no effect"), (["--dtype", "bfloat16"], "leave it out"),
+    ],
+)  # fmt: skip
+def test_options_without_effect_are_refused(options: list[str], said: str, weights: Path, folder: Path, tmp_path: Path):
+    with pytest.raises(IQPIRError, match=said):
+        run(restore, folder, tmp_path / "out", "--weights", weights, *options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [["--rounds", "2"], ["--trace", "t.csv"]])
+def test_rounds_are_for_rar_alone(options: list[str], folder: Path, tmp_path: Path):
+    with pytest.raises(IQPIRError, match="no system of RAR"):
+        run(restore, folder, tmp_path / "out", "--weights", "iqpir-tiny", *options)
+
+
+def test_a_system_that_does_not_come_along_is_said_to_be_made_by_training(folder: Path, tmp_path: Path):
+    with pytest.raises(IQPIRError, match=r"configs/rar-tiny\.yaml"):
+        run(restore, folder, tmp_path / "out", "--weights", "rar-none")
+    with pytest.raises(IQPIRError, match=r"configs/rar-tiny\.yaml"):
+        run(assess, folder, "--degradations", "--weights", "rar-none")
+
+
+def test_what_is_wrong_with_each_image_is_named(system: RAR, weights: Path, folder: Path, tmp_path: Path):
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    out = tmp_path / "told"
+    ended = run(assess, folder, "--degradations", "--weights", weights, "-o", out)
+    assert ended.return_value == 1
+    found = {row["image"]: row for row in rows(out / "degradations.csv")}
+    assert found.keys() == {"a.png", "bad.png", "deep/b.png"} and found["bad.png"]["status"].startswith("failed: ")
+    with torch.no_grad():
+        seen = system.assess(system.encode(to_tensor(decode((folder / "a.png").read_bytes()))[None]))
+    odds = seen.logits[0].sigmoid()
+    assert [float(found["a.png"][name]) for name in DEGRADATIONS] == pytest.approx(odds.tolist(), rel=1e-4)
+    assert float(found["a.png"]["severity haze"]) == pytest.approx(float(seen.severity[0, 1]), rel=1e-4)
+    assert "a.png: " in ended.output and "quality" in ended.output
+
+
+def test_an_ensembles_options_are_not_taken_with_it(weights: Path, folder: Path):
+    with pytest.raises(IQPIRError, match="--bins is for"):
+        run(assess, folder, "--degradations", "--weights", weights, "--bins", 3)
+    with pytest.raises(IQPIRError, match="goes with --degradations"):
+        run(assess, folder, "--weights", weights)
+
+
+def test_images_are_described_in_words():
+    odds = {**dict.fromkeys(DEGRADATIONS, 0.1), CLEAN: 0.2}
+    severity = dict.fromkeys(DEGRADATIONS, 0.5)
+    assert (
+        described({**odds, "noise": 0.7, "haze": 0.93}, {**severity, "haze": 0.7})
+        == "haze 0.93 (high), noise 0.70 (medium)"
+    )
+    assert described({**odds, CLEAN: 0.8}, severity) == "clean 0.80"
+    assert described(odds, severity) == "nothing named, clean 0.20"

@@ -1,0 +1,199 @@
+"""The system as a whole: in once, out once, any size, batches, files; and its parts for themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from iqpir import checkpoint
+from iqpir.errors import IQPIRError
+from iqpir.rar import RAR, LoopOptions, RARConfig
+from iqpir.rar.assessor import better
+from iqpir.rar.kinds import DEGRADATIONS
+from iqpir.rar.layers import GRID, coarse, positions
+
+ALWAYS = LoopOptions(rounds=3, adaptive=False)
+
+
+def images(count: int = 2, height: int = 32, width: int = 32) -> torch.Tensor:
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def counted(system: RAR, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    calls = {"encode": 0, "decode": 0}
+    for name in calls:
+        own = getattr(system.latent, name)
+
+        def wrapped(given, name=name, own=own):
+            calls[name] += 1
+            return own(given)
+
+        monkeypatch.setattr(system.latent, name, wrapped)
+    return calls
+
+
+@pytest.mark.parametrize("limit", [1, 3, 6])
+def test_images_are_encoded_once_and_decoded_once_whatever_the_rounds(system: RAR, counted: dict[str, int], limit: int):
+    made = system(images(), LoopOptions(rounds=limit, adaptive=False))
+    assert counted == {"encode": 1, "decode": 1}
+    assert [trace.taken for trace in made.traces] == [limit] * 2
+
+
+def test_an_image_that_is_said_to_be_clean_comes_back_bit_for_bit(system: RAR, counted: dict[str, int]):
+    """Its PSNR loses nothing: what no round was taken of is not decoded. That a clean image is said to be clean takes
+    trained weights."""
+    system.assessor.head.bias.data[2 * len(DEGRADATIONS)] = 100.0
+    made = system(images())
+    assert torch.equal(made.image, images()) and counted == {"encode": 1, "decode": 0}
+    assert all(trace.reason == "clean" and trace.taken == 0 for trace in made.traces)
+
+
+def test_a_restorer_made_worse_on_purpose_is_rolled_back_to_the_input(system: RAR):
+    system.assessor.head.bias.data[2 * len(DEGRADATIONS) :] = torch.tensor([-100.0, -100.0, 0.0])
+    wanted = system.assess(system.encode(images())).utility
+
+    def worse(latent, assessment, options):  # goes where this assessor's utility falls
+        moved = latent.clone().requires_grad_(True)
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(system.assess(moved).utility.sum(), moved)
+        for scale in (1, 10, 100, 1000):
+            made = latent - scale * slope
+            if bool((system.assess(made).utility < wanted - 1e-4).all()):
+                return made
+        raise AssertionError("no way down")
+
+    system.restore_latent = worse
+    made = system(images())
+    assert torch.equal(made.image, images())
+    assert [each.verdict for trace in made.traces for each in trace.rounds] == ["rolled back"] * 2
+
+
+@pytest.mark.parametrize("kind", ["flow", "code"])
+@pytest.mark.parametrize("size", [(32, 32), (33, 50), (7, 90), (1, 1)])
+def test_images_of_any_size_keep_it(system: RAR, kind: str, size: tuple[int, int]):
+    made = system(images(1, *size), LoopOptions(rounds=1, adaptive=False, restorer=kind))
+    assert made.image.shape == (1, 3, *size) and made.image.min() >= 0 and made.image.max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["flow", "code"])
+def test_a_batch_gives_what_its_members_give(system: RAR, kind: str):
+    options = LoopOptions(rounds=3, restorer=kind)
+    together, alone = system(images(4), options), [system(one[None], options) for one in images(4)]
+    assert torch.allclose(together.image, torch.cat([each.image for each in alone]), atol=1e-5)
+    for trace, single in zip(together.traces, (each.traces[0] for each in alone), strict=True):
+        assert [each.verdict for each in trace.rounds] == [each.verdict for each in single.rounds]
+
+
+def test_the_restorer_is_told_by_the_assessor_unless_it_is_left_out(system: RAR):
+    latent = system.encode(images(1))
+    seen = system.assess(latent)
+    other = seen._replace(tokens=seen.tokens + 1)
+    for kind in ("flow", "code"):
+        told, blind = LoopOptions(restorer=kind), LoopOptions(restorer=kind, assess=False)
+        if kind == "flow":
+            changed = system.flow(latent, system.condition(seen)) - system.flow(latent, system.condition(other))
+        else:
+            changed = system.code.logits(latent, system.condition(seen)) - system.code.logits(
+                latent, system.condition(other)
+            )
+        assert changed.abs().max() > 1e-6
+        assert torch.equal(system.restore_latent(latent, seen, blind), system.restore_latent(latent, other, blind))
+        assert system.restore_latent(latent, seen, told).shape == latent.shape
+
+
+def test_a_flow_is_euler_steps_from_the_latent_itself(system: RAR):
+    latent = system.encode(images(1))
+    condition = system.condition(system.assess(latent))
+    system.flow.velocity = lambda z, _, time: z * 0 + time[:, None, None, None]  # dz/dt = t
+    assert torch.allclose(system.flow(latent, condition), latent + (0 + 0.25 + 0.5 + 0.75) / 4)
+
+
+def test_a_new_flow_changes_nothing():
+    made = RAR(RARConfig(parts=("latent", "assessor", "flow"), widths=(8, 8, 16), assessor_width=16))
+    latent = torch.randn(1, 16, 8, 8)
+    assert torch.equal(made.restore_latent(latent, made.assess(latent)), latent)
+
+
+def test_a_code_step_ends_at_codes_whatever_it_is_fed(system: RAR):
+    latent = 100 * torch.randn(1, 4, 8, 8)
+    made = system.restore_latent(latent, system.assess(latent), LoopOptions(restorer="code"))
+    assert torch.equal(system.latent.lookup(system.latent.codes(made)), made)
+
+
+def test_a_new_latent_is_a_cosine_transform_that_keeps_what_is_smooth():
+    latent = RAR(RARConfig(parts=("latent",))).latent
+    with torch.no_grad():
+        flat = torch.rand(2, 3, 1, 1).expand(2, 3, 16, 16) * 2 - 1
+        assert torch.allclose(latent.decode(latent.encode(flat)), flat, atol=1e-5)
+        down, across = (each.float() for each in torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij"))
+        slope = (0.03 * down - 0.02 * across).expand(1, 3, 16, 16)
+        assert torch.allclose(latent.decode(latent.encode(slope)), slope, atol=5e-3)
+        # What it makes of noise, it leaves as it is: a projection.
+        once = latent.decode(latent.encode(torch.rand(1, 3, 16, 16)))
+        assert torch.allclose(latent.decode(latent.encode(once)), once, atol=1e-5)
+        kept = latent.decode(latent.encode(torch.randn(1, 3, 256, 256))).var()
+        assert kept.item() == pytest.approx(16 / 48, rel=0.03)  # of white noise, as many parts as it has numbers
+
+
+def test_the_nearest_code_is_the_nearest(system: RAR):
+    latent = torch.randn(2, 4, 4, 4)
+    books = system.latent.codebooks.detach()
+    parts = latent.unflatten(1, (2, 2)).permute(0, 1, 3, 4, 2)
+    distance = (parts[:, :, :, :, None] - books[None, :, None, None]).square().sum(dim=-1)
+    assert torch.equal(system.latent.codes(latent), distance.argmin(dim=-1))
+
+
+def test_comparison_is_bradley_terry_and_of_equals_a_half(system: RAR):
+    seen = system.assess(system.encode(images()))
+    first, second = seen.of(torch.tensor([0])), seen.of(torch.tensor([1]))
+    assert better(first, first).item() == 0.5
+    assert better(first, second).item() + better(second, first).item() == pytest.approx(1)
+    odds = (first.utility.exp() / (first.utility.exp() + second.utility.exp())).item()
+    assert better(first, second).item() == pytest.approx(odds, rel=1e-5)
+
+
+def test_what_is_global_is_seen_at_a_bounded_grid():
+    assert coarse(torch.rand(1, 2, 8, 9)).shape == (1, 2, 8, 9)
+    assert coarse(torch.rand(1, 2, 100, 20)).shape == (1, 2, GRID, 20)
+    assert positions(3, 5, 16, torch.zeros(1)).shape == (15, 16)
+
+
+def test_a_file_holds_the_system(system: RAR, tmp_path: Path):
+    path = tmp_path / "mine.safetensors"
+    checkpoint.save_checkpoint(system, path)
+    read = RAR.from_checkpoint(path)
+    assert read.config == system.config and checkpoint.kind_of(path) == "rar"
+    assert torch.equal(read(images(), ALWAYS).image, system(images(), ALWAYS).image)
+    with pytest.raises(IQPIRError, match=r"RAR\.from_checkpoint"):
+        checkpoint.load(path)
+    with pytest.raises(IQPIRError, match="a system of RAR, not an autoencoder"):
+        checkpoint.load_autoencoder(path)
+    with pytest.raises(IQPIRError, match="not a network for photographs"):
+        checkpoint.load_photo(path)
+
+
+def test_a_file_of_an_early_stage_says_what_it_lacks(tmp_path: Path):
+    for parts, lacking in ((("latent",), "assessor and restorer"), (("latent", "assessor"), "restorer")):
+        path = tmp_path / "early.safetensors"
+        checkpoint.save_checkpoint(RAR(RARConfig(parts=parts)), path)
+        assert checkpoint.load_rar(path).config.parts == parts
+        with pytest.raises(IQPIRError, match=f"without {lacking}: go on with"):
+            RAR.from_checkpoint(path)
+
+
+def test_what_cannot_be_is_refused(system: RAR):
+    with pytest.raises(IQPIRError, match="B,3,H,W"):
+        system(torch.rand(3, 8, 8))
+    for wrong in ({"width": 3}, {"groups": 3}, {"assessor_width": 20}, {"parts": ("flow",)}, {"image_size": 40}):
+        with pytest.raises(IQPIRError, match="RARConfig"):
+            RARConfig.from_dict(wrong)
+    flow = RAR(RARConfig(parts=("latent", "assessor", "flow")))
+    with pytest.raises(IQPIRError, match="has flow"):
+        flow(images(), LoopOptions(restorer="code"))
+
+
+def test_the_usual_system_fits_into_twelve_megabytes():
+    assert 2 * sum(each.numel() for each in RAR().parameters()) < 12e6

@@ -1,0 +1,69 @@
+"""What takes trained weights: of rar-tiny, where it comes along."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from iqpir.images import decode, to_tensor
+from iqpir.rar import RAR
+from iqpir.rar.kinds import DEGRADATIONS
+from iqpir.training.degrade import Composite
+from iqpir.training.degrade.base import jpeg
+from iqpir.training.rar.terms import closeness, psnr
+from iqpir.weights import shipped
+
+pytestmark = pytest.mark.skipif(shipped("rar-tiny") is None, reason="rar-tiny does not come along")
+PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> RAR:
+    return RAR.from_checkpoint("rar-tiny")
+
+
+@pytest.fixture(scope="module")
+def photographs() -> torch.Tensor:
+    spec = find_spec("skimage")
+    assert spec is not None and spec.submodule_search_locations
+    home = Path(spec.submodule_search_locations[0]) / "data"
+    made = []
+    for name in PHOTOGRAPHS:
+        pixels = decode((home / name).read_bytes())
+        side = min(pixels.shape[:2])
+        made.append(to_tensor(cv2.resize(pixels[:side, :side], (192, 192), interpolation=cv2.INTER_AREA)))
+    return torch.stack(made)
+
+
+def test_clean_photographs_get_one_round_at_most_and_lose_nothing_that_is_seen(tiny: RAR, photographs: torch.Tensor):
+    stored = [torch.from_numpy(jpeg(image.permute(1, 2, 0).numpy(), 97).transpose(2, 0, 1)) for image in photographs]
+    given = torch.stack(stored)
+    made = tiny(given)
+    assert all(trace.taken <= 1 for trace in made.traces)
+    assert (psnr(made.image, photographs) > psnr(given, photographs) - 0.1).all()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_rounds_restore_composites_and_steps_that_are_taken_are_for_the_better(
+    tiny: RAR, photographs: torch.Tensor, count: int
+):
+    made = Composite(counts=tuple(float(place == count) for place in range(4)))  # type: ignore[arg-type]
+    before, after, named = [], [], []
+    for turn in range(3):
+        spoilt = [made(image, np.random.default_rng([turn, place])) for place, image in enumerate(photographs)]
+        given = torch.stack([each.image for each in spoilt])
+        found = tiny(given)
+        before += closeness(given, photographs).tolist()
+        after += closeness(found.image, photographs).tolist()
+        for each, trace in zip(spoilt, found.traces, strict=True):
+            there = {DEGRADATIONS[place] for place in each.params.order if place >= 0}
+            odds = trace.rounds[0].degradations
+            named.append(sum(odds[name] > 0.5 for name in there) / len(there))
+    assert np.mean(after) > np.mean(before)
+    assert np.mean(np.array(after) >= np.array(before) - 1e-6) >= 0.85
+    assert np.mean(named) > 0.5

@@ -1,0 +1,217 @@
+"""The stages of RAR: a recipe from images to a small file, resumable bit for bit; each part learns in its own stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from iqpir.cli.train import command
+from iqpir.errors import IQPIRError
+from iqpir.rar import RAR
+from iqpir.rar.assessor import Assessment
+from iqpir.rar.kinds import DEGRADATIONS
+from iqpir.training.rar import terms
+from iqpir.training.rar.stages import RARAssessorStage, RARJointStage
+from iqpir.training.settings import load
+from iqpir.training.stages import make_stage
+
+LATENT = {"image_size": 32, "latent_channels": 4, "latent_width": 8, "latent_blocks": 1, "groups": 2, "codes": 8}
+ASSESSOR = {"assessor_width": 16, "assessor_layers": 1, "heads": 2, "queries": 2}
+STEPS = 4
+STAGES = ("rar-latent", "rar-assessor", "rar-restorer", "rar-joint")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    (folder / "photographs").mkdir()
+    for seed in range(3):
+        rough = np.random.default_rng(seed).integers(30, 220, (5, 5, 3)).astype(np.uint8)
+        image = cv2.resize(rough, (64, 48), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / "photographs" / f"{seed}.png"), image)
+    sections = {
+        "common": {
+            "steps": STEPS, "batch": 2, "held_out": 2, "save_every": 2, "sample_every": 4, "rate": 1e-3,
+            "data": {"source": "photographs", "workers": 0, "degradation": "composite", "scores": "none", "crop": 32},
+        },
+        "rar-latent": {"changes": LATENT, "revive": 2},
+        "rar-assessor": {"changes": ASSESSOR},
+        "rar-restorer": {"changes": {"widths": [8, 8, 16], "blocks": 1}},
+        "rar-joint": {"weights": [0.5, 1.0]},
+    }  # fmt: skip
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(sections))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: Path) -> Path:
+    out = recipe.parent / "runs"
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the tests themselves: two threads add in another order
+    ended = CliRunner().invoke(command, ["all", str(recipe), "-o", str(out)], catch_exceptions=False)
+    torch.set_num_threads(before)
+    assert ended.exit_code == 0, ended.output
+    return out
+
+
+def test_a_recipe_ends_with_a_system_that_restores(trained: Path):
+    system = RAR.from_checkpoint(trained / "mine.safetensors")
+    assert system.config.parts == ("latent", "assessor", "flow", "code")
+    made = system(torch.rand(1, 3, 37, 50))
+    assert made.image.shape == (1, 3, 37, 50) and len(made.traces) == 1
+    assert all(each.dtype == torch.float16 for each in load_file(trained / "mine.safetensors").values())
+
+
+def test_what_is_worth_a_look_is_written(trained: Path):
+    expected = {
+        "rar-latent": {"l1", "codebook", "held-out psnr gt", "held-out coded psnr gt"},
+        "rar-assessor": {"kinds", "rank", "held-out average precision", "held-out ranked right"},
+        "rar-restorer": {"flow", "image", "code", "held-out flow psnr 4", "held-out steps right"},
+        "rar-joint": {"flow 2", "quality", "held-out adaptive psnr", "held-out rounds"},
+    }
+    for stage, columns in expected.items():
+        assert columns <= set((trained / stage / "losses.csv").read_text().splitlines()[0].split(",")), stage
+        assert (trained / stage / "samples" / "00000004.png").is_file()
+    assert (trained / "rar-joint" / "samples" / "00000004-photographs.png").is_file()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_was_cut_off_ends_with_the_same_bits(stage: str, recipe: Path, trained: Path, tmp_path: Path):
+    for name in STAGES:
+        if name != stage:
+            (tmp_path / name).symlink_to(trained / name)
+    for steps in (2, STEPS):
+        arguments = [stage, str(recipe), "-o", str(tmp_path), "--steps", str(steps)]
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+    first, second = (load_file(root / stage / f"{stage}.safetensors") for root in (trained, tmp_path))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_each_stage_trains_its_own_parts(trained: Path):
+    states = [load_file(trained / name / f"{name}.safetensors") for name in STAGES]
+    for before, after, learned in (
+        (states[0], states[1], set()), (states[1], states[2], set()),
+        (states[2], states[3], {"assessor", "adapter", "flow", "code"}),
+    ):  # fmt: skip
+        changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+        assert changed == learned
+
+
+def _batch(side: int = 32) -> dict[str, torch.Tensor]:
+    from iqpir.training.degrade import Composite
+
+    made = [Composite()(torch.rand(3, side, side), np.random.default_rng(seed)) for seed in range(2)]
+    steps = torch.stack([each.steps for each in made if each.steps is not None]) * 2 - 1
+    severity = torch.stack([torch.from_numpy(each.params.severity) for each in made])
+    return {"steps": steps, "severity": severity, "gt": steps[:, 0], "lq": steps[:, -1]}
+
+
+def test_the_assessor_is_taught_states_that_get_better_towards_the_clean_image(recipe: Path, trained: Path):
+    stage = make_stage(load("rar-assessor", recipe, trained), trained / "rar-assessor")
+    assert isinstance(stage, RARAssessorStage)
+    latent, severity, quality = stage._states(_batch())
+    assert latent.shape[0] == 8 and severity.shape == (6, len(DEGRADATIONS)) and quality.shape == (4, 2)
+    assert torch.allclose(quality[0], torch.ones(2), atol=1e-5)  # the clean latent shows the best there is
+    assert (quality[1:] <= quality[0] + 1e-5).all() and not severity[:2].any()
+
+
+def test_no_round_of_the_joint_stage_begins_with_a_state_that_knows_the_target(recipe: Path, trained: Path):
+    """With a restorer that changes nothing, every round's input is the LQ latent, whatever the target is."""
+    stage = make_stage(load("rar-joint", recipe, trained), trained / "rar-joint")
+    assert isinstance(stage, RARJointStage)
+    seen: list[torch.Tensor] = []
+    own = stage.averaged.assess
+    stage.averaged.assess = lambda latent: (seen.append(latent.detach()), own(latent))[1]
+    for parameter in stage.averaged.flow.head.parameters():
+        parameter.data.zero_()
+    batch = _batch()
+    stage.losses("network", batch, 0)
+    bad, clean = stage.latents(batch)
+    assert torch.allclose(seen[0], bad) and torch.allclose(seen[1], bad) and torch.allclose(seen[2], clean)
+
+
+def test_the_rounds_are_weighted_as_asked(recipe: Path, trained: Path):
+    stage = make_stage(load("rar-joint", recipe, trained), trained / "rar-joint")
+    torch.manual_seed(0)
+    found = {name: value.item() for name, value in stage.losses("network", _batch(), 0).items()}
+    settings = stage.settings
+    rounds = [
+        found[f"flow {turn}"] + settings.image * found[f"image {turn}"] + settings.code * found.get(f"code {turn}", 0)
+        for turn in (1, 2)
+    ]
+    told = settings.kinds * (found["kinds"] + found["clean"]) + settings.severity * found["severity"]
+    told += settings.quality * found["quality"] + settings.rank * found["rank"]
+    expected = rounds[0] * 0.5 / 1.5 + rounds[1] / 1.5 + settings.assess * told
+    assert found["total"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_settings_that_cannot_be_are_refused(recipe: Path, trained: Path, tmp_path: Path):
+    content = yaml.safe_load(recipe.read_text())
+    for section, key, value, said in (
+        ("rar-latent", "data", {"degradation": "face"}, "composite"),
+        ("rar-latent", "changes", {"parts": ["latent"]}, "parts follow"),
+        ("rar-latent", "changes", {"groups": 3}, "groups must divide"),
+        ("rar-restorer", "restorers", ["gan"], "flow, code or both"),
+        ("rar-joint", "weights", [], "one for each round"),
+    ):
+        path = tmp_path / "wrong.yaml"
+        path.write_text(yaml.safe_dump({**content, section: {**content[section], key: value}}))
+        with pytest.raises(IQPIRError, match=said):
+            load(section, path, trained)
+    with pytest.raises(IQPIRError, match="iqpir train rar-latent makes one"):
+        make_stage(load("rar-assessor", recipe, tmp_path), tmp_path)
+
+
+# Terms
+
+
+def test_closeness_is_the_mean_of_ssim_and_of_the_decibels_between_8_and_40():
+    image = torch.full((1, 3, 32, 32), 0.5)
+    assert terms.closeness(image, image).item() == pytest.approx(1)
+    # A step of 0.1 of flat images: 20 dB, and Wang's luminance term alone.
+    luminance = (2 * 0.5 * 0.6 + 1e-4) / (0.25 + 0.36 + 1e-4)
+    assert terms.closeness(image + 0.1, image).item() == pytest.approx((luminance + 12 / 32) / 2, abs=1e-4)
+
+
+def test_average_precision_is_the_mean_of_the_precisions_at_each_hit():
+    """By hand: hits at ranks 1, 3 and 4 of five."""
+    scores = torch.tensor([[0.9, 0.1], [0.5, 0.7], [0.4, 0.2]])
+    there = torch.tensor([[True, False], [True, False], [True, False]])
+    assert terms.average_precision(scores, there) == pytest.approx((1 / 1 + 2 / 3 + 3 / 4) / 3)
+    assert terms.average_precision(scores, torch.zeros_like(there)) == 0
+
+
+def test_ranking_asks_for_pairs_that_differ_alone():
+    quality = torch.tensor([[0.9], [0.5], [0.51]])
+    utility = torch.tensor([[2.0], [0.0], [1.0]])
+    by_hand = (F.softplus(torch.tensor(-2.0)) + F.softplus(torch.tensor(-1.0))) / 2
+    assert terms.ranking(utility, quality).item() == pytest.approx(by_hand.item())
+    assert terms.ranked_right(utility, quality) == 1
+    assert terms.ranked_right(-utility, quality) == 0
+
+
+def test_severity_counts_for_what_is_there_alone():
+    kinds = len(DEGRADATIONS)
+    severity = torch.zeros(2, kinds)
+    severity[0, 3] = 0.5
+    found = Assessment(
+        torch.zeros(2, 1, 1),
+        torch.zeros(2, kinds),
+        torch.zeros(2),
+        torch.full((2, kinds), 0.9),
+        torch.ones(2),
+        torch.zeros(2),
+    )
+    made = terms.assessor_terms(found, severity, torch.ones(1, 2), (1, 1, 1, 1))
+    assert made["severity"].item() == pytest.approx(0.4 - 0.05)  # Huber: |e| − β/2
+    assert made["kinds"].item() == pytest.approx(np.log(2), rel=1e-5)
