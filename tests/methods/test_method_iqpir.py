@@ -73,7 +73,9 @@ def test_every_module_that_restoring_imports_is_in_the_identity(checkpoint):
         "print(*sorted(name for name in sys.modules if name.startswith('iqpir.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) - {"iqpir.errors", "iqpir.network"} <= set(SOURCES)
+    # RAR is a system of its own: reading checkpoints knows what its files are, and runs nothing of it here.
+    taken = {name for name in done.stdout.split() if not (name + ".").startswith("iqpir.rar.")}
+    assert taken - {"iqpir.errors", "iqpir.network"} <= set(SOURCES)
 
 
 @pytest.mark.parametrize("name", ["iqpir", "iqpfr"])
