@@ -29,6 +29,7 @@ _DARK = 2.1
 """Stops; a picture that metering would brighten by more is one that was taken too dark. Of 76 real ones the least dark
 has 2.4; pictures against the light have up to 1.8, those under water up to 1.3."""
 _STRENGTH_AT_FIRST = 1.0
+"""A new network does most of its grade: the sigmoid of this, of a picture that is not dark."""
 _SHARE = 1.2
 """A network may take so much of the exposure that is metered, at most."""
 _SHARE_AT_FIRST = 1.6
@@ -84,7 +85,7 @@ class FrontEnd(nn.Module):
         self.local = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
         self.spread = nn.Linear(4 * width, 2 * width)
         self.cells = nn.Conv2d(2 * width, 12 * GRID, 1)
-        self.kept = nn.Parameter(torch.tensor(0.8))
+        self.kept = nn.Parameter(torch.tensor(0.8))  # of the stops that a picture lacks, at the least score
         for head in (self.curve, self.levels, self.cells):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)

@@ -191,7 +191,7 @@ class PhotoIQPIR(nn.Module):
         ).detach()
         if not self.config.codes:
             return _Known(grade, told, None, None, None)
-        exposed = self.graded(self._overview(image), grade)
+        exposed = apply(self._overview(image), grade)
         core, logits = self._core(exposed, scores, fidelity, soft_codes)
         return _Known(grade, told, core - exposed, core, logits)
 
@@ -212,18 +212,13 @@ class PhotoIQPIR(nn.Module):
 
     def exposed_overview(self, image: Tensor, score: Tensor | float) -> Tensor:
         """[B,3,h,w] in [0,1]: what the core is given, the front end's overview."""
-        return self.graded(self._overview(image), self.grade(image, score))
+        return apply(self._overview(image), self.grade(image, score))
 
     def grade(self, image: Tensor, score: Tensor | float) -> Grade:
         """What the front end would do to images [B,3,H,W] in [0,1]."""
         scores = batch_scores(score, len(image), image.device).to(image.dtype)
         grade: Grade = self.front(image, self._told_score(scores))
         return grade
-
-    @staticmethod
-    def graded(view: Tensor, grade: Grade) -> Tensor:
-        """The front end's image [B,3,h,w] in [0,1] of a view of whole images, such as a smaller one."""
-        return apply(view, grade)
 
     def _core(self, exposed: Tensor, scores: Tensor, fidelity: float, soft: bool) -> tuple[Tensor, Tensor]:
         core = self.core

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from iqpir.checkpoint import load_autoencoder, load_photo, load_restorer, save_checkpoint
 from iqpir.errors import IQPIRError, suggest
 from iqpir.network.autoencoder import VQAutoEncoder
-from iqpir.network.front import THUMBNAIL
+from iqpir.network.front import THUMBNAIL, apply
 from iqpir.network.photo import FULL_SCORE, PhotoConfig, PhotoIQPIR
 from iqpir.training import look, losses
 from iqpir.training.codes import gt_codes
@@ -38,10 +39,14 @@ def _light_terms(image: Tensor, target: Tensor, settings: PhotoSettings) -> Tens
     return settings.l1 * F.l1_loss(image, target) + settings.local * _local(image, target)
 
 
-def image_terms(image: Tensor, target: Tensor, settings: PhotoSettings) -> Losses:
-    """`l1`, `local`, `ssim` and their weighted sum `total` for two [B,3,H,W] in [0,1]."""
+def image_terms(image: Tensor, target: Tensor, settings: PhotoSettings, weights: Tensor | None = None) -> Losses:
+    """`l1`, `local`, `ssim` and their weighted sum `total` for two [B,3,H,W] in [0,1].
+
+    `weights` [B,1,1,1]: how much an image's `l1` counts; none: all alike.
+    """
+    distance = (image - target).abs()
     found = {
-        "l1": F.l1_loss(image, target),
+        "l1": (distance if weights is None else weights * distance).mean(),
         "local": _local(image, target),
         "ssim": 1 - losses.box_ssim(image, target),
     }
@@ -49,7 +54,7 @@ def image_terms(image: Tensor, target: Tensor, settings: PhotoSettings) -> Losse
     return found
 
 
-class PhotoStage:
+class PhotoStage(ABC):
     """What the stages of a network for photographs share: one player, its measures and its pictures."""
 
     name: str
@@ -62,8 +67,8 @@ class PhotoStage:
         _need_scores(settings, network.config)
         self.players = {"network": Player(network, settings.rate_at)}
 
-    def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
-        raise NotImplementedError
+    @abstractmethod
+    def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses: ...
 
     def after(self, batch: Mapping[str, Any], step: int) -> dict[str, float]:
         return {}
@@ -111,7 +116,7 @@ class FrontStage(PhotoStage):
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         self.averaged.train()
         lq, gt = (F.interpolate(each, (THUMBNAIL, THUMBNAIL), mode="area") for each in _unit(batch))
-        made = self.averaged.graded(lq, self.averaged.grade(lq, batch["score"]))
+        made = apply(lq, self.averaged.grade(lq, batch["score"]))
         return image_terms(made, gt, self.settings)
 
 
@@ -128,8 +133,8 @@ class DetailStage(PhotoStage):
         network = load_photo(settings.front)
         if network.config.codes or not network.config.detail:
             raise IQPIRError(f"{settings.front}: a network with a detail branch and without codes is needed")
-        if settings.data.lq is not None:
-            raise IQPIRError("data.lq: pairs of photographs do not say what the LQ image is without its noise")
+        if not settings.data.scene or settings.data.lq is not None:
+            raise IQPIRError("only the degradation scene knows what an LQ image is without its noise: data.degradation")
         _train_only(network, ("detail",))
         super().__init__(settings, network)
 
@@ -138,11 +143,7 @@ class DetailStage(PhotoStage):
         made, exposed, wanted = self._made(batch)
         before = (exposed - wanted).abs().mean(dim=(1, 2, 3), keepdim=True)
         # A picture with little noise counts nearly as much as one with much, or all would be smoothed for a few.
-        share = (_USUAL / (before + _USUAL / 2)).sqrt()
-        found = image_terms(made, wanted, self.settings)
-        relative = (share * (made - wanted).abs()).mean()
-        found["total"] = found["total"] + self.settings.l1 * (relative - found["l1"])
-        return {**found, "relative": relative}
+        return image_terms(made, wanted, self.settings, (_USUAL / (before + _USUAL / 2)).sqrt())
 
     def _made(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """The network's image, the front end's, and the front end's of the clean picture."""
@@ -150,7 +151,7 @@ class DetailStage(PhotoStage):
         made = self.averaged(lq, batch["score"])
         with torch.no_grad():
             grade = self.averaged.grade(lq, batch["score"])
-            return made.image, self.averaged.graded(lq, grade), self.averaged.graded(_as_unit(batch["clean"]), grade)
+            return made.image, apply(lq, grade), apply(_as_unit(batch["clean"]), grade)
 
     def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
         made, exposed, wanted = self._made(batch)

@@ -164,11 +164,9 @@ class _Photo(Common):
 
     l1: float = 1.0
     local: float = 0.5
-    """Weight of the L1 distance of means over 20×20 pixels: light and colour, whatever the detail."""
+    """Weight of the L1 distance of means over an eighth of a side: light and colour, whatever the detail."""
     ssim: float = 0.15
     """Weight of 1 − SSIM (7×7 box)."""
-    exposed: float = 0.3
-    """Weight of the front end's own image, with the first two terms."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +205,8 @@ class JointSettings(_Photo):
     """File of stage 1, whose codes of the target `index` asks for; relative likewise."""
     changes: dict[str, Any] = field(default_factory=dict)
     train: tuple[str, ...] = ("front", "core", "detail")
+    exposed: float = 0.3
+    """Weight of the front end's own image, with the first two terms."""
     core: float = 0.3
     """Weight of the core's overview, with the three terms of an image."""
     index: float = 0.02

@@ -166,6 +166,7 @@ def test_the_terms_of_an_image_are_weighted_as_the_settings_say():
     [
         ("joint", {"train": ["frnt"]}, "there is no part 'frnt'.*front"),
         ("joint", {"detail": "nowhere.safetensors"}, "iqpir train detail makes one"),
+        ("detail", {"data": {"degradation": "face", "scores": "none"}}, "only the degradation scene knows"),
         ("detail", {"front": "nowhere.safetensors"}, "iqpir train front makes one"),
         ("front", {"data": {"scores": "none"}}, "knows nothing of what scene leaves"),
         ("front", {"changes": {"colour": 1}}, "knows no setting colour"),
