@@ -58,6 +58,25 @@ class _Assessing(_RAR):
 
 
 @dataclass(frozen=True)
+class _Restoring(_RAR):
+    """What the stages share in which the restorers learn."""
+
+    image: float = 6.0
+    """Weight of the L1 distance of where the flow leads, decoded, from the clean image. In the latent, detail counts as
+    much as light and colour, of which an image's error is mostly made: at 1 a flow learns texture first."""
+    code: float = 0.1
+    """Weight of the codes' cross-entropy, in nats."""
+    blind: float = 0.1
+    """Share of samples that are restored without being told anything, so that it can be measured what that costs."""
+    start: float = 0.3
+    """Share of samples whose time is 0, where every round begins; others are logit-normal."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(0 <= self.blind <= 1 and 0 <= self.start <= 1, "blind and start are shares in [0,1]")
+
+
+@dataclass(frozen=True)
 class RARAssessorSettings(_Assessing):
     """S1: the assessor on clean images, degraded ones, ones in between, and states of a flow between the two."""
 
@@ -72,22 +91,13 @@ class RARAssessorSettings(_Assessing):
 
 
 @dataclass(frozen=True)
-class RARRestorerSettings(_RAR):
+class RARRestorerSettings(_Restoring):
     """S2: A_Q and the restorers, behind an assessor that stays as it is."""
 
     assessor: str = ""
     """File of the stage rar-assessor; relative to the settings' folder."""
     restorers: tuple[str, ...] = ("flow", "code")
     flow: float = 1.0
-    image: float = 6.0
-    """Weight of the L1 distance of where the flow leads, decoded, from the clean image. In the latent, detail counts as
-    much as light and colour, of which an image's error is mostly made: at 1 a flow learns texture first."""
-    code: float = 0.1
-    """Weight of the codes' cross-entropy, in nats."""
-    blind: float = 0.1
-    """Share of samples that are restored without being told anything, so that it can be measured what that costs."""
-    start: float = 0.3
-    """Share of samples whose time is 0, where every round begins; others are logit-normal."""
 
     STAGE = "rar-restorer"
 
@@ -96,23 +106,18 @@ class RARRestorerSettings(_RAR):
         need(bool(self.assessor), "the key 'assessor' is missing: a file of the stage rar-assessor")
         known = set(self.restorers) <= {"flow", "code"} and bool(self.restorers)
         need(known, f"restorers is {list(self.restorers)}; flow, code or both")
-        need(0 <= self.blind <= 1 and 0 <= self.start <= 1, "blind and start are shares in [0,1]")
 
 
 @dataclass(frozen=True)
-class RARJointSettings(_Assessing):
+class RARJointSettings(_Assessing, _Restoring):
     """S3: assessor, A_Q and restorers together, in unrolled rounds."""
 
     begin: str = ""
     """File of the stage rar-restorer; relative to the settings' folder."""
     weights: tuple[float, ...] = (0.2, 0.3, 0.4, 1.0)
     """Of the rounds; as many rounds are unrolled."""
-    image: float = 6.0
-    code: float = 0.1
     assess: float = 0.5
     """Weight of what the assessor learns."""
-    blind: float = 0.1
-    start: float = 0.3
 
     STAGE = "rar-joint"
 
@@ -122,4 +127,3 @@ class RARJointSettings(_Assessing):
         need(
             bool(self.weights) and min(self.weights) >= 0 < sum(self.weights), "weights: one for each round, from 0 on"
         )
-        need(0 <= self.blind <= 1 and 0 <= self.start <= 1, "blind and start are shares in [0,1]")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
+from support.recipes import one_thread
 
 from iqpir.rar import RAR, RARConfig
 
@@ -15,12 +14,7 @@ SMALL = RARConfig(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["SMALL", "one_thread", "system"]
 
 
 @pytest.fixture

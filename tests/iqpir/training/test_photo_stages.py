@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
 import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
+from support.recipes import trained_by, written
 
 from iqpir.checkpoint import load_photo
 from iqpir.cli.train import command
@@ -31,12 +30,6 @@ STEPS = 4
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recipe")
-    (folder / "photographs").mkdir()
-    for seed in range(3):
-        rough = np.random.default_rng(seed).integers(30, 220, (5, 5, 3)).astype(np.uint8)
-        image = cv2.resize(rough, (96, 80), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(folder / "photographs" / f"{seed}.png"), image)
     sections = {
         "common": {
             "steps": STEPS, "batch": 2, "held_out": 2, "save_every": 2, "sample_every": 4, "rate": 1e-3,
@@ -50,20 +43,12 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "restorer": {"network": "small", "changes": {"width": 16, "heads": 2, "layers": 1, "mlp": 32}},
         "joint": {},
     }  # fmt: skip
-    path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump(sections))
-    return path
+    return written(tmp_path_factory.mktemp("recipe"), (96, 80), sections)
 
 
 @pytest.fixture(scope="module")
 def trained(recipe: Path) -> Path:
-    out = recipe.parent / "runs"
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the tests themselves: two threads add in another order
-    ended = CliRunner().invoke(command, ["all", str(recipe), "-o", str(out)], catch_exceptions=False)
-    torch.set_num_threads(before)
-    assert ended.exit_code == 0, ended.output
-    return out
+    return trained_by(recipe)
 
 
 def test_a_recipe_ends_with_a_network_that_restores_any_size(trained: Path):

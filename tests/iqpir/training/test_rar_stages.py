@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
+from support.recipes import trained_by, written
 from torch.nn import functional as F
 
 from iqpir.cli.train import command
@@ -31,12 +31,6 @@ STAGES = ("rar-latent", "rar-assessor", "rar-restorer", "rar-joint")
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recipe")
-    (folder / "photographs").mkdir()
-    for seed in range(3):
-        rough = np.random.default_rng(seed).integers(30, 220, (5, 5, 3)).astype(np.uint8)
-        image = cv2.resize(rough, (64, 48), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(folder / "photographs" / f"{seed}.png"), image)
     sections = {
         "common": {
             "steps": STEPS, "batch": 2, "held_out": 2, "save_every": 2, "sample_every": 4, "rate": 1e-3,
@@ -47,20 +41,12 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "rar-restorer": {"changes": {"widths": [8, 8, 16], "blocks": 1}},
         "rar-joint": {"weights": [0.5, 1.0]},
     }  # fmt: skip
-    path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump(sections))
-    return path
+    return written(tmp_path_factory.mktemp("recipe"), (64, 48), sections)
 
 
 @pytest.fixture(scope="module")
 def trained(recipe: Path) -> Path:
-    out = recipe.parent / "runs"
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the tests themselves: two threads add in another order
-    ended = CliRunner().invoke(command, ["all", str(recipe), "-o", str(out)], catch_exceptions=False)
-    torch.set_num_threads(before)
-    assert ended.exit_code == 0, ended.output
-    return out
+    return trained_by(recipe)
 
 
 def test_a_recipe_ends_with_a_system_that_restores(trained: Path):
