@@ -24,7 +24,9 @@ METERED = 0.44
 """Mean pixel value that a camera exposes for, of an image in [0,1]; of well exposed photographs 0.4 to 0.48."""
 _LIMITS = (-2.0, 8.0)
 """Stops that metering may change an image by."""
-_METERED_SIDE = 32
+_METERED_SIDE = 48
+"""Rows and columns whose crossings are metered. Means of areas have lost the shadows and lights within them, and the
+curve bends: of noisy photographs in the dark they gave 0.426 where 0.44 was meant."""
 _DARK = 2.1
 """Stops; a picture that metering would brighten by more is one that was taken too dark. Of 76 real ones the least dark
 has 2.4; pictures against the light have up to 1.8, those under water up to 1.3."""
@@ -96,7 +98,8 @@ class FrontEnd(nn.Module):
         features = torch.cat([thumbnail - 0.5, light], dim=1)
         for layer in self.convolutions:
             features = F.silu(layer(features))
-        first = metered(thumbnail)
+        pixels = _sampled(image)
+        first = metered(pixels)
         # Of the whole image, histograms alone: textures of generated images are not those of photographs.
         whole = self.whole(torch.cat([_histograms(light), score, first / 5], dim=1))
         raw = self.curve(whole)
@@ -117,7 +120,13 @@ class FrontEnd(nn.Module):
         )
         share = dark + (1 - dark) * _SHARE * torch.sigmoid(raw[:, 10:11] + _SHARE_AT_FIRST)
         share = share * (1 - self.kept * score[:, :1])
-        return grade._replace(gain=share * _followed(metered(thumbnail, grade), thumbnail, grade) + grade.gain)
+        return grade._replace(gain=share * _followed(metered(pixels, grade), pixels, grade) + grade.gain)
+
+
+def _sampled(image: Tensor) -> Tensor:
+    """[B,3,H,W] → the pixels at crossings of at most `_METERED_SIDE` rows and columns."""
+    size = [min(length, _METERED_SIDE) for length in image.shape[-2:]]
+    return F.interpolate(image, size, mode="nearest-exact")
 
 
 def _followed(stops: Tensor, image: Tensor, grade: Grade) -> Tensor:
@@ -127,10 +136,10 @@ def _followed(stops: Tensor, image: Tensor, grade: Grade) -> Tensor:
     """
     if not torch.is_grad_enabled():
         return stops
-    small, step = F.adaptive_avg_pool2d(image, _METERED_SIDE), 0.05
-    mean = _mean(small, grade, stops)
+    step = 0.05
+    mean = _mean(image, grade, stops)
     with torch.no_grad():
-        slope = ((_mean(small, grade, stops + step) - mean) / step).clamp_min(0.02)
+        slope = ((_mean(image, grade, stops + step) - mean) / step).clamp_min(0.02)
     return stops - (mean - mean.detach()) / slope
 
 
@@ -147,8 +156,7 @@ def metered(image: Tensor, grade: Grade | None = None) -> Tensor:
     `grade`: what is done to the image beside these stops; none: it is clipped. Found by halving `_LIMITS`; a black
     image gets the upper end. No gradient passes it.
     """
-    small = F.adaptive_avg_pool2d(image, _METERED_SIDE)
-    light = to_linear(small)
+    light = to_linear(image)
     low, high = (torch.full((len(image), 1), each, device=image.device, dtype=image.dtype) for each in _LIMITS)
     for _ in range(12):
         middle = (low + high) / 2
@@ -156,7 +164,7 @@ def metered(image: Tensor, grade: Grade | None = None) -> Tensor:
             clipped = to_srgb((light * torch.exp2(middle)[:, :, None, None]).clamp(max=1))
             mean = clipped.mean(dim=(1, 2, 3))[:, None]
         else:
-            mean = _mean(small, grade, middle)
+            mean = _mean(image, grade, middle)
         low, high = torch.where(mean < METERED, middle, low), torch.where(mean < METERED, high, middle)
     return (low + high) / 2
 
