@@ -175,6 +175,28 @@ def test_auto_exposure_keeps_black_black_and_its_gain_within_ten_stops():
     assert exposure.auto_exposure(mostly_black, 0.44).tolist() == (mostly_black * 2).tolist()
 
 
+def test_a_shoulder_of_nothing_clips_and_a_whole_one_bends_by_hand():
+    """Equation 3 of Reinhard et al.: an image of one level goes to the mean, whatever the curve; of two levels a stop
+    apart with γ = 1, lin^-1(L/(1 + L)) and lin^-1(2L/(1 + 2L)) have the mean that is asked."""
+    image = noise(20, 30, 3) * 0.2
+    np.testing.assert_array_equal(
+        exposure.auto_exposure_shoulder(image, 0.44, 0.0, 1.0), exposure.auto_exposure(image, 0.44)
+    )
+    levels = np.float32([0.02, 0.04])  # on the straight part of the curve: twice the value is a stop
+    pair = np.repeat(levels[:, None, None], 3, axis=2)
+    bent = exposure.auto_exposure_shoulder(pair, 0.44, 1.0, 1.0)[:, 0, 0].astype(np.float64)
+    light = ((bent + 0.055) / 1.055) ** 2.4
+    assert bent.mean() == pytest.approx(0.44, abs=1e-6)
+    assert np.divide(*(light / (1 - light))[::-1]) == pytest.approx(2.0, rel=1e-3)
+
+
+def test_the_exponent_comes_after_the_shoulder():
+    flat = exposure.auto_exposure_shoulder(np.full((4, 4, 3), 0.1, np.float32), 0.44, 0.85, 1.1)
+    np.testing.assert_allclose(flat, 0.44, atol=1e-6)
+    bright = exposure.auto_exposure_shoulder(np.float32([[[0.001] * 3, [1.0] * 3]]), 0.4, 1.0, 2.0)
+    assert bright.max() < 1  # nothing is white
+
+
 def test_auto_exposure_of_an_already_good_image_changes_nothing():
     image = (0.44 + 0.2 * (noise(32, 32, 3) - 0.5)).astype(np.float32)
     image -= np.float32(image.mean() - 0.44)

@@ -1,6 +1,11 @@
-"""One gain for the whole image in linear light: what a longer exposure would have given. Not a tone curve (`tone`)."""
+"""One gain for the whole image in linear light: what a longer exposure would have given, clipped or with a shoulder.
+
+Not a tone curve of pixel values (`tone`).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,6 +20,23 @@ def auto_exposure(image: np.ndarray, mean: float) -> np.ndarray:
     bisected between −10 and 10 stops, to float64's precision. A mean that no gain in there reaches (most of the image
     is exactly black, or all of it white at 2^-10) gets the nearer bound; a black image has nothing to expose.
     """
+    return _exposed(image, mean, _encoded)
+
+
+def auto_exposure_shoulder(image: np.ndarray, mean: float, shoulder: float, gamma: float) -> np.ndarray:
+    """The gain g, found likewise, with highlights bent instead of broken off: srgb(c(g·lin(x)))^γ.
+
+    c(L) = (1 − shoulder)·min(1, L) + shoulder·L/(1 + L), the latter equation 3 of Reinhard et al.
+    """
+
+    def curve(light: np.ndarray) -> np.ndarray:
+        bent: np.ndarray = _encoded((1 - shoulder) * np.minimum(light, 1) + shoulder * light / (1 + light)) ** gamma
+        return bent
+
+    return _exposed(image, mean, curve)
+
+
+def _exposed(image: np.ndarray, mean: float, curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     light = _linear(image.astype(np.float64))
     levels, counts = np.unique(light, return_counts=True)  # 256 at most for an 8-bit image
     if levels[-1] <= 0:
@@ -22,11 +44,11 @@ def auto_exposure(image: np.ndarray, mean: float) -> np.ndarray:
     low, high = -float(STOPS), float(STOPS)
     for _ in range(60):
         middle = (low + high) / 2
-        if np.average(_encoded(levels * 2.0**middle), weights=counts) < mean:
+        if np.average(curve(levels * 2.0**middle), weights=counts) < mean:
             low = middle
         else:
             high = middle
-    return _encoded(light * 2.0**high).astype(np.float32)
+    return curve(light * 2.0**high).astype(np.float32)
 
 
 def _linear(code: np.ndarray) -> np.ndarray:

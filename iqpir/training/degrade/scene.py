@@ -52,7 +52,7 @@ class Pair(NamedTuple):
 class Scene(Degradation):
     """Dark, backlit, submerged, badly taken and good photographs, in the shares given."""
 
-    shares: tuple[float, float, float, float, float] = (0.28, 0.13, 0.28, 0.14, 0.17)
+    shares: tuple[float, float, float, float, float] = (0.24, 0.13, 0.38, 0.11, 0.14)
     """Of the five `KINDS`."""
     mean: float = 0.44
     """Mean pixel value that targets are exposed for; of 76 real well exposed photographs 0.395 to 0.485."""
