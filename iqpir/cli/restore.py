@@ -240,11 +240,11 @@ def _restorer(weights: str, alpha: float | None, device: str, dtype: str, asked:
     from iqpir.cli.fitting import check, finite
     from iqpir.quality.scorers import check_device
     from iqpir.restore import Options, restorer
-    from iqpir.weights import USE, shipped
+    from iqpir.weights import shipped
 
     finite("alpha", alpha)
     finite("fidelity", asked["fidelity"])
-    given = {**USE.get(weights, {}), **{name: value for name, value in asked.items() if value is not None}}
+    given = {name: value for name, value in asked.items() if value is not None}
     Options(**given)  # what cannot be is said before a file is read
     network = load(shipped(weights) or weights, alpha=alpha)
     check(network, weights, {**asked, "alpha": alpha})

@@ -211,7 +211,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """`full` is IQPIR as published, with the authors' α; `paper` has the α that the papers print; `baseline` is the network
 of CodeFormer, `score-only` and `dual-only` add one idea to it; `small` is for a CPU: 64×64 images, 1.5 M parameters;
-`tiny`, that of iqpir-tiny, sees 256×256 as 64×64 blocks of 4×4 pixels, 3.9 M parameters; `overview` is the
+`tiny` sees 256×256 as 64×64 blocks of 4×4 pixels, 3.9 M parameters; `overview` is the
 IQPIR within `iqpir.network.photo`."""
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from iqpir.errors import suggest
 
 _HOME = Path(__file__).parent
-
-USE: Mapping[str, Mapping[str, Any]] = {"iqpir-tiny": {"fidelity": 1.0, "adain": False, "fit": "native"}}
-"""How a checkpoint of this package is meant to be used: `iqpir.restore.Options` that differ from those of its kind."""
 
 
 def shipped(name: str) -> Path | None:
