@@ -29,6 +29,11 @@ LEAST_PATIENCE = 10.0
 """Seconds that code gets at least which is not asked for each image: it may import what it needs."""
 
 
+def patience(timeout: float | None) -> float | None:
+    """Seconds for code that is not asked for each image, where `timeout` is what an image may take; None: for ever."""
+    return None if timeout is None else max(timeout, LEAST_PATIENCE)
+
+
 class Lost(ItemError):
     """The process of a call is gone: `what` ran in it, and `how` it ended; `timeout`, whether for taking too long."""
 
@@ -174,14 +179,20 @@ def main_forgotten() -> Iterator[None]:
 
 def end(process: BaseProcess) -> None:
     """End a process, and every program that it has started and waits for."""
+    assert process.pid is not None
+    kill_with_children(process.pid)
+    process.join(5)
+
+
+def kill_with_children(pid: int) -> None:
+    """Kill a process that this one has started and not waited for, and every program that it has started."""
     import psutil
 
     with suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children(recursive=True):
+        process = psutil.Process(pid)
+        for one in (*process.children(recursive=True), process):
             with suppress(psutil.Error):
-                child.kill()
-    process.kill()
-    process.join(5)
+                one.kill()
 
 
 def last_words(process: BaseProcess, name: str = "its process") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
 from bench.cli.number_types import FiniteRange
 
 
@@ -12,7 +13,7 @@ from bench.cli.number_types import FiniteRange
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="The page (RESULTS/reports/SUITE-RUN.html).")
 @click.option("--items", type=click.IntRange(0), default=4, show_default=True, help="Items shown of each dataset.")
 @click.option("--budget", type=FiniteRange(0.1), default=12, show_default=True, help="Megabytes of pictures.")
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(run: str | None, output: str | None, items: int, budget: float, results: str | None) -> int:
     """Write the newest run of a suite, a run by its number, or the newest of all as a page that needs no network.
 
