@@ -23,7 +23,7 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
     from pathlib import Path
 
     from bench import files, paths
-    from bench.export import rows_and_images
+    from bench.export import names
     from bench.report import page
     from bench.results import leases, view
 
@@ -31,7 +31,7 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
     with leases.reading(folder) as store:
         data = view.read_cells(store, view.find_run(store, run))
         made = page.render(store, data, folder, page.Options(items, round(budget * 1e6)))
-    name = f"{rows_and_images.safe_name(data.record.suite).replace('/', '_')}-{data.number}.html"
+    name = names.one_folder(data.record.suite, f"-{data.number}.html")
     target = Path(output) if output is not None else folder / "reports" / name
     files.put(target, made.html.encode("utf-8"))
     click.echo(f"{len(made.html.encode()) / 1e6:.1f} MB, {made.pictures} pictures", err=True)
