@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -193,6 +194,16 @@ def kill_with_children(pid: int) -> None:
         for one in (*process.children(recursive=True), process):
             with suppress(psutil.Error):
                 one.kill()
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program that leads a group of its own, with all that it started and left in it."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
 
 
 def last_words(process: BaseProcess, name: str = "its process") -> str:
