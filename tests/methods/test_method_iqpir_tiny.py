@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 
 import bench
 from bench.catalog.registry import registry
+from bench.errors import BenchError
 from bench.methods.build import build_method
 from bench.tables.statistics import paired
 from iqpir import preset
@@ -18,6 +22,7 @@ from iqpir.checkpoint import read_checkpoint
 from iqpir.cli import main
 from iqpir.errors import IQPIRError
 from iqpir.images import to_tensor
+from iqpir.network.model import IQPIR
 from iqpir.weights import shipped
 
 FILE = shipped("iqpir-tiny")
@@ -46,6 +51,27 @@ def test_it_needs_nothing_and_its_weights_are_its_identity():
     assert method.assets() == [] and method.unavailable() is None
     other = build_method(registry("method").get("iqpir-tiny"), {"score": 0.1}, None)
     assert method.identity()["weights"] == other.identity()["weights"] and method.identity() != other.identity()
+
+
+def test_an_option_without_effect_is_refused_in_a_suite_as_on_the_command_line(tmp_path: Path):
+    file = tmp_path / "photo.safetensors"
+    save_file({"any": torch.zeros(1)}, file, metadata={"kind": "photo"})
+    entry = registry("method").get("iqpir-tiny")
+    with pytest.raises(BenchError, match=r"'adain' has no effect on .*photo.safetensors, a network for photographs"):
+        build_method(entry, {"weights": str(file), "adain": True}, None)
+    for options in ({"adain": False}, {}):
+        build_method(entry, {"weights": str(file), **options}, None)
+    build_method(entry, {"adain": True}, None)  # its own network follows it
+    config = replace(preset("tiny"), hq_codebook=0, connect=())
+    network = IQPIR(config)
+    for option, value in (("alpha", 0.5), ("fidelity", 0.5)):
+        method = build_method(entry, {option: value}, None)
+        method._read = lambda: network
+        with pytest.raises(BenchError, match=f"'{option}' has no effect on .*iqpir-tiny"):
+            method.load("cpu", "float32")
+    method = build_method(entry, {"score": 0.5}, None)  # the entry's own fidelity of 1 is nobody's wish
+    method._read = lambda: network
+    method.load("cpu", "float32")
 
 
 def test_the_command_uses_it_as_the_catalogue_does_unless_it_is_told_otherwise(tmp_path: Path):
