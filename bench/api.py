@@ -95,6 +95,11 @@ def load_method(name: str, *, device: str = "cpu", dtype: str = "float32", **opt
 def register_method(name: str, factory: Callable[..., Any]) -> None:
     """Make `factory(**options) → Method` known under a name, for suites run by this process.
 
+    What is registered by a running program is in no other process, so it runs in this one, as a metric does that
+    `bench.catalog.registry.registry("metric").register` adds: an exception or `os._exit` becomes its row, but a crash
+    of native code or an endless loop takes the program with it. Registered in a file of its own and named in `plugins`
+    (`--plugin`), or brought by an installed package, it runs apart, and a crash is a row too.
+
     `bench.methods.module.from_module` wraps any torch module:
     `register_method("mine", lambda: from_module(MyNet()))`.
     """

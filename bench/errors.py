@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-import difflib
 import signal
 import threading
-from collections.abc import Iterable
 
-from iqpir.errors import shown, shown_lines
+from iqpir.errors import one_line, shown, shown_lines, suggest
+
+__all__ = ["BenchError", "ImageError", "ItemError", "MissingFile", "NotApplicable"]
+__all__ += ["described", "from_keyboard", "kind_of", "one_line", "suggest"]
 
 
 class BenchError(Exception):
@@ -43,19 +44,6 @@ class MissingFile(BenchError):
     """A weight or data file is not in the cache; the message names it and the command that brings it."""
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'psnr'?"` for the nearest known name, or an empty string when nothing is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def one_line(error: BaseException | str, limit: int = 300) -> str:
-    """An exception or text as one printable line, so that rows and messages never break a table."""
-    text = error if isinstance(error, str) else (_said(error) or type(error).__name__)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def described(error: BaseException) -> str:
     """An exception for a row's reason: our own by their message alone, anybody else's with the type before it."""
     ours = isinstance(error, BenchError | ItemError)
@@ -69,16 +57,6 @@ def from_keyboard(error: BaseException) -> bool:
     """
     listens = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     return isinstance(error, KeyboardInterrupt) and listens and threading.current_thread() is threading.main_thread()
-
-
-def _said(error: BaseException) -> str:
-    """`str(error)`, empty for one whose text cannot be made: an exception may come from any code, and so does this."""
-    try:
-        return str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 – what is at stake is a message
-        return "(its message cannot be read)"
 
 
 def kind_of(value: object) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
+from bench.errors import BenchError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -21,7 +23,10 @@ def home() -> Path:
 
 def results(folder: str | os.PathLike[str] | None = None) -> Path:
     """The results folder: the argument, else `BENCH_RESULTS`, else `./results`."""
-    return Path(folder or os.environ.get("BENCH_RESULTS") or "results")
+    chosen = os.fspath(folder or os.environ.get("BENCH_RESULTS") or "results")
+    if "\0" in chosen:
+        raise BenchError(f"the results folder {chosen!r} has a null byte, which no name can hold")
+    return Path(chosen)
 
 
 def catalog() -> Path:

@@ -47,9 +47,19 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
     """An exception or text as one printable line, so that rows and messages never break a table."""
-    text = error if isinstance(error, str) else (str(error) or type(error).__name__)
+    text = error if isinstance(error, str) else (_said(error) or type(error).__name__)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _said(error: BaseException) -> str:
+    """`str(error)`, empty for one whose text cannot be made: an exception may come from any code, and so does this."""
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 – what is at stake is a message
+        return "(its message cannot be read)"
 
 
 def shown(name: str | os.PathLike[str]) -> str:

@@ -186,6 +186,23 @@ def restorer(network: IQPIR | PhotoIQPIR, options: Mapping[str, Any], device: st
     return Restorer(plain.optimize(dtype=target, device=device), Options(**options))
 
 
+def without_effect(network: IQPIR | PhotoIQPIR, asked: Mapping[str, Any]) -> tuple[str, str] | None:
+    """An option that this network cannot follow, and what the network is; None where it follows all of them.
+
+    `asked`: values by name, None or absent where nobody has asked.
+    """
+    if network.for_photographs:
+        return ("adain", "a network for photographs") if asked.get("adain") else None
+    config = cast("IQPIR", network).config
+    if asked.get("score") is not None and config.conditioning == "none":
+        return "score", "which is not conditioned on quality"
+    if asked.get("alpha") is not None and not config.hq_codebook:
+        return "alpha", "which has one codebook"
+    if asked.get("fidelity") and not config.connect:
+        return "fidelity", "which has no fidelity blocks"
+    return None
+
+
 AnyRestorer: TypeAlias = "Restorer | PhotoRestorer"
 
 

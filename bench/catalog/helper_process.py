@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 LEAST_PATIENCE = 10.0
 """Seconds that code gets at least which is not asked for each image: it may import what it needs."""
+
+
+def patience(timeout: float | None) -> float | None:
+    """Seconds for code that is not asked for each image, where `timeout` is what an image may take; None: for ever."""
+    return None if timeout is None else max(timeout, LEAST_PATIENCE)
 
 
 class Lost(ItemError):
@@ -174,14 +180,30 @@ def main_forgotten() -> Iterator[None]:
 
 def end(process: BaseProcess) -> None:
     """End a process, and every program that it has started and waits for."""
+    assert process.pid is not None
+    kill_with_children(process.pid)
+    process.join(5)
+
+
+def kill_with_children(pid: int) -> None:
+    """Kill a process that this one has started and not waited for, and every program that it has started."""
     import psutil
 
     with suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children(recursive=True):
+        process = psutil.Process(pid)
+        for one in (*process.children(recursive=True), process):
             with suppress(psutil.Error):
-                child.kill()
-    process.kill()
-    process.join(5)
+                one.kill()
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program that leads a group of its own, with all that it started and left in it."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
 
 
 def last_words(process: BaseProcess, name: str = "its process") -> str:

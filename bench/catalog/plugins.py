@@ -33,9 +33,10 @@ def plugin_files() -> list[str]:
 def load_plugins(files: Iterable[str]) -> None:
     """Execute each file once as a module of its own. Raises `BenchError` naming the file and the cause."""
     for name in files:
-        path = Path(name).resolve()
-        if not path.is_file():
+        path = Path(name)
+        if not path.is_file():  # false for a null byte as well, which `resolve` raises for
             raise BenchError(f"no plugin file {name}: --plugin takes the path of a Python file")
+        path = path.resolve()
         # The name can enter a method's identity (bench.methods.module): it depends neither on folder nor process.
         module_name = f"bench_plugin_{path.stem}"
         if module_name in sys.modules:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
+
 
 @click.command()
 @click.argument("suite", metavar="SUITE|RUN")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File (results/baselines/SUITE.json).")
 @click.option("--allow-incomplete", is_flag=True, help="Write down a run that has failures, and them too.")
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(suite: str, output: str | None, allow_incomplete: bool, results: str | None) -> int:
     """Write the newest run of a suite as a baseline: values, signatures, hashes of images, times.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
+
 
 @click.command()
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
@@ -15,7 +17,7 @@ import click
 @click.option("--trust-files", is_flag=True, help="Do not read the stored outputs to see whether they are whole.")
 @click.option("--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 @click.option("--summary", type=click.Path(dir_okay=False), help="Append markdown for a pull request to this file.")
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(
     run: str | None,
     file: str | None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
+
 
 @click.command()
 @click.argument("base")
@@ -16,7 +18,7 @@ import click
     help="Exit with 1 on any, worse or a kind of finding; repeatable.",
 )
 @click.option("--format", "style", type=click.Choice(["markdown", "json"]), default="markdown", show_default=True)
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(base: str, head: str, words: tuple[str, ...], style: str, results: str | None) -> int:
     """Compare two runs, cell by cell, with a paired test over the items they share.
 

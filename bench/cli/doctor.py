@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
+
 
 @click.command()
 @click.argument("datasets", nargs=-1, metavar="[DATASET]...")
 @click.option("--json", "as_json", is_flag=True, help="One array of findings instead of the table.")
 @click.option("--deep", is_flag=True, help="Also import torch and every catalogue entry, and check the results file.")
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(datasets: tuple[str, ...], as_json: bool, deep: bool, results: str | None) -> int:
     """Look at packages, devices, cache, results and plugins; exit code 1 when something needed is broken.
 

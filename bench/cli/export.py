@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
+
 
 @click.command()
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
@@ -12,7 +14,7 @@ import click
 @click.option("--draw", type=click.Path(file_okay=False), help="Pictures here, with what was found drawn over them.")
 @click.option("--format", "style", type=click.Choice(["csv", "json", "parquet"]), help="Rows per item and metric.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File for the rows (needed for parquet).")
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(
     run: str | None,
     images: str | None,

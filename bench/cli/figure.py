@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
+
 
 def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> list[tuple[int, int, int, int]]:
     found = []
@@ -28,7 +30,7 @@ def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]
 @click.option("--crop", "boxes", multiple=True, callback=_box, metavar="X,Y,W,H", help="grid: enlarge this part.")
 @click.option("--option", help="sweep: the swept option on the axis, where there are several.")
 @click.option("--width", type=click.Choice(["column", "page"]), default="page", show_default=True)
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(
     kind: str,
     run: str | None,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
+
 
 @click.command()
 @click.option("--keep", type=click.IntRange(min=0), help="First drop all but the newest N runs of each suite.")
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted.")
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(keep: int | None, dry_run: bool, results: str | None) -> int:
     """Delete outputs and rows that no run names."""
     from bench import paths

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli import options
 from bench.cli.number_types import FiniteRange
 
 
@@ -14,18 +15,19 @@ from bench.cli.number_types import FiniteRange
 @click.option("--size", help="Side, or HxW, in pixels; several with commas.  [default: the suite's, else 512]")
 @click.option("--dtype", help="float32, bf16 or fp16.  [default: the suite's, else float32]")
 @click.option("--batch", default="1", show_default=True, help="Images per call; several with commas.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@options.device
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch on the CPU.  [default: all cores]")
 @click.option("--order", type=click.Choice(["interleaved", "sequential"]), help="Turns of one call, or of all calls.")
 @click.option("--dispatch", is_flag=True, help="Do not wait for the device before the clock stops.")
 @click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples, whatever the rules say.")
 @click.option("--seconds", type=FiniteRange(min=0), help="Stop after so many seconds of a method's own time.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For every method; repeatable.")
+@click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="For every method; repeatable.")
 @click.option("--brief", is_flag=True, help="Without the stages of the whole job and the count of operations.")
 @click.option("--raw", type=click.Path(dir_okay=False), help="Write every sample to this CSV file as well.")
-@click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
-@click.option("--allow-commands", is_flag=True, help="Let methods of kind command start the programs they name.")
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.plugins
+@options.timeout("Longest that loading a method, or restoring an image, may take; then it has failed.")
+@options.allow_commands
+@options.results
 @click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
 def command(
     what: str,
@@ -38,10 +40,11 @@ def command(
     dispatch: bool,
     samples: int | None,
     seconds: float | None,
-    options: tuple[str, ...],
+    given: tuple[str, ...],
     brief: bool,
     raw: str | None,
     plugins: tuple[str, ...],
+    timeout: float | None,
     allow_commands: bool,
     results: str | None,
     style: str,
@@ -53,7 +56,7 @@ def command(
     random ones and named so. Exit code 1: a method failed; its row has the reason.
     """
     from bench import paths
-    from bench.catalog.plugins import load_plugins
+    from bench.catalog.rehearsal import load_rehearsed, rehearse
     from bench.latency import selection, session
     from bench.machine import check_device
     from bench.results import timings
@@ -63,11 +66,11 @@ def command(
     from bench.tables import render
 
     render.check_style(style)
-    load_plugins(plugins)
+    load_rehearsed(plugins, timeout)
     asked = selection.understand(what)
     check_device(device)
     job = session.Job(
-        subjects=selection.with_options(asked.subjects, options),
+        subjects=selection.with_options(asked.subjects, given),
         settings=selection.settings(
             size or asked.size, batch, dtype or asked.dtype, device, "dispatch" if dispatch else "synchronised", threads
         ),
@@ -76,7 +79,9 @@ def command(
         plugins=tuple(str(Path(plugin).resolve()) for plugin in plugins),
         commands=allow_commands,
         details=not brief,
+        timeout=timeout,
     )
+    rehearse("looking at methods", selection.check, (job.subjects, allow_commands, plugins), plugins, timeout)
     selection.check(job.subjects, allow_commands)
     table = tables.check_published(asked.published)
     found: list[timings.Timing] = []

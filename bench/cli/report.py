@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
 from bench.cli.number_types import FiniteRange
 
 
@@ -12,7 +13,7 @@ from bench.cli.number_types import FiniteRange
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="The page (RESULTS/reports/SUITE-RUN.html).")
 @click.option("--items", type=click.IntRange(0), default=4, show_default=True, help="Items shown of each dataset.")
 @click.option("--budget", type=FiniteRange(0.1), default=12, show_default=True, help="Megabytes of pictures.")
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(run: str | None, output: str | None, items: int, budget: float, results: str | None) -> int:
     """Write the newest run of a suite, a run by its number, or the newest of all as a page that needs no network.
 
@@ -22,7 +23,7 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
     from pathlib import Path
 
     from bench import files, paths
-    from bench.export import rows_and_images
+    from bench.export import names
     from bench.report import page
     from bench.results import leases, view
 
@@ -30,7 +31,7 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
     with leases.reading(folder) as store:
         data = view.read_cells(store, view.find_run(store, run))
         made = page.render(store, data, folder, page.Options(items, round(budget * 1e6)))
-    name = f"{rows_and_images.safe_name(data.record.suite).replace('/', '_')}-{data.number}.html"
+    name = names.one_folder(data.record.suite, f"-{data.number}.html")
     target = Path(output) if output is not None else folder / "reports" / name
     files.put(target, made.html.encode("utf-8"))
     click.echo(f"{len(made.html.encode()) / 1e6:.1f} MB, {made.pictures} pictures", err=True)

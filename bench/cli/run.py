@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
 from bench.cli.number_types import FiniteRange
 
 
@@ -12,19 +13,14 @@ from bench.cli.number_types import FiniteRange
 @click.option("--method", "-m", "methods", multiple=True, help="Only this method (name or label); repeatable.")
 @click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset (name or label); repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many items per dataset, spread evenly.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@options.device
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
-@click.option(
-    "--timeout",
-    type=FiniteRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Longest that restoring or scoring an image, or loading a method, may take; then it is a failed row.",
-)
+@options.timeout("Longest that restoring or scoring an image, or loading a method, may take; then it is a failed row.")
 @click.option("--plan", is_flag=True, help="Say what would be done, and stop.")
-@click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
+@options.plugins
 @click.option("--available", is_flag=True, help="Run what is on this machine; the rest are rows with their reason.")
-@click.option("--allow-commands", is_flag=True, help="Let methods of kind command start the programs they name.")
+@options.allow_commands
 @click.option("--no-latency", is_flag=True, help="Do not time the methods of a suite with latency:.")
 @click.option("--fresh", is_flag=True, help="Compute everything anew, whatever is stored.")
 @click.option("--fresh-latency", is_flag=True, help="Time the methods again, for a suite with latency:.")
@@ -36,7 +32,7 @@ from bench.cli.number_types import FiniteRange
     show_default=True,
     help="Failed units that still give exit code 0; below 1, a fraction of all.",
 )
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 @click.option("--format", "style", default="markdown", show_default=True, help="Format of the table at the end.")
 def command(
     suite: str,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli import options
+
 if TYPE_CHECKING:
     from bench.results.store import RunRow
 
@@ -16,7 +18,7 @@ _KEYS = ("run", "suite", "started", "state", "datasets", "methods", "units", "fa
 
 @click.command()
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(style: str, results: str | None) -> int:
     """List the runs, newest first."""
     import datetime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.number_types import FiniteRange
+from bench.cli import options
 
 
 @click.command(epilog='Options of a metric stand in brackets: --metric "psnr[space=y,crop=4],ssim"')
@@ -18,12 +18,7 @@ from bench.cli.number_types import FiniteRange
 @click.option("--device", default="cpu", show_default=True, help="Where learned metrics run.")
 @click.option("--subset", is_flag=True, help="Leave references without an image out; they count as missing otherwise.")
 @click.option("--threads", type=click.IntRange(min=1), help="Images at once. Default: the number of cores.")
-@click.option(
-    "--timeout",
-    type=FiniteRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Longest that a metric of another package may take for an image; then it is a failed row.",
-)
+@options.timeout("Longest that a metric of another package may take for an image; then it is a failed row.")
 def command(
     restored: str,
     reference: str | None,

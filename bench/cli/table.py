@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import options
+
 
 @click.command()
 @click.argument("run", required=False, metavar="[SUITE|RUN|PAPER/TABLE]")
@@ -19,7 +21,7 @@ import click
 @click.option("--venue/--no-venue", default=None, help="Where each method was published; in LaTeX unless refused.")
 @click.option("--pareto", metavar="METRIC", help="This metric against latency: who is beaten in both, and who is not.")
 @click.option("--published", "beside", is_flag=True, help="With the paper's values, or PAPER/TABLE on its own.")
-@click.option("--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results).")
+@options.results
 def command(
     run: str | None,
     style: str,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.catalog.option_types import named, value_of
 from bench.catalog.registry import Entry
 from bench.data.annotations import AnnotationSource
 from bench.data.items import Dataset
@@ -74,16 +74,10 @@ def check_options(entry: Entry, given: Mapping[str, Any], known: Mapping[str, Op
         if option not in known:
             listed = f"; it takes {', '.join(known)}" if known else "; it takes no options"
             raise BenchError(f"dataset {entry.name!r} has no option {option!r}{suggest(option, known) or listed}")
-        if not _accepts(known[option].type, value):
-            raise BenchError(
-                f"dataset {entry.name!r}: option {option!r} is {one_line(repr(value), 60)} "
-                f"({type(value).__name__}), not {_type_name(known[option].type)}"
-            )
+        value_of(known[option].type, value, f"dataset {entry.name!r}: option {option!r}")
     missing = [option for option, told in known.items() if told.required and option not in given]
     if missing:
-        raise BenchError(
-            f"dataset {entry.name!r} needs the option {missing[0]!r} ({_type_name(known[missing[0]].type)})"
-        )
+        raise BenchError(f"dataset {entry.name!r} needs the option {missing[0]!r} ({named(known[missing[0]].type)})")
 
 
 class Option(typing.NamedTuple):
@@ -101,30 +95,3 @@ def _options(builder: Any) -> dict[str, Option]:
         for parameter in parameters
         if parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     }
-
-
-def _accepts(hint: Any, value: Any) -> bool:
-    """Whether a value read from YAML fits a builder's annotation. YAML's `yes` is no number, and 1 is a float."""
-    if hint is Any:
-        return True
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_accepts(part, value) for part in typing.get_args(hint))
-    if origin is typing.Literal:
-        return value in typing.get_args(hint)
-    if origin in (list, tuple) or hint in (list, tuple):
-        inner = (typing.get_args(hint) or (Any,))[0]
-        return isinstance(value, list | tuple) and all(_accepts(inner, part) for part in value)
-    if origin is not None:
-        return isinstance(value, origin)
-    if hint is type(None) or hint is None:
-        return value is None
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _type_name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

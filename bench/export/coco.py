@@ -18,7 +18,7 @@ from bench import files
 from bench.data.boxes import Annotations, coco_results, coco_truth, scale_to, translation
 from bench.detection.draw import panel, side_by_side
 from bench.errors import BenchError
-from bench.export.rows_and_images import one_folder, safe_name
+from bench.export.names import one_folder, safe_name
 from bench.metrics.outcome import Status
 from bench.results.features import unpack
 from bench.results.record import Column, DatasetRecord, MethodRecord

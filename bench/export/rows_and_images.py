@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import json
-import os
-import re
 import shutil
-import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
 from bench import files
 from bench.errors import BenchError
+from bench.export.names import Unit, laid_out, write_table
 from bench.results import artefacts, csv_text, view
 
-_LONGEST = 255
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors after which no other file can be written either."""
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 
 
 class Laid(NamedTuple):
@@ -51,39 +46,21 @@ class Laid(NamedTuple):
         return not (self.missing or self.gone or self.unwritten)
 
 
-def fitting(part: str, ending: str = "") -> str:
-    """A name of at most 255 bytes, the most that file systems take; a longer one is cut and told apart by its hash."""
-    if len(os.fsencode(part + ending)) <= _LONGEST:
-        return part + ending
-    mark = "~" + hashlib.sha256(os.fsencode(part)).hexdigest()[:8] + ending
-    kept = part
-    while len(os.fsencode(kept + mark)) > _LONGEST:
-        kept = kept[:-1]
-    return kept + mark
-
-
-def safe_name(text: str, ending: str = "") -> str:
-    """A label or item id, and what follows it, as a relative path that stays below its folder on every system."""
-    *folders, name = _safe_parts(text)
-    return "/".join([*map(fitting, folders), fitting(name, ending)])
-
-
-def _safe_parts(text: str) -> list[str]:
-    parts = [_UNSAFE.sub("_", part).strip() for part in unicodedata.normalize("NFC", text).split("/")]
-    return ["_" * len(part) if set(part) <= {"."} else part for part in parts if part] or ["_"]
-
-
 def images(data: view.RunView, results: Path, target: Path) -> Laid:
     """Copy every output to `target/DATASET/METHOD/ITEM.png` (`ITEM#2.png` for a further repeat).
 
-    All names are settled before the first copy, so that a clash leaves nothing half done; each file appears whole or
-    not at all, and one that cannot be written does not keep the others back. Raises `BenchError` for a clash, and
-    where nothing more can be written.
+    No two outputs have one name, and those that could not keep their own are told by `names.NAMES`; each file appears
+    whole or not at all, and one that cannot be written does not keep the others back. Raises `BenchError` where
+    nothing more can be written.
     """
-    outputs, missing = _outputs(data, results, target)
+    outputs, missing = _outputs(data, results)
+    suffixes = [source.suffix for source in outputs.values()]
+    names = laid_out(list(outputs), suffixes)
+    write_table(target, dict(zip(names, outputs, strict=True)), dict(zip(names, suffixes, strict=True)))
     written = gone = unwritten = 0
     refused = ""
-    for destination, source in outputs.items():
+    for name, source in zip(names, outputs.values(), strict=True):
+        destination = target / name
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
             copied = _copied(source, destination)
@@ -96,28 +73,18 @@ def images(data: view.RunView, results: Path, target: Path) -> Laid:
     return Laid(written, missing, gone, refused, unwritten)
 
 
-def _outputs(data: view.RunView, results: Path, target: Path) -> tuple[dict[Path, Path], int]:
-    """Where every output goes and where it lies, and how many units have none."""
+def _outputs(data: view.RunView, results: Path) -> tuple[dict[Unit, Path], int]:
+    """Where every output lies, and how many units have none."""
     missing = 0
-    found: dict[Path, Path] = {}
+    found: dict[Unit, Path] = {}
     for (dataset, method), units in data.units.items():
-        folder = target / one_folder(dataset) / one_folder(method)
         for unit in units:
             row = unit.row
             if row is None or row.output_hash is None or row.suffix is None:
                 missing += 1
                 continue
-            source = artefacts.path(results, row.output_hash, row.suffix)
-            destination = folder / safe_name(unit.item, (f"#{unit.repeat + 1}" if unit.repeat else "") + source.suffix)
-            if destination in found:
-                raise BenchError(f"two items would be written to {destination}: give datasets and methods other labels")
-            found[destination] = source
+            found[Unit(dataset, method, unit.item, unit.repeat)] = artefacts.path(results, row.output_hash, row.suffix)
     return found, missing
-
-
-def one_folder(label: str, ending: str = "") -> str:
-    """A label, and what follows it, as one name."""
-    return fitting("_".join(_safe_parts(label)), ending)
 
 
 def _copied(source: Path, destination: Path) -> bool:

@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bench.catalog.helper_process import end_group
 from bench.errors import one_line
 from bench.fetch.part import FetchError
 
@@ -303,7 +303,7 @@ def _run(argv: Sequence[str], out: int, folder: Path, measure: Callable[[], tupl
         try:
             _watch(process, measure, most.bytes)
         finally:
-            _end(process)
+            end_group(process)
         if measure()[1] > most.bytes:
             raise FetchError(f"{most.name} unpacks to more than {most.bytes} bytes: refused as a bomb")
         if process.returncode:
@@ -325,16 +325,6 @@ def _watch(process: subprocess.Popen[bytes], measure: Callable[[], tuple[int, in
         elif begun - since > IDLE:
             raise ProgramError(f"wrote nothing for {IDLE:g} s and was ended")
         pause = max(min(2 * pause, 0.5), 5 * (time.monotonic() - begun))  # looking must not cost more than unpacking
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """The whole group: a program must not write on after it has been judged."""
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    process.wait()
 
 
 def _filled(folder: Path) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import yaml
 
+from bench.catalog.plugins import load_plugins
 from bench.catalog.registry import registry
 from bench.errors import BenchError, suggest
 from bench.latency.session import Subject
@@ -91,11 +92,12 @@ def with_options(subjects: Sequence[Subject], given: Sequence[str]) -> tuple[Sub
     return tuple(one._replace(options={**one.options, **more}) for one in subjects)
 
 
-def check(subjects: Sequence[Subject], commands: bool) -> None:
+def check(subjects: Sequence[Subject], commands: bool, plugins: Sequence[str] = ()) -> None:
     """Raise one `BenchError` that names every method which could not be timed, before any work.
 
     One whose weights are missing can, where its network is known: with random ones.
     """
+    load_plugins(plugins)
     problems: list[str] = []
     for subject in subjects:
         entry = registry("method").get(subject.name)

@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.catalog.helper_process import kill_with_children, patience
 from bench.errors import one_line
 from bench.latency import machine_state
 from bench.machine import fingerprint, machine_digest
@@ -34,6 +36,8 @@ _SETTLE_NS = 50e6
 
 _NOTE_SECONDS = 10.0
 """Between two lines of progress."""
+_CALLS = {"call": 2, "stages": 16}
+"""How often a message restores at most; others do it once, and may have to prepare for it."""
 
 
 class Subject(NamedTuple):
@@ -59,6 +63,8 @@ class Job:
     """Whether methods of kind command may start their programs."""
     details: bool = True
     """Whether the stages of the whole job and the operations are measured as well."""
+    timeout: float | None = None
+    """Seconds that loading a method or restoring an image may take; None: for ever."""
 
 
 def measure(job: Job, write: Callable[[Timing], None], note: Callable[[str], None] = lambda line: None) -> None:
@@ -76,11 +82,14 @@ class _Failed(Exception):
 class _Process:
     """A worker process and the pipe to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout, self._batch = timeout, 1
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.latency.timing_process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
         )  # fmt: skip
+        self._late: str | None = None
+        """Why it was killed."""
 
     @property
     def pid(self) -> int:
@@ -88,6 +97,33 @@ class _Process:
 
     def ask(self, do: str, **more: Any) -> dict[str, Any]:
         """Say what to do and wait for the answer. Raises `_Failed` with the worker's reason, or that of its death."""
+        if do == "prepare":
+            self._batch = more["batch"]
+        limit = self._limit(do)
+        if limit is None:
+            return self._ask(do, more)
+        clock = threading.Timer(limit, self._expire, (limit, do))
+        clock.daemon = True
+        clock.start()
+        try:
+            return self._ask(do, more)
+        finally:
+            clock.cancel()
+
+    def _limit(self, do: str) -> float | None:
+        """Seconds that the answer may take."""
+        if self._timeout is None or do == "start":
+            return None
+        if do == "load":
+            return patience(self._timeout)
+        call = self._timeout * self._batch
+        return call * _CALLS[do] if do in _CALLS else patience(call)
+
+    def _expire(self, seconds: float, do: str) -> None:
+        self._late = f"timeout after {seconds:g} s while {'loading' if do == 'load' else 'restoring'}"
+        kill_with_children(self.pid)
+
+    def _ask(self, do: str, more: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **more}) + "\n")
@@ -106,6 +142,8 @@ class _Process:
         return found
 
     def _last_words(self) -> str:
+        if self._late is not None:
+            return self._late
         try:
             code = self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -184,7 +222,7 @@ class _Group:
         with ExitStack() as stack:
             for subject in self.subjects:
                 self.note(f"{subject.label}: loading")
-                process = _Process()
+                process = _Process(self.job.timeout)
                 stack.callback(process.close)
                 runner = _Runner(subject, process)
                 self.runners.append(runner)
@@ -199,6 +237,7 @@ class _Group:
 
     def _load(self, runner: _Runner, setting: Setting) -> None:
         subject = runner.subject
+        runner.process.ask("start")
         runner.loaded = runner.process.ask(
             "load", name=subject.name, options=dict(subject.options), base=subject.base,
             plugins=list(self.job.plugins), device=setting.device, dtype=setting.dtype, threads=setting.threads,

@@ -82,11 +82,12 @@ def _timed(bound: BoundMethod, resolved: Resolved) -> Method | None:
 
 def measure(
     asked: Wanted, store: Store, *, plugins: tuple[str, ...] = (), commands: bool = False,
-    note: Callable[[str], None] = lambda line: None,
+    timeout: float | None = None, note: Callable[[str], None] = lambda line: None,
 ) -> None:  # fmt: skip
-    """Measure what is wanted, and store it."""
+    """Measure what is wanted, and store it. `timeout`: see `session.Job`."""
     if asked.todo:
         job = session.Job(
-            asked.todo, [asked.setting], asked.rules, order=asked.order, plugins=plugins, commands=commands
-        )
+            asked.todo, [asked.setting], asked.rules, order=asked.order, plugins=plugins, commands=commands,
+            timeout=timeout,
+        )  # fmt: skip
         session.measure(job, lambda timing: timings.put(store, timing), lambda line: note(f"latency: {line}"))

@@ -55,6 +55,12 @@ class Worker:
             told = described(error)
             return {"error": "out of memory" if _out_of_memory(error, told) else told}
 
+    def start(self) -> dict[str, Any]:
+        """Import what every method needs, which is no method's time."""
+        import torch  # noqa: F401
+
+        return {}
+
     def load(
         self, *, name: str, options: dict[str, Any], base: str | None, plugins: list[str], device: str, dtype: str,
         threads: int, mode: str, commands: bool,

@@ -63,8 +63,12 @@ class IqpirMethod(Method):
 
     batch_invariant = True
 
-    def __init__(self, entry: Entry, options: Mapping[str, Any], base: Path | None) -> None:
+    def __init__(
+        self, entry: Entry, options: Mapping[str, Any], base: Path | None, asked: Mapping[str, Any] | None = None
+    ) -> None:
+        """`asked`: those of the options that somebody named, which must not be without effect."""
         self.name = entry.name
+        self._asked = dict(asked or {})
         self._entry, self._base = entry, base
         self._options = dict(options)
         weights = self._options.pop("weights")
@@ -79,6 +83,7 @@ class IqpirMethod(Method):
             if not isinstance(fields, Mapping):
                 raise BenchError(f"method {entry.name!r} ({entry.origin}) has no weights: {{file, url, sha256, bytes}}")
             self._asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
+        self._refuse_adain()
         self._own = self._path is not None and shipped(str(weights)) is None
         self._restorer: AnyRestorer | None = None
         self._parameters: int | None = None
@@ -87,7 +92,21 @@ class IqpirMethod(Method):
     @classmethod
     def from_entry(cls, entry: Entry, options: Mapping[str, Any], base: Path | None) -> IqpirMethod:
         where = f"method {entry.name!r} ({entry.origin})"
-        return cls(entry, resolve(where, declared_options(where, entry.fields, OPTIONS), options), base)
+        return cls(entry, resolve(where, declared_options(where, entry.fields, OPTIONS), options), base, options)
+
+    def _refuse_adain(self) -> None:
+        """The option that a file's kind alone decides is refused before any work."""
+        if not self._asked.get("adain"):
+            return
+        from iqpir.checkpoint import kind_of
+
+        if PHOTO in (self._preset, None if self._path is None else kind_of(self._path)):
+            raise BenchError(self._idle_option("adain", "a network for photographs"))
+
+    def _idle_option(self, option: str, what: str) -> str:
+        return (
+            f"method {self.name!r}: option {option!r} has no effect on {self._path or self.name}, {what}: leave it out"
+        )
 
     def assets(self) -> list[Asset]:
         return [] if self._asset is None else [self._asset]
@@ -121,11 +140,15 @@ class IqpirMethod(Method):
         import torch
 
         from iqpir.errors import IQPIRError
-        from iqpir.restore import restorer
+        from iqpir.restore import restorer, without_effect
 
         options = {name: value for name, value in self._options.items() if name != "alpha"}
         try:
             network = self._drawn() if self.untrained else self._read()
+            # A score may be asked of all arms of a comparison, one of which is without.
+            idle = without_effect(network, {**self._asked, "score": None})
+            if idle is not None:
+                raise BenchError(self._idle_option(*idle))
             self._parameters = sum(one.numel() for one in network.parameters())
             self._restorer = restorer(network, options, device, dtype)
         except IQPIRError as error:

@@ -5,16 +5,19 @@ Not a schema language: an option is a default with, where it matters, a range or
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.catalog.option_types import value_of
 from bench.errors import BenchError, suggest
 
 _TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "list": list}
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
 _LONG_FORM = {"default", "type", "required", "min", "max", "choices"}
+
+
+def _known_type(value: Any) -> type | None:
+    return type(value) if type(value) in _TYPES.values() else None
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,14 @@ class Option:
     def declared(cls, where: str, name: str, value: Any) -> Option:
         """From the catalogue: a plain default, or `{default|required, type, min, max, choices}`."""
         if not isinstance(value, Mapping):
-            return cls(name, value, type=type(value) if type(value) in _WORDS else None)
+            return cls(name, value, type=_known_type(value))
         unknown = sorted(set(value) - _LONG_FORM)
         if unknown:
             raise BenchError(
                 f"{where}: option {name!r} has unknown key {unknown[0]!r}{suggest(unknown[0], _LONG_FORM)}"
             )
         default = value.get("default")
-        kind = _TYPES.get(value["type"]) if "type" in value else (type(default) if type(default) in _WORDS else None)
+        kind = _TYPES.get(value["type"]) if "type" in value else _known_type(default)
         return cls(
             name, default, kind, bool(value.get("required", False)), value.get("min"), value.get("max"),
             tuple(value.get("choices", ())),
@@ -52,12 +55,8 @@ class Option:
         at = f"{where}: option {self.name!r}"
         if value is None and self.default is None and not self.required:
             return None
-        if self.type is float and type(value) is int:
-            value = float(value)
-        if self.type is not None and type(value) is not self.type:
-            raise BenchError(f"{at} must be {_WORDS[self.type]}, not {value!r}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise BenchError(f"{at} must be finite, not {value!r}")
+        plain = float if isinstance(value, float) else Any  # any value, as long as it is finite
+        value = value_of(self.type or plain, value, at)
         if isinstance(value, list):
             return self._check_list(where, value)
         if self.choices and value not in self.choices:
@@ -74,9 +73,7 @@ class Option:
         if not values:
             raise BenchError(f"{where}: option {self.name!r} must not be empty")
         first = self.default[0] if isinstance(self.default, list) and self.default else None
-        member = Option(
-            f"{self.name}[]", first, type(first) if type(first) in _WORDS else None, False, self.min, self.max
-        )
+        member = Option(f"{self.name}[]", first, _known_type(first), False, self.min, self.max)
         return [member.check(where, value) for value in values]
 
 

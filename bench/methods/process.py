@@ -10,9 +10,9 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from bench.catalog.helper_process import end_group
 from bench.errors import ItemError, one_line
 
 _TAIL = 2**16
@@ -38,7 +38,7 @@ def run(argv: Sequence[str], folder: Path, environment: Mapping[str, str], timeo
         except subprocess.TimeoutExpired as error:
             raise ItemError(f"{program} took more than {timeout:g} s and was killed{_last_words(logs)}") from error
         finally:
-            _end(process)
+            end_group(process)
     if code:
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         raise ItemError(f"{program} {how}{_last_words(logs)}")
@@ -64,13 +64,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and all that it started and left in its group."""
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    process.wait()

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
+from bench.catalog.option_types import value_of
 from bench.catalog.registry import Entry
 from bench.errors import BenchError, one_line, suggest
 from bench.metrics.base import Metric
@@ -121,17 +122,9 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
     """The value in the type an option has. YAML reads a bare `no` as false; for an option of words it means 'no'."""
     if wanted is str and value is False:
         return "no"
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
     if wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    fits = isinstance(value, wanted) and not (isinstance(value, bool) and wanted is not bool)
-    if not fits:
-        raise BenchError(f"{where} takes {_TYPE_NAMES.get(wanted, wanted)}, not {value!r}")
-    return value
-
-
-_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+    return value_of(wanted, value, where)
 
 
 def _applicable(view: Mapping[str, Any], mode: str, factory: type[Metric]) -> dict[str, Any]:

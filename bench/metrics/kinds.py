@@ -1,12 +1,13 @@
 """The kinds of metric, each of which answers for itself: what it applies to, what is stored of an image, and where.
 
 Planning, runs, the store's readers and tables ask a metric's kind and know none by name, so that another kind is
-another class here. Places are pairs as the store keeps them: an output's content, and the content that it is compared
-with (0 for none).
+another class, here or beside its metric. Places are pairs as the store keeps them: an output's content, and the content
+that it is compared with (0 for none).
 """
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from bench.errors import BenchError
 from bench.identity import digest
 
+_PACKAGE = "bench.metrics."
 NO_REFERENCE = "no GT"
 Place = tuple[int, int]
 
@@ -180,6 +183,30 @@ def _stacked(places: Sequence[Place], stored: Stored) -> np.ndarray:
     """Features of many images [N,…], each read once however often it occurs."""
     known = {place: stored.features(place) for place in dict.fromkeys(places)}
     return np.stack([known[place] for place in places])
+
+
+def own_name(kind: Kind) -> str | None:
+    """By what a run's record tells a kind that has a file of its own; None for those here, and for a plugin's.
+
+    Those here are told by what a record says of their metric, as records of all versions do.
+    """
+    made = type(kind)
+    elsewhere = made.__module__ != __name__ and made.__module__.startswith(_PACKAGE)
+    return f"{made.__module__}:{made.__qualname__}" if elsewhere else None
+
+
+def by_name(name: str, fr: bool) -> Kind:
+    """The kind that `own_name` has named. Raises `BenchError` for one that this version has not."""
+    module, _, attribute = name.partition(":")
+    try:
+        if not module.startswith(_PACKAGE):  # a record names no code but ours
+            raise ImportError
+        made = getattr(importlib.import_module(module), attribute)
+        if not (isinstance(made, type) and issubclass(made, Kind)):
+            raise ImportError
+    except (ImportError, AttributeError):
+        raise BenchError(f"the run was recorded with a kind of metric that this bench has not: {name}") from None
+    return made(fr)
 
 
 def set_kind(fr: bool, *, two_sets: bool, boxes: bool) -> Kind:

@@ -5,7 +5,6 @@ The networks are in `bench.metrics.networks`; the metrics of pyiqa have their ad
 
 from __future__ import annotations
 
-import threading
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from bench.errors import BenchError, ItemError, one_line
 from bench.fetch import memo
 from bench.fetch.assets import Asset
 from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.loaded import Loaded
 from bench.metrics.pyiqa_metric import Weight, full_precision
 from bench.metrics.view import View
 
@@ -31,14 +31,6 @@ _ENTRY: dict[str, Any] = {"entry": True}
 """Marks the fields that come from the catalogue; they are not options."""
 
 
-class _Loaded:
-    """The network once it is there. Not part of what the metric is, and so of no comparison."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.nets: dict[str, torch.nn.Module] = {}
-
-
 @dataclass(frozen=True)
 class NetworkMetric(ImageMetric):
     """A metric computed by a network of `bench.metrics.networks`."""
@@ -52,7 +44,7 @@ class NetworkMetric(ImageMetric):
     higher_is_better: bool = field(default=True, metadata=_ENTRY)
     min_size: int = field(default=1, metadata=_ENTRY)
     files: tuple[Weight, ...] = field(default=(), metadata=_ENTRY)
-    _loaded: _Loaded = field(default_factory=_Loaded, metadata=_ENTRY, compare=False, repr=False)
+    _loaded: Loaded = field(default_factory=Loaded, metadata=_ENTRY, compare=False, repr=False)
 
     learned = True
     serial = True
@@ -105,17 +97,7 @@ class NetworkMetric(ImageMetric):
         self._net(device)
 
     def _net(self, device: str) -> torch.nn.Module:
-        import torch
-
-        place = torch.device(device)
-        if place.type == "cuda" and place.index is None:
-            place = torch.device("cuda", torch.cuda.current_device())
-        with self._loaded.lock:
-            net = self._loaded.nets.get(str(place))
-            if net is None:
-                net = self.build(self._paths()).to(place).eval().requires_grad_(False)
-                self._loaded.nets[str(place)] = net
-        return net
+        return self._loaded.net(device, lambda: self.build(self._paths()).requires_grad_(False))
 
     def _paths(self) -> list[Path]:
         from bench.metrics.pyiqa_offline import verified

@@ -6,7 +6,6 @@ Their features are in `nss`, their machines in `libsvm`. Nothing here is deep: t
 from __future__ import annotations
 
 import math
-import threading
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from bench.errors import BenchError, ItemError, suggest
 from bench.fetch.assets import Asset
 from bench.identity import digest
 from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.loaded import Loaded
 from bench.metrics.primitives.matlab import GRAYS, gray_levels
 from bench.metrics.view import View
 
@@ -30,14 +30,6 @@ _ENTRY: dict[str, Any] = {"entry": True}
 """Marks the fields that come from the catalogue; they are not options."""
 
 
-class _Loaded:
-    """The parameters once they are read. Not part of what the metric is, and so of no comparison."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.model: Any = None
-
-
 @dataclass(frozen=True)
 class LiveMetric(ImageMetric):
     """A metric of gray levels whose parameters were fitted by LIVE and lie in files with known hashes."""
@@ -48,7 +40,7 @@ class LiveMetric(ImageMetric):
 
     name: str = field(default="", metadata=_ENTRY)
     files: tuple[Asset, ...] = field(default=(), metadata=_ENTRY)
-    _loaded: _Loaded = field(default_factory=_Loaded, metadata=_ENTRY, compare=False, repr=False)
+    _loaded: Loaded = field(default_factory=Loaded, metadata=_ENTRY, compare=False, repr=False)
 
     mode = "NR"
     higher_is_better = False
@@ -103,13 +95,13 @@ class LiveMetric(ImageMetric):
 
     def model(self) -> Any:
         """The parameters, read once. Raises `MissingFile`, or `BenchError` for a file with another hash."""
-        with self._loaded.lock:
-            if self._loaded.model is None:
-                if not self.files:
-                    raise BenchError(f"{self.family}: no parameter files are given; build it from its catalogue entry")
-                paths = [asset.require_verified() for asset in self.files]
-                self._loaded.model = self.read({path.name: path for path in paths})
-        return self._loaded.model
+        return self._loaded.get("model", self._read)
+
+    def _read(self) -> Any:
+        if not self.files:
+            raise BenchError(f"{self.family}: no parameter files are given; build it from its catalogue entry")
+        paths = [asset.require_verified() for asset in self.files]
+        return self.read({path.name: path for path in paths})
 
     def _one(self, model: Any, levels: np.ndarray) -> float:
         """As `one`, and refused for an image of a single level: its number would be its border's, or rounding's."""

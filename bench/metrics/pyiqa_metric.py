@@ -10,7 +10,6 @@ import contextlib
 import functools
 import importlib.metadata
 import math
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.assets import Asset
 from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.loaded import Loaded
 from bench.metrics.view import View
 
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ _ENTRY: dict[str, Any] = {"entry": True}
 """Marks the fields that come from the catalogue; they are not options."""
 
 LUMAS = ("yiq", "ycbcr", "lhm")
-
-
-class _Loaded:
-    """The network once it is there. Not part of what the metric is, and so of no comparison."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.nets: dict[str, torch.nn.Module] = {}
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class PyiqaMetric(ImageMetric):
     learned: bool = field(default=False, metadata=_ENTRY)
     min_size: int = field(default=1, metadata=_ENTRY)
     weights: tuple[Weight, ...] = field(default=(), metadata=_ENTRY)
-    _loaded: _Loaded = field(default_factory=_Loaded, metadata=_ENTRY, compare=False, repr=False)
+    _loaded: Loaded = field(default_factory=Loaded, metadata=_ENTRY, compare=False, repr=False)
 
     serial = True
     spaces = ("rgb", "bgr")
@@ -108,20 +100,10 @@ class PyiqaMetric(ImageMetric):
         self._net(device)
 
     def _net(self, device: str) -> torch.nn.Module:
-        import torch
+        from bench.metrics.pyiqa_offline import construct
 
-        place = torch.device(device)
-        if place.type == "cuda" and place.index is None:
-            place = torch.device("cuda", torch.cuda.current_device())
-        with self._loaded.lock:
-            net = self._loaded.nets.get(str(place))
-            if net is None:
-                from bench.metrics.pyiqa_offline import construct
-
-                options = {"color_space": self.luma} if self.luma else {}
-                net = construct(self.pyiqa_name, options, self.weights).to(place).eval()
-                self._loaded.nets[str(place)] = net
-        return net
+        options = {"color_space": self.luma} if self.luma else {}
+        return self._loaded.net(device, lambda: construct(self.pyiqa_name, options, self.weights))
 
     def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         """float64 [B,3,H,W] → float64 [B]. `ItemError` for an image that pyiqa cannot score, or scores as NaN."""

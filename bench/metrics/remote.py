@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bench.catalog.helper_process import LEAST_PATIENCE, Helper, Lost
+from bench.catalog.helper_process import Helper, Lost, patience
 from bench.catalog.isolation import Guard, exits_raised
 from bench.catalog.plugins import load_plugins, made_elsewhere, plugin_files
 from bench.catalog.registry import Entry, registry
@@ -56,7 +56,7 @@ class _Process:
     """The process of one metric, for any number of threads."""
 
     def __init__(self, order: _Order, timeout: float | None) -> None:
-        self._long = None if timeout is None else max(timeout, LEAST_PATIENCE)
+        self._long = patience(timeout)
         self._timeout = timeout
         self._helper = Helper(f"metric {order.name}", _made, (order,))
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.data.lossy import note
 from bench.errors import ItemError
 from bench.methods.base import Method, StoredMethod
+from bench.metrics.kinds import own_name
 from bench.planning import detection_columns
 from bench.planning.bind import BoundDataset, BoundMethod, BoundMetric
 from bench.planning.plan import Plan
@@ -59,6 +60,7 @@ def _column(plan: Plan, bound: BoundDataset, metric: BoundMetric) -> Column:
         annotated=metric.kind.boxes,
         given=given,
         not_given=reason,
+        own_kind=own_name(metric.kind),
     )
 
 

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from bench.errors import BenchError, one_line
 from bench.identity import digest
-from bench.metrics.kinds import Kind, PerImage, Votes, set_kind
+from bench.metrics.kinds import Kind, PerImage, Votes, by_name, set_kind
 from bench.results.store import RunRow
 from bench.suite.complaints import said
 from bench.suite.definition import DatasetSpec, MetricSpec
@@ -54,10 +54,14 @@ class Column:
     computed."""
     not_given: str | None = None
     """Why an item has none of them."""
+    own_kind: str | None = None
+    """Of a kind of metric with a file of its own: `kinds.own_name`."""
 
     @property
     def kind(self) -> Kind:
-        """The metric's kind, by what is recorded of it."""
+        """The metric's kind, by what is recorded of it. Raises `BenchError` for one that this version has not."""
+        if self.own_kind is not None:
+            return by_name(self.own_kind, self.fr)
         if self.given is not None:
             return Votes(self.fr)
         return set_kind(self.fr, two_sets=self.two_sets, boxes=self.annotated) if self.is_set else PerImage(self.fr)
@@ -144,6 +148,8 @@ class RunRecord:
             if dataset["annotation"] is None:
                 del dataset["annotation"], dataset["detector"]
             _leave_out(dataset, "unavailable")
+            for column in dataset["columns"]:
+                _leave_out(column, "own_kind")
         for method in made["methods"]:
             _leave_out(method, "datasets", "modes", "lossy")
         return made

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, Self
 
-from bench.catalog.helper_process import LEAST_PATIENCE, Helper, Lost
+from bench.catalog.helper_process import Helper, Lost, patience
 from bench.catalog.plugins import made_elsewhere
 from bench.data.boxes import scale_to
 from bench.errors import BenchError, ItemError, one_line
@@ -33,7 +33,7 @@ class Apart:
     """Values of strangers' metrics, asked in another process that comes by them as the workers of a run do."""
 
     def __init__(self, recipe: Recipe, timeout: float | None) -> None:
-        self._limit = None if timeout is None else max(timeout, LEAST_PATIENCE)
+        self._limit = patience(timeout)
         self._helper = Helper("aggregate()", recipe.make_cells, recipe.arguments)
 
     def __enter__(self) -> Self:

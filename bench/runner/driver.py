@@ -115,7 +115,9 @@ def _time(resolved: Resolved, store: Store, request: Request, note: Any) -> None
     if timed is not None and timed.todo:
         check_device(request.device)
         plugins = tuple(str(Path(plugin).resolve()) for plugin in request.plugins)
-        suite_timing.measure(timed, store, plugins=plugins, commands=request.allow_commands, note=note)
+        suite_timing.measure(
+            timed, store, plugins=plugins, commands=request.allow_commands, timeout=request.timeout, note=note
+        )
 
 
 def warnings_before(plan: Plan) -> Iterator[str]:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import paths
+from bench.catalog.rehearsal import rehearse
 from bench.errors import BenchError
 from bench.planning import finetuning
 from bench.planning.bind import Resolved, Selection, resolve
 from bench.planning.missing import screen
 from bench.planning.plan import Cell, Plan, make_cells, make_plan
 from bench.results.store import Store
-from bench.runner.engines.local import Recipe
-from bench.runner.rehearsal import rehearse
 from bench.suite import definition
 
 
@@ -79,7 +78,18 @@ def cells_of(request: Request) -> tuple[Cell, ...]:
     return make_cells(resolve_request(request), request.device)
 
 
+def rehearse_request(request: Request) -> None:
+    """Raise `BenchError` where strangers' code does not come back from being asked what it is."""
+    rehearse("planning", _identify, (request,), request.plugins, request.timeout)
+
+
+def _identify(request: Request) -> None:
+    for cell in cells_of(request):
+        if cell.method.method is not None:
+            cell.identity  # noqa: B018
+
+
 def plan_request(request: Request, store: Store) -> Plan:
     """The plan of a request against a store."""
-    rehearse(Recipe(cells_of, (request,)), request.plugins, request.timeout)
+    rehearse_request(request)
     return make_plan(resolve_request(request), store, request.device, fresh=request.fresh)

@@ -13,9 +13,7 @@ from bench.planning import finetuning
 from bench.results.leases import Lease
 from bench.results.store import Store
 from bench.runner.driver import Ended, Progress, Summary, carry_out
-from bench.runner.engines.local import Recipe
-from bench.runner.rehearsal import rehearse
-from bench.runner.request import Request, cells_of, resolve_request
+from bench.runner.request import Request, rehearse_request, resolve_request
 from bench.suite import definition
 
 
@@ -26,7 +24,7 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
 
 def take(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Ended:
     """All steps of a request; returns its own run, with the values."""
-    rehearse(Recipe(cells_of, (request,)), request.plugins, request.timeout)
+    rehearse_request(request)
     if finetuning.asked(definition.load(definition.find(request.suite))) is None:
         return carry_out(request, progress, note)
     resolve_request(request)  # what is wrong with the run itself is said before anything is trained

@@ -8,15 +8,21 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from bench.catalog.helper_process import Helper, Lost, patience
 from bench.catalog.isolation import changes, exits_raised
+from bench.catalog.plugins import load_plugins
+from bench.catalog.registry import registry
+from bench.catalog.rehearsal import rehearse
 from bench.errors import BenchError, ItemError, described, one_line
 from bench.identity import canonical
+from bench.machine import check_device
 from bench.methods.base import Method, StoredMethod
+from bench.methods.build import build_method
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
 SIZES = ((64, 48), (33, 47), (7, 5), (1, 1))
 TOLERANCE = {"float32": 1e-5, "bfloat16": 4e-2, "float16": 4e-3}
 """Largest difference between thread counts that counts as the same output, by dtype."""
+
+_DEATHS = 3
+"""After so many checks that did not come back, the others are not tried."""
 
 
 class Check(NamedTuple):
@@ -104,34 +113,89 @@ def selftest(method: Method | StoredMethod, device: str = "cpu", dtype: str = "f
     A check that the method refuses with an `ItemError` is skipped, with its reason. Raises `BenchError` where the
     request itself cannot be carried out (a missing weight file, a device that is not there).
     """
-    with exits_raised():
-        return _checks(method, device, dtype)
-
-
-def _checks(method: Method | StoredMethod, device: str, dtype: str) -> list[Check]:
     if isinstance(method, StoredMethod):
         return [Check("restore", "skipped", "outputs are stored, nothing is restored")]
+    bench = _prepared(method, device, dtype)
+    if isinstance(bench, Check):
+        return [bench]
     try:
-        before = _identity_text(method)
-    except BrokenContractError as failure:
-        return [Check("identity", "failed", str(failure))]
-    try:
-        method.load(device, dtype)
-    except (BenchError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # noqa: BLE001 – whatever a stranger's method raises is the finding
-        return [Check("load", "failed", described(error))]
-    bench = _Bench(method, device, dtype, before)
-    try:
-        checks = [_run(name, check, bench) for name, check in _CHECKS.items()]
-        for height, width in SIZES:
-            checks.append(_run(f"size {width}×{height}", partial(_size, height=height, width=width), bench))
-        for name, level in (("black", 0.0), ("gray", 0.5), ("white", 1.0)):
-            checks.append(_run(f"flat {name}", partial(_flat, level=level), bench))
-        checks.append(_run("identity after use", _identity_stays, bench))
+        return [_run(name, bench) for name in _CHECKS]
     finally:
-        method.close()
-    return checks
+        with exits_raised():
+            method.close()
+
+
+def selftest_named(
+    name: str, device: str = "cpu", plugins: Sequence[str] = (), timeout: float | None = None
+) -> list[Check]:
+    """`selftest` of a method by name, in another process: what hangs or ends its process is a check that failed.
+
+    `timeout`: seconds that loading or a check may take, never less than `LEAST_PATIENCE`. Raises `BenchError`.
+    """
+    asked = (name, device, tuple(plugins))
+    rehearse(f"method {name!r}", _built, asked, plugins, timeout)
+    limit = patience(timeout)
+    with Helper(f"method {name!r}", _named, asked) as helper:
+        try:
+            unfit = helper.call(_unfit, timeout=limit)
+        except Lost as lost:
+            unfit = Check("load", "failed", lost.how)
+        return [unfit] if unfit is not None else _run_apart(helper, limit)
+
+
+def _run_apart(helper: Helper, limit: float | None) -> list[Check]:
+    """Every check; the one after a loss begins with a method that is loaded anew."""
+    found: list[Check] = []
+    lost = 0
+    for name in _CHECKS:
+        if lost == _DEATHS:
+            found.append(Check(name, "skipped", f"not tried: {_DEATHS} checks did not come back"))
+            continue
+        try:
+            found.append(helper.call(_checked, name, timeout=limit))
+        except Lost as loss:
+            lost += 1
+            found.append(Check(name, "failed", loss.how))
+    return found
+
+
+def _built(name: str, device: str, plugins: tuple[str, ...]) -> Method:
+    load_plugins(plugins)
+    check_device(device)
+    method = build_method(registry("method").get(name), {}, None)
+    if not isinstance(method, Method):
+        raise BenchError(f"method {name!r} reads outputs from disk; there is nothing to test")
+    return method
+
+
+def _named(name: str, device: str, plugins: tuple[str, ...]) -> _Bench | Check:
+    return _prepared(_built(name, device, plugins), device, "float32")
+
+
+def _unfit(bench: _Bench | Check) -> Check | None:
+    return bench if isinstance(bench, Check) else None
+
+
+def _checked(bench: _Bench | Check, name: str) -> Check:
+    return bench._replace(name=name) if isinstance(bench, Check) else _run(name, bench)
+
+
+def _prepared(method: Method, device: str, dtype: str) -> _Bench | Check:
+    """The loaded method, or the check that it fails before any image. Raises `BenchError`."""
+    import torch  # noqa: F401 – its import is not the method's time
+
+    with exits_raised("loading"):
+        try:
+            before = _identity_text(method)
+        except BrokenContractError as failure:
+            return Check("identity", "failed", str(failure))
+        try:
+            method.load(device, dtype)
+        except (BenchError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 – whatever a stranger's method raises is the finding
+            return Check("load", "failed", described(error))
+    return _Bench(method, device, dtype, before)
 
 
 def render(checks: list[Check]) -> str:
@@ -143,9 +207,10 @@ def render(checks: list[Check]) -> str:
     return "\n".join([*lines, ", ".join(f"{count} {status}" for status, count in counts.items())])
 
 
-def _run(name: str, check: Callable[[_Bench], str], bench: _Bench) -> Check:
+def _run(name: str, bench: _Bench) -> Check:
     try:
-        return Check(name, "passed", check(bench))
+        with exits_raised(name):
+            return Check(name, "passed", _CHECKS[name](bench))
     except BrokenContractError as failure:
         return Check(name, "failed", str(failure))
     except NotApplicableError as reason:
@@ -332,4 +397,8 @@ _CHECKS: dict[str, Callable[[_Bench], str]] = {
     "seeds": _seeds,
     "batch": _batch,
     "threads": _threads,
+    **{f"size {width}×{height}": partial(_size, height=height, width=width) for height, width in SIZES},
+    **{f"flat {name}": partial(_flat, level=level) for name, level in (("black", 0.0), ("gray", 0.5), ("white", 1.0))},
+    "identity after use": _identity_stays,
 }
+"""In the order in which they run."""

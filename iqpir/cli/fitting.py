@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from iqpir.errors import IQPIRError
+from iqpir.restore import without_effect
 
 if TYPE_CHECKING:
     from iqpir.network.model import IQPIR
@@ -16,24 +17,17 @@ if TYPE_CHECKING:
 
 def check(network: IQPIR | PhotoIQPIR, weights: str, asked: Mapping[str, Any]) -> None:
     """Raise `IQPIRError` for an option that this network cannot follow. `asked`: values by name, None by default."""
-    if network.for_photographs:
-        if asked["adain"]:
-            raise IQPIRError(f"--adain has no effect on {weights}, a network for photographs: leave it out")
-        _one_score(weights, asked["score"])
-        return
-    config = cast("IQPIR", network).config
+    idle = without_effect(network, asked)
+    if idle is not None:
+        option, what = idle
+        raise IQPIRError(f"--{option} has no effect on {weights}, {what}: leave it out")
     score = asked["score"]
-    if config.conditioning == "none":
-        if score is not None:
-            raise IQPIRError(f"--score has no effect on {weights}, which is not conditioned on quality: leave it out")
-    elif config.conditioning != "add-list":
+    if network.for_photographs or cast("IQPIR", network).config.conditioning != "add-list":
         _one_score(weights, score)
-    elif isinstance(score, tuple) and len(score) != len(config.bins):
-        raise IQPIRError(f"{len(score)} scores were given, and {weights} takes one, or {len(config.bins)}")
-    if asked["alpha"] is not None and not config.hq_codebook:
-        raise IQPIRError(f"--alpha has no effect on {weights}, which has one codebook: leave it out")
-    if asked["fidelity"] and not config.connect:
-        raise IQPIRError(f"--fidelity has no effect on {weights}, which has no fidelity blocks: leave it out")
+        return
+    bins = cast("IQPIR", network).config.bins
+    if isinstance(score, tuple) and len(score) != len(bins):
+        raise IQPIRError(f"{len(score)} scores were given, and {weights} takes one, or {len(bins)}")
 
 
 def finite(option: str, value: float | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import threading
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from iqpir.codecs import checks, jpeg, pnm
 from iqpir.codecs.damage import KINDS, TIFF_WARNINGS, Damage, hidden, understood
 from iqpir.codecs.header import MAX_PIXELS, Header, kind_of, read_header
 from iqpir.errors import ImageFailure
-
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
 
 # Pillow modes whose conversion to RGB is the plain one: gray is replicated, palettes looked up, alpha dropped, CMYK as
 # Pillow does it. Anything else (float, 32-bit integer, Lab) has no agreed 8- or 16-bit meaning.
@@ -30,7 +26,7 @@ def decoder() -> str:
 
     from PIL import __version__, features
 
-    return f"pillow{__version__}+jpeg{features.version('jpg')}+simplejpeg{version('simplejpeg')}+checks1"
+    return f"pillow{__version__}+jpeg{features.version('jpg')}+simplejpeg{version('simplejpeg')}+checks2"
 
 
 def decode(raw: bytes, limit: int = MAX_PIXELS, remedy: str = "") -> np.ndarray:
@@ -91,19 +87,18 @@ def _checked(raw: bytes, header: Header) -> bool:
 
 
 def _fast(raw: bytes, header: Header) -> np.ndarray | None:
-    """Nearly all images here, through decoders that are faster than Pillow and refuse more; None for what is left."""
+    """JPEG, through a decoder that is faster than Pillow and refuses more; None for what is left."""
     if header.kind == "jpeg" and header.image.mode in ("L", "RGB"):
         return jpeg.decode(raw)
-    if header.kind == "png" and _is_plain(raw, header.image):
-        return _plain_png(raw)
     return None
 
 
 def _through_pillow(raw: bytes, header: Header, deep: bool) -> np.ndarray:
     image = header.image
     image.load()
-    if header.kind == "png" and _is_plain(raw, image):
-        raise Damage("PNG", "its pixels end early")  # where Pillow fills up with black
+    # Where pixels end early, Pillow fills up with black; OpenCV's reader writes to standard error what it misses.
+    if header.kind == "png" and (deep or raw[28] or not np.asarray(image)[-1].any()):
+        checks.png_pixels(raw)
     if header.kind == "tiff":
         checks.tiff(raw, header, np.asarray(image))
     image.info.pop("transparency", None)  # dropped like all alpha; Pillow would warn about it
@@ -115,18 +110,6 @@ def _through_pillow(raw: bytes, header: Header, deep: bool) -> np.ndarray:
     if deep:
         return _deep_colour(raw, np.asarray(image.convert("RGB")))
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def _is_plain(raw: bytes, image: ImageFile) -> bool:
-    """True for an 8-bit RGB PNG without interlacing and transparent colour, as nearly all images here are."""
-    return raw[24:26] == b"\x08\x02" and raw[28] == 0 and "transparency" not in image.info
-
-
-def _plain_png(raw: bytes) -> np.ndarray | None:
-    """A plain PNG through OpenCV, which is faster than Pillow and refuses more: None for what it refuses."""
-    import cv2
-
-    return cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def _deep_colour(raw: bytes, high: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ def test_a_missing_option_is_named() -> None:
      ("kind", "c"), ("folders", "x"), ("folders", [1]), ("path", None)],
 )  # fmt: skip
 def test_a_value_of_the_wrong_type_is_refused(option: str, value: object) -> None:
-    with pytest.raises(BenchError, match=f"option '{option}' is"):
+    with pytest.raises(BenchError, match=f"option '{option}' must be"):
         build_dataset(entry(), {"path": "x", option: value}, None)
 
 

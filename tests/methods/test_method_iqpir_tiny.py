@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from bench.catalog.registry import registry
 from bench.data import builtin
+from bench.errors import BenchError
 from bench.methods.build import build_method
+from iqpir import preset
 from iqpir.checkpoint import load_photo, read_checkpoint
 from iqpir.cli import main
 from iqpir.errors import IQPIRError
 from iqpir.images import to_tensor
+from iqpir.network.model import IQPIR
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
 from iqpir.training.degrade.radiance import Tone, count, exposure, radiance
 from iqpir.weights import shipped
@@ -63,6 +68,20 @@ def test_it_needs_nothing_and_its_weights_are_its_identity():
     assert method.assets() == [] and method.unavailable() is None
     other = build_method(registry("method").get("iqpir-tiny"), {"score": 0.1}, None)
     assert method.identity()["weights"] == other.identity()["weights"] and method.identity() != other.identity()
+
+
+def test_an_option_without_effect_is_refused_in_a_suite_as_on_the_command_line():
+    entry = registry("method").get("iqpir-tiny")
+    with pytest.raises(BenchError, match=r"'adain' has no effect on .*iqpir-tiny.*, a network for photographs"):
+        build_method(entry, {"adain": True}, None)
+    for options in ({"adain": False}, {}):
+        build_method(entry, options, None)
+    one_book = IQPIR(replace(preset("tiny"), hq_codebook=0, connect=()))
+    for option, value in (("alpha", 0.5), ("fidelity", 0.5)):
+        method = build_method(entry, {option: value}, None)
+        method._read = lambda: one_book
+        with pytest.raises(BenchError, match=f"'{option}' has no effect on .*iqpir-tiny"):
+            method.load("cpu", "float32")
 
 
 def test_the_command_uses_it_as_the_catalogue_does_unless_it_is_told_otherwise(tmp_path: Path):

@@ -60,7 +60,7 @@ def machine(metric: Brisque, width: float = 1e-3) -> Brisque:
     model = Model("nu_svr", width, np.zeros(1), (), np.zeros(0), np.zeros(0), (), np.ones((1, 1)), np.zeros((1, 36)))
     from bench.metrics.brisque import _Machine
 
-    metric._loaded.model = _Machine(Range(-1, 1, np.full(36, -0.3), np.full(36, 3.1)), model)
+    metric._loaded.made["model"] = _Machine(Range(-1, 1, np.full(36, -0.3), np.full(36, 3.1)), model)
     return metric
 
 

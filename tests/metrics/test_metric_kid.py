@@ -56,7 +56,7 @@ def test_a_subset_larger_than_the_set_is_one_line():
         ({"subsets": 3, "size": 1}, "sizes start at 2"),
         ({"size": 50}, "set subsets as well"),
         ({"seed": 1}, "set subsets as well"),
-        ({"subsets": "many"}, "takes a whole number"),
+        ({"subsets": "many"}, "must be a whole number"),
         ({"subset": 3}, "did you mean 'subsets'"),
     ],
 )

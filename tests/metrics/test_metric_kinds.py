@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 
 from bench.catalog.registry import registry
+from bench.errors import BenchError
 from bench.metrics.build import build_metric
-from bench.metrics.kinds import Boxes, Kind, Member, OfSets, PerImage, Placed, Stored, TwoSets, Votes
+from bench.metrics.kinds import Boxes, Kind, Member, OfSets, PerImage, Placed, Stored, TwoSets, Votes, own_name
+from bench.results.record import Column, DatasetRecord, RunRecord, read
+from bench.results.store import RunRow
 
 OUT, REF = 7, 9
 
@@ -91,3 +97,29 @@ def test_another_kind_is_another_class():
     stored = Stored(lambda place: np.array([float(place[0])]), lambda ids: {}, lambda member: _none())
     features, references = Half(False).gathered([Member(b"a", 1, 0), Member(b"b", 2, 0), Member(b"c", 3, 0)], stored)
     assert features.ravel().tolist() == [1, 3] and references is None
+
+
+def test_a_kind_in_a_file_of_its_own_needs_no_line_elsewhere(monkeypatch: pytest.MonkeyPatch):
+    """A record names it, and whoever reads the record finds it there; others are told as they always were."""
+    module = ModuleType("bench.metrics.triples")
+
+    class Triples(OfSets):
+        def not_for(self, *, paired: bool, annotated: bool) -> str | None:
+            return "no third picture"
+
+    Triples.__module__, Triples.__qualname__ = module.__name__, "Triples"
+    module.Triples = Triples
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    column = Column("t", "T", "t|v:1", "t|v:1", "", True, True, True, 3, None, own_kind=own_name(Triples(True)))
+    record = RunRecord("s", "S", {}, [DatasetRecord("d", "folder", True, None, ["a"], [column])], [])
+    row = RunRow(1, "s", 0.0, None, record.text({}))
+    kind = read(row)[0].datasets[0].columns[0].kind
+    assert type(kind) is Triples and kind.fr and kind.not_for(paired=True, annotated=True) == "no third picture"
+    assert {own_name(made(True)) for made in (PerImage, OfSets, TwoSets, Boxes, Votes)} == {None}
+
+
+@pytest.mark.parametrize("name", ["bench.metrics.gone:Gone", "bench.metrics.kinds:boxed", "os:system", "nothing"])
+def test_a_record_with_a_kind_that_is_not_there_is_refused_in_one_line(name: str):
+    column = Column("t", "T", "t|v:1", "t|v:1", "", True, True, True, 3, None, own_kind=name)
+    with pytest.raises(BenchError, match="a kind of metric that this bench has not"):
+        column.kind  # noqa: B018

@@ -18,6 +18,8 @@ import pytest
 from support.damage import encoded, malformed
 
 from bench import cli as bench
+from bench import run
+from bench.errors import BenchError
 from iqpir import cli as iqpir
 
 NAMES = (
@@ -221,6 +223,22 @@ def test_consoles_escape_what_they_cannot_show(place: Path, damaged: int, encodi
         assert told.code == code, told
     for arguments in (("assess", odd), ("restore", odd, "out", "--weights", "iqpir-tiny"), (odd,)):
         assert call(iqpir.main, arguments, encoding).code == 2
+
+
+@pytest.mark.parametrize("where", range(2))
+def test_a_null_byte_in_any_argument_is_one_line(place: Path, where: int) -> None:
+    """A shell cannot give one; whoever calls `main` can."""
+    odd = ("\0", "a\0b")[where]
+    for name, (arguments, _) in BENCH.items():
+        for more in ((), ("--results",)):
+            told = call(bench.main, (*arguments, *more, odd))
+            assert (told.code, told.err.count("\n")) == (2, 1), (name, told)
+            assert "null byte" in told.err
+    for arguments in (*IQPIR.values(), ("train", "all")):
+        told = call(iqpir.main, (*arguments, odd))
+        assert (told.code, told.err.count("\n")) == (2, 1) and "null byte" in told.err, told
+    with pytest.raises(BenchError, match="null byte"):
+        run("quickstart", results=odd)
 
 
 def test_a_missing_folder_is_called_missing(place: Path, damaged: int) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.workplace import Workplace, assert_refused
+from support.workplace import Workplace
 
 from bench import files
 from bench.errors import BenchError
-from bench.export import rows_and_images
+from bench.export import names
 
 
 def size(name: str) -> int:
@@ -20,17 +21,17 @@ def size(name: str) -> int:
 
 @pytest.mark.parametrize("stem", ["x" * 251, "ü" * 125, "界" * 83, "🙂" * 62])
 def test_a_name_of_255_bytes_is_kept_as_it_is(stem: str):
-    assert rows_and_images.safe_name(stem, ".png") == stem + ".png" and 250 < size(stem + ".png") <= 255
+    assert names.safe_name(stem, ".png") == stem + ".png" and 250 < size(stem + ".png") <= 255
 
 
 @pytest.mark.parametrize("stem", ["x" * 252, "ü" * 200, "界" * 90, "🙂" * 100, "\udcff" * 300])
 def test_a_longer_name_is_cut_and_told_apart(stem: str):
-    one, other = rows_and_images.safe_name(f"a/{stem}1", "#2.png"), rows_and_images.safe_name(f"a/{stem}2", "#2.png")
+    one, other = names.safe_name(f"a/{stem}1", "#2.png"), names.safe_name(f"a/{stem}2", "#2.png")
     assert one != other and one.startswith("a/") and one.endswith("#2.png")
     assert all(size(part) <= 255 for part in one.split("/"))
-    folder, name = rows_and_images.safe_name(f"{stem}/b", ".png").split("/")
+    folder, name = names.safe_name(f"{stem}/b", ".png").split("/")
     assert size(folder) <= 255 and name == "b.png"
-    assert size(rows_and_images.one_folder(f"{stem}/b")) <= 255
+    assert size(names.one_folder(f"{stem}/b")) <= 255
 
 
 def test_a_file_of_the_longest_name_is_written_and_leaves_nothing_else(tmp_path: Path):
@@ -42,15 +43,15 @@ def test_a_file_of_the_longest_name_is_written_and_leaves_nothing_else(tmp_path:
 
 
 def test_images_with_the_longest_names_are_exported(workplace: Workplace) -> None:
-    names = ["x" * 251, "ü" * 125 + "y", "plain"]
-    for index, name in enumerate(names):
+    stems = ["x" * 251, "ü" * 125 + "y", "plain"]
+    for index, name in enumerate(stems):
         workplace.pair(name, seed=index)
     job = workplace.suite("[{method: noisy, seeds: 2}, identity]")
     assert workplace.run(job).code == 0
     done = workplace.bench("export", "--images", "laid")
     assert done.code == 0 and done.err.strip() == "9 images in laid", done
     laid = workplace.root / "laid/mine"
-    assert {file.stem for file in (laid / "identity").iterdir()} == set(names)
+    assert {file.stem for file in (laid / "identity").iterdir()} == set(stems)
     assert len(list((laid / "noisy").iterdir())) == 6
     # One file that cannot be written does not keep the others back.
     for file in laid.rglob("*.png"):
@@ -61,7 +62,61 @@ def test_images_with_the_longest_names_are_exported(workplace: Workplace) -> Non
     assert sorted(file.suffix for file in laid.rglob("*") if file.is_file()) == [".png"] * 8
 
 
-def test_names_that_meet_are_refused_before_anything_is_written(workplace: Workplace) -> None:
+SAME = [
+    ["???", ":::", "***", '"<>', "\x01\x02\x03", "\\\\\\"],  # each became three underscores
+    ["?", "_", ".", "/", "\x7f", " ? "],
+    ["..", "__", "::"],
+    ["a/b", "a//b", "/a/b", "a/b/", "a/ b"],
+    ["e\u0301", "\xe9"],
+    ["Photo", "photo", "PHOTO"],
+    ["nul", "_nul", "NUL.x", "_NUL.x"],
+    ["a#2", "a"],
+    ["a", "a.png/b", "a.png/b.png/c", "a.png/b.png"],
+    ["a ", "a", "a.", "a_"],
+]
+
+
+@pytest.mark.parametrize("items", SAME)
+def test_names_that_would_meet_are_told_apart_and_named_in_a_table(tmp_path: Path, items: list[str]):
+    units = [names.Unit("data", "method", item, repeat) for item in items for repeat in (0, 1)]
+    laid = names.laid_out(units, [".png"] * len(units))
+    assert len({name.casefold() for name in laid}) == len(units)
+    for name in laid:  # any one of them can be written beside the others
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch(exist_ok=False)
+        assert (tmp_path / name).resolve().is_relative_to(tmp_path.resolve() / "data/method")
+    names.write_table(tmp_path, dict(zip(laid, units, strict=True)), dict.fromkeys(laid, ".png"))
+    table = json.loads((tmp_path / names.NAMES).read_text()) if (tmp_path / names.NAMES).exists() else {}
+    for name, unit in zip(laid, units, strict=True):
+        repeat = f"#{unit.repeat + 1}" if unit.repeat else ""
+        told = names.Unit(**table[name]) if name in table else None
+        assert told == unit or (told is None and name == f"data/method/{unit.item}{repeat}.png")
+
+
+def test_a_name_does_not_depend_on_what_else_is_exported():
+    units = [names.Unit("data", "method", item) for item in ("??", "x", "\udce9")]
+    together = names.laid_out(units, [".png"] * 3)
+    assert together == [names.laid_out([unit], [".png"])[0] for unit in units]
+    assert together[1] == "data/method/x.png"
+
+
+def test_labels_that_would_meet_are_different_folders():
+    assert len({names.one_folder(label) for label in ("a:b", "a?b", "a_b", "a/b", "a//b")}) == 5
+
+
+def test_a_table_of_names_keeps_what_it_said_and_overwrites_nothing_else(tmp_path: Path):
+    for item in ("?", "*"):
+        unit = names.Unit("data", "method", item)
+        (name,) = names.laid_out([unit], [".png"])
+        names.write_table(tmp_path, {name: unit}, {name: ".png"})
+    assert {one["item"] for one in json.loads((tmp_path / names.NAMES).read_text()).values()} == {"?", "*"}
+    (tmp_path / names.NAMES).write_text("[1]")
+    with pytest.raises(BenchError, match="is not what an export wrote"):
+        names.write_table(tmp_path, {name: unit}, {name: ".png"})
+    assert (tmp_path / names.NAMES).read_text() == "[1]"
+
+
+def test_outputs_of_labels_that_meet_are_all_exported(workplace: Workplace) -> None:
     workplace.pairs(1)
     job = workplace.suite(
         "[identity]",
@@ -69,8 +124,11 @@ def test_names_that_meet_are_refused_before_anything_is_written(workplace: Workp
         "{dataset: folder, options: {lq: data/low, gt: data/high}, label: 'a?b'}]",
     )
     assert workplace.bench("run", job).code == 0
-    assert_refused(workplace.bench("export", "--images", "laid"), "two items would be written to laid/a_b/identity")
-    assert not (workplace.root / "laid").exists()
+    done = workplace.bench("export", "--images", "laid")
+    assert done.code == 0 and done.err.strip() == "2 images in laid", done
+    told = json.loads((workplace.root / "laid" / names.NAMES).read_text())
+    assert {one["dataset"] for one in told.values()} == {"a:b", "a?b"}
+    assert all((workplace.root / "laid" / file).is_file() for file in told)
 
 
 def test_a_folder_that_is_a_file_is_one_line(workplace: Workplace) -> None:

@@ -53,6 +53,7 @@ REGISTER = """
 registry("metric").register("lone", Lone, "tests", mode="FR", better="higher")
 registry("metric").register("lot", Lot, "tests", mode="FR", better="higher")
 """
+HASTY = Path(__file__).parent.parent / "support" / "hasty.py"
 HANG = "import time\ntime.sleep(600)\n"
 SEGFAULT = "import ctypes\nctypes.string_at(0)\n"
 KILL = "import os\nos.kill(os.getpid(), 9)\n"
@@ -87,7 +88,7 @@ def scored(workplace: Workplace, metric: str, *more: object) -> Done:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (HANG, "timeout after 10 s, before any work"),
+        (HANG, "timeout after 5 s, before any work"),
         (SEGFAULT, "killed by signal 11"),
         (KILL, "killed by signal 9"),
     ],
@@ -96,7 +97,7 @@ def scored(workplace: Workplace, metric: str, *more: object) -> Done:
 def test_planning_that_does_not_come_back_is_one_line(workplace: Workplace, where: str, body: str, why: str) -> None:
     workplace.pairs(1)
     plugin = workplace.write("gone.py", body if where == "file" else in_factory(body))
-    done = workplace.bench("run", workplace.suite("[gone]"), "--plugin", plugin, "--timeout", 2)
+    done = workplace.bench("run", workplace.suite("[gone]"), "--plugin", plugin, "--timeout", 1, before=HASTY)
     assert_refused(done, "plugin" if where == "file" else "method 'gone'", "gone.py", why)
     assert not (workplace.root / "results").exists()
 
@@ -105,8 +106,8 @@ def test_an_identity_that_hangs_is_one_line_of_the_plan_too(workplace: Workplace
     workplace.pairs(1)
     plugin = Path(__file__).parent.parent / "support" / "strange_plugin.py"
     job = workplace.suite("[{method: strange, options: {what: hang, where: identity}}]")
-    done = workplace.bench("run", job, "--plugin", plugin, "--timeout", 2, "--plan")
-    assert_refused(done, "method 'strange'", "identity()", "timeout after 10 s")
+    done = workplace.bench("run", job, "--plugin", plugin, "--timeout", 1, "--plan", before=HASTY)
+    assert_refused(done, "method 'strange'", "identity()", "timeout after 5 s")
 
 
 def test_what_hangs_in_a_worker_alone_is_one_line(workplace: Workplace) -> None:
@@ -119,7 +120,13 @@ def test_what_hangs_in_a_worker_alone_is_one_line(workplace: Workplace) -> None:
         "if len(count.read_text()) > 2:\n    time.sleep(600)\n"
     )
     done = workplace.bench(
-        "run", workplace.suite("[identity]"), "--plugin", workplace.write("third.py", body), "--timeout", 2
+        "run",
+        workplace.suite("[identity]"),
+        "--plugin",
+        workplace.write("third.py", body),
+        "--timeout",
+        1,
+        before=HASTY,
     )
     assert done.code == 2 and "third.py" in done.errors[0] and "worker process" in done.errors[0], done
 
@@ -127,7 +134,7 @@ def test_what_hangs_in_a_worker_alone_is_one_line(workplace: Workplace) -> None:
 @pytest.mark.parametrize(
     ("what", "why"),
     [
-        ("hang", "timeout after 10 s while aggregating"),
+        ("hang", "timeout after 5 s while aggregating"),
         ("exit", "os._exit(0)"),
         ("segfault", "killed by signal 11"),
         ("c-exit", "ended with exit code 0"),
@@ -137,7 +144,8 @@ def test_a_set_that_is_lost_while_it_adds_up_is_its_own_row(workplace: Workplace
     workplace.pairs(2)
     plugin = workplace.write("lot.py", METRIC + REGISTER)
     job = workplace.suite("[identity]", f"[psnr, {{lot: {{what: {what}}}}}, lot]")
-    done = workplace.bench("run", job, "--plugin", plugin, "--timeout", 2)
+    limit = ("--timeout", 1) if what == "hang" else ()
+    done = workplace.bench("run", job, "--plugin", plugin, *limit, before=HASTY)
     assert_calm(done, 1)
     rows = workplace.rows("SELECT status, coalesce(reason, '') FROM score ORDER BY status")
     assert [row[0] for row in rows] == ["failed", "ok", "ok", "ok"] and why in str(rows[0][1]), rows
@@ -176,3 +184,52 @@ def test_a_metric_of_this_process_alone_cannot_end_it(workplace: Workplace) -> N
     )
     done = workplace.python(script)
     assert "['failed', 'failed', 'inf', 'inf'] True" in done.out, done
+
+
+@pytest.mark.parametrize("command", [["selftest", "gone"], ["validate", "suite.yaml"], ["latency", "gone"]])
+@pytest.mark.parametrize("where", ["file", "factory"])
+def test_commands_that_only_look_do_not_hang_either(workplace: Workplace, command: list[str], where: str) -> None:
+    workplace.pairs(1)
+    workplace.suite("[gone]")
+    plugin = workplace.write("gone.py", HANG if where == "file" else in_factory(HANG))
+    done = workplace.bench(*command, "--plugin", plugin, "--timeout", 1, before=HASTY)
+    assert_refused(done, "plugin" if where == "file" else "method 'gone'", "gone.py", "timeout after 5 s")
+    assert not (workplace.root / "results").exists()
+
+
+@pytest.mark.parametrize("command", [["selftest", "gone"], ["validate", "suite.yaml"], ["latency", "gone"]])
+def test_commands_that_only_look_survive_what_ends_its_process(workplace: Workplace, command: list[str]) -> None:
+    workplace.pairs(1)
+    workplace.suite("[gone]")
+    done = workplace.bench(*command, "--plugin", workplace.write("gone.py", in_factory(SEGFAULT)))
+    assert_refused(done, "method 'gone'", "killed by signal 11")
+
+
+@pytest.mark.parametrize(
+    ("what", "where", "why"),
+    [
+        ("segfault", "load", "FAIL  load  its process was killed by signal 11"),
+        ("hang", "load", "timeout after 5 s"),
+        ("segfault", "restore", "killed by signal 11"),
+    ],
+)
+def test_a_method_that_is_lost_in_its_selftest_is_a_failed_check(
+    workplace: Workplace, what: str, where: str, why: str
+) -> None:
+    text = (Path(__file__).parent.parent / "support" / "strange_plugin.py").read_text()
+    register = f"\nbench.register_method('lost', lambda: Strange({what!r}, {where!r}, True))\n"
+    limit = ("--timeout", 1) if what == "hang" else ()
+    done = workplace.bench(
+        "selftest", "lost", "--plugin", workplace.write("lost.py", text + register), *limit, before=HASTY
+    )
+    assert_calm(done, 1)
+    assert why in done.out
+
+
+def test_a_method_that_hangs_while_it_is_timed_is_a_row(workplace: Workplace) -> None:
+    text = (Path(__file__).parent.parent / "support" / "strange_plugin.py").read_text()
+    register = "\nbench.register_method('lost', lambda: Strange('hang', 'restore', True))\n"
+    plugin = workplace.write("lost.py", text + register)
+    done = workplace.bench("latency", "lost", "--size", 16, "--brief", "--plugin", plugin, "--timeout", 1, before=HASTY)
+    assert_calm(done, 1)
+    assert "timeout after 5 s while restoring" in done.out

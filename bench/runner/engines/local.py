@@ -20,9 +20,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from bench.catalog.helper_process import LEAST_PATIENCE, context, end, interrupts_held, last_words, main_forgotten
+from bench.catalog.helper_process import context, end, interrupts_held, last_words, main_forgotten, patience
 from bench.catalog.isolation import exits_raised, watched
 from bench.catalog.plugins import made_elsewhere
 from bench.catalog.registry import Entry, registry
@@ -33,9 +33,6 @@ from bench.planning.plan import Cell, Task, gather
 from bench.results.store import Store
 from bench.runner.messages import Began, Ended, Finished, Restored, Result, blamed, unworkable
 from bench.runner.worker import Settings, Worker
-
-if TYPE_CHECKING:
-    pass
 
 _DEATHS = 3
 """After so many units of a method have each killed a worker, the method's other units are not tried any more."""
@@ -269,7 +266,7 @@ class _Pool:
     def _allowed(self, began: Began) -> float:
         assert self._timeout is not None
         if not began.tasks:
-            return max(self._timeout, LEAST_PATIENCE)
+            return patience(self._timeout) or 0
         return self._timeout * (len(began.tasks) if began.what == "restoring" else 1)
 
     def _patience(self, processes: Iterable[_Process]) -> float | None:

@@ -1,0 +1,24 @@
+"""Options that several commands take, each said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from bench.cli.number_types import FiniteRange
+
+plugins = click.option("--plugin", "plugins", multiple=True, help="A Python file that registers methods; repeatable.")
+device = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+results = click.option(
+    "--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results)."
+)
+allow_commands = click.option(
+    "--allow-commands", is_flag=True, help="Let methods of kind command start the programs they name."
+)
+
+
+def timeout(what: str) -> Callable[[Any], Any]:
+    """`--timeout`, and what happens to whatever takes longer."""
+    return click.option("--timeout", type=FiniteRange(min=0, min_open=True), metavar="SECONDS", help=what)

@@ -1,0 +1,88 @@
+"""The compressed pixels of a PNG: a stream that is wrong is one failure in our words, and nothing on standard error.
+
+Every chunk's own checksum is right, so that only the stream itself can tell.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iqpir import codecs
+from iqpir.errors import ImageFailure
+
+SIDE = 9
+GRAY, RGB, PALETTE = 0, 2, 3
+KINDS = [(8, RGB), (8, GRAY), (8, PALETTE), (16, RGB), (16, GRAY)]
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(depth: int, colour: int, stream: bytes, parts: int = 1, interlaced: int = 0) -> bytes:
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, depth, colour, 0, 0, interlaced)
+    step = -(-len(stream) // parts)
+    data = [chunk(b"IDAT", stream[at : at + step]) for at in range(0, len(stream), step)]
+    palette = chunk(b"PLTE", bytes(768)) if colour == PALETTE else b""
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette + b"".join(data) + chunk(b"IEND", b"")
+
+
+def rows(depth: int, colour: int, count: int = SIDE) -> bytes:
+    width = SIDE * (3 if colour == RGB else 1) * depth // 8
+    return b"".join(b"\0" + bytes(1 + (row + column) % 200 for column in range(width)) for row in range(count))
+
+
+@pytest.mark.parametrize(("depth", "colour"), KINDS)
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_wrong_checksum_of_the_stream_is_one_failure(
+    depth: int, colour: int, parts: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stream = bytearray(zlib.compress(rows(depth, colour)))
+    sound = codecs.decode(png(depth, colour, bytes(stream), parts))
+    assert sound.shape == (SIDE, SIDE, 3)
+    stream[-1] ^= 1
+    with pytest.raises(ImageFailure, match="PNG is damaged"):
+        codecs.decode(png(depth, colour, bytes(stream), parts))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("depth", "colour"), KINDS)
+@pytest.mark.parametrize("count", [0, 1, SIDE - 1])
+def test_a_stream_that_ends_before_the_last_row_is_one_failure(
+    depth: int, colour: int, count: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ImageFailure, match="PNG is damaged"):
+        codecs.decode(png(depth, colour, zlib.compress(rows(depth, colour, count))))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_with_black_below_is_whole() -> None:
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    pixels[:4] = 200
+    stream = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+    assert (codecs.decode(png(8, RGB, stream)) == pixels).all()
+
+
+def test_interlaced_pictures_are_held_against_the_size_of_their_passes(capfd: pytest.CaptureFixture[str]) -> None:
+    # The sizes of the seven passes of 9 × 9 pixels, counted by hand on the specification's pattern.
+    passes = [(2, 2), (1, 2), (3, 1), (2, 3), (5, 2), (4, 5), (9, 4)]
+    lines = [b"\0" + bytes([9] * columns * 3) for columns, count in passes for _ in range(count)]
+    whole = codecs.decode(png(8, RGB, zlib.compress(b"".join(lines)), interlaced=1))
+    assert (whole == 9).all()
+    with pytest.raises(ImageFailure, match="PNG is damaged"):
+        codecs.decode(png(8, RGB, zlib.compress(b"".join(lines[:-1])), interlaced=1))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_pixels_are_those_of_the_writer() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 23, 3), np.uint8)
+    for options in ({}, {"compress_level": 0}, {"optimize": True}):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "png", **options)
+        assert (codecs.decode(file.getvalue()) == pixels).all()

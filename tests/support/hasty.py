@@ -1,0 +1,5 @@
+"""Executed before a command: code that may import what it needs gets five seconds at least, and not ten."""
+
+from bench.catalog import helper_process
+
+helper_process.LEAST_PATIENCE = 5.0
