@@ -34,8 +34,7 @@ def rehearse(recipe: Recipe, plugins: tuple[str, ...], timeout: float | None) ->
 def _identities(cells: object) -> None:
     assert isinstance(cells, tuple)
     for cell in cells:
-        if cell.method.method is not None:
-            cell.identity  # noqa: B018
+        cell.method.identities  # noqa: B018
 
 
 def _installed() -> bool:
