@@ -90,7 +90,7 @@ class MethodSpec(_Strict):
         """A run is found again by what its suite says: a key that a suite does not use must not be in it."""
         found: dict[str, Any] = plain(self)
         if not self.repeats:
-            del found["repeats"]
+            found.pop("repeats", None)
         return found
 
 
@@ -284,7 +284,8 @@ def _check_sweeps(suite: Suite, lines: Lines) -> None:
         total += math.prod(map(len, spec.sweep.values())) * max(len(spec.repeats), 1)
         if total > MOST_VARIANTS:
             where = nearest(lines, ("methods", index, "sweep" if spec.sweep else "repeats"))
-            raise BenchError(f"{where}: sweeps and repeats make {total} methods by here, more than {MOST_VARIANTS}")
+            what = "sweeps and repeats" if spec.repeats else "sweeps"
+            raise BenchError(f"{where}: {what} make {total} methods by here, more than {MOST_VARIANTS}")
         for number, options in enumerate(spec.repeats):
             if both := [name for name in options if name in spec.sweep]:
                 where = nearest(lines, ("methods", index, "repeats", number, both[0]))
@@ -396,7 +397,7 @@ def variants(spec: MethodSpec, where: str) -> Iterator[Variant]:
 
         def value_of(match: re.Match[str], options: dict[str, Any] = options) -> str:
             name = match.group(1)
-            if name not in options and any(name in own for own in repeats):
+            if name not in options and any(name in own for own in spec.repeats):
                 raise BenchError(
                     f"{where}: label {spec.label!r} names {name!r}, which differs between repeats: they share one label"
                 )
