@@ -10,7 +10,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from support.recipes import trained_by, written
+from support.recipes import CORE, SMALL, trained_by, written
 
 from iqpir.checkpoint import load_photo
 from iqpir.cli.train import command
@@ -21,10 +21,6 @@ from iqpir.training.photo import DetailStage, JointStage, Overview, image_terms
 from iqpir.training.settings import FrontSettings, load
 from iqpir.training.stages import make_stage
 
-CORE = {
-    "image_size": 32, "channels": 8, "groups": 8, "multipliers": [1, 2], "blocks": 1, "latent_channels": 16,
-    "codebook": 16, "hq_codebook": 8, "connect": [16, 32],
-}  # fmt: skip
 STEPS = 4
 
 
@@ -37,7 +33,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "source": "photographs", "workers": 0, "degradation": {"kind": "scene"}, "scores": "target", "crop": 64,
             },
         },
-        "front": {"changes": {"core": CORE, "front_width": 8, "detail_widths": [4, 8, 8], "detail_deep": 1}},
+        "front": {"changes": {"core": CORE, **SMALL}},
         "detail": {},
         "autoencoder": {"network": "small", "changes": CORE, "data": {"crop": 32}},
         "restorer": {"network": "small", "changes": {"width": 16, "heads": 2, "layers": 1, "mlp": 32}},
