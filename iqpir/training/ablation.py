@@ -212,10 +212,10 @@ def load(path: Path) -> Ablation:
             str(content.get("title", path.stem)), tuple(arms.values()), path.parent / detail,
             QualitySettings(**quality), sections, _placed(evaluation, path.parent),
         )  # fmt: skip
-        for name in evaluation.sweep:
-            found.arm(name)
         for arm in found.arms:
             found.trained(arm, arm.seeds[0], Path())
+        for name in evaluation.sweep:
+            found.arm(name)
         return found
     except IQPIRError as error:
         raise IQPIRError(f"{path}: {error}") from error

@@ -285,6 +285,11 @@ class Overview(nn.Module):
         self.network = load_photo(file).requires_grad_(False).to(device)
         self.network.train()  # so that an overview has the size that it has in training
 
+    @property
+    def side(self) -> int:
+        """Of the overviews, pixels."""
+        return self.network.config.core.image_size
+
     @torch.no_grad()
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """A batch in [-1,1] → the same with overviews of LQ and GT."""

@@ -216,6 +216,11 @@ class RestorerStage:
         self._overview: Overview | None = None
         if settings.front:  # a core that knows no score sees what a network without one would show it
             self._overview = Overview(settings.front, device, told=config.conditioning != "none")
+            side = self._overview.side
+            if side != config.image_size:
+                raise IQPIRError(
+                    f"{settings.front}: hands over {side} pixels, and {settings.autoencoder} codes {config.image_size}"
+                )
         self._quality: losses.Quality | None = None
         if settings.quality > 0:
             self._quality, flat = losses.ensemble_quality(settings.quality_prior, device, config.image_size)

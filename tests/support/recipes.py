@@ -103,6 +103,6 @@ def smallest_ablation(folder: Path) -> Path:
     path.write_text(yaml.safe_dump(sections, sort_keys=False))  # the order of arms counts
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = PhotoIQPIR(PhotoConfig.from_dict({"codes": False, **SMALL}))
+        network = PhotoIQPIR(PhotoConfig.from_dict({"codes": False, "core": CORE, **SMALL}))
     save_checkpoint(network, folder / "detail.safetensors")
     return path

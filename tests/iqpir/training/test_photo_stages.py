@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,21 @@ def test_a_recipe_ends_with_a_network_that_restores_any_size(trained: Path):
     assert network.config.codes and network.config.core.image_size == 32
     assert network.restore(torch.rand(1, 3, 37, 90), 0.9).shape == (1, 3, 37, 90)
     assert all(each.dtype == torch.float16 for each in load_file(trained / "mine.safetensors").values())
+
+
+def test_a_front_end_that_hands_over_another_size_is_one_line(recipe: Path, trained: Path):
+    content = yaml.safe_load(recipe.read_text())
+    content["autoencoder"]["changes"] = {**CORE, "image_size": 16, "connect": [8, 16]}
+    other = recipe.parent / "other.yaml"
+    other.write_text(yaml.safe_dump(content))
+    first = replace(load("restorer", recipe, trained), autoencoder=str(_autoencoder(other, recipe.parent / "other")))
+    with pytest.raises(IQPIRError, match=r"front\.safetensors: hands over 32 pixels, and .* codes 16"):
+        make_stage(first, recipe.parent)
+
+
+def _autoencoder(recipe: Path, folder: Path) -> Path:
+    CliRunner().invoke(command, ["autoencoder", str(recipe), "-o", str(folder), "--steps", "1"], catch_exceptions=False)
+    return folder / "autoencoder" / "autoencoder.safetensors"
 
 
 def test_what_is_worth_a_look_is_written(trained: Path):
