@@ -57,16 +57,16 @@ def how(tests: Iterable[statistics.Paired]) -> str:
 
 def footer(data: RunView, *, ci: bool, against: str | None) -> Iterator[str]:
     """What intervals and p-values mean, and where they are rough."""
+    several = ", ".join(dict.fromkeys(cell.method for cell in data.cells if cell.members > 1))
     if ci:
         yield (
             f"[low, high] is the {statistics.LEVEL:.0%} percentile bootstrap interval of the mean "
             f"({statistics.RESAMPLES} resamples of the items, seed {statistics.SEED}): how far it would move with "
             "other items of the same kind, not with another training run."
         )
-        several = dict.fromkeys(cell.method for cell in data.cells if cell.members > 1)
         if several:
             yield (
-                f"{', '.join(several)}: resampled are the items and, independently, the members (crossed bootstrap): "
+                f"{several}: resampled are the items and, independently, the members (crossed bootstrap): "
                 "how far the mean would move with other items and another training run; a few members tell little."
             )
     if against is not None:
@@ -74,6 +74,8 @@ def footer(data: RunView, *, ci: bool, against: str | None) -> Iterator[str]:
             f"p is the chance of a difference at least as large as the one to {against} if the two methods were "
             f"interchangeable on every item ({how(tested(data, against))}); a small p is not a large difference."
         )
+        if several:
+            yield f"{several}: an item enters with the mean of its members, so that p speaks of other items alone."
         left = sum(1 for cell in data.cells if any(map(math.isinf, cell.items.values())))
         if left:
             yield "Items with an infinite value are left out of the tests."

@@ -103,7 +103,10 @@ class Job(NamedTuple):
         path = self.folder / "done.json"
         if not path.is_file() or not self.file.is_file():
             return {}
-        found = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:  # damaged: training goes on from its last state, and notes it again
+            return {}
         return found if isinstance(found, dict) and found.get("digest") == self.digest else {}
 
     def finished(self) -> bool:

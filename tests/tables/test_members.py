@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.records import run_record
+from support.records import method_record, run_record
 
 from bench.results.record import Column
 from bench.results.view import Cell, ItemScore, RunView
@@ -104,8 +104,25 @@ def test_a_test_pairs_items_by_the_mean_of_their_trainings():
 def test_a_table_says_what_its_rows_are():
     data = run(GROUP, ALONE)
     assert [row.scored for row in layout.lay_out(data).rows] == ["3/3 × 2 repeats", "3/3"]
-    text = render.render(data, "markdown", layout.Extras(ci=True))
+    text = render.render(data, "markdown", layout.Extras(ci=True, against="alone"))
+    assert "group: an item enters with the mean of its members, so that p speaks of other items alone" in text
     assert "group: every item was restored × 2 repeats, by members that differ in their options" in text
     assert "group: resampled are the items and, independently, the members" in text
     assert "seed of its own" not in text
     assert "with a seed of its own" in render.render(run(cell("dice", TWO_SEEDS, members=1)), "markdown")
+
+
+def test_what_is_timed_of_a_method_is_its_first_member():
+    first, second = {"weights": "aa"}, {"weights": "bb"}
+    group = method_record(
+        "g", options={"score": 1}, identity={"repeats": [first, second]}, repeats=2, members=[{"k": 1}, {"k": 2}]
+    )
+    assert group.timed == (first, {"k": 1}) and group.identities == [first, second]
+    assert method_record("g", members=[{"k": 1}], unavailable="no weights").timed == ({}, {"k": 1})
+    assert method_record("a", options={"k": 3}, identity=first).timed == (first, {"k": 3})
+
+
+def test_a_record_without_members_says_nothing_of_them():
+    """Runs of before are found by what their record holds."""
+    record = run_record("s", "T", {}, [], [{"label": "a"}, {"label": "g", "members": [{"k": 1}], "repeats": 1}])
+    assert ["members" in method for method in record.content()["methods"]] == [False, True]
