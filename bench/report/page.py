@@ -279,7 +279,7 @@ def _methods(data: RunView) -> list[dict[str, Any]]:
             "venue": venues[method.label],
             "licence": str(method.licence or ""),
             "options": ", ".join(f"{name}={_brief(value)}" for name, value in method.options.items()),
-            "weights": sorted(set(_hashes(method.identity))),
+            "weights": sorted({sha256 for one in method.identities for sha256 in _hashes(one)}),
             "identity": digest(method.identity).hex()[:16] if method.identity else "",
         }
         for method in data.record.methods

@@ -107,13 +107,13 @@ class Worker:
         # other's way.
         with self._guard, ThreadPoolExecutor(max(1, self.settings.threads), "beside") as pool:
             try:
-                current: int | None = None
+                current: tuple[int, int] | None = None
                 for group in self._groups(self._ahead(tasks, pool)):
-                    if group[0].task.cell != current:
+                    if (maker := self._maker(group[0].task)) != current:
                         pending = self._settle(pending, 0)
                         yield from self._drain()
                         yield []
-                        current = group[0].task.cell
+                        current = maker
                     yield from self._drain()  # what was decoded is known before a method can end a worker process
                     for loaded, restored in self._restore(group):
                         pending.add(pool.submit(self._finish, loaded, restored))
@@ -176,7 +176,7 @@ class Worker:
         item = cell.item(task.unit)
         facts = task.facts
         lq, _, facts_lq = self._decode(cell, item.lq, facts.lq_stamp, facts.lq, need=facts.lq is None)
-        made_source = source_of(cell, item)
+        made_source = source_of(cell, task.unit)
         made, made_error, facts_made = self._decode(
             cell, made_source, facts.made_stamp, facts.made, need=made_source is not None
         )
@@ -235,18 +235,20 @@ class Worker:
     # Restoring
 
     def _groups(self, loaded: Iterator[_Loaded]) -> Iterator[list[_Loaded]]:
-        """Tasks that can be restored in one batch: same cell, size and depth. With batch 1 the order stays as it is."""
-        open_groups: dict[tuple[int, tuple[int, ...], str], list[_Loaded]] = {}
-        current: int | None = None
+        """Tasks that can be restored in one batch: same cell and member of its method, size and depth. With batch 1
+        the order stays as it is."""
+        open_groups: dict[tuple[tuple[int, int], tuple[int, ...], str], list[_Loaded]] = {}
+        current: tuple[int, int] | None = None
         held = 0
         for one in loaded:
             if one.lq is None:
                 yield [one]
                 continue
-            if one.task.cell != current or held >= 4 * self.settings.batch:
+            maker = self._maker(one.task)
+            if maker != current or held >= 4 * self.settings.batch:
                 yield from open_groups.values()
-                open_groups, held, current = {}, 0, one.task.cell
-            key = (one.task.cell, one.lq.shape, one.lq.dtype.str)
+                open_groups, held, current = {}, 0, maker
+            key = (maker, one.lq.shape, one.lq.dtype.str)
             group = open_groups.setdefault(key, [])
             group.append(one)
             held += 1
@@ -254,6 +256,10 @@ class Worker:
                 held -= len(group)
                 yield open_groups.pop(key)
         yield from open_groups.values()
+
+    def _maker(self, task: Task) -> tuple[int, int]:
+        """What makes a task's output: its cell, and the member of the cell's method."""
+        return task.cell, self.cells[task.cell].member(task.unit)
 
     def _restore(self, group: list[_Loaded]) -> Iterator[tuple[_Loaded, _Made | Restored | None]]:
         """Each task of a group with its output, or with the row that says why there is none."""
@@ -322,7 +328,7 @@ class Worker:
         return self._guard.call(cell.method.label, restored)
 
     def _load_method(self, cell: Cell, group: list[_Loaded]) -> tuple[Method | None, str | None]:
-        method = cell.method.method
+        method = cell.making(group[0].task.unit)
         assert isinstance(method, Method)
         if self._method is not None and self._method[0] == id(method):
             return self._method[1], self._method[2]
@@ -413,7 +419,8 @@ class Worker:
                 self._put(cell, Scored(*place, index, outcome))
                 todo.remove(index)
         gt = loaded.gt
-        box = cell.crop(loaded.facts.lq.height, loaded.facts.lq.width) if loaded.facts.lq else None
+        lq = loaded.facts.lq
+        box = cell.crop(loaded.task.unit, lq.height, lq.width) if lq else None
         if gt is not None and box is not None:
             gt = gt[box.top : box.top + box.height, box.left : box.left + box.width]
         scorer, present = self._scorer(cell)

@@ -66,11 +66,11 @@ def test_an_option_without_effect_is_refused_in_a_suite_as_on_the_command_line(t
     network = IQPIR(config)
     for option, value in (("alpha", 0.5), ("fidelity", 0.5)):
         method = build_method(entry, {option: value}, None)
-        method._read = lambda: network
+        method.network = lambda: network
         with pytest.raises(BenchError, match=f"'{option}' has no effect on .*iqpir-tiny"):
             method.load("cpu", "float32")
     method = build_method(entry, {"score": 0.5}, None)  # the entry's own fidelity of 1 is nobody's wish
-    method._read = lambda: network
+    method.network = lambda: network
     method.load("cpu", "float32")
 
 
