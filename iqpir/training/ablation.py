@@ -178,8 +178,8 @@ class Ablation:
         """
         if not self.detail.is_file():
             raise IQPIRError(
-                f"detail: {self.detail}: there is no such file; iqpir train front configs/photo.yaml and iqpir train "
-                "detail configs/photo.yaml make one"
+                f"detail: {self.detail}: there is no such file; iqpir train front configs/tiny.yaml and iqpir train "
+                "detail configs/tiny.yaml make one"
             )
         given = hashlib.sha256(self.detail.read_bytes()).hexdigest()
         each = (job for arm, seed in self.order(names) for job in self.trained(arm, seed, root, given))
