@@ -17,7 +17,7 @@ def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["grid", "distribution", "sweep", "pareto"]))
+@click.argument("kind", type=click.Choice(["grid", "distribution", "sweep", "pareto", "rounds"]))
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="A .pdf, .png or .svg file.")
 @click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset; again for more.")
@@ -50,11 +50,12 @@ def command(
     distribution   how the values of single items spread
     sweep          a metric against an option that the suite sweeps, such as score
     pareto         a metric (--metric, one) against latency, for a suite with latency:
+    rounds         metrics against rounds, fixed and adaptive; quality after each; why rounds ended
     """
     from pathlib import Path
 
     from bench import paths
-    from bench.report import figures, grid, pareto_figure, style
+    from bench.report import figures, grid, pareto_figure, rounds_figure, style
     from bench.results import leases, view
     from bench.results.pictures import Pictures
     from bench.tables.pareto import front
@@ -73,6 +74,8 @@ def command(
             drawn = grid.draw(data, pictures, choice, items, count, grid.Details(tuple(boxes)), inches)
         elif kind == "distribution":
             drawn = figures.distribution(data, choice, inches)
+        elif kind == "rounds":
+            drawn = rounds_figure.draw(data, choice, inches)
         elif kind == "pareto":
             drawn = pareto_figure.draw(front(data._replace(cells=figures.chosen(data, choice)), metrics[0]), inches)
         else:

@@ -102,7 +102,9 @@ def _folders(name: str, kind: str, folders: Mapping[str, tuple[str, ...]], side:
     """Every photograph in each of some folders, whose dataset says what was done."""
     _check_side(name, side)
     items = [
-        Item(f"{folder}/{photo.name}", PhotoSource(photo, side, f"{kind}/{folder}"), PhotoSource(photo, side), done=done)
+        Item(
+            f"{folder}/{photo.name}", PhotoSource(photo, side, f"{kind}/{folder}"), PhotoSource(photo, side), done=done
+        )
         for folder, done in folders.items()
         for photo in sorted(PHOTOS, key=lambda photo: photo.name)
     ]
@@ -193,6 +195,6 @@ def photo_folder() -> Path:
 def _version() -> str:
     """Changes with the code that makes the pixels and with the libraries that decode and calculate."""
     digest = hashlib.sha256(f"{VERSION}|{decoder()}|numpy{np.__version__}".encode())
-    for file in (Path(__file__), Path(degrade.__file__), Path(headroom.__file__), Path(mixtures.__file__), Path(unknown.__file__)):
-        digest.update(file.read_bytes())
+    for file in (__file__, degrade.__file__, headroom.__file__, mixtures.__file__, unknown.__file__):
+        digest.update(Path(file).read_bytes())
     return f"{VERSION}-{digest.hexdigest()[:12]}"

@@ -74,8 +74,9 @@ def official(
     patterns `lq` and `gt` and the id options of `folder`, tried in order; `shared`: an id pattern that gives an
     input's reference where several inputs share one. `count`: images of the official set. `names` (`1..10` is a
     range) or `split` (a list in that folder, which `bench fetch` brings): their names; `part`: of ExDark's list.
-    `among`: the ids of the set, where the folder holds its siblings too; `skip` leaves out ids that are not of the set, `only` (a suite's choice) all others. `ground_truth`: the references
-    are the images, each once, and have none themselves. `available`: take what is there, without references if need be.
+    `among`: the ids of the set, where its siblings are in the folder too. `skip` leaves out ids that are not of the
+    set, `only` (a suite's choice) all others. `ground_truth`: the references are the images, each once, and have none
+    themselves. `available`: take what is there, without references if need be.
     `told`: how ids say what was done to the images (`bench.data.told`).
     Raises `MissingFile` with the command that helps, `Incomplete` where some is there, `BenchError` for bad options.
     """
@@ -194,9 +195,7 @@ def _range(text: str) -> list[str]:
     return [f"{number:0{len(ends[1])}d}" for number in range(first, last + 1)]
 
 
-def _pairing(
-    found: Found, among: str | None, skip: str | None, wanted: Sequence[str]
-) -> tuple[Pairing, list[str]]:
+def _pairing(found: Found, among: str | None, skip: str | None, wanted: Sequence[str]) -> tuple[Pairing, list[str]]:
     layout = found.layout
     inputs, references = found.lq.files, found.gt.files if found.gt else None
     left_out: list[str] = []

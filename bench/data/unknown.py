@@ -63,7 +63,7 @@ def grating(frequency: np.ndarray, step: float, part: float) -> np.ndarray:
 
 
 def old_photo(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A faded print: less contrast, a yellow cast that varies, grain, specks of dust, and scratches from top to bottom."""
+    """A faded print: less contrast, a yellow cast that varies, grain, specks of dust, scratches from top to bottom."""
     height, width = image.shape[:2]
     gray = image @ np.array([0.299, 0.587, 0.114])
     faded = gray[:, :, None] + (image - gray[:, :, None]) * uniform(rng, (0.35, 0.7))

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from iqpir.rar.loop import Round
     from iqpir.rar.loop import Trace as Found
 
+RAR_TINY = "rar-tiny"
+"""The checkpoint that is taken where none is named."""
 OPTIONS = {
     "rounds": Option("rounds", 4, int, min=0, max=64),
     "adaptive": Option("adaptive", True, bool),
@@ -36,7 +38,7 @@ OPTIONS = {
     "rollback": Option("rollback", True, bool),
     "assessment": Option("assessment", True, bool),
     "restorer": Option("restorer", None, str, choices=("flow", "code")),
-    "weights": Option("weights", "rar-tiny", str),
+    "weights": Option("weights", RAR_TINY, str),
 }
 """What every entry of this kind takes. `adaptive` false: every image has exactly `rounds` rounds. `assessment` false:
 the restorer is told nothing. `restorer` None: the checkpoint's first. `weights`: a checkpoint on disk, the name of one
@@ -56,7 +58,7 @@ class Weights:
         self.method, self.given = method, given
         self.random = given == RANDOM
         self._path = None if self.random else shipped(given)
-        if self._path is None and not self.random and given != OPTIONS["weights"].default:
+        if self._path is None and not self.random and given != RAR_TINY:
             self._path = paths.find(given, base)
             if not self._path.is_file():
                 raise BenchError(f"method {method!r}: option 'weights' names {self._path}, and there is no such file")
@@ -124,7 +126,7 @@ class RarMethod(Method):
         self._weights = Weights(entry.name, self._options.pop("weights"), base)
         self.untrained = self._weights.random
         self._system: RAR | None = None
-        self._found: tuple[list[Found], list[Tensor], tuple[int, int]] | None = None
+        self._found: tuple[list[Found], Sequence[Tensor], tuple[int, int]] | None = None
 
     @classmethod
     def from_entry(cls, entry: Entry, options: Mapping[str, Any], base: Path | None) -> RarMethod:

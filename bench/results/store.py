@@ -198,7 +198,7 @@ class Store(Database):
         return int((rows or self._rows("SELECT id FROM restoration WHERE key=?", (key,)))[0][0])
 
     def put_trace(self, restoration: int, steps: str, pictures: Mapping[int, bytes]) -> None:
-        """How a restoration came about, and the content hashes of the images after its rounds; replaces what is there."""
+        """How a restoration came about, with content hashes of the images after its rounds; replaces what is there."""
         self._rows("INSERT OR REPLACE INTO trace VALUES(?,?)", (restoration, steps))
         self._rows("DELETE FROM stage WHERE restoration=?", (restoration,))
         for number, picture in pictures.items():
@@ -206,12 +206,12 @@ class Store(Database):
 
     def traces_of(self, run: int) -> dict[int, tuple[str, dict[int, bytes]]]:
         """By restoration id, for every unit of a run that has one: the trace's text, and its pictures by round."""
-        which = "SELECT restoration FROM unit WHERE run=?"
-        found: dict[int, tuple[str, dict[int, bytes]]] = {
-            row[0]: (row[1], {})
-            for row in self._rows(f"SELECT restoration, steps FROM trace WHERE restoration IN ({which})", (run,))
-        }
-        sql = f"SELECT restoration, number, hash FROM stage JOIN content ON content.id=picture WHERE restoration IN ({which})"
+        sql = "SELECT restoration, steps FROM trace WHERE restoration IN (SELECT restoration FROM unit WHERE run=?)"
+        found: dict[int, tuple[str, dict[int, bytes]]] = {row[0]: (row[1], {}) for row in self._rows(sql, (run,))}
+        sql = (
+            "SELECT restoration, number, hash FROM stage JOIN content ON content.id=picture "
+            "WHERE restoration IN (SELECT restoration FROM unit WHERE run=?)"
+        )
         for restoration, number, picture in self._rows(sql, (run,)):
             if restoration in found:
                 found[restoration][1][number] = picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -24,7 +25,7 @@ class Restoration(NamedTuple):
     """float32 [B,3,H,W] in [0,1]."""
     traces: list[Trace]
     """One per image."""
-    states: list[Tensor] = []
+    states: Sequence[Tensor] = ()
     """The latents after 0, 1, 2 … rounds, as taken by then; empty unless asked for."""
 
 
