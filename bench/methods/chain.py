@@ -77,9 +77,12 @@ class ChainMethod(ToldMethod):
         import torch
 
         self._told = None
-        made, told = [], []
+        made: list[Tensor] = []
+        told: list[tuple[Trace, dict[int, Tensor]]] = []
         for image, kinds in zip(images, done, strict=True):
-            image, steps, pictures = image[None], [], {}
+            image = image[None]
+            steps: list[Step] = []
+            pictures: dict[int, Tensor] = {}
             for kind in reversed(kinds):
                 tools = self._tools.of(kind)
                 if not tools:
@@ -159,7 +162,9 @@ class AgentMethod(Method):
 
     def _one(self, image: Tensor) -> tuple[Tensor, Trace, dict[int, Tensor]]:
         """[1,3,H,W] → the restored image, its rounds, and the images after those that were taken."""
-        options, steps, pictures = self._options, list[Step](), dict[int, Tensor]()
+        options = self._options
+        steps: list[Step] = []
+        pictures: dict[int, Tensor] = {}
         tried: set[tuple[str, str]] = set()
         seen, reason = self._assess(image), "limit"
         while len(steps) < options["rounds"]:
