@@ -30,7 +30,7 @@ def waves() -> RAR:
     made = RAR(SMALL).eval()
     for number, parameter in enumerate(made.parameters()):
         at = torch.arange(parameter.numel(), dtype=torch.float64)
-        parameter.data = (0.2 * torch.sin(0.7 * at + number)).reshape(parameter.shape).float()
+        parameter.data = (0.13 * torch.sin(2.3 * at + number)).reshape(parameter.shape).float()
     return made
 
 
