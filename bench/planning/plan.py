@@ -76,10 +76,10 @@ class Cell:
                 return None
             identity = {**self.identity, "output": facts.made.hash.hex()}
             return restoration_key(identity, facts.lq.hash, seed=None, mode={}, quantise="stored")
-        identity = self.identity
+        identity: Mapping[str, Any] = self.identity
         if isinstance(self.method.method, ToldMethod):  # what it is told decides what it makes
             done = self.item(unit).done
-            identity = {**identity, "told": None if done is None else list(done)}
+            identity = {**self.identity, "told": None if done is None else list(done)}
         return restoration_key(
             identity,
             facts.lq.hash,

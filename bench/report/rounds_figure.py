@@ -119,6 +119,8 @@ def _against(axis: Axes, drawn: Sequence[Line], shown: list[str], cell: Cell) ->
 
 
 def _qualities(axis: Axes, traces: Mapping[str, Sequence[Trace]], shown: list[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for name, each in traces.items():
         curve = quality(each)
         if curve:
@@ -129,7 +131,7 @@ def _qualities(axis: Axes, traces: Mapping[str, Sequence[Trace]], shown: list[st
             )  # fmt: skip
     axis.set_xlabel("after round")
     axis.set_ylabel("quality, as assessed")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _reasons(axis: Axes, traces: Mapping[str, Sequence[Trace]]) -> None:

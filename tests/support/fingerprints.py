@@ -1,7 +1,8 @@
 """What every method of ours puts out for one picture, in a few numbers; running this file stores them.
 
 Classical methods run as the catalogue has them, networks with weights made of sines in float64, RAR's system with such
-weights in float32, chains are told that everything was done, and the shipped restorer has its own weights. Stored beside each is what stands for its code in keys (tests/golden/fingerprints.json).
+weights in float32; a chain is told that everything was done, and the shipped restorer has its own weights. Stored
+beside each is what stands for its code in keys (tests/golden/fingerprints.json).
 """
 
 from __future__ import annotations
