@@ -148,7 +148,7 @@ def _reasons(axis: Axes, traces: Mapping[str, Sequence[Trace]]) -> None:
             left += share
     axis.set_yticks([-place for place in range(len(present))], [style.plain_text(name, 20) for name in present])
     axis.set_xlim(0, 1)
-    axis.set_xlabel("share of images by why rounds ended")
+    axis.set_xlabel("share, by why rounds ended")
     axis.grid(False)
     axis.tick_params(axis="y", length=0)
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2, fontsize=6)

@@ -115,7 +115,7 @@ def test_the_figure_sets_fixed_rounds_against_adaptive_ones(finished: Workplace,
     with style.applied():
         drawn = rounds_figure.draw(data)
         titles = {axis.get_xlabel() for axis in drawn.axes}
-    assert {"rounds per image", "after round", "share of images by why rounds ended"} == titles
+    assert {"rounds per image", "after round", "share, by why rounds ended"} == titles
     shares = [patch.get_width() for patch in drawn.axes[-1].patches if patch.get_y() > -0.5]
     assert sorted(shares) == pytest.approx([0, 0.25, 0.75])
     assert finished.bench("figure", "rounds", "rounds", "-o", str(tmp_path / "r.png")) == 0
