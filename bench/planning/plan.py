@@ -76,12 +76,12 @@ class Cell:
                 return None
             identity = {**self.identity, "output": facts.made.hash.hex()}
             return restoration_key(identity, facts.lq.hash, seed=None, mode={}, quantise="stored")
-        identity: Mapping[str, Any] = self.identity
+        own: Mapping[str, Any] = self.identity
         if isinstance(self.method.method, ToldMethod):  # what it is told decides what it makes
             done = self.item(unit).done
-            identity = {**self.identity, "told": None if done is None else list(done)}
+            own = {**own, "told": None if done is None else list(done)}
         return restoration_key(
-            identity,
+            own,
             facts.lq.hash,
             seed=self.seed(unit, facts.lq.hash),
             mode=self.mode,
