@@ -19,7 +19,7 @@ def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["grid", "distribution", "sweep", "pareto", "ascent"]))
+@click.argument("kind", type=click.Choice(["grid", "distribution", "sweep", "pareto", "rounds", "ascent"]))
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="A .pdf, .png or .svg file.")
 @click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset; again for more.")
@@ -63,11 +63,12 @@ def command(
     sweep          a metric against an option that the suite sweeps, such as score
     pareto         a metric (--metric, one) against latency, for a suite with latency:
     ascent         an IQPIR (--method, one) climbs a prior: its latents, and its codes (IQPIR, Fig. 7)
+    rounds         metrics against rounds, fixed and adaptive; quality after each; why rounds ended
     """
     from pathlib import Path
 
     from bench import paths
-    from bench.report import ascent, figures, grid, pareto_figure, style
+    from bench.report import ascent, figures, grid, pareto_figure, rounds_figure, style
     from bench.results import leases, view
     from bench.results.pictures import Pictures
     from bench.tables.pareto import front
@@ -88,6 +89,8 @@ def command(
             drawn = figures.distribution(data, choice, inches)
         elif kind == "ascent":
             drawn = ascent.draw(data, Pictures(store, data, folder), choice, count, prior, inches)
+        elif kind == "rounds":
+            drawn = rounds_figure.draw(data, choice, inches)
         elif kind == "pareto":
             drawn = pareto_figure.draw(front(data._replace(cells=figures.chosen(data, choice)), metrics[0]), inches)
         else:

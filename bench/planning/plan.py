@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from bench.data.items import ImageSource, Item, Stamp
 from bench.errors import ImageError, ItemError
 from bench.identity import canonical, cropped_hash, digest, item_seed, restoration_key
-from bench.methods.base import Box, Method, StoredMethod
+from bench.methods.base import Box, Method, StoredMethod, ToldMethod
 from bench.metrics.base import Metric
 from bench.metrics.kinds import Place
 from bench.metrics.outcome import SETTLED, Status
@@ -88,8 +88,12 @@ class Cell:
                 return None
             identity = {**self.identity(unit), "output": facts.made.hash.hex()}
             return restoration_key(identity, facts.lq.hash, seed=None, mode={}, quantise="stored")
+        own = self.identity(unit)
+        if isinstance(self.method.method, ToldMethod):  # what it is told decides what it makes
+            done = self.item(unit).done
+            own = {**own, "told": None if done is None else list(done)}
         return restoration_key(
-            self.identity(unit),
+            own,
             facts.lq.hash,
             seed=self.seed(unit, facts.lq.hash),
             mode=self.mode,

@@ -24,6 +24,7 @@ from bench.results import artefacts
 from bench.results.record import DatasetRecord
 from bench.results.status import NOT_WORKED_ON
 from bench.results.store import Store
+from bench.results.traces import Told
 from bench.results.units import Unit
 from bench.results.view import RunView
 from bench.suite import definition
@@ -112,6 +113,15 @@ class Pictures:
         if pixels is None:
             return Picture(method, "method", None, "the output was deleted: bench run makes it again")
         return Picture(method, "method", shown_pixels(pixels))
+
+    def stages(self, told: Told) -> dict[int, np.ndarray]:
+        """The images between the rounds of one restoration, by round; those that were deleted are not in it."""
+        found = {}
+        for number, picture in sorted(told.pictures.items()):
+            pixels = artefacts.read(self._results, picture, "png")
+            if pixels is not None:
+                found[number] = shown_pixels(pixels)
+        return found
 
     # Where things are
 

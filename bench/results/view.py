@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.errors import BenchError, suggest
 from bench.metrics.kinds import Place
 from bench.metrics.outcome import LOST, SCORED, Status, of_number
-from bench.results import record, units
+from bench.results import record, traces, units
 from bench.results.features import complete
 from bench.results.record import Column, DatasetRecord, MethodRecord, RunRecord
 from bench.results.status import of_unit
 from bench.results.store import Score, Store
 from bench.results.timings import Timing, of_run
+from bench.results.traces import Traces
 from bench.results.units import Unit, Units
 from iqpir.errors import shown
 
@@ -166,6 +167,8 @@ class RunView(NamedTuple):
     seconds: Mapping[tuple[str, str], Seconds] = {}
     """By (dataset, method)."""
     units: Units = MappingProxyType({})
+    traces: Traces = MappingProxyType({})
+    """Rounds of every image, of methods that tell."""
 
 
 class Failures(NamedTuple):
@@ -238,7 +241,10 @@ def read_cells(store: Store, number: int) -> RunView:
     }
     made = [unit.row for each in found.values() for unit in each if unit.row is not None]
     devices = frozenset(one.device for one in made if one.device)
-    return RunView(number, described, provenance, cells, devices, of_run(store, number), seconds, found)
+    return RunView(
+        number, described, provenance, cells, devices, of_run(store, number), seconds, found,
+        traces.of_run(store, number, found),
+    )  # fmt: skip
 
 
 def _seconds(each: Sequence[Unit], method: MethodRecord) -> Seconds:

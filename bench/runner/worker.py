@@ -20,16 +20,17 @@ import numpy as np
 
 from bench.catalog.isolation import Guard
 from bench.data.items import ImageSource, Stamp, unchanged
-from bench.errors import ImageError, described, from_keyboard, one_line
+from bench.errors import ImageError, ItemError, described, from_keyboard, one_line, out_of_memory
 from bench.identity import content_hash, unreadable_hash
-from bench.methods.base import Method, StoredMethod
+from bench.methods.base import Method, StoredMethod, ToldMethod
 from bench.methods.pixels import as_input, as_output, quantised
+from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.scorer import Scorer
 from bench.planning.plan import Cell, Facts, State, Task, examine, source_of, wanted
 from bench.results import artefacts
 from bench.results.store import Memo, Store
-from bench.runner.messages import Began, Decoded, Ended, Finished, Restored, Result, Scored, unworkable
+from bench.runner.messages import Began, Decoded, Ended, Finished, Restored, Result, Scored, stages_of, unworkable
 
 
 class Settings(NamedTuple):
@@ -64,6 +65,7 @@ class _Made(NamedTuple):
     pixels: np.ndarray
     seconds: float | None
     batch: int | None
+    traced: Traced | None = None
 
 
 class Worker:
@@ -280,14 +282,17 @@ class Worker:
     def _restore_batch(
         self, cell: Cell, method: Method, group: list[_Loaded]
     ) -> Iterator[tuple[_Loaded, _Made | Restored | None]]:
-        start = time.perf_counter()
         outputs = None
         try:
+            start = time.perf_counter()
             outputs = self._call(cell, method, group)
+            seconds = (time.perf_counter() - start) / len(group)
+            told = self._traces(cell, method, len(group))
         except BaseException as failure:  # whatever a method raises becomes its row
             if from_keyboard(failure):
                 raise
-            reason = "out of memory at batch 1" if _out_of_memory(failure) else described(failure)
+            reason = "out of memory at batch 1" if out_of_memory(failure) else described(failure)
+            outputs = None
         if outputs is None:
             self._free_memory()
             if len(group) == 1:
@@ -298,10 +303,19 @@ class Worker:
             yield from self._restore_batch(cell, method, group[:half])
             yield from self._restore_batch(cell, method, group[half:])
             return
-        seconds = (time.perf_counter() - start) / len(group)
-        for one, output in zip(group, outputs, strict=True):
+        for one, output, traced in zip(group, outputs, told, strict=True):
             pixels, why = quantised(output, cell.quantise)
-            yield one, _failed(one, why or "no output") if pixels is None else _Made(pixels, seconds, len(group))
+            made = None if pixels is None else _Made(pixels, seconds, len(group), traced)
+            yield one, made or _failed(one, why or "no output")
+
+    def _traces(self, cell: Cell, method: Method, count: int) -> Sequence[Traced | None]:
+        """How the images of the last call came about; what a method says of other images than those is its failure."""
+        told = self._guard.call(cell.method.label, method.traces)
+        if told is None:
+            return [None] * count
+        if len(told) != count:
+            raise ItemError(f"{cell.method.label} tells how {len(told)} images came about, of {count}")
+        return list(told)
 
     def _call(self, cell: Cell, method: Method, group: list[_Loaded]) -> np.ndarray:
         """Outputs of a group, float32 [B,3,H,W], checked for their kind."""
@@ -309,6 +323,7 @@ class Worker:
 
         drawn = [cell.seed(one.task.unit, one.facts.lq.hash) for one in group if one.facts.lq is not None]
         given = [one.lq for one in group if one.lq is not None]
+        done = [cell.item(one.task.unit).done for one in group]
 
         def restored() -> np.ndarray:
             images = as_input(given)
@@ -320,7 +335,11 @@ class Worker:
                 if box is not None:
                     height, width = box.height, box.width
                 with torch.inference_mode():
-                    output = method.restore(torch.from_numpy(images).to(self.settings.device), seeds)
+                    there = torch.from_numpy(images).to(self.settings.device)
+                    if isinstance(method, ToldMethod) and all(each is not None for each in done):
+                        output = method.restore_told(there, [each or () for each in done], seeds)
+                    else:
+                        output = method.restore(there, seeds)
                     return as_output(output, (len(group), 3, height * method.scale, width * method.scale))
             finally:
                 self._ended()
@@ -393,8 +412,9 @@ class Worker:
                 payload, suffix = artefacts.encode(made.pixels)
                 size = (made.pixels.shape[0], made.pixels.shape[1])
                 row = Restored(
-                    state.key, facts.lq.hash, "ok", None, output, size, payload, suffix, made.seconds, made.batch
-                )
+                    state.key, facts.lq.hash, "ok", None, output, size, payload, suffix, made.seconds, made.batch,
+                    None if made.traced is None else made.traced.trace.text(), stages_of(made.traced),
+                )  # fmt: skip
                 self._put(cell, row)
             self._score(cell, loaded, made.pixels, output, known=known)
         elif isinstance(made, Restored):
@@ -478,12 +498,3 @@ def _raw(source: ImageSource) -> bytes:
         return source.raw()
     except (OSError, ImageError) as error:
         return one_line(error).encode()
-
-
-def _out_of_memory(failure: BaseException) -> bool:
-    return isinstance(failure, MemoryError) or (
-        isinstance(failure, RuntimeError)
-        and any(
-            words in str(failure).lower() for words in ("out of memory", "can't allocate memory", "not enough memory")
-        )
-    )
