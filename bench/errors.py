@@ -66,3 +66,13 @@ def kind_of(value: object) -> str:
         return type(value).__name__
     kind = "tensor" if type(value).__module__.partition(".")[0] == "torch" else "array"
     return f"{str(dtype).removeprefix('torch.')} {kind} {list(shape)}"
+
+
+def out_of_memory(failure: BaseException) -> bool:
+    """Whether a failure says that there was too little memory, whoever raised it."""
+    return isinstance(failure, MemoryError) or (
+        isinstance(failure, RuntimeError)
+        and any(
+            words in str(failure).lower() for words in ("out of memory", "can't allocate memory", "not enough memory")
+        )
+    )

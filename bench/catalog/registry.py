@@ -54,6 +54,7 @@ FIELDS: dict[str, set[str]] = {
         "sites",
         "network",
         "suffix",
+        "tools",
     },
     "dataset": _COMMON
     | {

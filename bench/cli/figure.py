@@ -19,16 +19,25 @@ def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["grid", "distribution", "sweep", "pareto"]))
+@click.argument("kind", type=click.Choice(["grid", "distribution", "sweep", "pareto", "rounds", "ascent"]))
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="A .pdf, .png or .svg file.")
 @click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset; again for more.")
 @click.option("--method", "-m", "methods", multiple=True, help="Only this method; again for more.")
 @click.option("--metric", "metrics", multiple=True, help="Only this metric; in a grid, written below its pictures.")
 @click.option("--item", "items", multiple=True, help="grid: this item, or DATASET/ITEM; again for more.")
-@click.option("--items", "count", type=click.IntRange(1), default=2, show_default=True, help="grid: so many a dataset.")
+@click.option(
+    "--items", "count", type=click.IntRange(1), default=2, show_default=True, help="grid, ascent: so many a dataset."
+)
 @click.option("--crop", "boxes", multiple=True, callback=_box, metavar="X,Y,W,H", help="grid: enlarge this part.")
 @click.option("--option", help="sweep: the swept option on the axis, where there are several.")
+@click.option(
+    "--prior",
+    default="iqpir-tiny-quality",
+    show_default=True,
+    metavar="FILE",
+    help="ascent: what is climbed, of iqpir train quality.",
+)
 @click.option("--width", type=click.Choice(["column", "page"]), default="page", show_default=True)
 @options.results
 def command(
@@ -42,6 +51,7 @@ def command(
     count: int,
     boxes: list[tuple[int, int, int, int]],
     option: str | None,
+    prior: str,
     width: str,
     results: str | None,
 ) -> int:
@@ -52,11 +62,13 @@ def command(
     distribution   how the values of single items spread
     sweep          a metric against an option that the suite sweeps, such as score
     pareto         a metric (--metric, one) against latency, for a suite with latency:
+    ascent         an IQPIR (--method, one) climbs a prior: its latents, and its codes (IQPIR, Fig. 7)
+    rounds         metrics against rounds, fixed and adaptive; quality after each; why rounds ended
     """
     from pathlib import Path
 
     from bench import paths
-    from bench.report import figures, grid, pareto_figure, style
+    from bench.report import ascent, figures, grid, pareto_figure, rounds_figure, style
     from bench.results import leases, view
     from bench.results.pictures import Pictures
     from bench.tables.pareto import front
@@ -75,6 +87,10 @@ def command(
             drawn = grid.draw(data, pictures, choice, items, count, grid.Details(tuple(boxes)), inches)
         elif kind == "distribution":
             drawn = figures.distribution(data, choice, inches)
+        elif kind == "ascent":
+            drawn = ascent.draw(data, Pictures(store, data, folder), choice, count, prior, inches)
+        elif kind == "rounds":
+            drawn = rounds_figure.draw(data, choice, inches)
         elif kind == "pareto":
             drawn = pareto_figure.draw(front(data._replace(cells=figures.chosen(data, choice)), metrics[0]), inches)
         else:

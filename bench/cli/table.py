@@ -13,6 +13,9 @@ from bench.cli import options
 @click.option("--ci", is_flag=True, help="Bootstrap intervals of the means.")
 @click.option("--paired-with", "against", metavar="METHOD", help="Test every method against this one, item by item.")
 @click.option("--common-items", is_flag=True, help="Only items that every method has a value for.")
+@click.option(
+    "--fired", metavar="[METHOD:]WHAT", help="Only images on which its rollback, kept, stopping or repeat fired."
+)
 @click.option("--seconds", is_flag=True, help="What the run spent per image; bench latency measures instead.")
 @click.option("--gain/--no-gain", default=None, help="Mean gain of a method over its base; as the suite says.")
 @click.option(
@@ -28,6 +31,7 @@ def command(
     ci: bool,
     against: str | None,
     common_items: bool,
+    fired: str | None,
     seconds: bool,
     gain: bool | None,
     increments: bool | None,
@@ -44,22 +48,23 @@ def command(
     from bench import paths
     from bench.results import view
     from bench.results.store import FILE_NAME, Store
-    from bench.tables import layout, paper, render
+    from bench.tables import layout, paper, render, rounds
     from bench.tables import pareto as fronts
 
     key = run if beside and paper.is_key(run) else None
     if key is not None or (beside and run is None and not (paths.results(results) / FILE_NAME).is_file()):
-        if ci or against or common_items or pareto or seconds or gain or increments:
+        if ci or against or common_items or fired or pareto or seconds or gain or increments:
             raise click.UsageError(
-                "--ci, --paired-with, --common-items, --seconds, --gain, --increments and --pareto need a run: a "
-                "paper prints no single values"
+                "--ci, --paired-with, --common-items, --fired, --seconds, --gain, --increments and --pareto need a "
+                "run: a paper prints no single values"
             )
         click.echo(paper.contents(style) if key is None else paper.render_alone(key, style), nl=False)
         return 0
 
     with Store.reading(paths.results(results)) as store:
         data = view.read_cells(store, view.find_run(store, run))
-    shown = layout.common_items(data) if common_items else data
+    shown = rounds.fired(data, fired) if fired is not None else data
+    shown = layout.common_items(shown) if common_items else shown
     if pareto is not None:
         if ci or against or beside or seconds or gain or increments:
             raise click.UsageError(

@@ -8,6 +8,7 @@ the harness and to keep its tests honest.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import degrade, headroom
+from bench.data import degrade, headroom, mixtures, unknown
 from bench.data.images import decode, decoder, header_size
 from bench.data.items import Dataset, ImageSource, Item, Stamp, file_stamp
 from bench.errors import BenchError, ImageError
@@ -87,14 +88,41 @@ def backlit(name: str, base: Path | None, *, side: int = 512) -> Dataset:
     return _dataset(name, "backlit", side)
 
 
+def composite(name: str, base: Path | None, *, side: int = 256) -> Dataset:
+    """The eleven mixtures of low light, haze, rain and snow of `mixtures`; ids such as `low_haze/astronaut`."""
+    return _folders(name, "composite", mixtures.MIXTURES, side)
+
+
+def unseen(name: str, base: Path | None, *, side: int = 256) -> Dataset:
+    """What no training preset has (`unknown`); ids such as `under-display/astronaut`."""
+    return _folders(name, "unknown", {folder: (kind,) for folder, kind in unknown.KINDS.items()}, side)
+
+
+def _folders(name: str, kind: str, folders: Mapping[str, tuple[str, ...]], side: int) -> Dataset:
+    """Every photograph in each of some folders, whose dataset says what was done."""
+    _check_side(name, side)
+    items = [
+        Item(
+            f"{folder}/{photo.name}", PhotoSource(photo, side, f"{kind}/{folder}"), PhotoSource(photo, side), done=done
+        )
+        for folder, done in folders.items()
+        for photo in sorted(PHOTOS, key=lambda photo: photo.name)
+    ]
+    return Dataset(name, tuple(items), paired=True)
+
+
 def _dataset(name: str, kind: str, side: int, reference: str | None = None) -> Dataset:
-    if side < 16:
-        raise BenchError(f"dataset {name!r}: side {side} is too small (16 pixels at least)")
+    _check_side(name, side)
     items = [
         Item(photo.name, lq=PhotoSource(photo, side, kind), gt=PhotoSource(photo, side, reference))
         for photo in sorted(PHOTOS, key=lambda photo: photo.name)
     ]
     return Dataset(name, tuple(items), paired=True)
+
+
+def _check_side(name: str, side: int) -> None:
+    if side < 16:
+        raise BenchError(f"dataset {name!r}: side {side} is too small (16 pixels at least)")
 
 
 @dataclass(frozen=True)
@@ -105,7 +133,8 @@ class PhotoSource(ImageSource):
     side: int
     """Largest height and width of the window."""
     kind: str | None = None
-    """A key of `degrade.KINDS`, `lowlight-headroom/` and a key of `headroom.PICTURES`, or None: the photograph."""
+    """A key of `degrade.KINDS`; `lowlight-headroom/`, `composite/` or `unknown/` and a key of `headroom.PICTURES`,
+    `mixtures.MIXTURES` or `unknown.KINDS`; or None: the photograph."""
 
     def load(self) -> np.ndarray:
         pixels = decode(self._path())
@@ -115,6 +144,10 @@ class PhotoSource(ImageSource):
             return window
         kind, _, taken = self.kind.partition("/")
         seed = (f"v{VERSION}", kind, self.photo.name)
+        if kind == "composite":
+            return degrade.quantise(mixtures.mixture(taken, window / 255.0, seed))
+        if kind == "unknown":
+            return degrade.quantise(unknown.spoiled(taken, window / 255.0, (*seed, taken)))
         if taken:
             return degrade.quantise(headroom.PICTURES[taken](window / 255.0, seed))
         rng = degrade.generator(*seed)
@@ -162,6 +195,6 @@ def photo_folder() -> Path:
 def _version() -> str:
     """Changes with the code that makes the pixels and with the libraries that decode and calculate."""
     digest = hashlib.sha256(f"{VERSION}|{decoder()}|numpy{np.__version__}".encode())
-    for file in (Path(__file__), Path(degrade.__file__), Path(headroom.__file__)):
-        digest.update(file.read_bytes())
+    for file in (__file__, degrade.__file__, headroom.__file__, mixtures.__file__, unknown.__file__):
+        digest.update(Path(file).read_bytes())
     return f"{VERSION}-{digest.hexdigest()[:12]}"

@@ -90,6 +90,9 @@ class Item:
     """The reference; None in LQ-only datasets, and for an item whose reference is missing."""
     problem: str | None = None
     """One line: why this item cannot be paired (missing or ambiguous file). It is counted as expected, and failed."""
+    done: tuple[str, ...] | None = None
+    """What was done to the GT to make the input, in that order, by the dataset's own word and the names of
+    `bench.data.told`; None where nobody says. Only methods that are meant to be told see it."""
 
 
 class Annotated(Protocol):

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bench import paths
 from bench.data.expressions import compiled
@@ -18,6 +18,7 @@ from bench.data.image_files import Listing, list_below
 from bench.data.images import shown
 from bench.data.items import Dataset, Item
 from bench.data.pairing import LINES, Listed, Pairing, id_pattern, item_id, pair, problems, select
+from bench.data.told import by_name
 from bench.errors import BenchError, MissingFile
 
 LAYOUT_KEYS = {"lq", "gt", "id", "lq_id", "gt_id", "shared"}
@@ -60,9 +61,11 @@ def official(
     split: str | None = None,
     part: Literal["all", "train", "val", "test"] | None = None,
     skip: str | None = None,
+    among: str | None = None,
     only: str | None = None,
     ground_truth: bool = False,
     available: bool = False,
+    told: dict[str, Any] | None = None,
 ) -> Dataset:
     """A dataset with a known layout.
 
@@ -71,8 +74,10 @@ def official(
     patterns `lq` and `gt` and the id options of `folder`, tried in order; `shared`: an id pattern that gives an
     input's reference where several inputs share one. `count`: images of the official set. `names` (`1..10` is a
     range) or `split` (a list in that folder, which `bench fetch` brings): their names; `part`: of ExDark's list.
-    `skip` leaves out ids that are not of the set, `only` (a suite's choice) all others. `ground_truth`: the references
-    are the images, each once, and have none themselves. `available`: take what is there, without references if need be.
+    `among`: the ids of the set, where its siblings are in the folder too. `skip` leaves out ids that are not of the
+    set, `only` (a suite's choice) all others. `ground_truth`: the references are the images, each once, and have none
+    themselves. `available`: take what is there, without references if need be.
+    `told`: how ids say what was done to the images (`bench.data.told`).
     Raises `MissingFile` with the command that helps, `Incomplete` where some is there, `BenchError` for bad options.
     """
     for layout in layouts:
@@ -84,7 +89,7 @@ def official(
         where = " or ".join(shown(place) for place in places)
         raise MissingFile(f"dataset {name!r} is not below {where} ({_patterns(layouts[0])}): bench fetch {name}")
     wanted = _wanted(name, names, split, part, [*places, paths.home() / "data" / (folder or name)])
-    pairing, strangers = _pairing(found, skip, wanted)
+    pairing, strangers = _pairing(found, among, skip, wanted)
     if available and wanted and all(item.lq is None for item in pairing.items):
         raise MissingFile(
             f"dataset {name!r}: none of its {len(wanted)} images is below {shown(found.lq.folder)}: bench fetch {name}"
@@ -108,6 +113,8 @@ def official(
         present, paired = sorted(once.values(), key=lambda item: item.id), False
     if not present:
         raise BenchError(f"dataset {name!r}: no image below {shown(found.top)} is left by its list and options")
+    if told is not None and not ground_truth:
+        present = by_name(f"dataset {name!r}", present, told)
     extra = _extra(found, pairing, wanted, count)
     notes = (
         *(f"{line.removeprefix(f'{name}: ')}; running what is there" for line in short),
@@ -188,10 +195,13 @@ def _range(text: str) -> list[str]:
     return [f"{number:0{len(ends[1])}d}" for number in range(first, last + 1)]
 
 
-def _pairing(found: Found, skip: str | None, wanted: Sequence[str]) -> tuple[Pairing, list[str]]:
+def _pairing(found: Found, among: str | None, skip: str | None, wanted: Sequence[str]) -> tuple[Pairing, list[str]]:
     layout = found.layout
     inputs, references = found.lq.files, found.gt.files if found.gt else None
     left_out: list[str] = []
+    if among is not None:
+        own = compiled(among, "among")
+        inputs = [file for file in inputs if own.search(item_id(file.name))]
     if skip is not None:
         pattern = compiled(skip, "skip")
         kept = [file for file in inputs if not pattern.search(item_id(file.name))]

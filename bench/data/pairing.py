@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -186,7 +187,7 @@ def _unique(items: list[Item]) -> list[Item]:
         while identity in taken:
             identity += " (unmatched)"
         taken.add(identity)
-        kept.append(item if identity == item.id else Item(identity, item.lq, item.gt, item.problem))
+        kept.append(item if identity == item.id else replace(item, id=identity))
     return kept
 
 

@@ -133,7 +133,8 @@ def _timings(store: Store, data: RunView) -> Iterator[Timing]:
         return
     for method in data.record.methods:
         known: set[tuple[str, str]] = set()
-        identity, request = method.identity, timings.request_digest(method.name, method.options)
+        identity, options = method.timed
+        request = timings.request_digest(method.name, options)
         rows = (
             timings.find(store, methods=[timings.method_digest(identity)])
             if identity

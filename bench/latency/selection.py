@@ -57,11 +57,11 @@ def understand(text: str) -> Asked:
 
 
 def of_suite(file: definition.SuiteFile) -> Asked:
-    """All methods of a suite, every member of a sweep its own."""
+    """All methods of a suite, every member of a sweep its own; of repeats, which differ in no time, the first."""
     subjects: dict[tuple[str, str], Subject] = {}
     for index, spec in enumerate(file.suite.methods):
         for variant in definition.variants(spec, file.at("methods", index)):
-            subject = Subject(variant.label, spec.method, variant.options, str(file.base))
+            subject = Subject(variant.label, spec.method, variant.members[0], str(file.base))
             subjects.setdefault((variant.label, spec.method), subject)
     return _asked(file.suite.title or file.name, list(subjects.values()), file.suite)
 

@@ -55,11 +55,12 @@ def wanted(resolved: Resolved, store: Store, device: str, *, fresh: bool = False
         if method is None or bound.label in (*todo, *known):
             continue
         identity = timings.method_digest(identity_of(method, bound.entry))
+        options = bound.repeated[0] if bound.repeated else bound.options
         rows = timings.find(store, methods=[identity])
         if not fresh and any(row.ok and row.machine == here and _same(row.setting, setting) for row in rows):
             known.append(bound.label)
         else:
-            todo[bound.label] = Subject(bound.label, bound.name, bound.options, str(resolved.file.base))
+            todo[bound.label] = Subject(bound.label, bound.name, options, str(resolved.file.base))
     return Wanted(setting, spec.order, tuple(todo.values()), Rules.asked(spec.samples, spec.seconds), tuple(known))
 
 
@@ -68,11 +69,13 @@ def _same(one: Setting, other: Setting) -> bool:
 
 
 def _timed(bound: BoundMethod, resolved: Resolved) -> Method | None:
-    """What would be timed for a method: itself, or its network with random weights; None for what cannot be."""
+    """What would be timed for a method: itself or its first member, or its network with random weights; None for what
+    cannot be."""
     if bound.method is not None:
         return bound.method if isinstance(bound.method, Method) else None
     try:
-        method = build_method(bound.entry, bound.options, resolved.file.base)
+        options = bound.repeated[0] if bound.repeated else bound.options
+        method = build_method(bound.entry, options, resolved.file.base)
         if not isinstance(method, Method):
             return None
         return method if method.untrained else method.untrained_twin()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bench.catalog.registry import Entry
 from bench.errors import BenchError
 from bench.methods.build import build_method
+from bench.methods.rar import RAR_TINY
+from iqpir.weights import shipped
 
 STATUSES = ("runs", "download", "command", "results-only", "timing-only", "training")
 """`runs`: as it is, or with small weights of a known hash. `download`: with weights that their authors host, whose hash
@@ -27,6 +29,8 @@ def status(entry: Entry) -> str:
         return "results-only"
     if kind == "command":
         return "command"
+    if kind in ("rar", "agent") and shipped(RAR_TINY) is None:
+        return "training"
     weights = fields.get("weights")
     if weights and (kind != "network" or any(not one.get("url") for one in _list(weights))):
         return "download"

@@ -7,7 +7,7 @@ Importing an adapter must not import torch: a finished run is answered from the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.fetch.assets import Asset
+    from bench.methods.trace import Traced
 
 Quantise = Literal["round", "truncate", "none"]
 
@@ -87,12 +88,34 @@ class Method(ABC):
         """The same network with random weights, to be timed where the weights are missing; None where there is none."""
         return None
 
+    def traces(self) -> Sequence[Traced] | None:
+        """How the images of the last `restore` came about, one each and in their order; None where there is nothing to
+        tell. Asked at most once per call, and outside its time: pictures may be made now."""
+        return None
+
     def parameters(self) -> int | None:
         """How many learned numbers the loaded network holds; None where that is not known."""
         return None
 
     def close(self) -> None:  # noqa: B027 – optional hook
         """Free what `load` took."""
+
+
+class ToldMethod(Method):
+    """A restorer that is told what was done to each image, which no user of a photograph can tell: a bound for others,
+    never their peer. Its keys hold what it was told. Images of which nobody says it are failures."""
+
+    def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
+        from bench.errors import ItemError
+
+        raise ItemError(
+            f"{self.name} has to be told what was done to an image, and the dataset does not say it: name the datasets "
+            "that do with the method's datasets:"
+        )
+
+    @abstractmethod
+    def restore_told(self, images: Tensor, done: Sequence[Sequence[str]], seeds: Tensor | None = None) -> Tensor:
+        """As `restore`; `done`: per image the names of what was done to it, in the order in which it was done."""
 
 
 class StoredMethod(ABC):

@@ -16,6 +16,7 @@ from bench.catalog.user_code import code_of
 from bench.errors import BenchError, one_line, suggest
 from bench.identity import canonical
 from bench.methods.base import Method, StoredMethod
+from bench.methods.chain import AgentMethod, ChainMethod
 from bench.methods.classical import ClassicalMethod
 from bench.methods.command import CommandMethod
 from bench.methods.folder import FolderMethod
@@ -24,6 +25,7 @@ from bench.methods.module import ModuleMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, resolve
 from bench.methods.plus import PlusMethod
+from bench.methods.rar import RarMethod
 from bench.methods.spandrel import SpandrelMethod
 
 ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | StoredMethod]] = {
@@ -34,6 +36,9 @@ ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | S
     "iqpir": IqpirMethod.from_entry,
     "plus": PlusMethod.from_entry,
     "command": CommandMethod.from_entry,
+    "rar": RarMethod.from_entry,
+    "chain": ChainMethod.from_entry,
+    "agent": AgentMethod.from_entry,
 }
 KINDS = (*ADAPTERS, "plugin")
 

@@ -144,7 +144,7 @@ class IqpirMethod(Method):
 
         options = {name: value for name, value in self._options.items() if name != "alpha"}
         try:
-            network = self._drawn() if self.untrained else self._read()
+            network = self._drawn() if self.untrained else self.network()
             # A score may be asked of all arms of a comparison, one of which is without.
             idle = without_effect(network, {**self._asked, "score": None})
             if idle is not None:
@@ -158,7 +158,8 @@ class IqpirMethod(Method):
                 raise
             raise BenchError(f"{self.name} cannot be loaded on {device!r} in {dtype!r}: {one_line(error)}") from error
 
-    def _read(self) -> IQPIR | PhotoIQPIR:
+    def network(self) -> IQPIR | PhotoIQPIR:
+        """The checkpoint's network, float32 on the CPU. Raises `IQPIRError` for a file that holds none."""
         from iqpir.checkpoint import load
 
         path = self._path if self._asset is None else self._asset.require_verified()

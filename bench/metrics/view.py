@@ -49,6 +49,7 @@ RESIZES = {
 }
 FITS = {
     "pil-bicubic": "every image to W×H by Pillow's bicubic on 8-bit pixels: FUnIE-GAN, PUGAN",
+    "pil-bilinear": "every image to W×H by Pillow's bilinear on 8-bit pixels, torchvision's Resize by default: RAR",
     "cv2-linear": "every image to W×H by OpenCV's bilinear on 8-bit pixels: SNR-Aware's loader",
 }
 CHOICES = {"space": SPACES, "rounding": ROUNDINGS, "gtmean": GTMEANS, "resize": RESIZES}
@@ -289,6 +290,16 @@ def _pil_bicubic(image: Tensor, height: int, width: int) -> Tensor:
     )
 
 
+def _pil_bilinear(image: Tensor, height: int, width: int) -> Tensor:
+    import numpy as np
+    from PIL import Image
+
+    return _eight_bit(
+        image,
+        lambda levels: np.asarray(Image.fromarray(levels).resize((width, height), Image.Resampling.BILINEAR)),
+    )
+
+
 def _cv2_linear(image: Tensor, height: int, width: int) -> Tensor:
     import cv2
 
@@ -311,7 +322,12 @@ def _torch_corners(image: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(image, size=(height, width), mode="bilinear", align_corners=True)
 
 
-_RESIZED = {"pil-bicubic": _pil_bicubic, "cv2-linear": _cv2_linear, "torch-corners": _torch_corners}
+_RESIZED = {
+    "pil-bicubic": _pil_bicubic,
+    "pil-bilinear": _pil_bilinear,
+    "cv2-linear": _cv2_linear,
+    "torch-corners": _torch_corners,
+}
 _MEAN = {"gray": _mean_gray_u8, "gray-float": _mean_gray_float, "gray-swapped": _mean_gray_swapped}
 _COLOUR = {
     "bgr": _bgr,

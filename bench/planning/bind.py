@@ -105,6 +105,13 @@ class BoundDataset:
     """Where its objects are, read only when a metric counts boxes."""
 
 
+class Member(NamedTuple):
+    """One of the repeats of a method that the suite lists: the same method with other options, such as weights."""
+
+    options: Mapping[str, Any]
+    method: Method | StoredMethod
+
+
 @dataclass(frozen=True)
 class BoundMethod:
     """A method under its label; None in place of the method when its files are missing."""
@@ -114,25 +121,55 @@ class BoundMethod:
     options: Mapping[str, Any]
     entry: Entry
     method: Method | StoredMethod | None
+    """The first of its members, where it has some."""
     unavailable: str | None = None
     """Why it cannot run here, in one line."""
     seeds: int = 1
+    """How often each image is restored by a stochastic method; by each of its members."""
     datasets: frozenset[str] | None = None
     """Labels of those it is for; None: all."""
     detector: WeightFile | None = None
     """Weights of the detector that was trained on its outputs and looks at them; None for the suite's one detector."""
+    members: tuple[Member, ...] = ()
+    """Those that restore every image in turn, each a repeat; empty for a method that does it alone."""
+    repeated: tuple[Mapping[str, Any], ...] = ()
+    """The options of the members, whether they are there or not."""
 
     @cached_property
+    def identities(self) -> Sequence[Mapping[str, Any]]:
+        """Of every member in turn, everything that can change an output. Raises `BenchError`."""
+        if self.method is None:
+            return []
+        each = [one.method for one in self.members] or [self.method]
+        return [identity_of(method, self.entry) for method in each]
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """Everything that can change an output; empty where there is no method. Raises `BenchError`."""
-        return {} if self.method is None else identity_of(self.method, self.entry)
+        if not self.members:
+            return self.identities[0] if self.identities else {}
+        return {"repeats": list(self.identities)} if self.identities else {}
 
     def is_for(self, dataset: str) -> bool:
         return self.datasets is None or dataset in self.datasets
 
     @property
-    def repeats(self) -> int:
+    def draws(self) -> int:
+        """How often one member restores each image."""
         return self.seeds if isinstance(self.method, Method) and self.method.stochastic else 1
+
+    @property
+    def repeats(self) -> int:
+        """How often each image is restored: member by member, each with all of its draws."""
+        return max(len(self.members), 1) * self.draws
+
+    def member(self, repeat: int) -> int:
+        """Which member makes a repeat; 0 for a method without."""
+        return repeat // self.draws
+
+    def making(self, repeat: int) -> Method | StoredMethod | None:
+        """What makes a repeat."""
+        return self.members[self.member(repeat)].method if self.members else self.method
 
 
 class Selection(NamedTuple):
@@ -226,20 +263,44 @@ def _methods(file: SuiteFile, selection: Selection, problems: list[str], missing
             continue
         try:
             entry = registry("method").get(spec.method)
-            method = build_method(entry, variant.options, file.base)
-            gone = [asset for asset in method.assets() if not asset.path.is_file()]
-            detail = _how_to_get(gone) if gone else method.unavailable()
+            built = [Member(options, build_method(entry, options, file.base)) for options in variant.members]
+            _check_alike([one.method for one in built], len(variant.repeats))
+            detail = next(filter(None, (_lacking(one.method) for one in built)), None)
             if detail is None and entry.fields.get("kind") == "command" and not selection.commands:
                 detail = f"{variant.label} starts a program that the suite names: bench run --allow-commands lets it"
             seeds = spec.seeds or file.suite.seeds
             on = None if spec.datasets is None else frozenset(spec.datasets)
-            present = method if detail is None else None
+            present = built[0].method if detail is None else None
             if detail is not None:
                 missing.append(Missing("method", spec.method, detail))
-            bound.append(BoundMethod(variant.label, spec.method, variant.options, entry, present, detail, seeds, on))
+            members = tuple(built) if variant.repeats and detail is None else ()
+            bound.append(
+                BoundMethod(
+                    variant.label, spec.method, variant.options, entry, present, detail, seeds, on,
+                    members=members, repeated=variant.repeats,
+                )
+            )  # fmt: skip
         except BenchError as error:
             problems.append(_say(file, error, "methods", index))
     return bound
+
+
+def _lacking(method: Method | StoredMethod) -> str | None:
+    """Why a method cannot run on this machine; None where it can."""
+    gone = [asset for asset in method.assets() if not asset.path.is_file()]
+    return _how_to_get(gone) if gone else method.unavailable()
+
+
+def _check_alike(members: Sequence[Method | StoredMethod], repeats: int) -> None:
+    """Raise `BenchError` where the repeats of one method put out what is no repetition of the same."""
+    for name in ("scale", "quantise", "stochastic"):
+        values = [getattr(method, name, False) for method in members[:repeats]]
+        for number, value in enumerate(values):
+            if value != values[0]:
+                raise BenchError(
+                    f"repeats 1 and {number + 1} differ in {name} ({values[0]} and {value}): they are two methods, and "
+                    "each needs a line of its own"
+                )
 
 
 def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missing: list[Missing]) -> list[BoundDataset]:
@@ -382,8 +443,9 @@ def assets_of(name: str) -> list[Asset]:
     found: dict[str, Asset] = {}
     for method in file.suite.methods:
         for variant in variants(method, file.at("methods")):
-            built = build_method(registry("method").get(method.method), variant.options, file.base)
-            found.update((asset.file, asset) for asset in built.assets())
+            for options in variant.members:
+                built = build_method(registry("method").get(method.method), options, file.base)
+                found.update((asset.file, asset) for asset in built.assets())
     rules = protocol(file.suite.protocol or DEFAULT)
     for _, _, spec in detection_columns.columns(file, ()):
         entry = registry("metric").get(spec.metric)

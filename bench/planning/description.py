@@ -70,7 +70,7 @@ def _method(plan: Plan, index: int) -> MethodRecord:
         label=bound.label,
         name=bound.name,
         options=dict(bound.options),
-        identity=dict(cell.identity),
+        identity=dict(bound.identity),
         mode=cell.mode,
         repeats=bound.repeats,
         unavailable=bound.unavailable,
@@ -80,6 +80,7 @@ def _method(plan: Plan, index: int) -> MethodRecord:
         datasets=None if bound.datasets is None else sorted(bound.datasets),
         modes=None if bound.detector is None else _modes(plan, index),
         lossy=list(_lossy(bound, plan.resolved.datasets)) or None,
+        members=[dict(options) for options in bound.repeated] or None,
     )
 
 
@@ -91,11 +92,10 @@ def _modes(plan: Plan, method: int) -> Mapping[str, str]:
 
 def _lossy(bound: BoundMethod, datasets: Sequence[BoundDataset]) -> Iterator[str]:
     """A line per dataset for which somebody's outputs are lossy files."""
-    if not isinstance(bound.method, StoredMethod):
-        return
-    for dataset in datasets:
+    stored = [one for one in map(bound.making, range(bound.repeats)) if isinstance(one, StoredMethod)]
+    for dataset in datasets if stored else ():
         if bound.is_for(dataset.label):
-            files = [_located(bound.method, dataset.label, item.id) for item in dataset.dataset.items]
+            files = [_located(one, dataset.label, item.id) for one in stored for item in dataset.dataset.items]
             line = note(files)
             if line is not None:
                 yield f"{bound.label} on {dataset.label}: {line}"

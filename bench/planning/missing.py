@@ -90,7 +90,7 @@ def group_of(gone: Missing) -> str:
         return "metric weights"
     if gone.kind == "dataset":
         return "data by hand" if fields.get("instructions") else "datasets"
-    if fields.get("status") in ("training", "timing-only"):
+    if fields.get("status") in ("training", "timing-only") or fields.get("kind") in ("rar", "agent"):
         return "training"
     if fields.get("kind") in ("command", "folder"):
         return "programs" if fields["kind"] == "command" else "outputs"

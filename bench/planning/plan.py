@@ -1,8 +1,8 @@
 """From a resolved suite to units of work, each with its identity; what the store already holds is subtracted.
 
-A unit is one item restored by one method (once per repeat of a stochastic one) and scored by every metric. Planning
-reads stamps and the store, never pixels: an item that has not been decoded before has an unknown identity until the
-loop reaches it.
+A unit is one item restored by one method (once per repeat of a stochastic one, or of one with members) and scored by
+every metric. Planning reads stamps and the store, never pixels: an item that has not been decoded before has an unknown
+identity until the loop reaches it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from bench.data.items import ImageSource, Item, Stamp
 from bench.errors import ImageError, ItemError
 from bench.identity import canonical, cropped_hash, digest, item_seed, restoration_key
-from bench.methods.base import Box, Method, StoredMethod
+from bench.methods.base import Box, Method, StoredMethod, ToldMethod
 from bench.metrics.base import Metric
 from bench.metrics.kinds import Place
 from bench.metrics.outcome import SETTLED, Status
@@ -42,10 +42,6 @@ class Cell:
         return {"device": self.device, "dtype": "float32", "tf32": False}
 
     @cached_property
-    def identity(self) -> Mapping[str, Any]:
-        return self.method.identity
-
-    @cached_property
     def quantise(self) -> str:
         """What the artefact is rounded by: the protocol's choice, else the method's official one."""
         own = self.method.method.quantise if self.method.method is not None else "round"
@@ -61,10 +57,26 @@ class Cell:
     def repeat(self, unit: int) -> int:
         return unit % self.method.repeats
 
+    def member(self, unit: int) -> int:
+        """Which of its method's members makes a unit."""
+        return self.method.member(self.repeat(unit))
+
+    def making(self, unit: int) -> Method | StoredMethod | None:
+        """What makes a unit's output."""
+        return self.method.making(self.repeat(unit))
+
+    def identity(self, unit: int) -> Mapping[str, Any]:
+        """Everything of what makes a unit that can change its output."""
+        return self.method.identities[self.member(unit)]
+
+    def draw(self, unit: int) -> int:
+        """How often the member that makes a unit has made one of the same item before."""
+        return self.repeat(unit) % self.method.draws
+
     def seed(self, unit: int, content: bytes) -> int | None:
         """The unit's seed, None for deterministic methods."""
         if isinstance(self.method.method, Method) and self.method.method.stochastic:
-            return item_seed(content, self.suite_seed, self.repeat(unit))
+            return item_seed(content, self.suite_seed, self.draw(unit))
         return None
 
     def key(self, unit: int, facts: Facts) -> bytes | None:
@@ -74,22 +86,26 @@ class Cell:
         if isinstance(self.method.method, StoredMethod):
             if facts.made is None:
                 return None
-            identity = {**self.identity, "output": facts.made.hash.hex()}
+            identity = {**self.identity(unit), "output": facts.made.hash.hex()}
             return restoration_key(identity, facts.lq.hash, seed=None, mode={}, quantise="stored")
+        own = self.identity(unit)
+        if isinstance(self.method.method, ToldMethod):  # what it is told decides what it makes
+            done = self.item(unit).done
+            own = {**own, "told": None if done is None else list(done)}
         return restoration_key(
-            self.identity,
+            own,
             facts.lq.hash,
             seed=self.seed(unit, facts.lq.hash),
             mode=self.mode,
             quantise=self.quantise,
         )
 
-    def crop(self, height: int | None, width: int | None) -> Box | None:
+    def crop(self, unit: int, height: int | None, width: int | None) -> Box | None:
         """The part of the reference, in its own pixels, that a method's output stands for."""
-        if self.method.method is None or height is None or width is None:
+        method = self.making(unit)
+        if method is None or height is None or width is None:
             return None
-        box = self.method.method.valid_crop(height, width)
-        scale = self.method.method.scale
+        box, scale = method.valid_crop(height, width), method.scale
         return None if box is None else Box(*(value * scale for value in box))
 
     def metric_mode(self, metric: BoundMetric) -> str:
@@ -160,13 +176,14 @@ class Task(NamedTuple):
     claim: bytes
 
 
-def source_of(cell: Cell, item: Item) -> ImageSource | None:
+def source_of(cell: Cell, unit: int) -> ImageSource | None:
     """The file with a stored method's output, None for methods that restore. Raises `ItemError`."""
-    if not isinstance(cell.method.method, StoredMethod):
+    method = cell.making(unit)
+    if not isinstance(method, StoredMethod):
         return None
     from bench.data.images import FileSource
 
-    return FileSource(cell.method.method.locate(cell.dataset.label, item.id))
+    return FileSource(method.locate(cell.dataset.label, cell.item(unit).id))
 
 
 def gather(store: Store, cell: Cell, units: Sequence[int], *, fresh: bool = False) -> list[Facts]:
@@ -178,7 +195,7 @@ def gather(store: Store, cell: Cell, units: Sequence[int], *, fresh: bool = Fals
             blank.append(Facts(problem=item.problem or "no input"))
             continue
         try:
-            made = source_of(cell, item)
+            made = source_of(cell, unit)
             blank.append(
                 Facts(
                     lq_stamp=item.lq.stamp(),
@@ -213,7 +230,7 @@ def examine(
     shelf = shelf or Shelf(store.folder)
     keys = [cell.key(unit, fact) for unit, fact in zip(units, facts, strict=True)]
     restorations = store.restorations(key for key in keys if key is not None)
-    references = [_reference(cell, fact) for fact in facts]
+    references = [_reference(cell, unit, fact) for unit, fact in zip(units, facts, strict=True)]
     contents = store.content_ids(hash_ for hash_ in references if hash_ is not None)
     found = [restorations.get(key) if key is not None else None for key in keys]
     outputs = [row.output for row in found if row is not None and row.output is not None]
@@ -263,10 +280,10 @@ def wanted(cell: Cell, metric: BoundMetric) -> bool:
     return metric.kind.applies(paired=cell.dataset.dataset.paired, annotated=annotated)
 
 
-def _reference(cell: Cell, facts: Facts) -> bytes | None:
+def _reference(cell: Cell, unit: int, facts: Facts) -> bytes | None:
     if facts.gt is None or facts.lq is None:
         return None
-    return cropped_hash(facts.gt.hash, cell.crop(facts.lq.height, facts.lq.width))
+    return cropped_hash(facts.gt.hash, cell.crop(unit, facts.lq.height, facts.lq.width))
 
 
 def _held(store: Store, cell: Cell, metric: BoundMetric, outputs: Iterable[int]) -> Mapping[tuple[int, int], Score]:
@@ -285,7 +302,7 @@ def claim_key(cell: Cell, unit: int, facts: Facts) -> bytes:
     """What two runs at once agree on before either has decoded the item: its stamp and the method."""
     return digest(
         [
-            dict(cell.identity), cell.mode, cell.quantise, cell.suite_seed, cell.repeat(unit),
+            dict(cell.identity(unit)), cell.mode, cell.quantise, cell.suite_seed, cell.draw(unit),
             facts.lq_stamp, facts.made_stamp,
         ]
     )  # fmt: skip
@@ -301,15 +318,18 @@ class Plan:
     states: tuple[Sequence[State], ...]
 
     def open_units(self) -> list[tuple[int, int]]:
-        """(cell, unit) of everything that still needs work, a method's cells together so that it is loaded once."""
-        order = sorted(self.cells, key=lambda cell: (cell.index % max(len(self.resolved.methods), 1), cell.index))
-        return [
-            (cell.index, unit)
-            for cell in order
+        """(cell, unit) of everything that still needs work, all of a method's member together so that it is loaded
+        once."""
+        todo = [
+            (cell, unit)
+            for cell in self.cells
             if cell.method.method is not None
             for unit in range(cell.units)
             if not self.states[cell.index][unit].done and self.facts[cell.index][unit].problem is None
         ]
+        methods = max(len(self.resolved.methods), 1)
+        todo.sort(key=lambda place: (place[0].index % methods, place[0].member(place[1]), place[0].index, place[1]))
+        return [(cell.index, unit) for cell, unit in todo]
 
 
 def make_cells(resolved: Resolved, device: str) -> tuple[Cell, ...]:

@@ -53,7 +53,7 @@ def chosen(data: RunView, choice: Choice) -> list[Cell]:
     ]
 
 
-def _axis_label(cell: Cell) -> str:
+def axis_label(cell: Cell) -> str:
     return style.plain_text(f"{cell.column.heading} {'↑' if cell.column.higher_is_better else '↓'}")
 
 
@@ -82,13 +82,13 @@ def distribution(data: RunView, choice: Choice = Choice(), width: float = style.
     axes = drawn.subplots(rows, columns, squeeze=False)
     for axis, ((dataset, _), series) in zip(axes.flat, panels.items(), strict=False):
         (_boxes if few else _curves)(axis, series, names)
-        axis.set_xlabel(_axis_label(next(iter(series.values()))))
+        axis.set_xlabel(axis_label(next(iter(series.values()))))
         if dataset and titled:
             axis.set_title(style.plain_text(dataset))
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     if not few:
-        _legend(drawn, axes.flat[0], names)
+        legend(drawn, axes.flat[0], names)
     return drawn
 
 
@@ -149,7 +149,7 @@ def _boxes(axis: Axes, series: Mapping[str, Cell], names: Sequence[str]) -> None
     axis.tick_params(axis="y", length=0)
 
 
-def _legend(drawn: Figure, axis: Axes, names: Sequence[str], markers: bool = False) -> None:
+def legend(drawn: Figure, axis: Axes, names: Sequence[str], markers: bool = False) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -253,11 +253,11 @@ def sweep(
     for axis, series in zip(axes.flat, panels.values(), strict=False):
         for name, points in series.items():
             _line(axis, points, names.index(name))
-        axis.set_ylabel(_axis_label(next(iter(series.values()))[0][1]))
+        axis.set_ylabel(axis_label(next(iter(series.values()))[0][1]))
         axis.set_xlabel(style.plain_text(option if len(every) > 1 else f"{option} of {every[0].name}"))
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    _legend(drawn, axes.flat[0], names, markers=True)
+    legend(drawn, axes.flat[0], names, markers=True)
     return drawn
 
 

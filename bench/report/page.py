@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from bench.catalog import published
 from bench.errors import BenchError, one_line
 from bench.identity import digest
-from bench.report import charts, gallery
+from bench.report import charts, gallery, rounds_section
 from bench.results.pictures import Pictures
 from bench.results.store import Store
 from bench.results.view import SCORED, RunView, failures
@@ -57,6 +57,7 @@ def render(store: Store, data: RunView, results: Path, options: Options = Option
     pictures = Pictures(store, data, results)
     budget = gallery.Budget(options.budget)
     groups = gallery.build(data, pictures, options.items, budget) if options.items else []
+    sections = rounds_section.build(data, pictures, groups, budget) if data.traces else []
     extremes, sheet = gallery.extremes(data, pictures, budget)
     css = _asset("page.css") + "".join(f'.{name}{{background-image:url("{uri}")}}' for name, uri in sheet.items())
     js = _asset("page.js")
@@ -75,6 +76,7 @@ def render(store: Store, data: RunView, results: Path, options: Options = Option
         facts=_facts(data, row.created), alerts=list(_alerts(data, groups, options.items)),
         results=_table(lay_out(data, Extras(venue=True)), data, "r"), paper=_paper(data),
         gallery=groups, gallery_note=_gallery_note(data, budget), extremes=extremes,
+        rounds=[(one, [(strip, Markup(strip.curve)) for strip in one.strips]) for one in sections],  # noqa: S704
         charts=_charts(data, Markup), failures=failed, failures_left=left,
         signatures=_signatures(data), methods=_methods(data), datasets=_datasets(data),
         provenance=list(_provenance(data)), size_note=_size_note(budget),
@@ -279,7 +281,7 @@ def _methods(data: RunView) -> list[dict[str, Any]]:
             "venue": venues[method.label],
             "licence": str(method.licence or ""),
             "options": ", ".join(f"{name}={_brief(value)}" for name, value in method.options.items()),
-            "weights": sorted(set(_hashes(method.identity))),
+            "weights": sorted({sha256 for one in method.identities for sha256 in _hashes(one)}),
             "identity": digest(method.identity).hex()[:16] if method.identity else "",
         }
         for method in data.record.methods

@@ -24,6 +24,7 @@ from bench.results import artefacts
 from bench.results.record import DatasetRecord
 from bench.results.status import NOT_WORKED_ON
 from bench.results.store import Store
+from bench.results.traces import Told
 from bench.results.units import Unit
 from bench.results.view import RunView
 from bench.suite import definition
@@ -113,6 +114,15 @@ class Pictures:
             return Picture(method, "method", None, "the output was deleted: bench run makes it again")
         return Picture(method, "method", shown_pixels(pixels))
 
+    def stages(self, told: Told) -> dict[int, np.ndarray]:
+        """The images between the rounds of one restoration, by round; those that were deleted are not in it."""
+        found = {}
+        for number, picture in sorted(told.pictures.items()):
+            pixels = artefacts.read(self._results, picture, "png")
+            if pixels is not None:
+                found[number] = shown_pixels(pixels)
+        return found
+
     # Where things are
 
     @cached_property
@@ -165,12 +175,9 @@ class Pictures:
     @cached_property
     def _begins(self) -> list[_Begin]:
         """Where the suite's relative paths may begin: as a run from here would have it, then as the run itself had."""
-        try:
-            here = definition.find(self._data.record.suite).parent
-        except BenchError:
-            here = None
-        then = [Path(folder) for folder in self._data.provenance.get("folders", [])]
-        return [_Begin(here, None), *(_Begin(one, one) for one in then), *(_Begin(one, None) for one in then)]
+        here, *then = bases(self._data)
+        old = [one for one in then if one is not None]
+        return [_Begin(here, None), *(_Begin(one, one) for one in old), *(_Begin(one, None) for one in old)]
 
     def _build(self, label: str, begin: _Begin) -> Dataset:
         spec = next((one for one in self._data.record.specs if definition.label_of(one) == label), None)
@@ -178,6 +185,16 @@ class Pictures:
             raise BenchError(f"the run's record does not say how {label!r} is read")
         entry = registry("dataset").get(spec.dataset)
         return build_dataset(entry, as_available(entry, begin.placed(spec.options)), begin.base)
+
+
+def bases(data: RunView) -> list[Path | None]:
+    """Folders from which a suite's relative paths may be tried: that of the suite as it is found from here, None where
+    it is not, then the working directory and the suite's folder of the run."""
+    try:
+        here = definition.find(data.record.suite).parent
+    except BenchError:
+        here = None
+    return [here, *(Path(folder) for folder in data.provenance.get("folders", []))]
 
 
 _NOT_FOR_IT = "this method is not for this dataset"

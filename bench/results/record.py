@@ -119,9 +119,21 @@ class MethodRecord:
     """Numeric modes of columns for which it has a detector of its own."""
     lossy: Sequence[str] | None = None
     """Lines about outputs that were found as compressed files."""
+    members: Sequence[Mapping[str, Any]] | None = None
+    """The options of each of its members, which share the repeats evenly and in order; None: it has none."""
 
     def is_for(self, dataset: str) -> bool:
         return self.datasets is None or dataset in self.datasets
+
+    @property
+    def identities(self) -> Sequence[Mapping[str, Any]]:
+        """Of every member in turn, or its own; one that is empty where the method is not on this machine."""
+        return self.identity.get("repeats") or [{}] if self.members else [self.identity]
+
+    @property
+    def timed(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Identity and options of what is timed for it: of its first member, or its own."""
+        return self.identities[0], self.members[0] if self.members else self.options
 
     def mode_of(self, column: Column) -> str:
         """The numeric mode in which a column's values of this method are stored."""
@@ -151,7 +163,7 @@ class RunRecord:
             for column in dataset["columns"]:
                 _leave_out(column, "own_kind")
         for method in made["methods"]:
-            _leave_out(method, "datasets", "modes", "lossy")
+            _leave_out(method, "datasets", "modes", "lossy", "members")
         return made
 
     @cached_property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # No number is ever given to a second row (AUTOINCREMENT): whoever still holds the number of a row that was deleted
 # finds nothing, never another method's row. Content 0 stands for "none", so that every reference can be enforced.
@@ -77,6 +77,13 @@ _CLAIM = """
 CREATE TABLE claim(key BLOB PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL,
   beat REAL NOT NULL) WITHOUT ROWID;
 """
+_TRACE = """
+CREATE TABLE trace(
+  restoration INTEGER PRIMARY KEY REFERENCES restoration ON DELETE CASCADE, steps TEXT NOT NULL);
+CREATE TABLE stage(
+  restoration INTEGER NOT NULL REFERENCES restoration ON DELETE CASCADE, number INTEGER NOT NULL,
+  picture INTEGER NOT NULL REFERENCES content, PRIMARY KEY(restoration, number)) WITHOUT ROWID;
+"""
 _INDEXES = """
 CREATE INDEX unit_restoration ON unit(restoration);
 CREATE INDEX restoration_output ON restoration(output);
@@ -87,7 +94,7 @@ CREATE INDEX latency_request ON latency(request);
 SCHEMA = "".join(
     (
         _CONTENT, _MEMO, _RESTORATION, _SIGNATURE, _SCORE, _EXTRACTION, _RUN, _UNIT, _MACHINE, _LATENCY, _LEASE,
-        _CLAIM, _INDEXES,
+        _CLAIM, _TRACE, _INDEXES,
     )
 )  # fmt: skip
 """The newest version, for a folder that has no results yet."""
@@ -96,7 +103,7 @@ TABLES = frozenset({"content", "memo", "restoration", "signature", "score", "ext
 """What every version has: a database without them is another program's."""
 
 
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {3: _TRACE}
 """One SQL script per step: MIGRATIONS[n] turns the released version n into n + 1."""
 OLDEST = min(MIGRATIONS, default=SCHEMA_VERSION)
 

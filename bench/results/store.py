@@ -7,7 +7,7 @@ stored. The file only records: what a number means, or whether it is missing, is
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -196,6 +196,26 @@ class Store(Database):
             values,  # type: ignore[arg-type]
         )
         return int((rows or self._rows("SELECT id FROM restoration WHERE key=?", (key,)))[0][0])
+
+    def put_trace(self, restoration: int, steps: str, pictures: Mapping[int, bytes]) -> None:
+        """How a restoration came about, with content hashes of the images after its rounds; replaces what is there."""
+        self._rows("INSERT OR REPLACE INTO trace VALUES(?,?)", (restoration, steps))
+        self._rows("DELETE FROM stage WHERE restoration=?", (restoration,))
+        for number, picture in pictures.items():
+            self._rows("INSERT INTO stage VALUES(?,?,?)", (restoration, number, self.content_id(picture)))
+
+    def traces_of(self, run: int) -> dict[int, tuple[str, dict[int, bytes]]]:
+        """By restoration id, for every unit of a run that has one: the trace's text, and its pictures by round."""
+        sql = "SELECT restoration, steps FROM trace WHERE restoration IN (SELECT restoration FROM unit WHERE run=?)"
+        found: dict[int, tuple[str, dict[int, bytes]]] = {row[0]: (row[1], {}) for row in self._rows(sql, (run,))}
+        sql = (
+            "SELECT restoration, number, hash FROM stage JOIN content ON content.id=picture "
+            "WHERE restoration IN (SELECT restoration FROM unit WHERE run=?)"
+        )
+        for restoration, number, picture in self._rows(sql, (run,)):
+            if restoration in found:
+                found[restoration][1][number] = picture
+        return found
 
     # Scores and features
 
@@ -409,5 +429,8 @@ class Store(Database):
                 "AND output NOT IN (SELECT reference FROM unit)",
             ):
                 rows += self._db.execute(sql).rowcount
-            needed = self._db.execute("SELECT hash FROM content JOIN restoration ON output=content.id").fetchall()
+            needed = self._db.execute(
+                "SELECT hash FROM content JOIN restoration ON output=content.id "
+                "UNION SELECT hash FROM content JOIN stage ON picture=content.id"
+            ).fetchall()
         return rows, {row[0] for row in needed}

@@ -132,9 +132,9 @@ def of_run(store: Store, run: int, *, machine: str | None = None, mode: Mode = "
     if setting is None:
         return []
     wanted = [
-        (method.label, method_digest(method.identity) if method.identity else None,
-         request_digest(method.name, method.options))
+        (method.label, method_digest(identity) if identity else None, request_digest(method.name, options))
         for method in record.methods
+        for identity, options in [method.timed]
     ]  # fmt: skip
     known = [
         timing

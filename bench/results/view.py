@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.errors import BenchError, suggest
 from bench.metrics.kinds import Place
 from bench.metrics.outcome import LOST, SCORED, Status, of_number
-from bench.results import record, units
+from bench.results import record, traces, units
 from bench.results.features import complete
 from bench.results.record import Column, DatasetRecord, MethodRecord, RunRecord
 from bench.results.status import of_unit
 from bench.results.store import Score, Store
 from bench.results.timings import Timing, of_run
+from bench.results.traces import Traces
 from bench.results.units import Unit, Units
 from iqpir.errors import shown
 
@@ -58,6 +59,8 @@ class Cell:
     set_score: ItemScore | None = None
     absent: str | None = None
     """Why the whole dataset is not on this machine."""
+    members: int = 1
+    """Between how many members of its method the repeats of each item are shared, evenly and in order."""
 
     @cached_property
     def by_item(self) -> Mapping[str, Sequence[ItemScore]]:
@@ -77,6 +80,19 @@ class Cell:
             if len(values) == len(scores):
                 found[item] = mean(values)
         return found
+
+    @cached_property
+    def by_member(self) -> Sequence[Sequence[float]]:
+        """[members][items] values of the items that have one, in the order of `items`; their mean is the cell's."""
+        draws = self.repeats // self.members
+        return [
+            [
+                mean([score.value for score in self.by_item[item] if score.repeat // draws == member
+                      and score.value is not None])
+                for item in self.items
+            ]
+            for member in range(self.members)
+        ]  # fmt: skip
 
     @cached_property
     def n(self) -> int:
@@ -151,6 +167,8 @@ class RunView(NamedTuple):
     seconds: Mapping[tuple[str, str], Seconds] = {}
     """By (dataset, method)."""
     units: Units = MappingProxyType({})
+    traces: Traces = MappingProxyType({})
+    """Rounds of every image, of methods that tell."""
 
 
 class Failures(NamedTuple):
@@ -223,7 +241,10 @@ def read_cells(store: Store, number: int) -> RunView:
     }
     made = [unit.row for each in found.values() for unit in each if unit.row is not None]
     devices = frozenset(one.device for one in made if one.device)
-    return RunView(number, described, provenance, cells, devices, of_run(store, number), seconds, found)
+    return RunView(
+        number, described, provenance, cells, devices, of_run(store, number), seconds, found,
+        traces.of_run(store, number, found),
+    )  # fmt: skip
 
 
 def _seconds(each: Sequence[Unit], method: MethodRecord) -> Seconds:
@@ -248,11 +269,13 @@ class _CellReader:
     def read(self, column: Column) -> Cell:
         column = replace(column, mode=self.method.mode_of(column))
         scores = list(self._scores(column))
-        items, absent = len(self.dataset.items), self.dataset.unavailable
-        cell = Cell(self.dataset.label, self.method.label, column, items, scores, absent=absent)
+        cell = Cell(
+            self.dataset.label, self.method.label, column, len(self.dataset.items), scores,
+            absent=self.dataset.unavailable, members=len(self.method.members or ()) or 1,
+        )  # fmt: skip
         if not column.kind.of_sets or not any(score.status in SCORED for score in scores):
             return cell
-        return Cell(cell.dataset, cell.method, column, items, scores, self._set_score(column))
+        return replace(cell, set_score=self._set_score(column))
 
     def _scores(self, column: Column) -> Iterator[ItemScore]:
         signature = self.store.signature_id(column.row_signature, column.mode, create=False)

@@ -104,6 +104,6 @@ def _made(cell: Cell, unit: int) -> list[ImageSource | None]:
     if not isinstance(cell.method.method, StoredMethod):
         return []
     try:
-        return [source_of(cell, cell.item(unit))]
+        return [source_of(cell, unit)]
     except ItemError:
         return []

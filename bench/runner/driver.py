@@ -321,6 +321,8 @@ class _Driver:
             if isinstance(news, Restored) and news.payload is not None and news.output is not None:
                 try:
                     artefacts.write(self.request.folder, news.output, news.suffix or "png", news.payload)
+                    for stage in news.stages:
+                        artefacts.write(self.request.folder, stage.picture, stage.suffix, stage.payload)
                 except OSError as error:
                     raise BenchError(
                         f"results folder {self.request.folder}: {one_line(error)}; what was written before is kept, "
@@ -347,11 +349,14 @@ class _Driver:
             self.progress.update(1)
 
     def _put_restoration(self, news: Restored) -> int:
-        return self.store.put_restoration(
+        number = self.store.put_restoration(
             news.key, input_hash=news.input_hash, status=news.status, reason=news.reason, output_hash=news.output,
             size=news.size, suffix=news.suffix, seconds=news.seconds, batch=news.batch, threads=self.threads,
             device=self.request.device if news.seconds is not None else None,
         )  # fmt: skip
+        if news.trace is not None:
+            self.store.put_trace(number, news.trace, {stage.number: stage.picture for stage in news.stages})
+        return number
 
     def _put_score(self, cell: Cell, news: Scored) -> None:
         metric = cell.dataset.metrics[news.metric]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bench.data.items import Stamp
-from bench.identity import digest
+from bench.identity import content_hash, digest
+from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome
 from bench.planning.plan import Task
+from bench.results import artefacts
 from bench.results.store import Memo
 
 
@@ -16,6 +18,16 @@ class Decoded(NamedTuple):
 
     stamp: Stamp
     memo: Memo
+
+
+class Stage(NamedTuple):
+    """The image after a round that is not the last."""
+
+    number: int
+    picture: bytes
+    """Content hash."""
+    payload: bytes
+    suffix: str
 
 
 class Restored(NamedTuple):
@@ -31,6 +43,9 @@ class Restored(NamedTuple):
     suffix: str | None = None
     seconds: float | None = None
     batch: int | None = None
+    trace: str | None = None
+    """How it came about, where the method tells."""
+    stages: tuple[Stage, ...] = ()
 
 
 class Scored(NamedTuple):
@@ -74,6 +89,12 @@ class Ended(NamedTuple):
     """Nothing runs in a thread any more that may hang."""
 
     thread: int
+
+
+def stages_of(traced: Traced | None) -> tuple[Stage, ...]:
+    """The images between a method's rounds, encoded."""
+    pictures = traced.pictures if traced is not None else {}
+    return tuple(Stage(number, content_hash(one), *artefacts.encode(one)) for number, one in pictures.items())
 
 
 def blamed(began: Began, reason: str) -> list[Result]:

@@ -85,8 +85,7 @@ def rehearse_request(request: Request) -> None:
 
 def _identify(request: Request) -> None:
     for cell in cells_of(request):
-        if cell.method.method is not None:
-            cell.identity  # noqa: B018
+        cell.method.identities  # noqa: B018
 
 
 def plan_request(request: Request, store: Store) -> Plan:

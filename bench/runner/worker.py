@@ -20,16 +20,17 @@ import numpy as np
 
 from bench.catalog.isolation import Guard
 from bench.data.items import ImageSource, Stamp, unchanged
-from bench.errors import ImageError, described, from_keyboard, one_line
+from bench.errors import ImageError, ItemError, described, from_keyboard, one_line, out_of_memory
 from bench.identity import content_hash, unreadable_hash
-from bench.methods.base import Method, StoredMethod
+from bench.methods.base import Method, StoredMethod, ToldMethod
 from bench.methods.pixels import as_input, as_output, quantised
+from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.scorer import Scorer
 from bench.planning.plan import Cell, Facts, State, Task, examine, source_of, wanted
 from bench.results import artefacts
 from bench.results.store import Memo, Store
-from bench.runner.messages import Began, Decoded, Ended, Finished, Restored, Result, Scored, unworkable
+from bench.runner.messages import Began, Decoded, Ended, Finished, Restored, Result, Scored, stages_of, unworkable
 
 
 class Settings(NamedTuple):
@@ -64,6 +65,7 @@ class _Made(NamedTuple):
     pixels: np.ndarray
     seconds: float | None
     batch: int | None
+    traced: Traced | None = None
 
 
 class Worker:
@@ -107,13 +109,13 @@ class Worker:
         # other's way.
         with self._guard, ThreadPoolExecutor(max(1, self.settings.threads), "beside") as pool:
             try:
-                current: int | None = None
+                current: tuple[int, int] | None = None
                 for group in self._groups(self._ahead(tasks, pool)):
-                    if group[0].task.cell != current:
+                    if (maker := self._maker(group[0].task)) != current:
                         pending = self._settle(pending, 0)
                         yield from self._drain()
                         yield []
-                        current = group[0].task.cell
+                        current = maker
                     yield from self._drain()  # what was decoded is known before a method can end a worker process
                     for loaded, restored in self._restore(group):
                         pending.add(pool.submit(self._finish, loaded, restored))
@@ -176,7 +178,7 @@ class Worker:
         item = cell.item(task.unit)
         facts = task.facts
         lq, _, facts_lq = self._decode(cell, item.lq, facts.lq_stamp, facts.lq, need=facts.lq is None)
-        made_source = source_of(cell, item)
+        made_source = source_of(cell, task.unit)
         made, made_error, facts_made = self._decode(
             cell, made_source, facts.made_stamp, facts.made, need=made_source is not None
         )
@@ -235,18 +237,20 @@ class Worker:
     # Restoring
 
     def _groups(self, loaded: Iterator[_Loaded]) -> Iterator[list[_Loaded]]:
-        """Tasks that can be restored in one batch: same cell, size and depth. With batch 1 the order stays as it is."""
-        open_groups: dict[tuple[int, tuple[int, ...], str], list[_Loaded]] = {}
-        current: int | None = None
+        """Tasks that can be restored in one batch: same cell and member of its method, size and depth. With batch 1
+        the order stays as it is."""
+        open_groups: dict[tuple[tuple[int, int], tuple[int, ...], str], list[_Loaded]] = {}
+        current: tuple[int, int] | None = None
         held = 0
         for one in loaded:
             if one.lq is None:
                 yield [one]
                 continue
-            if one.task.cell != current or held >= 4 * self.settings.batch:
+            maker = self._maker(one.task)
+            if maker != current or held >= 4 * self.settings.batch:
                 yield from open_groups.values()
-                open_groups, held, current = {}, 0, one.task.cell
-            key = (one.task.cell, one.lq.shape, one.lq.dtype.str)
+                open_groups, held, current = {}, 0, maker
+            key = (maker, one.lq.shape, one.lq.dtype.str)
             group = open_groups.setdefault(key, [])
             group.append(one)
             held += 1
@@ -254,6 +258,10 @@ class Worker:
                 held -= len(group)
                 yield open_groups.pop(key)
         yield from open_groups.values()
+
+    def _maker(self, task: Task) -> tuple[int, int]:
+        """What makes a task's output: its cell, and the member of the cell's method."""
+        return task.cell, self.cells[task.cell].member(task.unit)
 
     def _restore(self, group: list[_Loaded]) -> Iterator[tuple[_Loaded, _Made | Restored | None]]:
         """Each task of a group with its output, or with the row that says why there is none."""
@@ -274,14 +282,17 @@ class Worker:
     def _restore_batch(
         self, cell: Cell, method: Method, group: list[_Loaded]
     ) -> Iterator[tuple[_Loaded, _Made | Restored | None]]:
-        start = time.perf_counter()
         outputs = None
         try:
+            start = time.perf_counter()
             outputs = self._call(cell, method, group)
+            seconds = (time.perf_counter() - start) / len(group)
+            told = self._traces(cell, method, len(group))
         except BaseException as failure:  # whatever a method raises becomes its row
             if from_keyboard(failure):
                 raise
-            reason = "out of memory at batch 1" if _out_of_memory(failure) else described(failure)
+            reason = "out of memory at batch 1" if out_of_memory(failure) else described(failure)
+            outputs = None
         if outputs is None:
             self._free_memory()
             if len(group) == 1:
@@ -292,10 +303,19 @@ class Worker:
             yield from self._restore_batch(cell, method, group[:half])
             yield from self._restore_batch(cell, method, group[half:])
             return
-        seconds = (time.perf_counter() - start) / len(group)
-        for one, output in zip(group, outputs, strict=True):
+        for one, output, traced in zip(group, outputs, told, strict=True):
             pixels, why = quantised(output, cell.quantise)
-            yield one, _failed(one, why or "no output") if pixels is None else _Made(pixels, seconds, len(group))
+            made = None if pixels is None else _Made(pixels, seconds, len(group), traced)
+            yield one, made or _failed(one, why or "no output")
+
+    def _traces(self, cell: Cell, method: Method, count: int) -> Sequence[Traced | None]:
+        """How the images of the last call came about; what a method says of other images than those is its failure."""
+        told = self._guard.call(cell.method.label, method.traces)
+        if told is None:
+            return [None] * count
+        if len(told) != count:
+            raise ItemError(f"{cell.method.label} tells how {len(told)} images came about, of {count}")
+        return list(told)
 
     def _call(self, cell: Cell, method: Method, group: list[_Loaded]) -> np.ndarray:
         """Outputs of a group, float32 [B,3,H,W], checked for their kind."""
@@ -303,6 +323,7 @@ class Worker:
 
         drawn = [cell.seed(one.task.unit, one.facts.lq.hash) for one in group if one.facts.lq is not None]
         given = [one.lq for one in group if one.lq is not None]
+        done = [cell.item(one.task.unit).done for one in group]
 
         def restored() -> np.ndarray:
             images = as_input(given)
@@ -314,7 +335,11 @@ class Worker:
                 if box is not None:
                     height, width = box.height, box.width
                 with torch.inference_mode():
-                    output = method.restore(torch.from_numpy(images).to(self.settings.device), seeds)
+                    there = torch.from_numpy(images).to(self.settings.device)
+                    if isinstance(method, ToldMethod) and all(each is not None for each in done):
+                        output = method.restore_told(there, [each or () for each in done], seeds)
+                    else:
+                        output = method.restore(there, seeds)
                     return as_output(output, (len(group), 3, height * method.scale, width * method.scale))
             finally:
                 self._ended()
@@ -322,7 +347,7 @@ class Worker:
         return self._guard.call(cell.method.label, restored)
 
     def _load_method(self, cell: Cell, group: list[_Loaded]) -> tuple[Method | None, str | None]:
-        method = cell.method.method
+        method = cell.making(group[0].task.unit)
         assert isinstance(method, Method)
         if self._method is not None and self._method[0] == id(method):
             return self._method[1], self._method[2]
@@ -387,8 +412,9 @@ class Worker:
                 payload, suffix = artefacts.encode(made.pixels)
                 size = (made.pixels.shape[0], made.pixels.shape[1])
                 row = Restored(
-                    state.key, facts.lq.hash, "ok", None, output, size, payload, suffix, made.seconds, made.batch
-                )
+                    state.key, facts.lq.hash, "ok", None, output, size, payload, suffix, made.seconds, made.batch,
+                    None if made.traced is None else made.traced.trace.text(), stages_of(made.traced),
+                )  # fmt: skip
                 self._put(cell, row)
             self._score(cell, loaded, made.pixels, output, known=known)
         elif isinstance(made, Restored):
@@ -413,7 +439,8 @@ class Worker:
                 self._put(cell, Scored(*place, index, outcome))
                 todo.remove(index)
         gt = loaded.gt
-        box = cell.crop(loaded.facts.lq.height, loaded.facts.lq.width) if loaded.facts.lq else None
+        lq = loaded.facts.lq
+        box = cell.crop(loaded.task.unit, lq.height, lq.width) if lq else None
         if gt is not None and box is not None:
             gt = gt[box.top : box.top + box.height, box.left : box.left + box.width]
         scorer, present = self._scorer(cell)
@@ -471,12 +498,3 @@ def _raw(source: ImageSource) -> bytes:
         return source.raw()
     except (OSError, ImageError) as error:
         return one_line(error).encode()
-
-
-def _out_of_memory(failure: BaseException) -> bool:
-    return isinstance(failure, MemoryError) or (
-        isinstance(failure, RuntimeError)
-        and any(
-            words in str(failure).lower() for words in ("out of memory", "can't allocate memory", "not enough memory")
-        )
-    )

@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from bench import paths
 from bench.errors import BenchError, suggest
@@ -46,8 +56,10 @@ class DatasetSpec(_Strict):
 
 
 class MethodSpec(_Strict):
-    """One line under `methods:`; `sweep` runs it once per combination of option values.
+    """One line under `methods:`; `sweep` runs it once per combination of option values, each a method of its own.
 
+    `repeats` runs it once per mapping of options, and all of them are one method: the same network trained with other
+    seeds, say. Each item then has a value per repeat, as it has for a stochastic method with `seeds`.
     `datasets` names those (by label) that it is for, all by default: lines for different datasets may share a label, so
     that a method with weights per dataset is one row of each.
     """
@@ -55,6 +67,7 @@ class MethodSpec(_Strict):
     method: str
     options: dict[str, Any] = {}
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    repeats: list[Annotated[dict[str, Any], Field(min_length=1)]] = Field(default=[], min_length=1)
     label: Label | None = None
     seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS)
     datasets: list[Label] | None = Field(default=None, min_length=1)
@@ -63,6 +76,22 @@ class MethodSpec(_Strict):
     @classmethod
     def _short_datasets(cls, given: Any) -> Any:
         return [given] if isinstance(given, str) else given
+
+    @field_validator("repeats", mode="after")
+    @classmethod
+    def _differing(cls, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for index, one in enumerate(given):
+            if one in given[:index]:
+                raise ValueError(f"numbers {given.index(one) + 1} and {index + 1} are equal, and would count twice")
+        return given
+
+    @model_serializer(mode="wrap")
+    def _without_defaults_that_came_later(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run is found again by what its suite says: a key that a suite does not use must not be in it."""
+        found: dict[str, Any] = plain(self)
+        if not self.repeats:
+            found.pop("repeats", None)
+        return found
 
 
 class MetricSpec(_Strict):
@@ -252,10 +281,15 @@ def _shortened(complaints: Iterable[str]) -> Iterator[str]:
 def _check_sweeps(suite: Suite, lines: Lines) -> None:
     total = 0
     for index, spec in enumerate(suite.methods):
-        total += math.prod(map(len, spec.sweep.values()))
+        total += math.prod(map(len, spec.sweep.values())) * max(len(spec.repeats), 1)
         if total > MOST_VARIANTS:
-            where = nearest(lines, ("methods", index, "sweep"))
-            raise BenchError(f"{where}: sweeps make {total} methods by here, more than {MOST_VARIANTS}")
+            where = nearest(lines, ("methods", index, "sweep" if spec.sweep else "repeats"))
+            what = "sweeps and repeats" if spec.repeats else "sweeps"
+            raise BenchError(f"{where}: {what} make {total} methods by here, more than {MOST_VARIANTS}")
+        for number, options in enumerate(spec.repeats):
+            if both := [name for name in options if name in spec.sweep]:
+                where = nearest(lines, ("methods", index, "repeats", number, both[0]))
+                raise BenchError(f"{where}: {both[0]!r} cannot be swept and differ between repeats at once")
 
 
 def _check_labels(suite: Suite, lines: Lines) -> None:
@@ -334,6 +368,14 @@ class Variant(NamedTuple):
 
     label: str
     options: dict[str, Any]
+    """What its repeats have in common."""
+    repeats: tuple[dict[str, Any], ...] = ()
+    """All options of each repeat; empty for a method that is none but itself."""
+
+    @property
+    def members(self) -> tuple[dict[str, Any], ...]:
+        """All options of everything that has to be built for it, the first repeat's first."""
+        return self.repeats or (self.options,)
 
 
 def variants(spec: MethodSpec, where: str) -> Iterator[Variant]:
@@ -345,15 +387,20 @@ def variants(spec: MethodSpec, where: str) -> Iterator[Variant]:
     for values in itertools.product(*spec.sweep.values()):
         swept = dict(zip(known, values, strict=True))
         options = {**spec.options, **swept}
+        repeats = tuple({**options, **own} for own in spec.repeats)
         if spec.label is None:
             told = {
                 name: value for name, value in options.items() if name in swept or not isinstance(value, (dict, list))
             }
-            yield Variant(shown(spec.method + _options_text(told)), options)
+            yield Variant(shown(spec.method + _options_text(told)), options, repeats)
             continue
 
         def value_of(match: re.Match[str], options: dict[str, Any] = options) -> str:
             name = match.group(1)
+            if name not in options and any(name in own for own in spec.repeats):
+                raise BenchError(
+                    f"{where}: label {spec.label!r} names {name!r}, which differs between repeats: they share one label"
+                )
             if name not in options:
                 raise BenchError(
                     f"{where}: label {spec.label!r} names {name!r}, which is no option{suggest(name, options)}"
@@ -365,7 +412,7 @@ def variants(spec: MethodSpec, where: str) -> Iterator[Variant]:
                 f"{where}: label {spec.label!r}: {odd[0]} is no placeholder: those are names of options alone, "
                 f"such as {{{odd[1] or next(iter(options), 'name')}}}"
             )
-        yield Variant(shown(re.sub(r"\{(\w+)\}", value_of, spec.label)), options)
+        yield Variant(shown(re.sub(r"\{(\w+)\}", value_of, spec.label)), options, repeats)
 
 
 _ODD_PLACEHOLDER = re.compile(r"\{\s*\}|\{(?!\w+\})\s*([A-Za-z_]\w*)\s*(?:[.\[!:][^{}]*)?\}")

@@ -1,4 +1,4 @@
-"""Columns that follow from a run's rows and are no metric's: gain over a base, and seconds per image.
+"""Columns that follow from a run's rows and are no metric's: gain over a base, rounds, and seconds per image.
 
 Each has a name that JSON and CSV call it by, one value per method and dataset, and lines below the table. They stand
 behind the metrics and are never ranked.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from bench.results.view import RunView
-from bench.tables import gains, run_seconds
+from bench.tables import gains, rounds, run_seconds
 
 
 class Entry(NamedTuple):
@@ -42,7 +42,9 @@ def columns(data: RunView, *, gain: bool | None = None, seconds: bool = False) -
     found = []
     if gains.wanted(data, gain):
         found.append(_gain(data))
-    if seconds:
+    if data.traces:
+        found.append(_rounds(data))
+    if seconds or run_seconds.printed(data):
         found.append(_seconds(data))
     return found
 
@@ -67,6 +69,17 @@ def _seconds(data: RunView) -> Derived:
         for dataset, method, one in run_seconds.spent(data)
     }
     return Derived(run_seconds.COLUMN, "Seconds", "↓", run_seconds.METRIC, entries, tuple(run_seconds.footer(data)))
+
+
+def _rounds(data: RunView) -> Derived:
+    entries = {
+        (dataset, method): Entry(
+            one.mean, "–" if one.mean is None else f"{one.mean:.2f}", one.n, one.expected,
+            None if one.n else "it tells no rounds", "rounds|mean|done|v:1",
+        )
+        for dataset, method, one in rounds.counted(data)
+    }  # fmt: skip
+    return Derived(rounds.COLUMN, "Rounds", "", rounds.METRIC, entries, tuple(rounds.footer(data)))
 
 
 def _short(seconds: float | None) -> str:

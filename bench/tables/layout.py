@@ -349,13 +349,7 @@ def _footer(data: RunView, reasons: _Reasons) -> Iterator[str]:
                 yield f"{heading} on {dataset}: {column.signature}"
     yield "Values are means over items; n: items with every value / items expected."
     yield "Best is bold, second best underlined, per dataset and among complete cells."
-    repeated = [cell for cell in data.cells if cell.repeats > 1]
-    if repeated:
-        methods = dict.fromkeys(cell.method for cell in repeated)
-        yield (
-            f"{', '.join(methods)}: every item was restored{_times(repeated)}, each with a seed of its own; an item's "
-            "value is the mean of its repeats, and n counts items."
-        )
+    yield from _repeated([cell for cell in data.cells if cell.repeats > 1])
     if any(cell.infinite for cell in data.cells):
         yield (
             "inf (k of n): k of n items have an infinite value, as the PSNR of an output equal to its reference; such "
@@ -368,6 +362,26 @@ def _footer(data: RunView, reasons: _Reasons) -> Iterator[str]:
     yield from dict.fromkeys(f"{cell.dataset}: {cell.reason}." for cell in remarks if cell.complete and cell.reason)
     if len(data.devices) > 1:
         yield f"Outputs were made on different devices: {', '.join(sorted(data.devices))}."
+
+
+def _repeated(cells: Sequence[Cell]) -> Iterator[str]:
+    """What the repeats of items are, and that they are no further items."""
+    kinds = {
+        "each with a seed of its own": [cell for cell in cells if cell.members == 1],
+        "by members that differ in their options, such as weights": [
+            cell for cell in cells if cell.members == cell.repeats > 1
+        ],
+        "by members that differ in their options, each with several seeds": [
+            cell for cell in cells if 1 < cell.members < cell.repeats
+        ],
+    }
+    for how, of_kind in kinds.items():
+        if of_kind:
+            methods = dict.fromkeys(cell.method for cell in of_kind)
+            yield (
+                f"{', '.join(methods)}: every item was restored{_times(of_kind)}, {how}; an item's value is the mean "
+                "of its repeats, and n counts items."
+            )
 
 
 def printable(text: str) -> str:

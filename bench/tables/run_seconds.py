@@ -9,12 +9,21 @@ import statistics
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from bench.catalog import published
 from bench.results.view import RunView, Seconds
 
 COLUMN = "seconds"
 """What JSON and CSV call the column."""
 METRIC = "time-s"
 """What the papers' tables call seconds per image."""
+
+
+def printed(data: RunView) -> bool:
+    """Whether the paper's table that the run's suite names prints seconds, so that ours belong beside them."""
+    key = data.record.definition.get("published")
+    if key is None or not published.folder().is_dir() or key not in published.names():
+        return False
+    return METRIC in published.load(str(key)).metrics
 
 
 class Spent(NamedTuple):

@@ -1,7 +1,8 @@
 """Intervals and tests of a run's cells, and what a table says of them.
 
 Whatever a run holds, statistics speak of items: a cell's values are the means of each item's repeats (`Cell.items`), so
-that twenty restorations of six images are six values. What is resampled and how is `statistics`.
+that twenty restorations of six images are six values. The interval of a method with members, such as trainings with
+other seeds, speaks of other members as well. What is resampled and how is `statistics`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from bench.tables import statistics
 
 
 def interval_of(cell: Cell) -> statistics.Interval | None:
-    """Bootstrap interval of a mean over items; None for set metrics, whose value is no mean."""
-    return None if cell.column.is_set else statistics.bootstrap(list(cell.items.values()))
+    """Bootstrap interval of a mean over items, and over members where there are several; None for set metrics, whose
+    value is no mean."""
+    if cell.column.is_set:
+        return None
+    return statistics.crossed(cell.by_member) if cell.members > 1 else statistics.bootstrap(list(cell.items.values()))
 
 
 def paired_test(base: Cell, other: Cell) -> statistics.Paired | None:
     """Paired test of two cells on the items that both have a value for; None for set metrics.
 
-    A stochastic method enters with the mean of all its repeats, whatever the other one is.
+    A method with repeats enters with the mean of all of an item's, whatever the other one is.
     """
     if base.column.is_set or base.column.signature != other.column.signature:
         return None
@@ -53,17 +57,25 @@ def how(tests: Iterable[statistics.Paired]) -> str:
 
 def footer(data: RunView, *, ci: bool, against: str | None) -> Iterator[str]:
     """What intervals and p-values mean, and where they are rough."""
+    several = ", ".join(dict.fromkeys(cell.method for cell in data.cells if cell.members > 1))
     if ci:
         yield (
             f"[low, high] is the {statistics.LEVEL:.0%} percentile bootstrap interval of the mean "
             f"({statistics.RESAMPLES} resamples of the items, seed {statistics.SEED}): how far it would move with "
             "other items of the same kind, not with another training run."
         )
+        if several:
+            yield (
+                f"{several}: resampled are the items and, independently, the members (crossed bootstrap): "
+                "how far the mean would move with other items and another training run; a few members tell little."
+            )
     if against is not None:
         yield (
             f"p is the chance of a difference at least as large as the one to {against} if the two methods were "
             f"interchangeable on every item ({how(tested(data, against))}); a small p is not a large difference."
         )
+        if several:
+            yield f"{several}: an item enters with the mean of its members, so that p speaks of other items alone."
         left = sum(1 for cell in data.cells if any(map(math.isinf, cell.items.values())))
         if left:
             yield "Items with an infinite value are left out of the tests."

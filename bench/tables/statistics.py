@@ -1,7 +1,8 @@
 """How sure a mean is, and whether two methods differ: seeded resampling of stored per-image values.
 
-Values are resampled, never recomputed. An interval or a p-value here speaks of other items of the same kind; it says
-nothing of another training run, and a significant difference need not be one that anybody sees.
+Values are resampled, never recomputed. An interval or a p-value here speaks of other items of the same kind, and of
+another training run only where there were several (`crossed`); a significant difference need not be one that anybody
+sees.
 """
 
 from __future__ import annotations
@@ -58,6 +59,22 @@ def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int 
     if given.size < 2 or not np.isfinite(given).all():
         return None
     return _percentiles(_resampled_means(given, resamples, seed))
+
+
+def crossed(
+    table: Sequence[Sequence[float]], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval | None:  # fmt: skip
+    """Percentile interval at `LEVEL` of the mean of [members][items], where both are a sample of what there could be.
+
+    Every resample draws as many members and as many items as there are, with replacement and independently (Owen, "The
+    pigeonhole bootstrap", Annals of Applied Statistics 2007). None for a single number or infinite ones.
+    """
+    given = np.asarray(table, dtype=np.float64)
+    if given.size < 2 or not np.isfinite(given).all():
+        return None
+    drawn = np.random.Generator(np.random.PCG64(seed))
+    shares = [drawn.multinomial(count, np.full(count, 1 / count), resamples) / count for count in given.shape]
+    return _percentiles(np.einsum("ri,ij,rj->r", shares[0], given, shares[1]))
 
 
 def paired(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqpir.errors import ImageFailure, IQPIRError, one_line, shown
-from iqpir.rar.kinds import CLEAN, DEGRADATIONS, level
+from iqpir.rar.kinds import CLEAN, DEGRADATIONS, described
 
 if TYPE_CHECKING:
     import torch
@@ -124,11 +124,3 @@ def assess_folder(folder: Path, weights: str, device: str, out: Path) -> int:
     write_csv(out / "degradations.csv", ASSESSED, rows)
     click.echo(f"written to {shown(out / 'degradations.csv')}", err=True)
     return 1 if failed else 0
-
-
-def described(odds: Mapping[str, float], severity: Mapping[str, float]) -> str:
-    """`"haze 0.93 (high), noise 0.71 (low)"`: what is more likely there than not, likeliest first."""
-    found = sorted((name for name in DEGRADATIONS if odds[name] > 0.5), key=lambda name: -odds[name])
-    if found and odds[CLEAN] <= 0.5:
-        return ", ".join(f"{name} {odds[name]:.2f} ({level(severity[name])})" for name in found)
-    return f"clean {odds[CLEAN]:.2f}" if odds[CLEAN] > 0.5 else f"nothing named, clean {odds[CLEAN]:.2f}"

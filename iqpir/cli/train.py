@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from iqpir.cli.ablation import command as ablation
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-
-def _bar(steps: int) -> tqdm[NoReturn]:
-    """Progress and time left on standard error; in a log, a line a minute."""
-    import sys
-
-    from tqdm import tqdm
-
-    pace = 0.1 if sys.stderr.isatty() else 60.0
-    return tqdm(total=steps, unit=" steps", dynamic_ncols=True, mininterval=pace, maxinterval=max(10.0, pace))
+from iqpir.cli.bars import steps_bar
 
 
 @click.group()
@@ -62,7 +49,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     pairs = Pairs(Path(settings.lq), Path(settings.gt), scores)
     pairs.check(settings.crop)
     where = Path(out) if out else Path("results") / "train" / config.stem
-    with _bar(settings.steps) as bar:
+    with steps_bar(settings.steps) as bar:
 
         def progress(step: int, loss: float, control: float) -> None:
             bar.set_description_str(f"L1 {loss:.4f}, without score {control:.4f}")
@@ -98,7 +85,7 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
     stage = make_stage(settings, where, device)
     for note in stage.notes:
         click.echo(note, err=True)
-    with _bar(settings.steps) as bar:
+    with steps_bar(settings.steps) as bar:
 
         def progress(told: Report) -> None:
             shown = [key for key in ("total", "held-out psnr") if key in told.values]
@@ -292,7 +279,7 @@ def quality(config: Path | None, out: str | None, device: str, steps: int | None
         where = _root(config, None) / "quality" / "quality.safetensors"
     if where.suffix != ".safetensors":
         raise IQPIRError(f"{where}: the name must end in .safetensors")
-    with _bar(settings.steps) as bar:
+    with steps_bar(settings.steps) as bar:
 
         def progress(step: int, error: float) -> None:
             bar.set_description_str(f"error {error:.3f}")

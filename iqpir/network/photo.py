@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ FULL_SCORE = 0.9
 """From this score on nothing of the damage is asked to stay."""
 TILE = 768
 """Side of the squares that large images are worked through in, without what overlaps."""
+CodesGrad = Literal["none", "soft", "ste"]
+"""No gradient passes the codes; it passes through the softmax to the transformer (`IQPIR.relax`); or straight through
+to the encoder."""
 _LONGEST = 4
 """An overview is at most so many times as long as it is wide; longer images are squeezed."""
 
@@ -130,14 +133,19 @@ class PhotoIQPIR(nn.Module):
             self.detail = DetailBranch(inputs, outputs, config.detail_widths, _TOLD, config.detail_deep)
 
     def forward(
-        self, image: Tensor, score: Tensor | float = FULL_SCORE, fidelity: float = 1.0, *, soft_codes: bool = False
+        self,
+        image: Tensor,
+        score: Tensor | float = FULL_SCORE,
+        fidelity: float = 1.0,
+        *,
+        codes_grad: CodesGrad = "none",
     ) -> PhotoRestoration:
         """Restore whole images at once.
 
-        `fidelity`: w of the core, ≥ 0. `soft_codes`: the gradient of the codes passes through the softmax
-        (`IQPIR.relax`). Raises `IQPIRError` for another shape or score.
+        `fidelity`: w of the core, ≥ 0. `codes_grad`: how a gradient passes the codes, see `CodesGrad`. Raises
+        `IQPIRError` for another shape or score.
         """
-        known = self.know(image, score, fidelity, soft_codes=soft_codes)
+        known = self.know(image, score, fidelity, codes_grad=codes_grad)
         height, width = image.shape[-2:]
         place = (places(height, device=image.device), places(width, device=image.device))
         return self._pixels(image, known, place, None)
@@ -179,7 +187,9 @@ class PhotoIQPIR(nn.Module):
 
     # Before the pixels
 
-    def know(self, image: Tensor, score: Tensor | float, fidelity: float = 1.0, *, soft_codes: bool = False) -> _Known:
+    def know(
+        self, image: Tensor, score: Tensor | float, fidelity: float = 1.0, *, codes_grad: CodesGrad = "none"
+    ) -> _Known:
         """All that depends on the whole image."""
         if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[2:]) < 1:
             raise IQPIRError(f"images of shape {tuple(image.shape)}; they must be [B,3,H,W]")
@@ -192,7 +202,7 @@ class PhotoIQPIR(nn.Module):
         if not self.config.codes:
             return _Known(grade, told, None, None, None)
         exposed = apply(self._overview(image), grade)
-        core, logits = self._core(exposed, scores, fidelity, soft_codes)
+        core, logits = self._core(exposed, scores, fidelity, codes_grad)
         return _Known(grade, told, core - exposed, core, logits)
 
     def _told_score(self, scores: Tensor) -> Tensor:
@@ -220,15 +230,17 @@ class PhotoIQPIR(nn.Module):
         grade: Grade = self.front(image, self._told_score(scores))
         return grade
 
-    def _core(self, exposed: Tensor, scores: Tensor, fidelity: float, soft: bool) -> tuple[Tensor, Tensor]:
+    def _core(self, exposed: Tensor, scores: Tensor, fidelity: float, codes_grad: CodesGrad) -> tuple[Tensor, Tensor]:
         core = self.core
         score = None if core.config.conditioning == "none" else scores
         predicted = core.predict(exposed * 2 - 1, score, with_skips=fidelity > 0, any_size=True)
         grid = (predicted.features.shape[-2], predicted.features.shape[-1])
-        if soft:
+        if codes_grad == "soft":
             latent = core.relax(predicted.logits, grid=grid)
         else:
             latent = core.dequantize(core.best_codes(predicted.logits), grid).detach()
+            if codes_grad == "ste":
+                latent = predicted.features + (latent - predicted.features).detach()
         made = core.generate(latent, fidelity, predicted.skips, detach_skips=False)
         return (made + 1) / 2, predicted.logits
 

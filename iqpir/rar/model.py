@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -24,6 +25,8 @@ class Restoration(NamedTuple):
     """float32 [B,3,H,W] in [0,1]."""
     traces: list[Trace]
     """One per image."""
+    states: Sequence[Tensor] = ()
+    """The latents after 0, 1, 2 … rounds, as taken by then; empty unless asked for."""
 
 
 class RAR(nn.Module):
@@ -66,8 +69,9 @@ class RAR(nn.Module):
             )
 
     @torch.no_grad()
-    def forward(self, images: Tensor, options: LoopOptions = _USUAL) -> Restoration:
-        """Restore images. One of which no round was taken is returned as it came, bit for bit.
+    def forward(self, images: Tensor, options: LoopOptions = _USUAL, *, keep: bool = False) -> Restoration:
+        """Restore images. One of which no round was taken is returned as it came, bit for bit. `keep`: with the latents
+        between the rounds.
 
         Raises `IQPIRError` for another shape, or a restorer that the file does not have.
         """
@@ -75,12 +79,12 @@ class RAR(nn.Module):
             raise IQPIRError(f"images of shape {tuple(images.shape)}; they must be [B,3,H,W]")
         self._restorer(options)
         images = images.float()
-        found = rounds(self, self.encode(images), options)
+        found = rounds(self, self.encode(images), options, keep=keep)
         taken = torch.tensor([trace.taken > 0 for trace in found.traces], device=images.device)
         made = images.clone()
         if bool(taken.any()):
             made[taken] = self.decode(found.latent[taken], images.shape[-2], images.shape[-1])
-        return Restoration(made, found.traces)
+        return Restoration(made, found.traces, found.states)
 
     # In and out
 

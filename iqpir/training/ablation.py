@@ -1,39 +1,59 @@
-"""An ablation: networks that differ in one thing each, trained on the same images for the same number of steps.
+"""An ablation: networks for photographs that differ in one thing each, trained on the same images for the same steps.
 
-A YAML file holds the sections of a recipe, which all networks share, the seeds, and `arms`: what each changes. Arms
-with the same stage 1 share it, and the quality prior is trained once. Nothing is scored here. A folder holds one:
+A YAML file holds the sections of a recipe, which all arms share, a file with the trained front end and detail branch,
+the seeds, and `arms`: what each changes. Stages with equal settings are trained once, whichever arms they are for.
+Nothing is scored here: `iqpir.training.ablation_suite` writes what is to be measured. A folder holds one ablation:
 
     quality/                the prior
     autoencoder/DIGEST/     a stage 1; the digest is that of its settings
-    arms/NAME/seed-0/       a restorer
+    restorer/DIGEST/        a stage 2, likewise, and of what it begins with
+    arms/NAME/seed-0/       a whole network
     …/done.json             written when its training has finished
+    NAME.yaml               the suite
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from iqpir.errors import IQPIRError, suggest
 from iqpir.training.quality import QualitySettings
-from iqpir.training.settings import (
-    STAGES,
-    AutoencoderSettings,
-    Common,
-    RestorerSettings,
-    _merged,
-    _with_paths,
-    read_yaml,
-)
+from iqpir.training.settings import STAGES, Common, _merged, _with_paths, read_yaml
+from iqpir.training.strict import Strict, need
 
-_SECTIONS = ("title", "seeds", "common", "quality", "autoencoder", "restorer", "evaluation", "arms")
-_ARM = ("title", "group", "from", "against", "seeds", "autoencoder", "restorer")
+TRAINED = ("autoencoder", "restorer", "joint")
+"""The stages of an arm, in their order."""
+_SHARED = ("common", *TRAINED)
+_SECTIONS = ("title", "seeds", "detail", *_SHARED, "quality", "evaluation", "arms")
+_ARM = ("group", "from", "seeds", *_SHARED)
+_LINKS = ("autoencoder", "restorer", "front", "detail")
+"""Settings that name what an arm's stages begin with: what is in these files counts, and not where they lie."""
+
+
+@dataclass(frozen=True)
+class Evaluation(Strict):
+    """What the suite asks for."""
+
+    score: float = 0.9
+    """The quality asked for."""
+    sweep: tuple[str, ...] = ()
+    """Arms that are asked for every one of `scores` as well."""
+    scores: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    datasets: tuple[Any, ...] = ("builtin-lowlight", "builtin-underwater", "builtin-backlit")
+    """As a suite of `bench` writes them; relative folders are those of the file's folder."""
+    metrics: tuple[Any, ...] = ("psnr", "ssim", "niqe", "piqe", "brisque")
+
+    def __post_init__(self) -> None:
+        need(all(0 <= score <= 1 for score in (self.score, *self.scores)), "evaluation: scores must lie in [0,1]")
+        need(bool(self.datasets) and bool(self.metrics), "evaluation: name datasets and metrics")
 
 
 @dataclass(frozen=True)
@@ -41,45 +61,56 @@ class Arm:
     """One kind of network."""
 
     name: str
-    title: str
     group: str
-    """Arms of a group are shown together."""
-    against: str
-    """The arm that this one is compared with; its own name for the one that the others are compared with."""
+    """Arms of a group are trained seed by seed, before those of the next group: who stops early has whole groups."""
     seeds: tuple[int, ...]
-    autoencoder: Mapping[str, Any] = field(default_factory=dict)
-    """What differs from the shared section; that of the arm it was made from included."""
-    restorer: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What differs from the shared sections, by section; that of the arm it was made from included."""
 
 
 class Job(NamedTuple):
     """Something to train."""
 
     name: str
-    """For progress: `prior`, `stage 1 of c, seed 0` or `c, seed 0`."""
+    """For progress: `prior`, or `score, seed 0: joint`."""
     settings: Common | QualitySettings
     folder: Path
     needs: tuple[Job, ...] = ()
     """Jobs that must be finished first."""
+    given: str = ""
+    """SHA-256 of a trained file that it begins with and that is no job's."""
+
+    @property
+    def stage(self) -> str:
+        return "quality" if isinstance(self.settings, QualitySettings) else self.settings.STAGE
 
     @property
     def digest(self) -> str:
         """Of the settings and of those of what is needed, wherever it lies."""
-        return _digest({"settings": _plain(self.settings), "needs": [job.digest for job in self.needs]})
+        given = {"given": self.given} if self.given else {}
+        settings = _plain(self.settings)
+        if any(job.stage == "quality" for job in self.needs):
+            settings.pop("quality_prior")
+        return _digest({"settings": settings, "needs": [job.digest for job in self.needs], **given})
 
     @property
     def file(self) -> Path:
         """The network, once it is trained."""
-        name = "quality" if isinstance(self.settings, QualitySettings) else self.settings.STAGE
-        return self.folder / f"{name}.safetensors"
+        return self.folder / f"{self.stage}.safetensors"
+
+    def note(self) -> Mapping[str, Any]:
+        """What was noted when its training had finished; empty unless it was of exactly these settings."""
+        path = self.folder / "done.json"
+        if not path.is_file() or not self.file.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:  # damaged: training goes on from its last state, and notes it again
+            return {}
+        return found if isinstance(found, dict) and found.get("digest") == self.digest else {}
 
     def finished(self) -> bool:
-        """Whether the folder holds the network of exactly these settings."""
-        note = self.folder / "done.json"
-        if not note.is_file() or not self.file.is_file():
-            return False
-        found = json.loads(note.read_text(encoding="utf-8"))
-        return isinstance(found, dict) and found.get("digest") == self.digest
+        return bool(self.note())
 
 
 @dataclass(frozen=True)
@@ -88,11 +119,12 @@ class Ablation:
 
     title: str
     arms: tuple[Arm, ...]
+    detail: Path
+    """A file of the stage `detail`: the front end and the detail branch that all arms begin with."""
     quality: QualitySettings
     sections: Mapping[str, Mapping[str, Any]]
-    """`common`, `autoencoder` and `restorer`, with paths relative to the working directory."""
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
-    """How the networks are to be measured, for the program that does."""
+    """`common` and those of `TRAINED`, with paths relative to the working directory."""
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
     def arm(self, name: str) -> Arm:
         names = [arm.name for arm in self.arms]
@@ -100,60 +132,61 @@ class Ablation:
             raise IQPIRError(f"no arm {name!r}{suggest(name, names)} (there are {', '.join(names)})")
         return self.arms[names.index(name)]
 
-    def autoencoder(self, arm: Arm, seed: int) -> AutoencoderSettings:
-        """Settings of an arm's stage 1."""
-        found = self._settings("autoencoder", arm.autoencoder, seed)
-        assert isinstance(found, AutoencoderSettings)
-        return found
-
-    def restorer(self, arm: Arm, seed: int, root: Path) -> RestorerSettings:
-        """Settings of an arm's stage 2 in the folder `root`."""
-        first = self.autoencoder(arm, seed)
-        links: dict[str, Any] = {"autoencoder": str(stage_1(root, first) / "autoencoder.safetensors")}
-        if _merged(self.sections.get("restorer", {}), arm.restorer).get("quality"):
-            links["quality_prior"] = [str(prior(root) / "quality.safetensors")]
-        found = self._settings("restorer", {**links, **arm.restorer}, seed)
-        assert isinstance(found, RestorerSettings)
-        return found
-
-    def _settings(self, stage: str, changes: Mapping[str, Any], seed: int) -> Common:
-        content = _merged(_merged(self.sections.get("common", {}), self.sections.get(stage, {})), changes)
+    def content(self, arm: Arm, stage: str, seed: int) -> dict[str, Any]:
+        """The settings of an arm's stage, but for the files of those before it."""
+        found: dict[str, Any] = {}
+        for changes in (self.sections, arm.changes):
+            for section in ("common", stage):
+                found = _merged(found, changes.get(section, {}))
         # A seed is another beginning and other images.
-        content = _merged(content, {"seed": seed, "data": {"seed": seed}})
-        return STAGES[stage].from_dict(content)
+        return _merged(found, {"seed": seed, "data": {"seed": seed}})
+
+    def trained(self, arm: Arm, seed: int, root: Path, given: str = "") -> tuple[Job, ...]:
+        """The jobs of one network in the folder `root`: the prior, where it has one, and those of `TRAINED`."""
+        prior = Job("prior", self.quality, root / "quality")
+        jobs: dict[str, Job] = {}
+        for stage in TRAINED:
+            content = self.content(arm, stage, seed)
+            needs = [jobs[name] for name in TRAINED if name in jobs]
+            links: dict[str, Any] = {job.stage: str(job.file) for job in needs}
+            if stage != "autoencoder":
+                links["front" if stage == "restorer" else "detail"] = str(self.detail)
+            if content.get("quality") and not content.get("quality_prior"):
+                needs.append(jobs.setdefault("quality", prior))
+                links["quality_prior"] = [str(prior.file)]
+            settings = STAGES[stage].from_dict({**links, **content})
+            named = f"{arm.name}, seed {seed}: {stage}"
+            job = Job(named, settings, Path(), tuple(needs), "" if stage == "autoencoder" else given)
+            own = root / "arms" / arm.name / f"seed-{seed}"
+            jobs[stage] = job._replace(folder=own if stage == TRAINED[-1] else root / stage / job.digest[:12])
+        return tuple(sorted(jobs.values(), key=lambda job: job.stage != "quality"))
+
+    def order(self, names: Sequence[str] = ()) -> list[tuple[Arm, int]]:
+        """Arms and seeds in the order in which they are trained: group by group, and within one seed by seed."""
+        chosen = [self.arm(name) for name in names] if names else list(self.arms)
+        found: list[tuple[Arm, int]] = []
+        for group in dict.fromkeys(arm.group for arm in chosen):
+            mine = [arm for arm in chosen if arm.group == group]
+            turns = range(max(len(arm.seeds) for arm in mine))
+            found += [(arm, arm.seeds[turn]) for turn in turns for arm in mine if turn < len(arm.seeds)]
+        return found
 
     def jobs(self, root: Path, names: Sequence[str] = ()) -> list[Job]:
-        """In the order in which they are trained: the first seed of every arm that has all seeds, then the next seed,
-        then the arms that have fewer."""
-        chosen = [self.arm(name) for name in names] if names else list(self.arms)
-        most = max(len(arm.seeds) for arm in chosen)
-        whole, few = [arm for arm in chosen if len(arm.seeds) == most], [arm for arm in chosen if len(arm.seeds) < most]
-        order = [(arm, arm.seeds[turn]) for turn in range(most) for arm in whole]
-        order += [(arm, seed) for arm in few for seed in arm.seeds]
-        judge = Job("prior", self.quality, prior(root))
-        jobs = {judge.folder: judge}
-        for arm, seed in order:
-            first = self.autoencoder(arm, seed)
-            folder = stage_1(root, first)
-            before = jobs.setdefault(folder, Job(f"stage 1 of {arm.name}, seed {seed}", first, folder))
-            settings = self.restorer(arm, seed, root)
-            needs = (before, judge) if settings.quality > 0 else (before,)
-            folder = restorer_folder(root, arm.name, seed)
-            jobs[folder] = Job(f"{arm.name}, seed {seed}", settings, folder, needs)
-        return list(jobs.values())
+        """Everything that the arms ask for, each once, in an order in which what is needed comes first.
 
-
-def prior(root: Path) -> Path:
-    return root / "quality"
-
-
-def stage_1(root: Path, settings: AutoencoderSettings) -> Path:
-    """Where a stage 1 lies: equal settings, one folder."""
-    return root / "autoencoder" / _digest(_plain(settings))[:12]
-
-
-def restorer_folder(root: Path, arm: str, seed: int) -> Path:
-    return root / "arms" / arm / f"seed-{seed}"
+        Raises `IQPIRError` where the file of the front end and the detail branch is missing.
+        """
+        if not self.detail.is_file():
+            raise IQPIRError(
+                f"detail: {self.detail}: there is no such file; iqpir train front configs/tiny.yaml and iqpir train "
+                "detail configs/tiny.yaml make one"
+            )
+        given = hashlib.sha256(self.detail.read_bytes()).hexdigest()
+        each = (job for arm, seed in self.order(names) for job in self.trained(arm, seed, root, given))
+        found: dict[Path, Job] = {}
+        for job in each:
+            found.setdefault(job.folder, job)
+        return list(found.values())
 
 
 def load(path: Path) -> Ablation:
@@ -166,56 +199,72 @@ def load(path: Path) -> Ablation:
         _known(content, _SECTIONS, "settings")
         assert isinstance(content, Mapping)
         seeds = _seeds(content.get("seeds", [0]), "seeds")
-        given = content.get("arms")
+        given, detail = content.get("arms"), content.get("detail")
         if not isinstance(given, Mapping) or not given:
             raise IQPIRError("arms: a mapping from the name of an arm to what it changes")
-        sections = {}
-        for name in ("common", "autoencoder", "restorer"):
-            section = content.get(name, {})
-            if not isinstance(section, Mapping):
-                raise IQPIRError(f"{name} is {section!r}, not a mapping")
-            sections[name] = _with_paths(dict(section), path.parent)
+        if not isinstance(detail, str) or not detail:
+            raise IQPIRError("the key 'detail' is missing: a file of the stage detail, which all arms begin with")
+        sections = _sections(content, "", path.parent)
         arms: dict[str, Arm] = {}
         for name, changes in given.items():
-            arms[str(name)] = _arm(str(name), changes or {}, arms, seeds)
+            arms[str(name)] = _arm(str(name), changes or {}, arms, seeds, path.parent)
         quality = content.get("quality", {})
         _known(quality, list(QualitySettings.__dataclass_fields__), "quality")
-        evaluation = content.get("evaluation", {})
-        if not isinstance(evaluation, Mapping):
-            raise IQPIRError(f"evaluation is {evaluation!r}, not a mapping")
-        title = str(content.get("title", path.stem))
-        found = Ablation(title, tuple(arms.values()), QualitySettings(**quality), sections, evaluation)
+        evaluation = Evaluation.from_dict(content.get("evaluation", {}), "evaluation")
+        found = Ablation(
+            str(content.get("title", path.stem)), tuple(arms.values()), path.parent / detail,
+            QualitySettings(**quality), sections, _placed(evaluation, path.parent),
+        )  # fmt: skip
         for arm in found.arms:
-            found.restorer(arm, arm.seeds[0], Path())
+            found.trained(arm, arm.seeds[0], Path())
+        for name in evaluation.sweep:
+            found.arm(name)
         return found
     except IQPIRError as error:
         raise IQPIRError(f"{path}: {error}") from error
 
 
-def _arm(name: str, changes: object, before: Mapping[str, Arm], seeds: tuple[int, ...]) -> Arm:
+def _sections(content: Mapping[str, Any], place: str, base: Path) -> dict[str, Mapping[str, Any]]:
+    """What is said of `_SHARED`, with paths that begin where the file lies."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in _SHARED:
+        section = content.get(name, {})
+        if not isinstance(section, Mapping):
+            raise IQPIRError(f"{place}{name} is {section!r}, not a mapping")
+        for key in _LINKS:
+            if key in section:
+                raise IQPIRError(f"{place}{name}.{key}: an ablation links its stages by itself: leave the key out")
+        found[name] = _with_paths(dict(section), base)
+    return found
+
+
+def _placed(evaluation: Evaluation, base: Path) -> Evaluation:
+    """Folders of datasets, `options: {lq, gt}`, that begin where the file lies."""
+    found = []
+    for dataset in evaluation.datasets:
+        options = dataset.get("options") if isinstance(dataset, Mapping) else None
+        if isinstance(options, Mapping):
+            folders = {name: str((base / options[name]).resolve()) for name in ("lq", "gt") if name in options}
+            dataset = {**dataset, "options": {**options, **folders}}
+        found.append(dataset)
+    return replace(evaluation, datasets=tuple(found))
+
+
+def _arm(name: str, changes: object, before: Mapping[str, Arm], seeds: tuple[int, ...], base: Path) -> Arm:
     place = f"arms.{name}"
     if not name or any(sign in name for sign in "/\\ .") or name != name.lower():
         raise IQPIRError(f"{place}: the name becomes a folder's: small letters, digits and hyphens")
     _known(changes, _ARM, place)
     assert isinstance(changes, Mapping)
-    for key in ("from", "against"):
-        if key in changes and changes[key] not in before:
-            raise IQPIRError(
-                f"{place}.{key}: no arm {changes[key]!r} stands before it{suggest(str(changes[key]), before)}"
-            )
-    base = before[changes["from"]] if "from" in changes else None
-    own = {stage: changes.get(stage, {}) for stage in ("autoencoder", "restorer")}
-    for stage, change in own.items():
-        if not isinstance(change, Mapping):
-            raise IQPIRError(f"{place}.{stage} is {change!r}, not a mapping")
+    if "from" in changes and changes["from"] not in before:
+        made_from = str(changes["from"])
+        raise IQPIRError(f"{place}.from: no arm {made_from!r} stands before it{suggest(made_from, before)}")
+    own = _sections(changes, f"{place}.", base)
     return Arm(
         name=name,
-        title=str(changes.get("title", name)),
         group=str(changes.get("group", "main")),
-        against=str(changes.get("against", next(iter(before), name))),
         seeds=_seeds(changes["seeds"], f"{place}.seeds") if "seeds" in changes else seeds,
-        autoencoder=_merged(base.autoencoder, own["autoencoder"]) if base else own["autoencoder"],
-        restorer=_merged(base.restorer, own["restorer"]) if base else own["restorer"],
+        changes=_merged(before[changes["from"]].changes, own) if "from" in changes else own,
     )
 
 
@@ -241,7 +290,7 @@ def _plain(settings: Common | QualitySettings) -> dict[str, Any]:
     Without defaults, so that a setting that a later version adds retires no network that was trained before it.
     """
     found = _changed(settings)
-    for key in ("log_every", "sample_every", "workers", "autoencoder", "quality_prior"):
+    for key in ("log_every", "sample_every", "save_every", "workers", *_LINKS):
         found.pop(key, None)
     if isinstance(found.get("data"), dict):
         found["data"] = {key: value for key, value in found["data"].items() if key not in ("workers", "cache")}
@@ -277,11 +326,17 @@ class Done(NamedTuple):
     """What this training took; 0 for one that was found finished."""
 
 
-def run(jobs: Sequence[Job], *, workers: int = 1, threads: int | None = None) -> Iterator[Done]:
+Told = Callable[[Job, int], object]
+"""Told of a job and how many of its steps are done."""
+
+
+def run(
+    jobs: Sequence[Job], *, workers: int = 1, threads: int | None = None, told: Told = lambda job, step: None
+) -> Iterator[Done]:
     """Train what is not finished, `workers` jobs at a time; a job that was cut off goes on where it was.
 
-    `threads`: of torch, for each; by default the cores divided by `workers`. A job that fails raises its `IQPIRError`
-    when the others that were under way have ended.
+    `threads`: of torch, for each; by default the cores divided by `workers`. `told` is called as a job goes on, where
+    there is one worker. A job that fails raises its `IQPIRError` when the others that were under way have ended.
     """
     waiting = [job for job in jobs if not job.finished()]
     ready = {job.folder for job in jobs if job.finished()}
@@ -291,7 +346,7 @@ def run(jobs: Sequence[Job], *, workers: int = 1, threads: int | None = None) ->
     threads = threads or max(1, _cores() // workers)
     if workers == 1:
         for job in waiting:  # the order of jobs is one in which what is needed comes first
-            yield Done(job, train_job(job, threads))
+            yield Done(job, train_job(job, threads, told))
         return
     yield from _side_by_side(waiting, ready, workers, threads)
 
@@ -316,7 +371,21 @@ def _side_by_side(waiting: list[Job], ready: set[Path], workers: int, threads: i
                 yield Done(job, seconds)
 
 
-def train_job(job: Job, threads: int) -> float:
+def seconds_left(jobs: Sequence[Job]) -> float | None:
+    """What the unfinished of some jobs will take, one after the other, at the pace of the finished ones of their stage;
+    of a stage that was never finished, at the pace of all. None where nothing is finished."""
+    paces: dict[str, list[float]] = {}
+    for job in jobs:
+        if note := job.note():
+            paces.setdefault(job.stage, []).append(float(note["seconds"]) / job.settings.steps)
+    if not paces:
+        return None
+    means = {stage: sum(each) / len(each) for stage, each in paces.items()}
+    usual = sum(means.values()) / len(means)
+    return sum(job.settings.steps * means.get(job.stage, usual) for job in jobs if not job.finished())
+
+
+def train_job(job: Job, threads: int, told: Told = lambda job, step: None) -> float:
     """Train one job to its end in this process, and note that it is done; returns the seconds."""
     import torch
 
@@ -327,7 +396,7 @@ def train_job(job: Job, threads: int) -> float:
     if isinstance(job.settings, QualitySettings):
         from iqpir.training.quality import train_quality
 
-        trained = train_quality(job.settings)
+        trained = train_quality(job.settings, progress=_heard(job, told))
         trained.network.save(job.file, {"settings": asdict(job.settings)})
         last = trained.errors[-min(50, len(trained.errors)) :]
         note["values"] = {"error": sum(last) / len(last)}
@@ -335,17 +404,28 @@ def train_job(job: Job, threads: int) -> float:
         from iqpir.training.engine import train
         from iqpir.training.stages import make_stage
 
-        outcome = train(make_stage(job.settings, job.folder), job.folder)
+        stage = make_stage(job.settings, job.folder)
+        outcome = train(stage, job.folder, report=lambda report: told(job, report.step))
         note |= {"values": outcome.values, "steps": outcome.steps, "waiting": outcome.waiting}
     seconds = time.perf_counter() - started
     note["seconds"] = seconds
-    partial = job.folder / f".{uuid.uuid4().hex}"
-    partial.write_text(json.dumps(note, indent=1), encoding="utf-8")
-    partial.replace(job.folder / "done.json")
+    put(job.folder / "done.json", json.dumps(note, indent=1))
     return seconds
 
 
-def _cores() -> int:
-    import os
+def _heard(job: Job, told: Told) -> Callable[[int, float], None]:
+    def progress(step: int, error: float) -> None:
+        told(job, step)
 
+    return progress
+
+
+def put(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.parent / f".{uuid.uuid4().hex}"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

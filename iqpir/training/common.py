@@ -66,6 +66,10 @@ class Data(Strict):
             "data.lq: only the images of a folder, without data.flawed, have LQ partners",
         )
         need(not self.hq_only or self.scores != "none", "data.hq_only needs scores: data.scores")
+        need(
+            not self.hq_only or self.scores != "target",
+            "data.hq_only: scene makes targets of any score: degradation {kind: scene, top: 1} makes good ones alone",
+        )
         need(0 <= self.window_share <= 1, "data.window_share must lie in [0,1]")
         need(1 <= self.window[0] <= self.window[1], "data.window must be a range from 1 on")
         need(self.scores != "target" or self.scene, "data.scores: target goes with the degradation scene")

@@ -127,6 +127,11 @@ def ensemble_quality(names: Sequence[str], device: torch.device, side: int) -> t
     return quality, flat
 
 
+def cannot_climb(name: str) -> str:
+    """What to say of a prior that training cannot climb."""
+    return f"quality_prior: no gradient raises {name}: training climbs the others"
+
+
 def climbs(quality: Quality, device: torch.device, side: int) -> bool:
     """Whether a small step along its gradient raises a quality, tried on an image of smooth shapes and some noise.
 

@@ -177,12 +177,17 @@ class JointStage(PhotoStage):
         self.teacher: VQAutoEncoder | None = None
         if settings.index > 0 and network.config.codes:
             self.teacher = load_autoencoder(settings.autoencoder).eval().requires_grad_(False).to(device)
+        self._quality: losses.Quality | None = None
+        if settings.quality > 0:
+            side = settings.data.crop or network.config.image_size
+            self._quality, flat = losses.ensemble_quality(settings.quality_prior, device, side)
+            self.notes = [losses.cannot_climb(name) for name in flat]
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         settings, network = self.settings, self.averaged
         network.train()
         lq, gt = _unit(batch)
-        made = network(lq, batch["score"], settings.fidelity, soft_codes=True)
+        made = network(lq, batch["score"], settings.fidelity, codes_grad=settings.codes_grad)
         found = image_terms(made.image, gt, settings)
         if settings.exposed > 0:
             found["exposed"] = _light_terms(made.exposed, gt, settings)
@@ -195,6 +200,9 @@ class JointStage(PhotoStage):
                 codes = gt_codes(self.teacher, overview * 2 - 1)
                 found["index"] = losses.index_loss(made.logits, codes)
                 found["total"] = found["total"] + settings.index * found["index"]
+        if self._quality is not None:
+            found["quality"] = losses.quality_loss(made.image * 2 - 1, self._quality, settings.quality_loss)
+            found["total"] = found["total"] + settings.quality * found["quality"]
         return found
 
     def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
@@ -270,14 +278,22 @@ def _psnr(image: Tensor, target: Tensor) -> float:
 class Overview(nn.Module):
     """What a front end hands to its core, for the stage that trains the core alone."""
 
-    def __init__(self, file: str, device: torch.device) -> None:
+    def __init__(self, file: str, device: torch.device, *, told: bool = True) -> None:
+        """`told`: whether it is told the scores; else everything is exposed as for the best."""
         super().__init__()
+        self._told = told
         self.network = load_photo(file).requires_grad_(False).to(device)
         self.network.train()  # so that an overview has the size that it has in training
+
+    @property
+    def side(self) -> int:
+        """Of the overviews, pixels."""
+        return self.network.config.core.image_size
 
     @torch.no_grad()
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """A batch in [-1,1] → the same with overviews of LQ and GT."""
         lq, gt = _unit(batch)
-        seen = self.network.exposed_overview(lq, batch["score"] if batch["score"] is not None else FULL_SCORE)
+        told = self._told and batch["score"] is not None
+        seen = self.network.exposed_overview(lq, batch["score"] if told else FULL_SCORE)
         return {**batch, "lq": seen * 2 - 1, "gt": F.interpolate(gt, seen.shape[-2:], mode="area") * 2 - 1}

@@ -212,6 +212,12 @@ class JointSettings(_Photo):
     index: float = 0.02
     fidelity: float = 1.0
     """w of the core in training."""
+    codes_grad: Literal["soft", "ste"] = "soft"
+    """How the gradient passes the core's codes; see `iqpir.network.photo.CodesGrad`."""
+    quality: float = 0.0
+    """Weight of what a prior thinks of the restored image; see the stage `restorer`."""
+    quality_prior: tuple[str, ...] = ()
+    quality_loss: Literal["hinge", "negative"] = "hinge"
 
     STAGE: ClassVar[str] = "joint"
 
@@ -219,6 +225,9 @@ class JointSettings(_Photo):
         super().__post_init__()
         need(bool(self.detail), "the key 'detail' is missing: a file of the stage detail")
         need(self.index == 0 or bool(self.autoencoder), "index needs the key 'autoencoder': a file of stage 1")
+        need(
+            self.quality == 0 or bool(self.quality_prior), "quality needs a quality_prior: a file or a metric of pyiqa"
+        )
 
 
 STAGES: Mapping[str, type[Common]] = {

@@ -213,11 +213,18 @@ class RestorerStage:
         train_only(self.averaged, settings.train)
         self.teacher = autoencoder.eval().requires_grad_(False).to(device)
         self.players = {"network": Player(self.averaged, settings.rate_at)}
-        self._overview = Overview(settings.front, device) if settings.front else None
+        self._overview: Overview | None = None
+        if settings.front:  # a core that knows no score sees what a network without one would show it
+            self._overview = Overview(settings.front, device, told=config.conditioning != "none")
+            side = self._overview.side
+            if side != config.image_size:
+                raise IQPIRError(
+                    f"{settings.front}: hands over {side} pixels, and {settings.autoencoder} codes {config.image_size}"
+                )
         self._quality: losses.Quality | None = None
         if settings.quality > 0:
             self._quality, flat = losses.ensemble_quality(settings.quality_prior, device, config.image_size)
-            self.notes = [f"quality_prior: no gradient raises {name}: training climbs the others" for name in flat]
+            self.notes = [losses.cannot_climb(name) for name in flat]
         self._codes = CodeCache(folder / "codes.npy", settings.data, autoencoder) if settings.code_cache else None
 
     def targets(self, batch: Mapping[str, Any]) -> Tensor:

@@ -191,7 +191,42 @@ def test_cdd_11_pairs_every_mixture_with_the_clear_scene(root: Path) -> None:
     dataset = build("cdd-11", count=22)
     assert len(dataset.items) == 22 and {item.id.split("/")[0] for item in dataset.items} == set(kinds)
     assert pairs(dataset)["low_haze_rain/00002"] == "00002.png"
+    told = {item.id: item.done for item in dataset.items}
+    assert told["low_haze_rain/00002"] == ("low light", "rain", "haze"), "as OneRestore's syn_data.py does it"
+    assert told["haze_snow/00001"] == ("snow", "haze") and told["low/00001"] == ("low light",)
     assert [item.id for item in build("cdd-11", count=22, only="^rain/").items] == ["rain/00001", "rain/00002"]
+
+
+GROUPS = {
+    "mio100-a": [
+        "d2/rain+haze", "d2/motion blur+low resolution", "d2/dark+noise", "d2/defocus blur+jpeg compression artifact",
+        "d2/noise+jpeg compression artifact", "d2/rain+low resolution", "d2/motion blur+dark", "d2/defocus blur+haze",
+    ],
+    "mio100-b": [
+        "d2/motion blur+jpeg compression artifact", "d2/haze+noise", "d2/defocus blur+low resolution", "d2/rain+dark",
+    ],
+    "mio100-c": [
+        "d3/haze+motion blur+low resolution", "d3/rain+noise+low resolution",
+        "d3/dark+defocus blur+jpeg compression artifact", "d3/motion blur+defocus blur+noise",
+    ],
+}  # fmt: skip
+"""dataset/degradations.txt of AgenticIR at 9640a29, whose second blank line and third part the groups."""
+
+
+def test_mio100_has_agenticirs_groups_and_says_what_was_done(root: Path) -> None:
+    folders = [folder for group in GROUPS.values() for folder in group]
+    write(root / "mio100", *(f"LQ/{folder}/{n:03d}.png" for folder in folders for n in (1, 2)))
+    write(root / "mio100", "HQ/001.png", "HQ/002.png")
+    for name, group in GROUPS.items():
+        dataset = build(name, count=2 * len(group))
+        assert {item.id.rpartition("/")[0] for item in dataset.items} == set(group) and not dataset.notes
+    whole = build("mio100", count=32)
+    assert len(whole.items) == 32 and pairs(whole)["d2/rain+dark/002"] == "002.png"
+    told = {item.id: item.done for item in whole.items}
+    assert told["d2/rain+dark/001"] == ("rain", "low light")
+    assert told["d3/dark+defocus blur+jpeg compression artifact/001"] == ("low light", "defocus blur", "jpeg")
+    with pytest.raises(Incomplete, match="mio100-b: 8 of 400 images"):
+        build("mio100-b")
 
 
 def test_sice_pairs_every_frame_with_the_label_of_its_sequence(root: Path) -> None:
@@ -219,7 +254,7 @@ def test_sice_pairs_every_frame_with_the_label_of_its_sequence(root: Path) -> No
 def test_the_other_layouts(root: Path, name: str, files: list[str], items: int) -> None:
     entry = registry("dataset").get(name)
     write(root / entry.fields["options"].get("folder", name), *files)
-    dataset = build(name, **({"count": 3} if name == "ffhq" else {}))
+    dataset = build(name, **({"count": 3} if name in ("ffhq", "mio100") else {}))
     assert len(dataset.items) == items and dataset.paired is entry.fields["paired"] and not dataset.notes
 
 

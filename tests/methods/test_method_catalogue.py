@@ -30,14 +30,15 @@ IQPFR = {
     "faces": "RestoreFormer DR2 CodeFormer DifFace DifFace+ DAEFR DAEFR+ WaveFace Interlem IQPFR",
     "underwater": "PUIE-Net PUIE-Net+ NU2Net NU2Net+",
 }
-RAR = {"real-world": "AutoDIR AgenticIR"}
+RAR = {"real-world": "AutoDIR AgenticIR RAR"}
 
 NAMES = {
     "ADP": "adp", "AST": "ast", "AgenticIR": "agenticir", "AutoDIR": "autodir", "CIDNet": "hvi-cidnet",
     "CLIP-LIT": "clip-lit", "CUE": "cue", "CodeFormer": "codeformer", "DAEFR": "daefr", "DR2": "dr2",
     "DifFace": "difface", "DiffIR": "diffir", "GSAD": "gsad", "IQPFR": "iqpfr", "IQPIR": "iqpir",
     "InterIcm": "interlcm", "Interlcm": "interlcm", "Interlem": "interlcm", "MIRNet": "mirnet", "MambaIR": "mambair",
-    "NU2Net": "nu2net", "PUGAN": "pugan", "PUIE-Net": "puie-net", "RAVE": "rave-paired", "RUAS": "ruas-dark",
+    "NU2Net": "nu2net", "PUGAN": "pugan", "PUIE-Net": "puie-net", "RAR": "rar-sd3.5", "RAVE": "rave-paired",
+    "RUAS": "ruas-dark",
     "RestoreFormer": "restoreformer", "Restormer": "restormer-denoising", "Reti-Diff": "reti-diff-lol-v1",
     "SCI": "sci-difficult", "SNR-Net": "snr-net", "WavvFace": "waveface", "WaveFace": "waveface",
 }  # fmt: skip

@@ -78,7 +78,7 @@ def test_an_option_without_effect_is_refused_in_a_suite_as_on_the_command_line()
     one_book = IQPIR(replace(preset("tiny"), hq_codebook=0, connect=()))
     for option, value in (("alpha", 0.5), ("fidelity", 0.5)):
         method = build_method(entry, {option: value}, None)
-        method._read = lambda: one_book
+        method.network = lambda: one_book
         with pytest.raises(BenchError, match=f"'{option}' has no effect on .*iqpir-tiny"):
             method.load("cpu", "float32")
 

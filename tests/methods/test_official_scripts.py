@@ -17,7 +17,7 @@ from bench.methods.build import build_method
 from bench.methods.command import CommandMethod
 
 DEVICES = "GPU-of-ours"
-SQUARE = {"dr2": 512, "difface": 512, "daefr": 512, "interlcm": 512, "pugan": 256}
+SQUARE = {"dr2": 512, "difface": 512, "daefr": 512, "interlcm": 512, "pugan": 256, "rar-sd3.5": 256}
 """Sides of the images that a method is made for; the others take all sizes."""
 WEIGHTS = {"kind": [f"checkpoint/{net}/checkpoint" for net in
                     ("decom_net_train", "illumination_adjust_net_train", "Restoration_net_train")]}  # fmt: skip
@@ -83,7 +83,7 @@ def test_a_script_restores_what_it_is_given(name: str, tmp_path: Path):
     assert set(clone.iterdir()) <= before, "nothing of a run stays in the clone"
 
 
-@pytest.mark.parametrize("name", ["dr2", "daefr", "interlcm", "pugan"])
+@pytest.mark.parametrize("name", ["dr2", "daefr", "interlcm", "pugan", "rar-sd3.5"])
 def test_a_script_of_one_size_is_not_started_for_another(name: str, tmp_path: Path):
     clone = clone_of(name, tmp_path)
     made = loaded(name, clone)

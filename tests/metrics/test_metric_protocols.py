@@ -77,6 +77,7 @@ LINE_BY_LINE = {"gsad/lol", "mirnet/lol", "snr/lol", "nu2net/uieb", "puie/uieb",
 SAME = {
     "recommended/y": "basicsr/y",
     "agenticir/mio100": "pyiqa/default",
+    "onerestore/cdd11": "skimage/rgb",
     **dict.fromkeys(["cue/lol", "faces/basicsr", "restoreformer/faces", "daefr/faces"], "basicsr/rgb"),
     **{f"recommended/{task}": "basicsr/rgb" for task in ("faces", "low-light", "underwater", "backlit", "detection")},
 }
@@ -92,6 +93,14 @@ def test_every_verified_protocol_is_proved_by_a_value_or_line_by_line():
 def test_these_protocols_have_the_signatures_of_a_proved_one(rules, proved):
     for name in ("psnr", "ssim"):
         assert metric(name, rules).signature() == metric(name, proved).signature()
+
+
+def test_rars_protocol_is_pyiqas_on_squeezed_images(pair):
+    """Both sides through Pillow's bilinear to 256×256, which torchvision's Resize is, then pyiqa's PSNR of floats."""
+    shown = [np.asarray(Image.fromarray(image).resize((256, 256), Image.Resampling.BILINEAR)) / 255 for image in pair]
+    expected = 10 * np.log10(1 / (np.mean((shown[0] - shown[1]) ** 2) + 1e-8))
+    assert value("psnr", "rar/256", *pair) == pytest.approx(expected, abs=1e-9)
+    assert "fit:pil-bilinear@256x256" in str(metric("ssim", "rar/256").signature())
 
 
 def floats(name: str, rules: str, restored: torch.Tensor, reference: torch.Tensor) -> float:

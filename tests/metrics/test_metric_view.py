@@ -190,14 +190,13 @@ def test_floats_of_a_resize_are_rounded_again_even_when_both_files_held_8_bits()
     assert seen[0, 0, 0].numpy() * 255 == pytest.approx([0, 64, 128, 191, 255])  # 63.75, 127.5 (to even), 191.25
 
 
-@pytest.mark.parametrize("rule", ["pil-bicubic", "cv2-linear"])
+@pytest.mark.parametrize("rule", ["pil-bicubic", "pil-bilinear", "cv2-linear"])
 def test_fit_brings_both_images_to_one_size_by_the_named_library(pair, rule):
     seen = View(fit=f"{rule}@96x80").apply(*pair.tensors())
     for image, ours in zip(pair, seen, strict=True):
+        kind = {"pil-bicubic": Image.Resampling.BICUBIC, "pil-bilinear": Image.Resampling.BILINEAR}.get(rule)
         expected = (
-            np.asarray(Image.fromarray(image).resize((96, 80), Image.Resampling.BICUBIC))
-            if rule == "pil-bicubic"
-            else cv2.resize(image, (96, 80))
+            cv2.resize(image, (96, 80)) if kind is None else np.asarray(Image.fromarray(image).resize((96, 80), kind))
         )
         np.testing.assert_array_equal(np.rint(ours[0].numpy().transpose(1, 2, 0) * 255), expected)
 

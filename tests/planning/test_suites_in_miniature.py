@@ -29,7 +29,7 @@ from bench.tables.layout import Extras, lay_out
 
 FACES = ["0143.png", "Aaron_Peirsol_0001_00.PNG", "00024_02.png"]
 PAIRS = ["1", "22", "23"]
-MIXTURES = {"A": "rain+fog", "B": "fog+noise", "C": "rain+noise+low-res"}
+MIXTURES = {"A": "d2/rain+haze", "B": "d2/haze+noise", "C": "d3/rain+noise+low resolution"}
 LISTS = {
     "uieb/splits/uie_test_list.txt": "1_img_.png\n22_img_.png\n23_img_.png\n",
     "exdark/imageclasslist.txt": "Name | Class | Light | In/Out | Train/Val/Test\n"
@@ -70,11 +70,12 @@ FILES: dict[str, tuple[list[str], list[str]]] = {
         [f"euvp-test/test_samples/GTr/test_p{n}_.jpg" for n in PAIRS],
     ),
     "mio100": (
-        [f"mio100/LQ/{group}/{mixture}/{n:03d}.png" for group, mixture in MIXTURES.items() for n in range(3)],
+        [f"mio100/LQ/{mixture}/{n:03d}.png" for mixture in MIXTURES.values() for n in range(3)],
         [f"mio100/HQ/{n:03d}.png" for n in range(3)],
     ),
 }  # fmt: skip
 FILES["uieb-890"] = FILES["uieb"]
+FILES |= dict.fromkeys(("mio100-a", "mio100-b", "mio100-c"), FILES["mio100"])
 OF_PAPERS = [
     name for name in definition.names()
     if all(one.dataset in FILES for one in definition.load(definition.find(name)).suite.datasets)

@@ -185,3 +185,56 @@ def test_lines_for_different_datasets_may_share_a_label():
 def test_a_method_is_for_datasets_of_its_suite_and_has_its_label_to_itself(text: str, said: str):
     with pytest.raises(BenchError, match=re.escape(said)):
         definition.parse(text)
+
+
+# Repeats
+
+REPEATED = '  - {method: gamma, sweep: {gamma: [1.5, 2.2]}, label: "Gamma {gamma}"}'
+
+
+def repeated(line: str) -> str:
+    return GOOD.replace(REPEATED, f"  - {line}")
+
+
+def test_repeats_are_one_method_and_each_has_all_its_options():
+    line = (
+        '{method: iqpir, label: "S {score}", sweep: {score: [0.1, 0.9]}, options: {gray: false}, '
+        "repeats: [{weights: a}, {weights: b}]}"
+    )
+    found = list(definition.variants(definition.parse(repeated(line)).suite.methods[1], "here"))
+    assert [one.label for one in found] == ["S 0.1", "S 0.9"]
+    assert found[1].options == {"gray": False, "score": 0.9}
+    assert found[1].members == (
+        {"gray": False, "score": 0.9, "weights": "a"}, {"gray": False, "score": 0.9, "weights": "b"},
+    )  # fmt: skip
+    alone = next(iter(definition.variants(definition.parse(GOOD).suite.methods[0], "here")))
+    assert alone.repeats == () and alone.members == ({},)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{method: gamma, repeats: {gamma: 1}}", "repeats: a list is needed"),
+        ("{method: gamma, repeats: []}", "repeats: must have one entry or more"),
+        ("{method: gamma, repeats: [{}]}", "repeats.0: must have one entry or more"),
+        ("{method: gamma, repeats: [1]}", "repeats.0: a mapping is needed"),
+        ("{method: gamma, repeats: [{gamma: 1}, {gamma: 2}, {gamma: 1}]}", "numbers 1 and 3 are equal"),
+        ("{method: gamma, sweep: {gamma: [1]}, repeats: [{gamma: 2}]}", "'gamma' cannot be swept and differ"),
+        ('{method: gamma, label: "g {gamma}", repeats: [{gamma: 2}]}', "'gamma', which differs between repeats"),
+        ("{method: gamma, repeat: [{gamma: 2}]}", "unknown key 'repeat'; did you mean 'repeats'?"),
+        ("{method: gamma, sweep: {gamma: " + str(list(range(1, 5002))) + "}, repeats: [{a: 1}, {a: 2}]}",
+         "sweeps and repeats make 10003 methods"),
+    ],
+)  # fmt: skip
+def test_repeats_that_make_no_sense_are_one_line_with_their_place(line: str, told: str):
+    found = complaint(repeated(line))
+    assert found.startswith("s.yaml:8: ") and told in found and "\n" not in found
+
+
+def test_a_suite_without_repeats_is_recorded_as_it_was_before_there_were_any():
+    """Runs are found again by what their suite says."""
+    methods = definition.parse(GOOD).suite.model_dump(mode="json", by_alias=True)["methods"]
+    assert all("repeats" not in one for one in methods)
+    said = definition.parse(repeated("{method: gamma, repeats: [{gamma: 2}]}"))
+    assert said.suite.model_dump(mode="json", by_alias=True)["methods"][1]["repeats"] == [{"gamma": 2}]
+    assert "repeats" not in said.suite.model_dump(exclude_unset=True)["methods"][0]

@@ -1,7 +1,7 @@
 """Stand-ins for the repositories of the catalogue's commands: the layout, arguments, folders, names and quirks of each
 official script, with an inversion for its network.
 
-Each is written from what the script at the commit under `source` in bench/catalog/methods/official.yaml does with its
+Each is written from what the script at the commit under `source` in the catalogue does with its
 arguments and files; whatever a clone lacks, they lack too. Where a script moves its network to a graphics processor, a
 stand-in looks at which ones it would see there. None of them imports what a network would need.
 """
@@ -408,6 +408,53 @@ class IRAgent:
 """
 AGENTICIR_CONFIG = "GPT:\n  API_KEY: ''\n  MODEL: gpt-4-turbo\n  MAX_TOKENS: 3000\n  TEMPERATURE: 0.0\n"
 
+RAR = """
+import os
+from dataclasses import dataclass
+from PIL import Image
+import standin
+import sys
+
+@dataclass
+class RARInference:
+    config: str = "./configs/infer_cfg.yaml"
+    model_path: str = "./checkpoints/RAR_modelzoo/RAR/checkpoints/latest.pth"
+    work_dir: str = "tmp/"
+    num_rounds: int = 4
+    detail: bool = True
+
+def load_rar_model():
+    if len(sys.argv) > 1:
+        sys.exit("unrecognized arguments")
+    config = args = RARInference()
+    standin.cuda()
+    standin.need(args.config, args.model_path)
+    os.makedirs(args.work_dir, exist_ok=True)
+    return "model", "vae", args, config, "cuda"
+
+def RAR_process(img, fname, model, vae, args, config, device):
+    save_folder = os.path.join(config.work_dir, fname)
+    os.makedirs(save_folder, exist_ok=True)
+    img = img.resize((256, 256))
+    results = []
+    for n_round in range(args.num_rounds + 1):
+        last = n_round == args.num_rounds
+        if last and not args.detail:
+            path = os.path.join(save_folder, "%s_step%d_Haze.png" % (fname.split(".")[0], n_round))
+            standin.ImageOps.invert(img).save(path)
+            return [standin.ImageOps.invert(img)], ["Haze"]
+        if args.detail:
+            results.append(img)
+    return results, ["Haze"]
+
+model, vae, args, config, device = load_rar_model()
+
+PREDEFINED_IMAGES = {
+    "Prague": {"input": "demo_sample/.default/Prague/Prague.jpg", "output": None},
+}
+import streamlit_is_not_here
+"""
+
 CLONES: dict[str, dict[str, str]] = {
     "dr2": {"dr2e.py": DR2},
     "difface": {"inference_difface.py": DIFFACE, "configs/sample/iddpm_ffhq512_swinir.yaml": "im_size: 512\n"},
@@ -429,6 +476,7 @@ CLONES: dict[str, dict[str, str]] = {
     "pugan": {"test.py": PUGAN, "vision.py": "class InterpolationMode: pass\n"},
     "adp": {"main.py": ADP},
     "autodir": {"eval_w_SCM.py": AUTODIR, "configs/generate.yaml": "model: {}\n"},
+    "rar-sd3.5": {"run.py": RAR, "configs/infer_cfg.yaml": "data: {}\n"},
     "agenticir": {
         "pipeline/iragent.py": AGENTICIR,
         "config.yml": AGENTICIR_CONFIG,

@@ -255,7 +255,7 @@ def test_a_gate_that_is_shut_leaves_the_codes_out():
 
 def test_gradients_reach_every_part_that_can_learn():
     network = trained().train()
-    made = network(random((2, 3, 64, 64)), torch.tensor([0.2, 0.95]), soft_codes=True)
+    made = network(random((2, 3, 64, 64)), torch.tensor([0.2, 0.95]), codes_grad="soft")
     (made.image.square().mean() + made.core.square().mean()).backward()
     silent = [name for name, each in network.named_parameters() if each.grad is None or not bool(each.grad.abs().sum())]
     assert all(name.startswith("core.quantize") for name in silent), silent

@@ -8,57 +8,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
-import torch
 import yaml
+from support.recipes import smallest_ablation
 
 from iqpir.errors import IQPIRError
-from iqpir.network.config import preset
-from iqpir.network.model import IQPIR
-from iqpir.training.ablation import Ablation, load, run
-from iqpir.training.pursuit import join, pursue, split
-
-NETWORK = {
-    "image_size": 32, "channels": 8, "groups": 8, "multipliers": [1, 2], "blocks": 1, "attention_sizes": [],
-    "latent_channels": 16, "codebook": 16, "hq_codebook": 16, "connect": [],
-}  # fmt: skip
-RECIPE: dict[str, Any] = {
-    "seeds": [0, 1],
-    "common": {
-        "data": {"source": "photographs", "workers": 0, "degradation": "low-light", "flawed": 0.5},
-        "steps": 2, "batch": 2, "save_every": 1, "held_out": 0,
-    },
-    "quality": {"source": "photographs", "steps": 1, "batch": 2, "crop": 48, "workers": 0},
-    "autoencoder": {"network": "small", "changes": NETWORK},
-    "restorer": {"network": "small", "changes": {"width": 16, "heads": 2, "layers": 1, "mlp": 32, "connect": []}},
-    "arms": {
-        "a": {"autoencoder": {"changes": {"hq_codebook": 0}}, "restorer": {"changes": {"conditioning": "none"}}},
-        "b": {"autoencoder": {"changes": {"hq_codebook": 0}}},
-        "c": {},
-        "d": {"from": "c", "restorer": {"quality": 0.5, "quality_grad": "soft"}},
-        "small": {"group": "size", "against": "c", "seeds": [0], "autoencoder": {"changes": {"hq_codebook": 8}}},
-    },
-}  # fmt: skip
+from iqpir.training.ablation import Ablation, Job, load, run, seconds_left
+from iqpir.training.ablation_suite import folder_dataset, write_suite
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ablation")
-    (folder / "photographs").mkdir()
-    for seed in range(4):
-        rough = np.random.default_rng(seed).integers(30, 220, (5, 5, 3)).astype(np.uint8)
-        cv2.imwrite(str(folder / "photographs" / f"{seed}.png"), cv2.resize(rough, (64, 64)))
-    recipe = json.loads(json.dumps(RECIPE))
-    recipe["quality"]["source"] = str(folder / "photographs")
-    (folder / "small.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    return folder / "small.yaml"
+    return smallest_ablation(tmp_path_factory.mktemp("ablation"))
 
 
 @pytest.fixture(scope="module")
 def ablation(config: Path) -> Ablation:
     return load(config)
+
+
+def named(ablation: Ablation, root: Path) -> dict[str, Job]:
+    return {job.name: job for job in ablation.jobs(root)}
 
 
 def flat(content: Mapping[str, Any], place: str = "") -> dict[str, Any]:
@@ -70,78 +40,89 @@ def flat(content: Mapping[str, Any], place: str = "") -> dict[str, Any]:
 
 def differs(ablation: Ablation, one: str, other: str) -> dict[str, set[str]]:
     """The settings in which two arms differ for the same seed, by stage."""
-    arms = [ablation.arm(name) for name in (one, other)]
-    settings = {
-        "autoencoder": [ablation.autoencoder(arm, 0) for arm in arms],
-        "restorer": [ablation.restorer(arm, 0, Path("root")) for arm in arms],
-    }
+    pairs = [{job.stage: job.settings for job in ablation.trained(ablation.arm(name), 0, Path("root"))}
+             for name in (one, other)]  # fmt: skip
     found = {}
-    for stage, pair in settings.items():
-        ours, theirs = (flat(asdict(each)) for each in pair)
+    for stage in ("autoencoder", "restorer", "joint"):
+        ours, theirs = (flat(asdict(each[stage])) for each in pairs)
         found[stage] = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
     return found
 
 
+PRIOR = {"quality", "quality_prior"}
+
+
 @pytest.mark.parametrize(
-    ("one", "other", "stage_1", "stage_2"),
+    ("one", "other", "differences"),
     [
-        ("a", "b", set(), {"changes.conditioning"}),
-        ("b", "c", {"changes.hq_codebook"}, {"autoencoder"}),
-        ("c", "d", set(), {"quality", "quality_grad", "quality_prior"}),
-        ("c", "small", {"changes.hq_codebook"}, {"autoencoder"}),
+        ("plain", "score", [set(), {"changes.conditioning"}, {"restorer", "changes.score"}]),
+        ("score", "dual", [{"changes.hq_codebook"}, {"autoencoder"}, {"autoencoder", "restorer"}]),
+        ("dual", "quality", [set(), PRIOR | {"quality_grad"}, PRIOR | {"restorer"}]),
+        ("quality", "ste", [set(), {"quality_grad"}, {"restorer", "codes_grad"}]),
+        ("dual", "small", [{"changes.hq_codebook"}, {"autoencoder"}, {"autoencoder", "restorer"}]),
     ],
 )
 def test_arms_differ_in_what_they_say_and_in_nothing_else(
-    ablation: Ablation, one: str, other: str, stage_1: set[str], stage_2: set[str]
+    ablation: Ablation, one: str, other: str, differences: list[set[str]]
 ) -> None:
-    assert differs(ablation, one, other) == {"autoencoder": stage_1, "restorer": stage_2}
+    assert list(differs(ablation, one, other).values()) == differences
+
+
+def test_what_an_arm_says_in_common_holds_for_all_its_stages(ablation: Ablation) -> None:
+    found = differs(ablation, "plain", "good")
+    assert all("data.degradation.top" in each or "data.degradation" in each for each in found.values())
+
+
+def test_all_arms_begin_with_the_same_front_end_and_detail_branch(ablation: Ablation, config: Path) -> None:
+    jobs = ablation.jobs(Path("root"))
+    for job in jobs:
+        file = {"restorer": "front", "joint": "detail"}.get(job.stage)
+        assert file is None or getattr(job.settings, file) == str(config.parent / "detail.safetensors")
 
 
 def test_a_seed_changes_the_beginning_and_the_images_and_nothing_else(ablation: Ablation) -> None:
-    first, second = (flat(asdict(ablation.autoencoder(ablation.arm("c"), seed))) for seed in (0, 1))
+    first, second = (flat(asdict(ablation.trained(ablation.arm("dual"), seed, Path())[0].settings)) for seed in (0, 1))
     assert {key for key in first if first[key] != second[key]} == {"seed", "data.seed"}
 
 
-def test_arms_with_one_stage_1_share_it_and_the_whole_arms_come_first(ablation: Ablation) -> None:
+def test_stages_with_equal_settings_are_trained_once_and_groups_come_whole(ablation: Ablation) -> None:
     names = [job.name for job in ablation.jobs(Path("root"))]
-    assert names == [
-        "prior", "stage 1 of a, seed 0", "a, seed 0", "b, seed 0", "stage 1 of c, seed 0", "c, seed 0", "d, seed 0",
-        "stage 1 of a, seed 1", "a, seed 1", "b, seed 1", "stage 1 of c, seed 1", "c, seed 1", "d, seed 1",
-        "stage 1 of small, seed 0", "small, seed 0",
+    first = [
+        "plain, seed 0: autoencoder", "plain, seed 0: restorer", "plain, seed 0: joint",
+        "score, seed 0: restorer", "score, seed 0: joint",
+        "dual, seed 0: autoencoder", "dual, seed 0: restorer", "dual, seed 0: joint",
+        "prior", "quality, seed 0: restorer", "quality, seed 0: joint",
     ]  # fmt: skip
-    by_name = {job.name: job for job in ablation.jobs(Path("root"))}
-    assert by_name["d, seed 0"].needs == (by_name["stage 1 of c, seed 0"], by_name["prior"])
-    assert by_name["c, seed 0"].needs == (by_name["stage 1 of c, seed 0"],)
+    again = [name.replace("seed 0", "seed 1") for name in first if name != "prior"]
+    assert names[: len(first + again)] == first + again, "all seeds of the main arms before any arm of another group"
+    assert names[len(first + again) :] == [
+        "ste, seed 0: restorer", "ste, seed 0: joint",
+        "small, seed 0: autoencoder", "small, seed 0: restorer", "small, seed 0: joint",
+        "good, seed 0: autoencoder", "good, seed 0: restorer", "good, seed 0: joint",
+    ]  # fmt: skip
+    jobs = named(ablation, Path("root"))
+    assert jobs["quality, seed 0: joint"].needs == (
+        jobs["dual, seed 0: autoencoder"]._replace(name="quality, seed 0: autoencoder"),
+        jobs["quality, seed 0: restorer"], jobs["prior"],
+    )  # fmt: skip
 
 
-def test_what_is_finished_is_not_trained_again(ablation: Ablation, tmp_path: Path) -> None:
-    jobs = ablation.jobs(tmp_path, ["a", "d"])
-    jobs = [job for job in jobs if "seed 1" not in job.name]
-    first = list(run(jobs, threads=1))
-    assert [done.job.name for done in first] == [job.name for job in jobs]
-    assert all(done.seconds > 0 for done in first)
-    written = {job.file: job.file.stat().st_mtime_ns for job in jobs}
+def test_other_settings_and_another_beginning_are_another_training(config: Path, tmp_path: Path) -> None:
+    def changed(change: Mapping[str, Any]) -> set[str]:
+        (config.parent / "other.yaml").write_text(yaml.safe_dump({**recipe, **change}, sort_keys=False))
+        other = {name: job.digest for name, job in named(load(config.parent / "other.yaml"), tmp_path).items()}
+        return {name for name in other if other[name] != before[name]}
 
-    (jobs[2].folder / "done.json").unlink()  # a, seed 0: as if it had been cut off after its last step
-    again = {done.job.name: done.seconds for done in run(jobs, threads=1)}
-    assert [name for name, seconds in again.items() if seconds > 0] == ["a, seed 0"]
-    assert all(job.file.stat().st_mtime_ns == written[job.file] for job in jobs if job.name != "a, seed 0")
-
-
-def test_other_settings_are_another_training(config: Path, tmp_path: Path) -> None:
     recipe = yaml.safe_load(config.read_text())
-    job = load(config).jobs(tmp_path)[0]
-    job.folder.mkdir(parents=True)
-    job.file.write_bytes(b"")
-    (job.folder / "done.json").write_text(json.dumps({"digest": job.digest}))
-    assert job.finished()
-    recipe["quality"]["steps"] = 2
-    (config.parent / "other.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    other = load(config.parent / "other.yaml")
-    assert not other.jobs(tmp_path)[0].finished()
-    # What is trained with the prior is another network too, and what is not stays what it was.
-    before, after = ({job.name: job.digest for job in each.jobs(tmp_path)} for each in (load(config), other))
-    assert {name for name in before if before[name] != after[name]} == {"prior", "d, seed 0", "d, seed 1"}
+    before = {name: job.digest for name, job in named(load(config), tmp_path).items()}
+    with_prior = {name for name in before if name.startswith(("quality", "ste"))}
+    assert changed({"quality": {**recipe["quality"], "steps": 2}}) == {"prior", *with_prior}
+    assert changed({"joint": {"l1": 2.0}}) == {name for name in before if name.endswith("joint")}
+    assert changed({"title": "Another", "evaluation": {"score": 0.5}}) == set()
+    (config.parent / "more.safetensors").write_bytes((config.parent / "detail.safetensors").read_bytes())
+    assert changed({"detail": "more.safetensors"}) == set(), "the same file elsewhere"
+    (config.parent / "more.safetensors").write_bytes(b"other weights")
+    assert changed({"detail": "more.safetensors"}) == {name for name in before if name.endswith(("restorer", "joint"))}
 
 
 def test_where_a_folder_lies_does_not_matter(ablation: Ablation) -> None:
@@ -149,14 +130,61 @@ def test_where_a_folder_lies_does_not_matter(ablation: Ablation) -> None:
     assert here == there
 
 
+def pretended(job: Job, seconds: float) -> None:
+    """As if a job had been trained."""
+    job.folder.mkdir(parents=True)
+    job.file.write_bytes(b"")
+    (job.folder / "done.json").write_text(json.dumps({"digest": job.digest, "seconds": seconds}))
+
+
+def test_time_left_is_told_by_the_pace_of_each_stage(ablation: Ablation, tmp_path: Path) -> None:
+    jobs = ablation.jobs(tmp_path, ["plain", "score"])  # two seeds: 2 autoencoders, 4 restorers, 4 joint, 2 steps each
+    assert seconds_left(jobs) is None
+    pretended(jobs[0], 10.0)
+    assert seconds_left(jobs) == pytest.approx(9 * 10.0)
+    pretended(jobs[1], 4.0)
+    assert seconds_left(jobs) == pytest.approx(1 * 10.0 + 3 * 4.0 + 4 * 7.0)
+
+
+def test_the_suite_names_what_is_finished_and_seeds_are_repeats(ablation: Ablation, tmp_path: Path) -> None:
+    assert write_suite(ablation, tmp_path, "mine") is None
+    jobs = named(ablation, tmp_path)
+    for name in ("plain, seed 0: joint", "plain, seed 1: joint", "dual, seed 1: joint"):
+        pretended(jobs[name], 1.0)
+    path = write_suite(ablation, tmp_path, "mine", [folder_dataset(f"my={tmp_path}")])
+    assert path == tmp_path / "mine.yaml"
+    found = yaml.safe_load(path.read_text())
+    assert found["datasets"][-1] == {"dataset": "folder", "label": "my", "options": {"lq": str(tmp_path)}}
+    weights = {one["label"]: [each["weights"] for each in one["repeats"]] for one in found["methods"][1:]}
+    assert weights == {
+        "plain": ["arms/plain/seed-0/joint.safetensors", "arms/plain/seed-1/joint.safetensors"],
+        "dual": ["arms/dual/seed-1/joint.safetensors"],
+        "dual S={score}": ["arms/dual/seed-1/joint.safetensors"],
+    }
+    assert found["methods"][-1]["sweep"] == {"score": [0.1, 0.9]}
+    assert found["methods"][1]["options"] == {"score": 0.9}
+
+
+@pytest.mark.parametrize("text", ["mine", "=a", "mine=", "mine=/no/such/folder", "mine=.,/no/such/folder"])
+def test_a_dataset_that_is_none_is_one_line(text: str) -> None:
+    with pytest.raises(IQPIRError, match=r"is not NAME=LQ,GT|there is no such folder"):
+        folder_dataset(text)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"arm": {}}, "unknown key 'arm'; did you mean 'arms'?"),
-        ({"arms": {"a": {"against": "z"}}}, "arms.a.against: no arm 'z' stands before it"),
+        ({"arms": {"a": {"from": "z"}}}, "arms.a.from: no arm 'z' stands before it"),
+        ({"arms": {"a": {"title": "A"}}}, "arms.a: unknown key 'title'"),
         ({"arms": {"A b": {}}}, "the name becomes a folder's"),
         ({"seeds": [1, 1]}, "seeds is [1, 1], not a list of different whole numbers"),
         ({"arms": {"a": {"restorer": {"qualty": 1}}}}, "unknown key 'qualty'; did you mean 'quality'?"),
+        ({"arms": {"a": {"joint": {"detail": "x"}}}}, "arms.a.joint.detail: an ablation links its stages by itself"),
+        ({"detail": ""}, "the key 'detail' is missing"),
+        ({"evaluation": {"scor": 1}}, "unknown key 'evaluation.scor'; did you mean 'score'?"),
+        ({"evaluation": {"sweep": ["z"]}}, "no arm 'z'"),
+        ({"evaluation": {"score": 2}}, "scores must lie in [0,1]"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_one_line(config: Path, change: dict[str, Any], told: str) -> None:
@@ -170,60 +198,34 @@ def test_a_file_that_makes_no_sense_is_one_line(config: Path, change: dict[str, 
     assert "\n" not in str(raised.value)
 
 
+def test_a_missing_front_end_says_what_makes_one(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "lost.yaml").write_text(config.read_text())
+    with pytest.raises(IQPIRError, match=r"detail\.safetensors: there is no such file; iqpir train front"):
+        load(tmp_path / "lost.yaml").jobs(tmp_path)
+
+
 def test_the_shipped_file_is_read(tmp_path: Path) -> None:
     found = load(Path(__file__).parents[3] / "configs" / "ablation-tiny.yaml")
-    assert [arm.name for arm in found.arms][:4] == ["a", "b", "c", "d"]
-    assert all(arm.seeds == (0, 1, 2) for arm in found.arms[:4])
-    assert len(found.jobs(tmp_path)) > len(found.arms)
+    assert [arm.name for arm, _ in found.order()][:4] == ["plain", "score", "dual", "quality"]
+    assert all(arm.seeds == (0, 1, 2) for arm in found.arms)
 
 
-# Climbing a prior
+def test_what_is_finished_is_not_trained_again(ablation: Ablation, tmp_path: Path) -> None:
+    jobs = [job for job in ablation.jobs(tmp_path, ["plain", "quality"]) if "seed 1" not in job.name]
+    told: list[tuple[str, int]] = []
+    first = list(run(jobs, threads=1, told=lambda job, step: told.append((job.name, step))))
+    assert [done.job.name for done in first] == [job.name for job in jobs]
+    assert all(done.seconds > 0 for done in first)
+    assert {name for name, step in told if step == 2} == {job.name for job in jobs if job.stage != "quality"}
+    losses = (next(job for job in jobs if job.name == "quality, seed 0: joint").folder / "losses.csv").read_text()
+    assert "quality" in losses.splitlines()[0].split(",")
+    written = {job.file: job.file.stat().st_mtime_ns for job in jobs}
 
-
-@pytest.fixture(scope="module")
-def network() -> IQPIR:
-    torch.manual_seed(0)
-    size = {"width": 16, "heads": 2, "layers": 1, "mlp": 32}
-    return IQPIR(preset("small", **{**NETWORK, **size, "score_init": "zero"})).eval().requires_grad_(False)
-
-
-def test_squares_are_put_together_as_they_were() -> None:
-    images = torch.arange(2 * 3 * 8 * 12, dtype=torch.float32).reshape(2, 3, 8, 12)
-    squares = split(images, 4)
-    assert squares.shape == (12, 3, 4, 4)
-    assert torch.equal(squares[1], images[0, :, :4, 4:8])
-    assert torch.equal(join(squares, images), images)
-
-
-@pytest.mark.parametrize("space", ["continuous", "discrete"])
-def test_an_ascent_climbs_from_the_prediction(network: IQPIR, space: Any) -> None:
-    images = torch.rand(1, 3, 64, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
-
-    def bright(made: torch.Tensor) -> torch.Tensor:
-        return made.mean(dim=(1, 2, 3))
-
-    first, last = pursue(network, images, 0.9, bright, space=space, rate=0.3, steps=(0, 20))
-    with torch.no_grad():
-        made = network(split(images, 32), 0.9, adain=False).image
-    torch.testing.assert_close(first.images, join(((made + 1) / 2).clamp(0, 1), images))
-    assert float(first.moved[0]) == 0 < float(last.moved[0])
-    assert float(last.quality[0]) > float(first.quality[0])
-
-
-def test_a_discrete_ascent_ends_in_images_of_whole_codes(network: IQPIR) -> None:
-    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2 - 1
-    seen: list[torch.Tensor] = []
-    books = network.quantize.embedding.weight, network.quantize_aesthetic.embedding.weight
-    whole = (books[0][:, None] + network.alpha * books[1][None]).flatten(0, 1)
-    keep = network.generator.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
-    try:
-        list(
-            pursue(network, images, 0.9, lambda made: made.mean(dim=(1, 2, 3)), space="discrete", rate=0.3, steps=(9,))
-        )
-        last = seen[-1].permute(0, 2, 3, 1).flatten(0, 2)
-    finally:
-        keep.remove()
-    assert float(torch.cdist(last.double(), whole.double()).amin(dim=1).max()) < 1e-6
+    cut = next(job for job in jobs if job.name == "plain, seed 0: joint")
+    (cut.folder / "done.json").unlink()  # as if it had been cut off after its last step
+    again = {done.job.name: done.seconds for done in run(jobs, threads=1)}
+    assert [name for name, seconds in again.items() if seconds > 0] == [cut.name]
+    assert all(job.file.stat().st_mtime_ns == written[job.file] for job in jobs if job is not cut)
 
 
 def test_a_setting_that_is_added_at_its_default_retires_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from support.recipes import trained_by, written
+from support.recipes import CORE, SMALL, trained_by, written
 
 from iqpir.checkpoint import load_photo
 from iqpir.cli.train import command
@@ -21,10 +22,6 @@ from iqpir.training.photo import DetailStage, JointStage, Overview, image_terms
 from iqpir.training.settings import FrontSettings, load
 from iqpir.training.stages import make_stage
 
-CORE = {
-    "image_size": 32, "channels": 8, "groups": 8, "multipliers": [1, 2], "blocks": 1, "latent_channels": 16,
-    "codebook": 16, "hq_codebook": 8, "connect": [16, 32],
-}  # fmt: skip
 STEPS = 4
 
 
@@ -37,7 +34,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "source": "photographs", "workers": 0, "degradation": {"kind": "scene"}, "scores": "target", "crop": 64,
             },
         },
-        "front": {"changes": {"core": CORE, "front_width": 8, "detail_widths": [4, 8, 8], "detail_deep": 1}},
+        "front": {"changes": {"core": CORE, **SMALL}},
         "detail": {},
         "autoencoder": {"network": "small", "changes": CORE, "data": {"crop": 32}},
         "restorer": {"network": "small", "changes": {"width": 16, "heads": 2, "layers": 1, "mlp": 32}},
@@ -56,6 +53,21 @@ def test_a_recipe_ends_with_a_network_that_restores_any_size(trained: Path):
     assert network.config.codes and network.config.core.image_size == 32
     assert network.restore(torch.rand(1, 3, 37, 90), 0.9).shape == (1, 3, 37, 90)
     assert all(each.dtype == torch.float16 for each in load_file(trained / "mine.safetensors").values())
+
+
+def test_a_front_end_that_hands_over_another_size_is_one_line(recipe: Path, trained: Path):
+    content = yaml.safe_load(recipe.read_text())
+    content["autoencoder"]["changes"] = {**CORE, "image_size": 16, "connect": [8, 16]}
+    other = recipe.parent / "other.yaml"
+    other.write_text(yaml.safe_dump(content))
+    first = replace(load("restorer", recipe, trained), autoencoder=str(_autoencoder(other, recipe.parent / "other")))
+    with pytest.raises(IQPIRError, match=r"front\.safetensors: hands over 32 pixels, and .* codes 16"):
+        make_stage(first, recipe.parent)
+
+
+def _autoencoder(recipe: Path, folder: Path) -> Path:
+    CliRunner().invoke(command, ["autoencoder", str(recipe), "-o", str(folder), "--steps", "1"], catch_exceptions=False)
+    return folder / "autoencoder" / "autoencoder.safetensors"
 
 
 def test_what_is_worth_a_look_is_written(trained: Path):

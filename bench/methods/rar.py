@@ -1,0 +1,223 @@
+"""Adapter for `kind: rar`: Restore, Assess, Repeat by the package `iqpir`, with any of its checkpoints.
+
+The loop's choices are this method's options. What was seen and done in each round is told, with the images in between,
+which are decoded for it and are no part of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import paths
+from bench.catalog.registry import Entry
+from bench.errors import BenchError, ItemError, one_line
+from bench.identity import file_hash
+from bench.methods.base import Method, package_versions
+from bench.methods.options import Option, declared_options, resolve
+from bench.methods.trace import Step, Trace, Traced
+from bench.methods.versions import code_versions
+from iqpir.rar.kinds import described
+from iqpir.weights import shipped
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from iqpir.rar import RAR, LoopOptions
+    from iqpir.rar.loop import Round
+    from iqpir.rar.loop import Trace as Found
+
+RAR_TINY = "rar-tiny"
+"""The checkpoint that is taken where none is named."""
+OPTIONS = {
+    "rounds": Option("rounds", 4, int, min=0, max=64),
+    "adaptive": Option("adaptive", True, bool),
+    "verify": Option("verify", True, bool),
+    "rollback": Option("rollback", True, bool),
+    "assessment": Option("assessment", True, bool),
+    "restorer": Option("restorer", None, str, choices=("flow", "code")),
+    "weights": Option("weights", RAR_TINY, str),
+}
+"""What every entry of this kind takes. `adaptive` false: every image has exactly `rounds` rounds. `assessment` false:
+the restorer is told nothing. `restorer` None: the checkpoint's first. `weights`: a checkpoint on disk, the name of one
+that comes with the package `iqpir`, or `random`, which is timed and never scored."""
+RANDOM = "random"
+NETWORK = (
+    "iqpir.checkpoint", "iqpir.network.blocks", "iqpir.rar.assessor", "iqpir.rar.config", "iqpir.rar.kinds",
+    "iqpir.rar.latent", "iqpir.rar.layers", "iqpir.rar.loop", "iqpir.rar.model", "iqpir.rar.restorer",
+)  # fmt: skip
+"""Modules that a system runs."""
+
+
+class Weights:
+    """Where a system comes from: found when a method is made, hashed when it is identified, read when it is loaded."""
+
+    def __init__(self, method: str, given: str, base: Path | None) -> None:
+        self.method, self.given = method, given
+        self.random = given == RANDOM
+        self._path = None if self.random else shipped(given)
+        if self._path is None and not self.random and given != RAR_TINY:
+            self._path = paths.find(given, base)
+            if not self._path.is_file():
+                raise BenchError(f"method {method!r}: option 'weights' names {self._path}, and there is no such file")
+        self._digest: str | None = None
+
+    def unavailable(self) -> str | None:
+        """Why there is nothing to score with, with the remedy."""
+        if self.random:
+            return (
+                f"{self.method} has random weights: bench latency times it, it is not scored without the option weights"
+            )
+        if self._path is None:
+            return (
+                f"{self.method}: no checkpoint {self.given} comes along; iqpir train all configs/rar-tiny.yaml makes "
+                "one, for the option weights"
+            )
+        return None
+
+    def identity(self) -> str:
+        if self._path is None:
+            return RANDOM
+        self._digest = file_hash(self._path)
+        return self._digest
+
+    def read(self, device: str) -> RAR:
+        """The system on a device. Raises `BenchError`."""
+        import torch
+
+        from iqpir.errors import IQPIRError
+        from iqpir.rar import RAR
+
+        reason = None if self.random else self.unavailable()
+        if reason is not None:
+            raise BenchError(reason)
+        try:
+            if self.random:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    return RAR().eval().to(device)
+            assert self._path is not None
+            if self._digest is not None and file_hash(self._path) != self._digest:
+                raise BenchError(f"{self.method}: {self._path} changed while it was in use")
+            return RAR.from_checkpoint(self._path).to(device)
+        except IQPIRError as error:
+            raise BenchError(f"{self.method}: {error}") from error
+        except (RuntimeError, AssertionError) as error:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            raise BenchError(f"{self.method} cannot be loaded on {device!r}: {one_line(error)}") from error
+
+
+def only_float32(method: str, dtype: str) -> None:
+    """Raise `BenchError` for another type: a comparison of two utilities does not survive fewer digits."""
+    if dtype != "float32":
+        raise BenchError(f"{method} works in float32, not {dtype}")
+
+
+class RarMethod(Method):
+    """A system with the way it is used."""
+
+    def __init__(self, entry: Entry, options: Mapping[str, Any], base: Path | None) -> None:
+        self.name = entry.name
+        self._entry, self._base = entry, base
+        self._options = dict(options)
+        self._weights = Weights(entry.name, self._options.pop("weights"), base)
+        self.untrained = self._weights.random
+        self._system: RAR | None = None
+        self._found: tuple[list[Found], Sequence[Tensor], tuple[int, int]] | None = None
+
+    @classmethod
+    def from_entry(cls, entry: Entry, options: Mapping[str, Any], base: Path | None) -> RarMethod:
+        where = f"method {entry.name!r} ({entry.origin})"
+        return cls(entry, resolve(where, declared_options(where, entry.fields, OPTIONS), options), base)
+
+    def unavailable(self) -> str | None:
+        return self._weights.unavailable()
+
+    def untrained_twin(self) -> RarMethod:
+        return RarMethod(self._entry, {**self._options, "weights": RANDOM}, self._base)
+
+    def identity(self) -> Mapping[str, Any]:
+        return {
+            "kind": "rar",
+            "options": self._options,
+            "sources": code_versions((*NETWORK, __name__)),
+            "packages": package_versions(["torch"]),
+            "weights": self._weights.identity(),
+        }
+
+    def load(self, device: str, dtype: str) -> None:
+        only_float32(self.name, dtype)
+        system = self._weights.read(device)
+        wanted = self._options["restorer"]
+        if wanted is not None and wanted not in system.config.restorers:
+            there = ", ".join(system.config.restorers)
+            raise BenchError(f"{self.name}: option 'restorer' is {wanted}, and this checkpoint has {there}")
+        self._system = system
+
+    def _loop(self) -> LoopOptions:
+        from iqpir.rar import LoopOptions
+
+        given = self._options
+        return LoopOptions(
+            rounds=given["rounds"], adaptive=given["adaptive"], verify=given["verify"], rollback=given["rollback"],
+            assess=given["assessment"], restorer=given["restorer"] or "",
+        )  # fmt: skip
+
+    def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
+        from iqpir.errors import IQPIRError
+
+        self._found = None
+        if self._system is None:
+            raise BenchError(f"method {self.name!r} is used before load()")
+        try:
+            made = self._system(images, self._loop(), keep=True)
+        except IQPIRError as error:
+            raise ItemError(one_line(error)) from error
+        self._found = made.traces, made.states, (images.shape[-2], images.shape[-1])
+        return made.image
+
+    def traces(self) -> Sequence[Traced] | None:
+        if self._found is None or self._system is None:
+            return None
+        (found, states, size), self._found = self._found, None
+        return [
+            Traced(traced(trace), _pictures(self._system, trace, states, place, size))
+            for place, trace in enumerate(found)
+        ]
+
+    def parameters(self) -> int | None:
+        return None if self._system is None else sum(one.numel() for one in self._system.parameters())
+
+    def close(self) -> None:
+        self._system = self._found = None
+
+
+def traced(trace: Found) -> Trace:
+    """The loop's record as the harness keeps it."""
+    return Trace(tuple(map(_step, trace.rounds)), trace.reason)
+
+
+def _step(each: Round) -> Step:
+    words = described(each.degradations, each.severity)
+    if each.verdict == "stopped":
+        return Step("stopped", words, quality=each.quality)
+    return Step(each.verdict, words, "", each.quality, each.quality_after, each.better)
+
+
+def _pictures(
+    system: RAR, trace: Found, states: Sequence[Tensor], place: int, size: tuple[int, int]
+) -> dict[int, np.ndarray]:
+    """Images after the rounds that were taken, but the last of them, which the output shows."""
+    taken = [number for number, each in enumerate(trace.rounds, 1) if each.verdict in ("accepted", "kept")][:-1]
+    return {number: eight_bits(system.decode(states[number][place : place + 1], *size)[0]) for number in taken}
+
+
+def eight_bits(image: Tensor) -> np.ndarray:
+    """float [3,H,W] in [0,1] → uint8 [H,W,3], rounded."""
+    import torch
+
+    pixels: np.ndarray = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return pixels

@@ -1,1 +1,0 @@
-"""What the arms of an ablation of IQPIR are worth: held-out photographs, scores, tables with intervals, figures."""
