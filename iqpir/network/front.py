@@ -113,7 +113,7 @@ class FrontEnd(nn.Module):
         grade = Grade(
             gain=raw[:, 0:3],
             gamma=torch.exp(0.5 * raw[:, 3:6]),
-            offset=0.01 * F.leaky_relu(raw[:, 6:9], 0.05),  # light put back would lift every shadow: 0.8 dB
+            offset=0.01 * _positive(raw[:, 6:9]),  # light put back would lift every shadow: 0.8 dB
             rolloff=torch.sigmoid(raw[:, 9:10]),
             strength=dark + (1 - dark) * torch.sigmoid(raw[:, 11:12] + _STRENGTH_AT_FIRST),
             grid=(levels + cells) * (1 - dark)[:, :, None, None, None],
@@ -121,6 +121,12 @@ class FrontEnd(nn.Module):
         share = dark + (1 - dark) * _SHARE * torch.sigmoid(raw[:, 10:11] + _SHARE_AT_FIRST)
         share = share * (1 - self.kept * score[:, :1])
         return grade._replace(gain=share * _followed(metered(pixels, grade), pixels, grade) + grade.gain)
+
+
+def _positive(raw: Tensor) -> Tensor:
+    """max(0, raw), with a gradient below zero that leads back."""
+    below = 0.05 * raw.clamp(max=0)
+    return F.relu(raw) + below - below.detach()
 
 
 def _sampled(image: Tensor) -> Tensor:

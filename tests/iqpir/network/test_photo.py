@@ -17,6 +17,7 @@ from iqpir.network.detail import HALO, DetailBranch, pad_to_step
 from iqpir.network.front import (
     GRID,
     METERED,
+    FrontEnd,
     Grade,
     _followed,
     apply,
@@ -161,6 +162,20 @@ def test_a_new_front_end_exposes_as_metered_and_a_new_detail_branch_does_next_to
     assert torch.allclose(made.exposed.mean(dim=(1, 2, 3)), torch.full((2,), METERED), atol=2e-2)
     assert 0 < float((made.image - made.exposed).abs().max()) < 0.1
     assert made.gate is None and made.core is None and made.logits is None
+
+
+def test_no_light_is_put_into_what_is_black_and_learning_leads_back():
+    """A network that wants less than nothing taken off would lift black by 8 stops in a picture that is all black."""
+    front = FrontEnd(8, 3)
+    with torch.no_grad():
+        front.curve.bias[6:9] = torch.tensor([-3.0, 0.5, -0.1])
+    grade = front(torch.zeros(1, 3, 20, 30), torch.zeros(1, 3))
+    assert torch.allclose(grade.offset, torch.tensor([[0.0, 0.005, 0.0]]), atol=1e-7)
+    assert float(apply(torch.zeros(1, 3, 20, 30), grade).detach().max()) < 0.01
+    grade.offset.sum().backward()
+    slopes = front.curve.bias.grad
+    assert slopes is not None
+    assert torch.allclose(slopes[6:9], torch.tensor([0.0005, 0.01, 0.0005]), atol=1e-7)
 
 
 def test_a_new_front_end_leaves_a_dark_photograph_dark_where_the_score_asks_for_it():
