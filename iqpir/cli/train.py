@@ -33,7 +33,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     from iqpir.quality.files import read_scores
     from iqpir.quality.scorers import check_device
     from iqpir.training.hosts import load_host
-    from iqpir.training.pairs import Pairs
+    from iqpir.training.pairs import AnyPairs, GeneratedPairs, Pairs
     from iqpir.training.plus import PlusSettings, train_plus, write_losses
 
     check_device(device)
@@ -43,10 +43,14 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     if not (settings.sites or host.sites):
         raise IQPIRError(f"{config}: host {settings.host!r} has no sites of its own: name some under the key sites")
     settings = replace(settings, sites=settings.sites or host.sites)
-    file = read_scores(settings.scores)
-    named = zip(file.names, file.scores, strict=True)
-    scores = {Path(name).with_suffix("").as_posix(): float(score) for name, score in named if math.isfinite(score)}
-    pairs = Pairs(Path(settings.lq), Path(settings.gt), scores)
+    pairs: AnyPairs
+    if settings.data is not None:
+        pairs = GeneratedPairs(settings.data, settings.crop)
+    else:
+        file = read_scores(settings.scores)
+        named = zip(file.names, file.scores, strict=True)
+        scores = {Path(name).with_suffix("").as_posix(): float(score) for name, score in named if math.isfinite(score)}
+        pairs = Pairs(Path(settings.lq), Path(settings.gt), scores)
     pairs.check(settings.crop)
     where = Path(out) if out else Path("results") / "train" / config.stem
     with steps_bar(settings.steps) as bar:

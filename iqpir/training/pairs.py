@@ -12,6 +12,8 @@ from torch import Tensor
 
 from iqpir.errors import ImageFailure, IQPIRError, few
 from iqpir.images import decode, find_images, read_bytes, to_tensor
+from iqpir.training.common import Data
+from iqpir.training.data import paired
 
 
 class Batch(NamedTuple):
@@ -83,6 +85,30 @@ class Pairs:
         mirrored = bool(draw.integers(2))
         low, high = (to_tensor(image[top : top + crop, left : left + crop]) for image in images)
         return (low.flip(2), high.flip(2)) if mirrored else (low, high)
+
+
+class GeneratedPairs:
+    """Pairs that a degradation makes of generated images, each with the score of its target."""
+
+    def __init__(self, data: Data, crop: int) -> None:
+        self._crop = crop
+        self._pairs = paired(data, crop, degraded=True)
+
+    def check(self, crop: int) -> None:
+        assert crop == self._crop
+
+    def batches(self, count: int, batch: int, crop: int, seed: int) -> Iterator[Batch]:
+        """As those of `Pairs`; another seed begins elsewhere among the samples."""
+        self.check(crop)
+        size = len(self._pairs)
+        first = seed * 7919
+        for step in range(count):
+            found = [self._pairs[(first + step * batch + place) % size] for place in range(batch)]
+            lq, gt = (torch.stack([each[side] for each in found]) for side in ("lq", "gt"))
+            yield Batch(lq, gt, torch.tensor([each["score"] for each in found], dtype=torch.float32))
+
+
+AnyPairs = Pairs | GeneratedPairs
 
 
 def _key(path: Path, folder: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import csv
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from iqpir.errors import IQPIRError, suggest
 from iqpir.plus import ScoreConditioner, Site
-from iqpir.training.pairs import Pairs
+from iqpir.training.common import Data
+from iqpir.training.pairs import AnyPairs
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class PlusSettings:
 
     host: str
     """`PROVIDER:NAME`, such as `bench:sci-medium`."""
-    lq: str
+    lq: str = ""
     """Folder of degraded images; relative paths are those of the settings file's folder."""
-    gt: str
-    scores: str
+    gt: str = ""
+    scores: str = ""
     """CSV of the GT images' scores, as `iqpir assess GT` writes it."""
+    data: Data | None = None
+    """In place of these three: generated pairs, whose targets have the scores that their degradation gives them."""
     sites: tuple[Site, ...] = ()
     """Where the score goes in; empty: where the host's provider says."""
     bins: int = 10
@@ -52,6 +55,11 @@ class PlusSettings:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise IQPIRError(f"{name} is {value!r}; it must be a positive whole number")
+        if self.data is not None:
+            if self.lq or self.gt or self.scores:
+                raise IQPIRError("data makes pairs with scores of their own: leave out lq, gt and scores")
+            if self.data.scores != "target":
+                raise IQPIRError("data.scores: only target gives the targets of a pair a score: scores: target")
         for name in ("rate", "rows_rate"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < 1:
@@ -83,11 +91,16 @@ class PlusSettings:
         for key in content:
             if key not in known:
                 raise IQPIRError(f"unknown key {key!r}{suggest(str(key), known)}")
-        missing = [name for name in ("host", "lq", "gt", "scores") if name not in content]
+        folders = () if "data" in content else ("lq", "gt", "scores")
+        missing = [name for name in ("host", *folders) if name not in content]
         if missing:
             raise IQPIRError(f"the key {missing[0]!r} is missing")
-        for name in ("lq", "gt", "scores"):
+        for name in folders:
             content[name] = str(base / str(content[name]))
+        if "data" in content:
+            content["data"] = Data.from_dict(content["data"], "data")
+            if content["data"].cache:
+                content["data"] = replace(content["data"], cache=str(base / content["data"].cache))
         sites = content.get("sites", [])
         if not isinstance(sites, list):
             raise IQPIRError("sites is a list of {module, kind, channels}")
@@ -109,7 +122,7 @@ class Trained(NamedTuple):
 def train_plus(
     host: nn.Module,
     settings: PlusSettings,
-    pairs: Pairs,
+    pairs: AnyPairs,
     *,
     device: str = "cpu",
     progress: Callable[[int, float, float], object] | None = None,

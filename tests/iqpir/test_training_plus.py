@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 from PIL import Image
 from torch import nn
@@ -15,7 +16,8 @@ from iqpir.cli import group
 from iqpir.errors import IQPIRError
 from iqpir.plus import ScoreConditioner, Site
 from iqpir.training import hosts
-from iqpir.training.pairs import Pairs
+from iqpir.training.common import Data
+from iqpir.training.pairs import GeneratedPairs, Pairs
 from iqpir.training.plus import PlusSettings, train_plus
 
 
@@ -83,7 +85,7 @@ def test_batches_are_the_same_crops_of_both_images_and_repeat_with_the_seed(fold
 
 def test_a_rate_of_zero_leaves_the_host_as_it_was(folders):
     settings = PlusSettings(
-        "test:gain", "", "", "", (Site("gain", "film", 3),), steps=5, batch=2, crop=8, rate=0.0, rows_rate=0.1
+        "test:gain", sites=(Site("gain", "film", 3),), steps=5, batch=2, crop=8, rate=0.0, rows_rate=0.1
     )
     trained = train_plus(Gain(), settings, pairs_of(folders))
     assert torch.equal(trained.plus.host.gain.weight, Gain().gain.weight)
@@ -148,3 +150,33 @@ def test_the_harness_offers_its_networks_as_hosts(tmp_path, monkeypatch):
         hosts.load_host("bench:sci-medium")
     with pytest.raises(IQPIRError, match="a host is a network"):
         hosts.load_host("bench:gamma")
+
+
+DATA = {"source": "generated", "count": 64, "scores": "target", "degradation": "scene"}
+
+
+def test_generated_pairs_have_the_scores_of_their_targets_and_the_same_seed_gives_the_same():
+    pairs = GeneratedPairs(Data.from_dict(DATA), 24)
+    first, again, other = (list(pairs.batches(2, 3, 24, seed)) for seed in (0, 0, 1))
+    assert [tuple(batch.lq.shape) for batch in first] == [(3, 3, 24, 24)] * 2
+    assert all(torch.equal(one, two) for a, b in zip(first, again, strict=True) for one, two in zip(a, b, strict=True))
+    assert not torch.equal(first[0].lq, other[0].lq)
+    scores = torch.cat([batch.scores for batch in first])
+    assert bool(((scores >= 0) & (scores <= 1)).all()) and len(scores.unique()) == 6
+
+
+def test_settings_take_generated_pairs_in_place_of_folders(tmp_path: Path):
+    path = tmp_path / "plus.yaml"
+
+    def load(**changes: object) -> PlusSettings:
+        path.write_text(yaml.safe_dump({"host": "bench:sci-medium", "data": {**DATA, "cache": "sheets"}, **changes}))
+        return PlusSettings.load(path)
+
+    settings = load()
+    assert settings.data is not None and settings.data.cache == str(tmp_path / "sheets") and settings.lq == ""
+    with pytest.raises(IQPIRError, match=r"plus\.yaml: data makes pairs with scores of their own: leave out lq, gt"):
+        load(lq="low")
+    with pytest.raises(IQPIRError, match=r"data\.scores: only target gives the targets of a pair a score"):
+        load(data={**DATA, "scores": "flaw", "degradation": "low-light"})
+    with pytest.raises(IQPIRError, match=r"unknown key 'data\.cuont'; did you mean 'count'"):
+        load(data={"cuont": 3})
