@@ -60,8 +60,6 @@ class Scene(Degradation):
     """Its standard deviation."""
     depth: Range = (0.3, 1.0)
     """Uniform: part of the haze of generated images that is taken off them (`deepened`)."""
-    hazy: float = 0.0
-    """Share of good and badly taken pictures that stay as hazy as they are, and paler: fog and sand are no water."""
     stops: Range = (1.8, 5.4)
     """How much darker dark photographs are than their targets; uniform. Of 76 real ones the least dark has 2.4; what
     is less dark may be a night as somebody liked it."""
@@ -99,7 +97,7 @@ class Scene(Degradation):
     BOUNDS: ClassVar[Mapping[str, Range]] = {
         "mean": (0.05, 0.95), "mean_spread": (0, 0.3), "stops": (0, 12), "contrast": (0, 5), "cast": (0.1, 10),
         "shot": (1e-9, 1), "read": (1e-9, 1), "black": (0, 0.5), "shade": (1e-4, 1), "glare": (0.1, 10), "pool": (0, 1),
-        "coral": (0, 10), "depth": (0, 1), "hazy": (0, 1), "quality": (1, 101),
+        "coral": (0, 10), "depth": (0, 1), "quality": (1, 101),
         "flatten": (0, 1), "flatten_share": (0, 1),
         "top": (0, 1), "damage": (0, 1),
     }  # fmt: skip
@@ -136,7 +134,7 @@ class Scene(Degradation):
     def pair(self, image: np.ndarray, params: SceneParams, rng: np.random.Generator) -> Pair:
         """float32 [H,W,3] in [0,1] → the two pictures, which no file has rounded yet."""
         left = self.left(params.score)
-        image = self._seen(image, KINDS[int(params.kind)], rng)
+        image = deepened(image, uniform(rng, self.depth))
         match KINDS[int(params.kind)]:
             case "dark":
                 return self._dark(image, left, rng)
@@ -147,14 +145,6 @@ class Scene(Degradation):
             case "camera":
                 return self._badly_taken(image, left, rng)
         return self._good(image, rng)
-
-    def _seen(self, image: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
-        """What stands before the camera."""
-        if self.hazy and kind in ("camera", "good") and rng.random() < self.hazy:
-            gray = image.mean(axis=2, keepdims=True)
-            pale: np.ndarray = gray + np.float32(uniform(rng, (0.3, 1.0))) * (image - gray)
-            return pale
-        return deepened(image, uniform(rng, self.depth))
 
     # The kinds
 
