@@ -11,6 +11,13 @@ from support.recipes import smallest_ablation
 from support.workplace import Workplace
 
 from iqpir.cli.train import command
+from iqpir.training import ablation
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are so small here that more threads only wait for each other."""
+    monkeypatch.setattr(ablation, "_cores", lambda: 1)
 
 
 def train(workplace: Workplace, *arguments: str) -> Result:

@@ -32,6 +32,8 @@ PRELOADED = (
 def main() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
+    # A shell starts what it runs in the background deaf to Ctrl-C, and every child would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     forkserver.set_forkserver_preload(list(PRELOADED))
     forkserver.ensure_running()
     print("ready", flush=True)
