@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from iqpir.errors import IQPIRError, suggest
 from iqpir.plus import ScoreConditioner, Site
-from iqpir.training.pairs import Pairs
+from iqpir.training.paired_folders import Pairs
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from iqpir import preset
 from iqpir.checkpoint import read_checkpoint
 from iqpir.cli import main
 from iqpir.errors import IQPIRError
-from iqpir.images import to_tensor
+from iqpir.image_files import to_tensor
 from iqpir.network.model import IQPIR
 from iqpir.weights import shipped
 

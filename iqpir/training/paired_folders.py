@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iqpir.errors import ImageFailure, IQPIRError, few
-from iqpir.images import decode, find_images, read_bytes, to_tensor
+from iqpir.image_files import decode, find_images, read_bytes, to_tensor
 
 
 class Batch(NamedTuple):

@@ -15,7 +15,7 @@ from iqpir.cli import group
 from iqpir.errors import IQPIRError
 from iqpir.plus import ScoreConditioner, Site
 from iqpir.training import hosts
-from iqpir.training.pairs import Pairs
+from iqpir.training.paired_folders import Pairs
 from iqpir.training.plus import PlusSettings, train_plus
 
 
