@@ -23,7 +23,7 @@ from torch import Tensor
 from iqpir.errors import IQPIRError, few
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import AutoEncoderConfig, IQPIRConfig
-from iqpir.network.infer import autoencoder_config, restorer_config
+from iqpir.network.config_from_tensors import autoencoder_config, restorer_config
 from iqpir.network.model import IQPIR
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
 from iqpir.rar.config import RARConfig

@@ -17,8 +17,8 @@ from torch.nn.functional import interpolate, pad
 from iqpir.errors import IQPIRError
 
 if TYPE_CHECKING:
+    from iqpir.network.fast.optimized import OptimizedIQPIR
     from iqpir.network.model import IQPIR, Score
-    from iqpir.network.optimized import OptimizedIQPIR
     from iqpir.network.photo import OptimizedPhoto, PhotoIQPIR
 
 Fit = Literal["resize", "square", "tile", "native", "exact"]

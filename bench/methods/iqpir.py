@@ -47,10 +47,10 @@ RANDOM = "random"
 SOURCES = (
     "iqpir.restore", "iqpir.checkpoint", "iqpir.network.autoencoder", "iqpir.network.blocks",
     "iqpir.network.conditioning", "iqpir.network.config", "iqpir.network.detail", "iqpir.network.fidelity",
-    "iqpir.network.front", "iqpir.network.infer", "iqpir.network.model", "iqpir.network.photo",
-    "iqpir.network.quantizer", "iqpir.network.transformer", "iqpir.network.optimized",
-    "iqpir.network.graphs", "iqpir.network.kernels", "iqpir.network.predictor", "iqpir.network.steps",
-    "iqpir.network.triton_norm",
+    "iqpir.network.front", "iqpir.network.config_from_tensors", "iqpir.network.model", "iqpir.network.photo",
+    "iqpir.network.quantizer", "iqpir.network.transformer", "iqpir.network.fast.optimized",
+    "iqpir.network.fast.graphs", "iqpir.network.fast.kernels", "iqpir.network.fast.predictor",
+    "iqpir.network.fast.steps", "iqpir.network.fast.triton_norm",
 )  # fmt: skip
 
 

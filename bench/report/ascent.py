@@ -200,7 +200,7 @@ def _view(network: Any, pictures: Pictures, dataset: str, item: str, score: floa
 
 
 def _tensor(image: np.ndarray) -> Tensor:
-    from iqpir.images import to_tensor
+    from iqpir.image_files import to_tensor
 
     return to_tensor(image)[None]
 

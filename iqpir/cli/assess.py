@@ -53,7 +53,7 @@ def command(
     from tqdm import tqdm
 
     from iqpir.errors import IQPIRError, shown
-    from iqpir.images import list_images
+    from iqpir.image_files import list_images
     from iqpir.quality import report
     from iqpir.quality.assess import assess
     from iqpir.quality.figures import contact_sheet, distribution

@@ -96,7 +96,7 @@ def assess_folder(folder: Path, weights: str, device: str, out: Path) -> int:
     import click
     import torch
 
-    from iqpir.images import decode, list_images, read_bytes, to_tensor
+    from iqpir.image_files import decode, list_images, read_bytes, to_tensor
     from iqpir.quality.scorers import check_device
     from iqpir.rar.loop import named, severities
 

@@ -195,7 +195,7 @@ def plan(source: Path, target: Path) -> Plan:
     image.
     """
     from iqpir.codecs import SUFFIXES, is_image
-    from iqpir.images import begins_as_image, list_images
+    from iqpir.image_files import begins_as_image, list_images
 
     note = None
     if source.is_file():
@@ -256,7 +256,7 @@ def _one(given: Path, made: Path, restorer: AnyRestorer | RARRestorer, whole: Fa
     """Restore one file; returns what is worth saying. Raises `ImageFailure`."""
     import numpy as np
 
-    from iqpir.images import decode, read_bytes, to_tensor
+    from iqpir.image_files import decode, read_bytes, to_tensor
 
     pixels = decode(read_bytes(given))
     note = None

@@ -33,7 +33,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     from iqpir.quality.files import read_scores
     from iqpir.quality.scorers import check_device
     from iqpir.training.hosts import load_host
-    from iqpir.training.pairs import AnyPairs, GeneratedPairs, Pairs
+    from iqpir.training.paired_folders import AnyPairs, GeneratedPairs, Pairs
     from iqpir.training.plus import PlusSettings, train_plus, write_losses
 
     check_device(device)
@@ -75,7 +75,7 @@ def _stage(name: str, config: Path, out: str | None, device: str, steps: int | N
 
     from iqpir.quality.scorers import check_device
     from iqpir.training.engine import Report, train
-    from iqpir.training.fits import check_images
+    from iqpir.training.image_check import check_images
     from iqpir.training.settings import load, recipe
     from iqpir.training.stages import make_stage
 
@@ -126,7 +126,7 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
     from iqpir.checkpoint import load_any, save_checkpoint
     from iqpir.errors import IQPIRError
     from iqpir.training import settings
-    from iqpir.training.fits import check_images
+    from iqpir.training.image_check import check_images
     from iqpir.training.settings import RECIPE, STAGES, recipe
 
     sections = recipe(config)

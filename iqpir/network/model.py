@@ -23,7 +23,7 @@ from iqpir.network.quantizer import VectorQuantizer
 from iqpir.network.transformer import TransformerLayer
 
 if TYPE_CHECKING:
-    from iqpir.network.optimized import OptimizedIQPIR
+    from iqpir.network.fast.optimized import OptimizedIQPIR
 
 Score: TypeAlias = Tensor | float | Sequence[Tensor] | Sequence[float]
 
@@ -117,8 +117,8 @@ class IQPIR(VQAutoEncoder):
     def optimize(
         self, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", *, compiled: bool = False
     ) -> OptimizedIQPIR:
-        """A plan for fast inference with copies of the weights as they are now; see `iqpir.network.optimized`."""
-        from iqpir.network.optimized import OptimizedIQPIR
+        """A plan for fast inference with copies of the weights as they are now; see `iqpir.network.fast.optimized`."""
+        from iqpir.network.fast.optimized import OptimizedIQPIR
 
         return OptimizedIQPIR(self, dtype, device, compiled)
 

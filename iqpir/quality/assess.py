@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iqpir import images
+from iqpir import image_files
 from iqpir.errors import ImageFailure, IQPIRError, one_line
 from iqpir.quality.files import write_table
 from iqpir.quality.prior import QualityPrior
@@ -133,7 +133,7 @@ def check_prior(prior: QualityPrior, scorers: Sequence[Scorer]) -> None:
 def _images(folder: Path, out: Path) -> list[Path]:
     """The images of the folder, without the figures of an earlier run that lie below it."""
     here = out.resolve()
-    files = [path for path in images.find_images(folder) if not path.resolve().is_relative_to(here)]
+    files = [path for path in image_files.find_images(folder) if not path.resolve().is_relative_to(here)]
     if not files:
         raise IQPIRError(f"every image of {folder} lies in {out}, where results go: choose another -o")
     return files
@@ -177,12 +177,12 @@ def _collect(
         for place, path in enumerate(files):
             name = _name(path, folder)
             try:
-                content = images.read_bytes(path)
+                content = image_files.read_bytes(path)
                 digest = hashlib.sha256(content).hexdigest()
                 if all((digest, key) in known.scores for key in keys.values()):
                     one = _Waiting(place, name, digest, None)
                 else:
-                    one = _Waiting(place, name, digest, images.decode(content))
+                    one = _Waiting(place, name, digest, image_files.decode(content))
             except ImageFailure as error:
                 reasons[name] = str(error)
                 done += 1
@@ -213,7 +213,7 @@ def _stack(pixels: list[np.ndarray]) -> torch.Tensor | None:
         return None
     import torch
 
-    return torch.stack([images.to_tensor(one) for one in pixels])
+    return torch.stack([image_files.to_tensor(one) for one in pixels])
 
 
 def _score(

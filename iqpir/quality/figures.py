@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iqpir import images
+from iqpir import image_files
 from iqpir.errors import ImageFailure, IQPIRError
 from iqpir.quality.prior import MemberStatistics, QualityPrior, bin_scores
 
@@ -216,7 +216,7 @@ def _example(axes: Axes, path: Path) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     try:
-        pixels = images.decode(images.read_bytes(path))
+        pixels = image_files.decode(image_files.read_bytes(path))
     except ImageFailure:  # it was there when it was scored
         axes.text(0.5, 0.5, "gone", ha="center", va="center", fontsize=6)
         return

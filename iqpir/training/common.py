@@ -27,7 +27,7 @@ class Data(Strict):
     flawed: float | None = None
     """Share of crops that are made a little worse; None: 0.4 of generated ones, none of a folder's."""
     flaw_scale: float = 1.0
-    """How strong these flaws are, relative to the usual ranges of `iqpir.training.images`."""
+    """How strong these flaws are, relative to the usual ranges of `iqpir.training.crop_dataset`."""
     saturation: tuple[float, float] = (1.0, 1.0)
     """Range of a factor of each crop's colourfulness; generated images are paler than many photographs."""
     contrast: tuple[float, float] = (1.0, 1.0)
@@ -42,9 +42,9 @@ class Data(Strict):
     shorter: int | None = None
     """Folder images are made smaller so that their shorter side is this."""
     scores: str = "flaw"
-    """"flaw": 1 less what was done to a crop, see `iqpir.training.data.quality_of`; "none": no scores; "target": what
-    the degradation `scene` says of the targets that it makes; else a CSV of scores in [0,1] for the folder's images, as
-    `iqpir assess` writes it (see `iqpir.quality.files`)."""
+    """"flaw": 1 less what was done to a crop, see `iqpir.training.stage_data.quality_of`; "none": no scores; "target":
+    what the degradation `scene` says of the targets that it makes; else a CSV of scores in [0,1] for the folder's
+    images, as `iqpir assess` writes it (see `iqpir.quality.files`)."""
     normalise: bool = False
     """Bring the CSV's scores to [0,1] by their own range (Eq. 15); higher must be better."""
     hq_only: bool = False

@@ -29,9 +29,9 @@ from torch.utils.data import Dataset
 
 from iqpir.errors import IQPIRError
 from iqpir.precision import mixed
+from iqpir.training.batch_loading import Timed, training_loader
 from iqpir.training.common import Common
-from iqpir.training.data import collate, paired
-from iqpir.training.loading import Timed, training_loader
+from iqpir.training.stage_data import collate, paired
 
 HELD_OUT_SEED = 1 << 30
 """Added to the data's seed for samples that are never trained on."""

@@ -16,7 +16,8 @@ from iqpir.errors import IQPIRError, suggest
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.front import THUMBNAIL, apply
 from iqpir.network.photo import FULL_SCORE, PhotoConfig, PhotoIQPIR
-from iqpir.training import look, losses
+from iqpir.training import example_photographs as look
+from iqpir.training import losses
 from iqpir.training.codes import gt_codes
 from iqpir.training.engine import Player
 from iqpir.training.settings import DetailSettings, FrontSettings, JointSettings

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from iqpir.errors import IQPIRError, suggest
 from iqpir.plus import ScoreConditioner, Site
 from iqpir.training.common import Data
-from iqpir.training.pairs import AnyPairs
+from iqpir.training.paired_folders import AnyPairs
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from iqpir.errors import ImageFailure, IQPIRError
+from iqpir.training.batch_loading import PairedTraining
+from iqpir.training.crop_dataset import GENERATED, TrainingImages
 from iqpir.training.degrade import KINDS, degradation
-from iqpir.training.images import GENERATED, TrainingImages
-from iqpir.training.loading import PairedTraining
 
 SIDE = 128
 COLUMNS = 12

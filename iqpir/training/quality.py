@@ -20,9 +20,9 @@ from torch.utils.data import Dataset
 
 from iqpir.errors import IQPIRError, suggest
 from iqpir.quality.tiny import LEAST, TinyQuality
+from iqpir.training.batch_loading import training_loader
+from iqpir.training.crop_dataset import Flaw, TrainingImages, add_flaw
 from iqpir.training.degrade.base import log_uniform, uniform
-from iqpir.training.images import Flaw, TrainingImages, add_flaw
-from iqpir.training.loading import training_loader
 from iqpir.training.settings import read_yaml, recipe
 
 _DISTORT = 5

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from iqpir.training.data import collate, paired
+from iqpir.training.batch_loading import training_loader
 from iqpir.training.engine import Report, train
-from iqpir.training.loading import training_loader
 from iqpir.training.settings import Common, load
+from iqpir.training.stage_data import collate, paired
 from iqpir.training.stages import make_stage
 
 

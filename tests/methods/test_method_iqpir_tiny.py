@@ -18,7 +18,7 @@ from iqpir import preset
 from iqpir.checkpoint import load_photo, read_checkpoint
 from iqpir.cli import main
 from iqpir.errors import IQPIRError
-from iqpir.images import to_tensor
+from iqpir.image_files import to_tensor
 from iqpir.network.model import IQPIR
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
 from iqpir.training.degrade.radiance import Tone, count, exposure, radiance

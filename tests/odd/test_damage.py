@@ -16,7 +16,7 @@ from bench.data.images import decode_bytes, header_size_bytes
 from bench.errors import ImageError
 from iqpir.codecs import is_image, left_out
 from iqpir.errors import ImageFailure
-from iqpir.images import decode
+from iqpir.image_files import decode
 
 CORPUS = dict(malformed())
 

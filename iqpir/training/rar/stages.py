@@ -18,7 +18,7 @@ from iqpir.rar.config import RARConfig
 from iqpir.rar.loop import LoopOptions, rounds
 from iqpir.rar.model import RAR
 from iqpir.rar.restorer import Condition
-from iqpir.training import look, losses
+from iqpir.training import example_photographs, losses
 from iqpir.training.common import Common
 from iqpir.training.degrade import degradation
 from iqpir.training.engine import Player
@@ -286,7 +286,7 @@ class _Restoring(RARStage):
 
     def looks(self, device: torch.device) -> Sequence[Tensor]:
         """Real photographs: degraded, after one round, by the loop, and clean."""
-        clean = look.clean()
+        clean = example_photographs.clean()
         if not clean:
             return []
         spoil = degradation(self.settings.data.degradation)

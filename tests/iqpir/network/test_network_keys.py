@@ -11,8 +11,8 @@ from support.procedural import authors_keys, shapes_of
 from iqpir.errors import IQPIRError
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import PRESETS, AutoEncoderConfig, preset
+from iqpir.network.config_from_tensors import autoencoder_config, restorer_config
 from iqpir.network.discriminator import Discriminator
-from iqpir.network.infer import autoencoder_config, restorer_config
 from iqpir.network.model import IQPIR
 
 BOOK = "quantize_aesthetic.embedding.weight"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from iqpir import images
+from iqpir import image_files
 from iqpir.errors import ImageFailure, IQPIRError
 from iqpir.quality.assess import assess
 from iqpir.quality.files import read_scores
@@ -255,15 +255,17 @@ def test_decoding_agrees_with_the_pixels_that_were_saved(tmp_path: Path):
 
     deep = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.uint16)
     assert cv2.imwrite(str(tmp_path / "deep.png"), deep[:, :, ::-1])
-    np.testing.assert_array_equal(images.decode((tmp_path / "deep.png").read_bytes()), deep)
+    np.testing.assert_array_equal(image_files.decode((tmp_path / "deep.png").read_bytes()), deep)
     gray = np.random.default_rng(1).integers(0, 256, (5, 7), dtype=np.uint8)
     Image.fromarray(gray).save(tmp_path / "gray.png")
-    np.testing.assert_array_equal(images.decode((tmp_path / "gray.png").read_bytes()), np.stack([gray] * 3, axis=2))
+    np.testing.assert_array_equal(
+        image_files.decode((tmp_path / "gray.png").read_bytes()), np.stack([gray] * 3, axis=2)
+    )
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying on its side
     Image.fromarray(deep.astype(np.uint8)).save(tmp_path / "turned.png", exif=exif)
-    turned = images.decode((tmp_path / "turned.png").read_bytes())
+    turned = image_files.decode((tmp_path / "turned.png").read_bytes())
     np.testing.assert_array_equal(turned, np.rot90(deep.astype(np.uint8), -1))
-    floats = images.to_tensor(deep)
+    floats = image_files.to_tensor(deep)
     assert floats.shape == (3, 5, 7)
     np.testing.assert_allclose(floats.numpy(), deep.transpose(2, 0, 1) / 65535, rtol=1e-6)

@@ -16,7 +16,7 @@ from iqpir.cli.assess import command as assess
 from iqpir.cli.rar import described
 from iqpir.cli.restore import command as restore
 from iqpir.errors import IQPIRError
-from iqpir.images import decode, to_tensor
+from iqpir.image_files import decode, to_tensor
 from iqpir.rar import RAR, LoopOptions
 from iqpir.rar.kinds import CLEAN, DEGRADATIONS
 

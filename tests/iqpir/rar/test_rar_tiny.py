@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from iqpir.images import decode, to_tensor
+from iqpir.image_files import decode, to_tensor
 from iqpir.rar import RAR
 from iqpir.rar.kinds import DEGRADATIONS
 from iqpir.training.degrade import Composite

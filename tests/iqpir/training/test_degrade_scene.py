@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from iqpir.errors import IQPIRError
-from iqpir.images import to_tensor
-from iqpir.training import generate
+from iqpir.image_files import to_tensor
+from iqpir.training.crop_dataset import recolour
 from iqpir.training.degrade import Scene, SceneParams, degradation
 from iqpir.training.degrade.base import to_linear
 from iqpir.training.degrade.radiance import Tone, compress, count, exposure, radiance
 from iqpir.training.degrade.scene import FULL, KINDS
-from iqpir.training.images import recolour
+from iqpir.training.synthetic import generate
 
 PLAIN = Tone()
 

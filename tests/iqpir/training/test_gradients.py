@@ -16,10 +16,10 @@ from iqpir.checkpoint import save_checkpoint
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.network.config import AutoEncoderConfig
 from iqpir.training import losses
-from iqpir.training.data import collate, paired
+from iqpir.training.batch_loading import training_loader
 from iqpir.training.engine import HELD_OUT_SEED, train
-from iqpir.training.loading import training_loader
 from iqpir.training.settings import AutoencoderSettings, Common, RestorerSettings
+from iqpir.training.stage_data import collate, paired
 from iqpir.training.stages import RestorerStage, make_stage
 
 NETWORK: dict[str, Any] = {

@@ -15,7 +15,7 @@ from iqpir.cli import group
 from iqpir.errors import ImageFailure, IQPIRError
 from iqpir.quality.scorers import load_scorer
 from iqpir.quality.tiny import TinyQuality
-from iqpir.training.images import Flaw, TrainingImages
+from iqpir.training.crop_dataset import Flaw, TrainingImages
 from iqpir.training.quality import (
     DISTORTIONS,
     DistortedImages,

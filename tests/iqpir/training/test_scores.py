@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from iqpir.errors import IQPIRError
-from iqpir.training.data import collate, paired, quality_of
+from iqpir.training.batch_loading import training_loader
+from iqpir.training.crop_dataset import Flaw, TrainingImages
 from iqpir.training.engine import train
-from iqpir.training.images import Flaw, TrainingImages
-from iqpir.training.loading import training_loader
 from iqpir.training.settings import AutoencoderSettings, Data
+from iqpir.training.stage_data import collate, paired, quality_of
 from iqpir.training.stages import make_stage
 
 SCORES = {"a.png": 0.25, "b.png": 0.95, "more/c.png": 0.5, "more/d.png": 0.9, "e.png": 0.91}

@@ -110,9 +110,9 @@ def test_stage_1_learns(tmp_path: Path) -> None:
 
 
 def iter_held_out(settings: AutoencoderSettings) -> Any:
-    from iqpir.training.data import collate, paired
+    from iqpir.training.batch_loading import training_loader
     from iqpir.training.engine import HELD_OUT_SEED
-    from iqpir.training.loading import training_loader
+    from iqpir.training.stage_data import collate, paired
 
     data = paired(settings.data, 32, degraded=False, seed_offset=HELD_OUT_SEED)
     for raw in training_loader(data, 8, 1, workers=0):

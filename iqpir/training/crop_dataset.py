@@ -7,9 +7,7 @@ measured on, those in scikit-image's wheel, are refused.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections import OrderedDict
 from functools import lru_cache
 from importlib.util import find_spec
@@ -22,9 +20,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from iqpir.errors import ImageFailure, IQPIRError, few
-from iqpir.images import decode, find_images, read_bytes, to_tensor
-from iqpir.training import generate
+from iqpir.image_files import decode, find_images, read_bytes, to_tensor
 from iqpir.training.degrade.base import Range, jpeg, log_uniform, quantise, uniform
+from iqpir.training.synthetic import generate
+from iqpir.training.synthetic.sheets import Sheets
 
 GENERATED = "generated"
 COUNT = 1 << 20
@@ -60,7 +59,7 @@ class TrainingImage(TypedDict):
     lq: NotRequired[Tensor]
     """The same crop of its partner, where a folder of LQ images is given."""
     score: NotRequired[float]
-    """Where a file has scores, see `iqpir.training.data`."""
+    """Where a file has scores, see `iqpir.training.stage_data`."""
 
 
 class _Source(Protocol):
@@ -91,7 +90,7 @@ class TrainingImages(Dataset[TrainingImage]):
         window: Range = (1.25, 2.5),
         window_share: float = 1 / 3,
     ) -> None:
-        """`source`: "generated", or a folder, whose images are taken at any depth (`iqpir.images.find_images`).
+        """`source`: "generated", or a folder, whose images are taken at any depth (`iqpir.image_files.find_images`).
 
         `flawed`: share of crops that get a mild `Flaw` of their own, so that a quality prior has something to tell;
         0.4 of generated ones and none of a folder's, where None. `shorter`: images of a folder whose shorter side is
@@ -128,7 +127,7 @@ class TrainingImages(Dataset[TrainingImage]):
         if made:
             if crop > generate.SIDE:
                 raise IQPIRError(f"crop is {crop}; generated images have {generate.SIDE} pixels a side")
-            self._source: _Source = _Sheets(seed, crop, cache, window, window_share)
+            self._source: _Source = Sheets(seed, crop, cache, window, window_share)
         else:
             self._source = _Folder(Path(source), crop, seed, shorter, None if lq is None else Path(lq))
 
@@ -200,86 +199,6 @@ def add_flaw(image: Tensor, flaw: Flaw, rng: np.random.Generator) -> Tensor:
 
 def _rng(*seeds: int) -> np.random.Generator:
     return np.random.default_rng(seeds)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Generated
-
-
-class _Sheets:
-    """Crops of generated sheets: several are open at once, and one is replaced after a number of crops.
-
-    Indices that follow each other fall on different sheets, so that a batch is as varied as a shuffled one, while
-    reading in order draws each sheet once.
-    """
-
-    names: list[str] | None = None
-    OPEN = 16
-    """Sheets that are cropped by turns; 3 MB each."""
-
-    def __init__(self, seed: int, crop: int, cache: Path | None, window: Range, share: float) -> None:
-        self._seed, self._cache, self._window, self._share = seed, cache, window, share
-        # Whole compositions at many scales are more different than crops pixel by pixel.
-        self.crops = max(64, 2 * (generate.SIDE // crop) ** 2) * (3 if share == 1 else 1)
-        """How many crops a sheet gives."""
-        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
-        if cache is not None:
-            try:
-                cache.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise IQPIRError(f"{cache}: no folder for drawn sheets: {error.strerror or error}") from error
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_kept": OrderedDict()}
-
-    def number(self, index: int) -> int:
-        """The sheet of a sample. Places in the row of open sheets are refilled one after the other, not all at once."""
-        turn, place = divmod(index, self.OPEN)
-        return (turn + place * self.crops // self.OPEN) // self.crops * self.OPEN + place
-
-    def crop(self, index: int, size: int, rng: np.random.Generator) -> np.ndarray:
-        sheet = self._sheet(self.number(index))
-        # Some crops are of a larger window made smaller: the same things, at another scale and crisper.
-        window = size
-        if rng.random() < self._share:
-            times = log_uniform(rng, self._window) if self._share == 1 else uniform(rng, self._window)
-            window = min(int(size * times), sheet.shape[0])
-        top, left = (int(each) for each in rng.integers(0, sheet.shape[0] - window + 1, size=2))
-        part = sheet[top : top + window, left : left + window]
-        if window > size:
-            part = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
-        part = np.rot90(part, int(rng.integers(4)))
-        return part[:, ::-1] if rng.integers(2) else part
-
-    def _sheet(self, number: int) -> np.ndarray:
-        if number in self._kept:
-            self._kept.move_to_end(number)
-            return self._kept[number]
-        self._kept[number] = sheet = self._load(number)
-        if len(self._kept) > self.OPEN + 4:
-            self._kept.popitem(last=False)
-        return sheet
-
-    def _load(self, number: int) -> np.ndarray:
-        if self._cache is None:
-            return generate.draw_sheet(self._seed, number)
-        path = self._cache / f"sheet-v{generate.VERSION}-{self._seed}-{number}.npy"
-        try:
-            sheet = np.load(path, allow_pickle=False)
-            if sheet.shape == (generate.SIDE, generate.SIDE, 3) and sheet.dtype == np.uint8:
-                return sheet
-        except (OSError, ValueError, EOFError):
-            pass  # not there yet, or cut off: it is drawn again
-        sheet = generate.draw_sheet(self._seed, number)
-        handle, partial = tempfile.mkstemp(dir=self._cache, suffix=".partial")
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, sheet)
-        Path(partial).replace(path)
-        return sheet
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# A folder
 
 
 class _Folder:

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 
 from iqpir.errors import IQPIRError
-from iqpir.training import generate, images
-from iqpir.training.data import quality_of
+from iqpir.training import crop_dataset
+from iqpir.training.batch_loading import PairedTraining, StepBatches, Timed, training_loader
+from iqpir.training.crop_dataset import NO_FLAW, Flaw, TrainingImages, add_flaw, recolour
 from iqpir.training.degrade import KINDS, Face, FaceParams, degradation
-from iqpir.training.images import NO_FLAW, Flaw, TrainingImages, add_flaw, recolour
-from iqpir.training.loading import PairedTraining, StepBatches, Timed, training_loader
+from iqpir.training.stage_data import quality_of
+from iqpir.training.synthetic import generate
 
 PHOTOS = Path(find_spec("skimage").submodule_search_locations[0]) / "data"
 
@@ -91,7 +92,11 @@ def test_a_share_of_generated_images_has_flaws_of_the_stated_strength(small_shee
     flawed = [flaw for flaw in flaws if flaw != NO_FLAW]
     assert abs(len(flawed) / 2000 - 0.4) < 5 * np.sqrt(0.24 / 2000)
     blur, noise, quality = (np.array([getattr(flaw, name) for flaw in flawed]) for name in Flaw._fields)
-    for values, none, (low, high) in ((blur, 0, images.BLUR), (noise, 0, images.NOISE), (quality, 100, images.QUALITY)):
+    for values, none, (low, high) in (
+        (blur, 0, crop_dataset.BLUR),
+        (noise, 0, crop_dataset.NOISE),
+        (quality, 100, crop_dataset.QUALITY),
+    ):
         suffered = values[values != none]
         assert abs(len(suffered) / len(flawed) - 4 / 7) < 0.1
         assert low <= suffered.min() < suffered.max() <= high
@@ -245,8 +250,8 @@ def test_the_preview_is_a_picture_of_images_and_pairs(small_sheets, tmp_path, ca
 
 
 def test_a_pair_is_the_same_crop_of_both_images(folder, tmp_path):
-    from iqpir.training.data import paired
     from iqpir.training.settings import Data
+    from iqpir.training.stage_data import paired
 
     dark = tmp_path / "dark"
     (dark / "more").mkdir(parents=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iqpir.errors import ImageFailure
-from iqpir.images import decode, read_bytes, to_tensor
+from iqpir.image_files import decode, read_bytes, to_tensor
 from iqpir.training.degrade.scene import KINDS, Scene, SceneParams
 
 _FILES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")

@@ -135,7 +135,7 @@ class WholeMaps:
 
     def normalise(self, x: Map, norm: Norm, silu: bool, dtype: torch.dtype) -> Tensor:
         if self.fused:
-            from iqpir.network.triton_norm import group_norm
+            from iqpir.network.fast.triton_norm import group_norm
 
             return group_norm(x.tensor, norm.weight, norm.bias, norm.groups, norm.eps, silu, dtype)
         return group_norm_silu(x.tensor, norm, silu).to(dtype)

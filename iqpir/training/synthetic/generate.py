@@ -14,8 +14,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from iqpir.training import patterns
 from iqpir.training.degrade.base import log_uniform, uniform
+from iqpir.training.synthetic import patterns
 
 VERSION = 1
 """Changes whenever the same seed gives other pixels."""

@@ -24,11 +24,11 @@ from torch.nn import functional as F
 from iqpir.errors import FidelityWarning, IQPIRError
 from iqpir.network.autoencoder import INPUT
 from iqpir.network.conditioning import grid_of, score_maps, to_grid
+from iqpir.network.fast.graphs import Graphs
+from iqpir.network.fast.kernels import Bands, Map, WholeMaps, nchw, nhwc
+from iqpir.network.fast.predictor import Predictor
+from iqpir.network.fast.steps import ConvStep, Engine, Step, plan_fidelity, plan_steps
 from iqpir.network.fidelity import match_statistics
-from iqpir.network.graphs import Graphs
-from iqpir.network.kernels import Bands, Map, WholeMaps, nchw, nhwc
-from iqpir.network.predictor import Predictor
-from iqpir.network.steps import ConvStep, Engine, Step, plan_fidelity, plan_steps
 
 if TYPE_CHECKING:
     from iqpir.network.model import IQPIR, Restoration, Score
@@ -250,7 +250,7 @@ class OptimizedIQPIR:
 
 def _has_triton() -> bool:
     try:
-        import iqpir.network.triton_norm  # noqa: F401
+        import iqpir.network.fast.triton_norm  # noqa: F401
     except ImportError:
         return False
     return True

@@ -15,10 +15,10 @@ from torch.utils.data import Dataset
 from iqpir.errors import IQPIRError, few
 from iqpir.quality.files import read_scores
 from iqpir.quality.prior import normalise
+from iqpir.training.batch_loading import PairedTraining
 from iqpir.training.common import WORDS, Data
+from iqpir.training.crop_dataset import BLUR, NOISE, QUALITY, Flaw, TrainingImage, TrainingImages
 from iqpir.training.degrade import degradation
-from iqpir.training.images import BLUR, NOISE, QUALITY, Flaw, TrainingImage, TrainingImages
-from iqpir.training.loading import PairedTraining
 
 UNIT = (-0.5, 1.5)
 """Scores beyond this are not in [0,1]. A score outside the range that a prior was fitted to may lie a little beyond."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iqpir.images import decode
-from iqpir.training import patterns
-from iqpir.training.generate import SCENES, draw_scene, draw_sheet
+from iqpir.image_files import decode
+from iqpir.training.synthetic import patterns
+from iqpir.training.synthetic.generate import SCENES, draw_scene, draw_sheet
 
 LUMA = np.array([0.299, 0.587, 0.114])
 

@@ -17,7 +17,7 @@ from iqpir.errors import IQPIRError
 from iqpir.plus import ScoreConditioner, Site
 from iqpir.training import hosts
 from iqpir.training.common import Data
-from iqpir.training.pairs import GeneratedPairs, Pairs
+from iqpir.training.paired_folders import GeneratedPairs, Pairs
 from iqpir.training.plus import PlusSettings, train_plus
 
 

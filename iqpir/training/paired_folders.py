@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from iqpir.errors import ImageFailure, IQPIRError, few
-from iqpir.images import decode, find_images, read_bytes, to_tensor
+from iqpir.image_files import decode, find_images, read_bytes, to_tensor
 from iqpir.training.common import Data
-from iqpir.training.data import paired
+from iqpir.training.stage_data import paired
 
 
 class Batch(NamedTuple):

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from iqpir.errors import IQPIRError
+from iqpir.training.crop_dataset import Flaw, TrainingImage
 from iqpir.training.degrade import Degradation
-from iqpir.training.images import Flaw, TrainingImage
 
 _DEGRADE = 4
 

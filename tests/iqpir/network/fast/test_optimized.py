@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from iqpir.errors import FidelityWarning, IQPIRError
 from iqpir.network.blocks import Downsample, Upsample, group_norm
 from iqpir.network.config import preset
-from iqpir.network.kernels import Bands, WholeMaps, nchw, nhwc, plan_conv
+from iqpir.network.fast.kernels import Bands, WholeMaps, nchw, nhwc, plan_conv
 from iqpir.network.model import IQPIR
 
 CPU = torch.device("cpu")
@@ -178,7 +178,7 @@ def test_norms_hold_far_from_zero(engine):
 INTERPRETED = """
 import torch
 from torch.nn import functional as F
-from iqpir.network.triton_norm import group_norm
+from iqpir.network.fast.triton_norm import group_norm
 torch.manual_seed(0)
 for shape, groups, silu in [((2, 9, 7, 64), 32, True), ((1, 40, 33, 96), 8, False), ((1, 1, 1, 64), 32, True)]:
     x, w, b = torch.randn(shape) * 3 + 40, torch.randn(shape[3]), torch.randn(shape[3])

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqpir.network.blocks import AttnBlock, Downsample, ResBlock, Upsample
+from iqpir.network.fast.kernels import Conv, Kind, Map, Norm, plan_conv, plan_norm
 from iqpir.network.fidelity import FidelityBlock, PixelFidelityBlock
-from iqpir.network.kernels import Conv, Kind, Map, Norm, plan_conv, plan_norm
 
 
 class Engine(Protocol):

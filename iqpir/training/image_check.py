@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from iqpir.errors import IQPIRError
 from iqpir.network.config import preset
-from iqpir.training import generate
 from iqpir.training.common import Common
-from iqpir.training.data import paired
-from iqpir.training.images import GENERATED
+from iqpir.training.crop_dataset import GENERATED
+from iqpir.training.stage_data import paired
+from iqpir.training.synthetic import generate
 
 
 def check_images(stages: Iterable[Common]) -> None:
