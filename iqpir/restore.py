@@ -34,6 +34,7 @@ FITS: dict[str, str] = {
 """What becomes of an image that is not the network's square."""
 
 _LUMA = (0.2989, 0.5870, 0.1140)
+_DIFFERENCES = ((0, 1), (1, 2), (2, 0))
 _GRAY_VARIANCE = 10.0
 _EPSILON = 1e-5
 
@@ -167,7 +168,8 @@ class PhotoRestorer:
         images = images.float()
         score = self.options.score
         assert not isinstance(score, tuple)
-        restored = torch.cat([self.network.restore(each[None], score, self.options.fidelity) for each in images])
+        made = [self.network.restore(each[None], score, self.options.fidelity) for each in images]
+        restored = made[0] if len(made) == 1 else torch.cat(made)
         return gray_only(restored, images) if self.options.gray else restored
 
 
@@ -208,18 +210,19 @@ AnyRestorer: TypeAlias = "Restorer | PhotoRestorer"
 
 def gray_only(restored: Tensor, images: Tensor) -> Tensor:
     """Where the input is gray: the output's luma. Its brightness is what was to be restored, so that is not kept."""
+    kept = torch.tensor([is_gray(each) for each in images], device=restored.device)
+    if not bool(kept.any()):
+        return restored
     weights = torch.tensor(_LUMA, device=restored.device)[:, None, None]
     gray = (restored * weights).sum(dim=1, keepdim=True).expand_as(restored)
-    kept = torch.tensor([is_gray(each) for each in images], device=restored.device)
     return torch.where(kept[:, None, None, None], gray, restored)
 
 
 def is_gray(image: Tensor) -> bool:
     """Whether [3,H,W] in [0,1] is a gray photograph: the variances of the three differences of channels, on the scale
     of 255, are 10 or less on average."""
-    red, green, blue = image.double() * 255
-    differences = torch.stack([red - green, green - blue, blue - red])
-    return bool(differences.var(dim=(1, 2), correction=0).mean() <= _GRAY_VARIANCE)
+    variances = [(255 * (image[one].double() - image[other])).var(correction=0) for one, other in _DIFFERENCES]
+    return bool(sum(variances) / 3 <= _GRAY_VARIANCE)  # one at a time: an image of 24 megapixels takes 200 MB each
 
 
 def _keep_gray(restored: Tensor, images: Tensor) -> Tensor:
