@@ -141,7 +141,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenEntry:
     """An entry that cannot even be described; it is named by `bench list` and `bench doctor`."""
 
     name: str
@@ -155,7 +155,7 @@ class Registry:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.broken: list[Broken] = []
+        self.broken: list[BrokenEntry] = []
         self._entries: dict[str, Entry] = {}
         read = [
             entry
@@ -175,10 +175,12 @@ class Registry:
         for point in importlib.metadata.entry_points(group=f"iqpir_bench.{self.kind}s"):
             origin = f"entry point of {point.dist.name if point.dist else 'an unknown package'}"
             if ":" not in point.value:
-                self.broken.append(Broken(point.name, self.kind, origin, f"{point.value!r} is not 'module:object'"))
+                self.broken.append(
+                    BrokenEntry(point.name, self.kind, origin, f"{point.value!r} is not 'module:object'")
+                )
             elif point.name in self._entries:
                 taken = self._entries[point.name].origin
-                self.broken.append(Broken(point.name, self.kind, origin, f"the name is taken by {taken}"))
+                self.broken.append(BrokenEntry(point.name, self.kind, origin, f"the name is taken by {taken}"))
             else:
                 self._add(Entry(point.name, self.kind, {"target": point.value, "kind": "plugin"}, origin))
 

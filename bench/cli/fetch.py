@@ -66,7 +66,7 @@ def assets_of_entry(entry: Entry) -> list[Asset]:
     return build_method(entry, {}, None).assets()
 
 
-class Wanted(NamedTuple):
+class WantedDataset(NamedTuple):
     """A dataset of the literature, and how a suite names it."""
 
     entry: Entry
@@ -74,21 +74,21 @@ class Wanted(NamedTuple):
     base: Path | None
 
 
-def datasets_for(name: str) -> list[Wanted]:
+def datasets_for(name: str) -> list[WantedDataset]:
     """The datasets with a layout of their own that a suite or a dataset's name stands for."""
     from bench.catalog.registry import registry
     from bench.suite import definition
 
     known = registry("dataset")
     if any(name in registry(kind) for kind in _KINDS):
-        found = [Wanted(known.get(name), {}, None)] if name in known else []
+        found = [WantedDataset(known.get(name), {}, None)] if name in known else []
     else:
         file = definition.load(definition.find(name))
-        found = [Wanted(known.get(one.dataset), dict(one.options), file.base) for one in file.suite.datasets]
+        found = [WantedDataset(known.get(one.dataset), dict(one.options), file.base) for one in file.suite.datasets]
     return [one for one in found if one.entry.fields.get("kind") == "official"]
 
 
-def _take_over(wanted: Wanted, mirror: Path) -> None:
+def _take_over(wanted: WantedDataset, mirror: Path) -> None:
     from bench.data.survey import adopt, folder_of
 
     copied = adopt(wanted.entry, mirror)
@@ -96,7 +96,7 @@ def _take_over(wanted: Wanted, mirror: Path) -> None:
         click.echo(f"{'mirrored':<10}  {wanted.entry.name}  {copied} files into {folder_of(wanted.entry)}")
 
 
-def _tell(wanted: Wanted) -> bool:
+def _tell(wanted: WantedDataset) -> bool:
     """What is there of a dataset now, and what a person has to do; True when all of it is there."""
     from bench.data.survey import steps, survey
 

@@ -79,7 +79,7 @@ def command(
     style.suffix_of(target)
     folder = paths.results(results)
     inches = style.PAGE if width == "page" else style.COLUMN
-    choice = figures.Choice(datasets, methods, metrics)
+    choice = figures.FigureChoice(datasets, methods, metrics)
     with leases.reading(folder) as store, style.applied():
         data = view.read_cells(store, view.find_run(store, run))
         if kind == "grid":

@@ -69,7 +69,7 @@ def command(
     load_rehearsed(plugins, timeout)
     asked = selection.understand(what)
     check_device(device)
-    job = session.Job(
+    job = session.TimingJob(
         subjects=selection.with_options(asked.subjects, given),
         settings=selection.settings(
             size or asked.size, batch, dtype or asked.dtype, device, "dispatch" if dispatch else "synchronised", threads

@@ -31,7 +31,7 @@ def command(kind: str, task: str | None, style: str) -> int:
     from bench.catalog import registry
 
     rows: list[dict[str, object]]
-    broken: list[registry.Broken] = []
+    broken: list[registry.BrokenEntry] = []
     if kind == "suites":
         from bench.suite import definition
 

@@ -30,7 +30,7 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
     folder = paths.results(results)
     with leases.reading(folder) as store:
         data = view.read_cells(store, view.find_run(store, run))
-        made = page.render(store, data, folder, page.Options(items, round(budget * 1e6)))
+        made = page.render(store, data, folder, page.PageOptions(items, round(budget * 1e6)))
     name = names.one_folder(data.record.suite, f"-{data.number}.html")
     target = Path(output) if output is not None else folder / "reports" / name
     files.put(target, made.html.encode("utf-8"))

@@ -14,8 +14,9 @@ from bench.cli import options
 @options.timeout("Longest that loading the method, or a check, may take; then the check has failed.")
 def command(name: str, device: str, plugins: tuple[str, ...], timeout: float | None) -> int:
     """Check a method: shape, range, determinism, batch invariance, odd sizes. Exit code 1 when a check fails."""
-    from bench.testing.method_contract import render, selftest_named
+    from bench.testing.checks import render
+    from bench.testing.method_contract import selftest_named
 
-    checks = selftest_named(name, device, plugins, timeout)
-    click.echo(render(checks))
-    return 1 if any(check.status == "failed" for check in checks) else 0
+    results = selftest_named(name, device, plugins, timeout)
+    click.echo(render(results))
+    return 1 if any(result.status == "failed" for result in results) else 0

@@ -68,7 +68,7 @@ def takes(entry: Entry, option: str) -> bool:
     return option in _options(entry.load())
 
 
-def check_options(entry: Entry, given: Mapping[str, Any], known: Mapping[str, Option]) -> None:
+def check_options(entry: Entry, given: Mapping[str, Any], known: Mapping[str, BuilderOption]) -> None:
     """Raise `BenchError` for the first option that is unknown, of the wrong type, or missing."""
     for option, value in given.items():
         if option not in known:
@@ -80,18 +80,18 @@ def check_options(entry: Entry, given: Mapping[str, Any], known: Mapping[str, Op
         raise BenchError(f"dataset {entry.name!r} needs the option {missing[0]!r} ({named(known[missing[0]].type)})")
 
 
-class Option(typing.NamedTuple):
+class BuilderOption(typing.NamedTuple):
     """One keyword parameter of a builder."""
 
     type: Any
     required: bool
 
 
-def _options(builder: Any) -> dict[str, Option]:
+def _options(builder: Any) -> dict[str, BuilderOption]:
     hints = typing.get_type_hints(builder if inspect.isroutine(builder) else builder.__call__)
     parameters = list(inspect.signature(builder).parameters.values())[_CALLER:]
     return {
-        parameter.name: Option(hints.get(parameter.name, Any), parameter.default is inspect.Parameter.empty)
+        parameter.name: BuilderOption(hints.get(parameter.name, Any), parameter.default is inspect.Parameter.empty)
         for parameter in parameters
         if parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     }

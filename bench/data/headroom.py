@@ -31,7 +31,7 @@ KNEE = 0.35
 
 
 @dataclass(frozen=True)
-class Scene:
+class CapturedScene:
     """What lay before the camera, and how bright its well exposed picture is."""
 
     highlights: float
@@ -44,7 +44,7 @@ class Scene:
     RANGES: ClassVar[Mapping[str, Range]] = {"highlights": (1.5, 3.5), "sigma": (0.45, 0.75), "mean": (0.40, 0.48)}
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Scene:
+    def draw(cls, rng: np.random.Generator) -> CapturedScene:
         """Every parameter uniform in its range."""
         return cls(*(uniform(rng, cls.RANGES[name]) for name in ("highlights", "sigma", "mean")))
 
@@ -90,7 +90,7 @@ class Camera:
         return cls(stops, red, blue, shot, read, 1.0 if plain else gamma, None if lossless else quality)
 
 
-def radiance(image: np.ndarray, rng: np.random.Generator, params: Scene) -> np.ndarray:
+def radiance(image: np.ndarray, rng: np.random.Generator, params: CapturedScene) -> np.ndarray:
     """sRGB [H,W,3] in [0,1] → linear light of the scene [H,W,3], 1 the photograph's white, not clipped.
 
     E = lin(I) · 2^(highlights·r²) · 2^(sigma·f): r rises from 0 at the knee to 1 at white, on luminance, so that hues
@@ -131,7 +131,7 @@ def picture(light: np.ndarray, rng: np.random.Generator, params: Camera) -> np.n
 def _well_exposed(image: np.ndarray, words: tuple[str, ...]) -> np.ndarray:
     """The scene in units of the GT's white: both pictures are taken of this."""
     rng = generator(*words, "scene")
-    params = Scene.draw(rng)
+    params = CapturedScene.draw(rng)
     light = radiance(image, rng, params)
     return light * exposed(light, params.mean)
 

@@ -130,7 +130,7 @@ def _name(value: Any) -> str:
     return "" if value is None else item_id(str(value))
 
 
-def _undecoded(name: str, table: Table, column: str, root: Path | None, path: str) -> Column:
+def _undecoded(name: str, table: Table, column: str, root: Path | None, path: str) -> ImageColumn:
     import datasets
 
     kind = table.features[column]
@@ -139,7 +139,7 @@ def _undecoded(name: str, table: Table, column: str, root: Path | None, path: st
     elif not (isinstance(kind, datasets.Value) and kind.dtype in ("binary", "large_binary")):
         raise BenchError(f"dataset {name!r}: column {column!r} of {shown(path)} holds {kind}, not images")
     allowed = (root, Path(datasets.config.HF_CACHE_HOME), Path(datasets.config.HF_DATASETS_CACHE))
-    return Column(
+    return ImageColumn(
         table.select_columns([column]),
         column,
         f"hub:{path}@{table._fingerprint}",
@@ -148,7 +148,7 @@ def _undecoded(name: str, table: Table, column: str, root: Path | None, path: st
 
 
 @dataclass(frozen=True)
-class Column:
+class ImageColumn:
     """One column of undecoded images, read row by row from the memory-mapped table."""
 
     table: Table = field(repr=False, compare=False)
@@ -193,7 +193,7 @@ class Column:
 class HubSource(ImageSource):
     """One cell of an image column."""
 
-    column: Column
+    column: ImageColumn
     row: int
 
     def load(self) -> np.ndarray:

@@ -30,7 +30,7 @@ _MOST_NAMES = 1_000_000
 """Of a range, which an official list spells out."""
 
 
-class Found(NamedTuple):
+class FoundLayout(NamedTuple):
     """Where a dataset lies, and in which of its layouts."""
 
     top: Path
@@ -135,9 +135,9 @@ def places_of(name: str, folder: str | None, root: str | None, base: Path | None
     return [Path(elsewhere).expanduser().absolute() / (folder or name), *below] if elsewhere else below
 
 
-def locate(name: str, places: Iterable[Path], layouts: Sequence[dict[str, str]]) -> Found | None:
+def locate(name: str, places: Iterable[Path], layouts: Sequence[dict[str, str]]) -> FoundLayout | None:
     """The first place and layout that has inputs; one that has their references too goes before one that has not."""
-    partial: Found | None = None
+    partial: FoundLayout | None = None
     several = ""
     for place in places:
         if not place.is_dir():
@@ -158,12 +158,12 @@ def locate(name: str, places: Iterable[Path], layouts: Sequence[dict[str, str]])
     return partial
 
 
-def _look(top: Path, layout: dict[str, str]) -> Found | None:
+def _look(top: Path, layout: dict[str, str]) -> FoundLayout | None:
     inputs = list_below(top, layout["lq"])
     if not inputs.files:
         return None
     references = list_below(top, layout["gt"]) if "gt" in layout else None
-    return Found(top, layout, inputs, references if references and references.files else None)
+    return FoundLayout(top, layout, inputs, references if references and references.files else None)
 
 
 def _wanted(
@@ -195,7 +195,9 @@ def _range(text: str) -> list[str]:
     return [f"{number:0{len(ends[1])}d}" for number in range(first, last + 1)]
 
 
-def _pairing(found: Found, among: str | None, skip: str | None, wanted: Sequence[str]) -> tuple[Pairing, list[str]]:
+def _pairing(
+    found: FoundLayout, among: str | None, skip: str | None, wanted: Sequence[str]
+) -> tuple[Pairing, list[str]]:
     layout = found.layout
     inputs, references = found.lq.files, found.gt.files if found.gt else None
     left_out: list[str] = []
@@ -247,7 +249,7 @@ def pair_shared(inputs: Sequence[Listed], references: Sequence[Listed], shared: 
 
 
 def _shortfall(
-    name: str, found: Found, pairing: Pairing, wanted: Sequence[str], count: int | None
+    name: str, found: FoundLayout, pairing: Pairing, wanted: Sequence[str], count: int | None
 ) -> tuple[list[str], str]:
     """What the official set has and the folder has not, one line each, and what there is in short."""
     whole = len({item_id(one) for one in wanted}) or count
@@ -269,7 +271,7 @@ def _shortfall(
     return lines, have
 
 
-def _extra(found: Found, pairing: Pairing, wanted: Sequence[str], count: int | None) -> list[str]:
+def _extra(found: FoundLayout, pairing: Pairing, wanted: Sequence[str], count: int | None) -> list[str]:
     over = len(found.lq.files) - len(pairing.items)
     if not wanted and count is not None and len(pairing.items) > count:
         return [f"{len(pairing.items)} images below {shown(found.lq.folder)}, the official set has {count}"]

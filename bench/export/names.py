@@ -29,7 +29,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?"
 """Names of devices, of which Windows makes no file."""
 
 
-class Unit(NamedTuple):
+class NamedOutput(NamedTuple):
     """One output by the run's own names."""
 
     dataset: str
@@ -55,13 +55,13 @@ def one_folder(label: str, ending: str = "") -> str:
     return _fitting(name, (_hash(label) if name != label else "") + ending)
 
 
-def laid_out(units: Sequence[Unit], suffixes: Sequence[str]) -> list[str]:
+def laid_out(units: Sequence[NamedOutput], suffixes: Sequence[str]) -> list[str]:
     """`DATASET/METHOD/ITEM.png` of each unit (`ITEM#2.png` for a second repeat), all different.
 
     Names that differ in letter case alone, or that another needs as a folder, are marked as well.
     """
 
-    def path(unit: Unit, suffix: str, *, marked: bool = False) -> str:
+    def path(unit: NamedOutput, suffix: str, *, marked: bool = False) -> str:
         ending = (f"#{unit.repeat + 1}" if unit.repeat else "") + suffix
         return f"{one_folder(unit.dataset)}/{one_folder(unit.method)}/{safe_name(unit.item, ending, marked=marked)}"
 
@@ -75,7 +75,7 @@ def laid_out(units: Sequence[Unit], suffixes: Sequence[str]) -> list[str]:
     ]
 
 
-def write_table(target: Path, units: Mapping[str, Unit], suffixes: Mapping[str, str]) -> None:
+def write_table(target: Path, units: Mapping[str, NamedOutput], suffixes: Mapping[str, str]) -> None:
     """`target/NAMES` with the files whose names are not the units' own; what it says of other files is kept.
 
     Raises `BenchError` where a file of that name is something else.
@@ -90,7 +90,7 @@ def write_table(target: Path, units: Mapping[str, Unit], suffixes: Mapping[str, 
     files.put(place, (text + "\n").encode("ascii"))
 
 
-def _as_it_is(unit: Unit, suffix: str) -> str:
+def _as_it_is(unit: NamedOutput, suffix: str) -> str:
     repeat = f"#{unit.repeat + 1}" if unit.repeat else ""
     return f"{unit.dataset}/{unit.method}/{unit.item}{repeat}{suffix}"
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bench import files
 from bench.errors import BenchError
-from bench.export.names import Unit, laid_out, write_table
+from bench.export.names import NamedOutput, laid_out, write_table
 from bench.results import artefacts, csv_text, view
 
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -73,17 +73,19 @@ def images(data: view.RunView, results: Path, target: Path) -> Laid:
     return Laid(written, missing, gone, refused, unwritten)
 
 
-def _outputs(data: view.RunView, results: Path) -> tuple[dict[Unit, Path], int]:
+def _outputs(data: view.RunView, results: Path) -> tuple[dict[NamedOutput, Path], int]:
     """Where every output lies, and how many units have none."""
     missing = 0
-    found: dict[Unit, Path] = {}
+    found: dict[NamedOutput, Path] = {}
     for (dataset, method), units in data.units.items():
         for unit in units:
             row = unit.row
             if row is None or row.output_hash is None or row.suffix is None:
                 missing += 1
                 continue
-            found[Unit(dataset, method, unit.item, unit.repeat)] = artefacts.path(results, row.output_hash, row.suffix)
+            found[NamedOutput(dataset, method, unit.item, unit.repeat)] = artefacts.path(
+                results, row.output_hash, row.suffix
+            )
     return found, missing
 
 

@@ -159,7 +159,7 @@ def _by_program(
     raise FetchError(unpackers.by_hand(file, kind, folder, password, reasons))
 
 
-def _named(listed: list[unpackers.Listed]) -> Iterator[Member | str]:
+def _named(listed: list[unpackers.ListedMember]) -> Iterator[Member | str]:
     for one in listed:
         name = _safe(one.name)
         if name is None and one.type == "folder" and _top(one.name):

@@ -17,7 +17,7 @@ from bench.errors import BenchError, MissingFile, one_line
 from bench.fetch import memo, pins
 
 
-class Verdict(NamedTuple):
+class AssetState(NamedTuple):
     """What lies at an asset's place."""
 
     status: Literal["verified", "unpinned", "wrong", "missing"]
@@ -138,17 +138,17 @@ class Asset:
         except OSError as error:
             raise BenchError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
-    def verify(self) -> Verdict:
+    def verify(self) -> AssetState:
         """What lies at the asset's place, held against the hash it must have. Raises nothing for a wrong file."""
         expected = self.expected()
         if not self.path.is_file():
-            return Verdict("missing", expected, None)
+            return AssetState("missing", expected, None)
         found = self.digest()
         if expected is None:
             if self.prefix and not found.startswith(self.prefix):
-                return Verdict("wrong", f"{self.prefix}…", found)
-            return Verdict("unpinned", None, found)
-        return Verdict("verified" if found == expected else "wrong", expected, found)
+                return AssetState("wrong", f"{self.prefix}…", found)
+            return AssetState("unpinned", None, found)
+        return AssetState("verified" if found == expected else "wrong", expected, found)
 
     def require_verified(self) -> Path:
         """The path of a file whose hash is the pinned one: what may be handed to code that unpickles.

@@ -34,7 +34,7 @@ class ProgramError(FetchError):
     """This program cannot open the archive; another one might."""
 
 
-class Listed(NamedTuple):
+class ListedMember(NamedTuple):
     """One member as a program lists it."""
 
     name: str
@@ -53,7 +53,7 @@ class Format(NamedTuple):
     """A compression, under which a tar is expected."""
 
 
-class Tool(NamedTuple):
+class UnpackTool(NamedTuple):
     """A program with its ways of saying things; `{file}`, `{folder}` and `{password}` are fields."""
 
     programs: tuple[str, ...]
@@ -61,7 +61,7 @@ class Tool(NamedTuple):
     unpacking: tuple[str, ...]
     password: str
     no_password: str
-    parse: Callable[[str], Iterator[Listed]]
+    parse: Callable[[str], Iterator[ListedMember]]
 
 
 def _fields(text: str, start: str) -> Iterator[dict[str, str]]:
@@ -84,7 +84,7 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def _seven_zip(text: str) -> Iterator[Listed]:
+def _seven_zip(text: str) -> Iterator[ListedMember]:
     _, _, members = text.partition("\n----------\n")
     for found in _fields(members, "Path"):
         mode = found.get("Attributes", "")
@@ -95,10 +95,10 @@ def _seven_zip(text: str) -> Iterator[Listed]:
             kind = "other"
         elif found.get("Folder") == "+" or mode.startswith("D"):
             kind = "folder"
-        yield Listed(found["Path"], _number(found.get("Size", "")), kind)
+        yield ListedMember(found["Path"], _number(found.get("Size", "")), kind)
 
 
-def _unrar(text: str) -> Iterator[Listed]:
+def _unrar(text: str) -> Iterator[ListedMember]:
     for found in _fields(text, "Name"):
         given = found.get("Type", "").lower()
         kind: Literal["file", "folder", "link", "other"] = "other"
@@ -108,13 +108,13 @@ def _unrar(text: str) -> Iterator[Listed]:
             kind = "folder"
         elif "link" in given or "junction" in given or "reference" in given or "copy" in given:
             kind = "link"
-        yield Listed(found["Name"], _number(found.get("Size", "")), kind)
+        yield ListedMember(found["Name"], _number(found.get("Size", "")), kind)
 
 
 _LONG = re.compile(r"(.)[rwxsStT-]{9}[+@.]?\s+\d+\s+\S+\s+\S+\s+(\d+(?:,\d+)?)\s+\w{3}\s+\d+\s+[\d:]+\s(.*)")
 
 
-def _bsdtar(text: str) -> Iterator[Listed]:
+def _bsdtar(text: str) -> Iterator[ListedMember]:
     kinds: dict[str, Literal["file", "folder", "link", "other"]] = {
         "-": "file", "d": "folder", "l": "link", "h": "link",
     }  # fmt: skip
@@ -122,19 +122,19 @@ def _bsdtar(text: str) -> Iterator[Listed]:
         match = _LONG.fullmatch(line)
         if match is None:
             raise ProgramError(f"a line of its list is not understood: {one_line(line, 80)}")
-        yield Listed(match[3], _number(match[2]), kinds.get(match[1], "other"))
+        yield ListedMember(match[3], _number(match[2]), kinds.get(match[1], "other"))
 
 
 TOOLS = {
-    "unrar": Tool(
+    "unrar": UnpackTool(
         ("unrar", "rar"), ("lt", "-c-", "-cfg-", "{password}", "--", "{file}"),
         ("x", "-o+", "-y", "-c-", "-cfg-", "{password}", "--", "{file}", "{folder}/"), "-p{password}", "-p-", _unrar,
     ),
-    "7z": Tool(
+    "7z": UnpackTool(
         ("7zz", "7z", "7za", "7zr"), ("l", "-slt", "-sccUTF-8", "{password}", "--", "{file}"),
         ("x", "-y", "-bd", "-sccUTF-8", "{password}", "-o{folder}", "--", "{file}"), "-p{password}", "-p", _seven_zip,
     ),
-    "bsdtar": Tool(
+    "bsdtar": UnpackTool(
         ("bsdtar",), ("{password}", "-tvf", "{file}"),
         ("{password}", "--no-same-owner", "--no-same-permissions", "-xf", "{file}", "-C", "{folder}"),
         "--passphrase={password}", "", _bsdtar,
@@ -174,13 +174,13 @@ class Program(NamedTuple):
     """A tool that is installed here."""
 
     path: str
-    tool: Tool
+    tool: UnpackTool
 
     @property
     def name(self) -> str:
         return Path(self.path).name
 
-    def listing(self, file: Path, password: str | None) -> list[Listed]:
+    def listing(self, file: Path, password: str | None) -> list[ListedMember]:
         """Every member. Raises `ProgramError`."""
         if self.tool is TOOLS["bsdtar"] and not _ended(file):
             raise ProgramError("the archive is cut short")
@@ -197,7 +197,9 @@ class Program(NamedTuple):
         return [self.path, *_filled_in(self.tool, template, file, password, folder)]
 
 
-def _filled_in(tool: Tool, template: Sequence[str], file: Path, password: str | None, folder: Path | None) -> list[str]:
+def _filled_in(
+    tool: UnpackTool, template: Sequence[str], file: Path, password: str | None, folder: Path | None
+) -> list[str]:
     said = tool.no_password if password is None else tool.password.replace("{password}", password)
     fields = {"{file}": str(file.absolute()), "{folder}": str(folder), "{password}": said}
     return [made for part in template if (made := re.sub(r"\{\w+\}", lambda field: fields[field[0]], part))]

@@ -104,13 +104,13 @@ def _same(place: str, found: set[str], wanted: set[str]) -> None:
 
 
 _MODELS: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("timings.*", snapshot_format.Timing),
-    ("datasets.*.methods.*.items.*", snapshot_format.Item),
-    ("datasets.*.methods.*.values.*", snapshot_format.Value),
-    ("datasets.*.methods.*", snapshot_format.Method),
-    ("datasets.*.metrics.*", snapshot_format.Metric),
-    ("datasets.*", snapshot_format.Dataset),
-    ("made", snapshot_format.Made),
+    ("timings.*", snapshot_format.SnapshotTiming),
+    ("datasets.*.methods.*.items.*", snapshot_format.SnapshotItem),
+    ("datasets.*.methods.*.values.*", snapshot_format.SnapshotValue),
+    ("datasets.*.methods.*", snapshot_format.SnapshotMethod),
+    ("datasets.*.metrics.*", snapshot_format.SnapshotMetric),
+    ("datasets.*", snapshot_format.SnapshotDataset),
+    ("made", snapshot_format.SnapshotOrigin),
     ("tolerances.*.metrics.*", snapshot_format.Tolerance),
     ("tolerances.*.*", snapshot_format.Tolerance),
     ("tolerances.*", snapshot_format.Limits),

@@ -13,7 +13,17 @@ from typing import NamedTuple
 
 from bench.errors import BenchError, suggest
 from bench.gate.slowdown import FLOOR, ratio
-from bench.gate.snapshot_format import Dataset, Made, Method, Metric, Snapshot, Timing, Tolerance, Value, item_of
+from bench.gate.snapshot_format import (
+    Snapshot,
+    SnapshotDataset,
+    SnapshotMethod,
+    SnapshotMetric,
+    SnapshotOrigin,
+    SnapshotTiming,
+    SnapshotValue,
+    Tolerance,
+    item_of,
+)
 from bench.metrics.explain import differences
 from bench.results.view import mean
 
@@ -105,7 +115,7 @@ def compare(base: Snapshot, head: Snapshot, *, strict: bool = False, more: Itera
     return Comparison((*found, *_times(base, head)), walk.compared, elsewhere)
 
 
-def other_place(base: Made, head: Made) -> Iterator[str]:
+def other_place(base: SnapshotOrigin, head: SnapshotOrigin) -> Iterator[str]:
     """What differs of all that last bits depend on: processor, its use, device, system library, packages."""
     places = ("processor", "device", "device_model", "platform")
     said: set[tuple[str, str]] = set()
@@ -145,7 +155,7 @@ class _Walk:
                 yield self._images("inputs", name, "", moved, len(new.inputs))
             yield from self._dataset(name, old, new)
 
-    def _dataset(self, name: str, old: Dataset, new: Dataset) -> Iterator[Finding]:
+    def _dataset(self, name: str, old: SnapshotDataset, new: SnapshotDataset) -> Iterator[Finding]:
         for label in dict.fromkeys([*new.methods, *old.methods]):
             before, after = old.methods.get(label), new.methods.get(label)
             if before is None or after is None:
@@ -161,7 +171,7 @@ class _Walk:
                 else:
                     yield from _Values(self, name, label, metric, second, before, after).findings()
 
-    def _method(self, dataset: str, method: str, before: Method, after: Method) -> Iterator[Finding]:
+    def _method(self, dataset: str, method: str, before: SnapshotMethod, after: SnapshotMethod) -> Iterator[Finding]:
         gone = [item for item in before.items if item not in after.items]
         come = [item for item in after.items if item not in before.items]
         if gone:
@@ -196,7 +206,14 @@ class _Values:
     """One metric of one method on one dataset in both snapshots."""
 
     def __init__(
-        self, walk: _Walk, dataset: str, method: str, label: str, metric: Metric, before: Method, after: Method
+        self,
+        walk: _Walk,
+        dataset: str,
+        method: str,
+        label: str,
+        metric: SnapshotMetric,
+        before: SnapshotMethod,
+        after: SnapshotMethod,
     ) -> None:
         self.walk = walk
         self.place = (dataset, method, label)
@@ -220,7 +237,7 @@ class _Values:
         else:
             yield from self._of_items(old, new)
 
-    def _without(self, old: Value, new: Value) -> Iterator[Finding]:
+    def _without(self, old: SnapshotValue, new: SnapshotValue) -> Iterator[Finding]:
         if old.number is not None:
             reason = new.reason or new.status
             yield Finding("failed", *self.place, base=old.number, detail=reason, digits=self.metric.digits)
@@ -229,7 +246,7 @@ class _Values:
         elif new.status not in _WITHOUT_VALUE or old.status not in _WITHOUT_VALUE:
             yield Finding("incomplete", *self.place, detail=new.reason or new.status)
 
-    def _of_sets(self, old: Value, new: Value) -> Iterator[Finding]:
+    def _of_sets(self, old: SnapshotValue, new: SnapshotValue) -> Iterator[Finding]:
         if new.n < old.n:
             yield Finding("failed", *self.place, detail=f"{new.n} items entered it, {old.n} in the base")
         elif new.n == old.n < self.after.expected:
@@ -237,7 +254,7 @@ class _Values:
         if new.n == old.n and self.before.expected == self.after.expected:
             yield from self._moved(old.number, new.number, (), "")
 
-    def _of_items(self, old: Value, new: Value) -> Iterator[Finding]:
+    def _of_items(self, old: SnapshotValue, new: SnapshotValue) -> Iterator[Finding]:
         label = self.place[2]
         lost: list[str] = []
         won: list[str] = []
@@ -326,7 +343,7 @@ def _times(base: Snapshot, head: Snapshot) -> Iterator[Finding]:
             yield Finding("inconclusive", "", row.method, f"ms per call, {row.setting}", detail=detail)
 
 
-def _time(old: Timing, new: Timing, limit: float) -> Iterator[Finding]:
+def _time(old: SnapshotTiming, new: SnapshotTiming, limit: float) -> Iterator[Finding]:
     change = ratio(old, new)
     place = ("", new.method, f"ms per call, {new.setting}")
     if old.n and not new.n:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.gate.snapshot_format import Timing
+from bench.gate.snapshot_format import SnapshotTiming
 from bench.tables import statistics
 
 FEWEST = 5
@@ -18,7 +18,7 @@ KEPT = 100
 """Samples of a method that a snapshot keeps."""
 
 
-class Ratio(NamedTuple):
+class Slowdown(NamedTuple):
     """The median time of a call, after over before, with its bootstrap interval."""
 
     ratio: float
@@ -26,16 +26,20 @@ class Ratio(NamedTuple):
     high: float
 
 
-def timing(method: str, setting: str, machine: str, seconds: Sequence[float], reason: str | None = None) -> Timing:
+def timing(
+    method: str, setting: str, machine: str, seconds: Sequence[float], reason: str | None = None
+) -> SnapshotTiming:
     """A snapshot's form of measured calls: sorted, at most `KEPT` evenly spaced ranks, six significant digits."""
     ordered = np.sort(np.asarray(seconds, dtype=np.float64))
     if ordered.size > KEPT:
         ordered = np.quantile(ordered, np.linspace(0, 1, KEPT))
     samples = [float(f"{value:.6g}") for value in ordered]
-    return Timing(method=method, setting=setting, machine=machine, n=len(seconds), reason=reason, samples=samples)
+    return SnapshotTiming(
+        method=method, setting=setting, machine=machine, n=len(seconds), reason=reason, samples=samples
+    )
 
 
-def ratio(before: Timing, after: Timing) -> Ratio | None:
+def ratio(before: SnapshotTiming, after: SnapshotTiming) -> Slowdown | None:
     """The ratio of medians at `statistics.LEVEL`; None for too few calls.
 
     It speaks of calls within two sessions. What differs between sessions of one machine (heat, neighbours) is what
@@ -50,4 +54,4 @@ def ratio(before: Timing, after: Timing) -> Ratio | None:
     ]
     ratios = medians[0] / medians[1]
     low, high = np.quantile(ratios, [(1 - statistics.LEVEL) / 2, (1 + statistics.LEVEL) / 2])
-    return Ratio(float(np.median(after.samples) / np.median(before.samples)), float(low), float(high))
+    return Slowdown(float(np.median(after.samples) / np.median(before.samples)), float(low), float(high))

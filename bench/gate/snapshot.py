@@ -11,7 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bench.gate.slowdown import timing
-from bench.gate.snapshot_format import Dataset, Item, Made, Method, Metric, Snapshot, Status, Timing, Value, item_of
+from bench.gate.snapshot_format import (
+    Snapshot,
+    SnapshotDataset,
+    SnapshotItem,
+    SnapshotMethod,
+    SnapshotMetric,
+    SnapshotOrigin,
+    SnapshotTiming,
+    SnapshotValue,
+    Status,
+    item_of,
+)
 from bench.results import timings
 from bench.results.record import Column, RunRecord
 from bench.results.store import Store
@@ -72,10 +83,10 @@ def _score(item: str, repeat: int, given: float | str, reason: str | None) -> It
     return ItemScore(item, repeat, "ok", given, None)
 
 
-def _made(provenance: Mapping[str, Any], created: float) -> Made:
+def _made(provenance: Mapping[str, Any], created: float) -> SnapshotOrigin:
     started = datetime.datetime.fromtimestamp(created, datetime.UTC)
     places = ("processor", "device", "device_model", "python")
-    return Made(
+    return SnapshotOrigin(
         created=started.isoformat(timespec="seconds"),
         packages={name: str(version) for name, version in provenance.get("packages", {}).items()},
         commit=(provenance.get("code") or {}).get("commit"),
@@ -86,44 +97,44 @@ def _made(provenance: Mapping[str, Any], created: float) -> Made:
     )
 
 
-def _datasets(store: Store, data: RunView) -> dict[str, Dataset]:
+def _datasets(store: Store, data: RunView) -> dict[str, SnapshotDataset]:
     wanted = {unit.reference for each in data.units.values() for unit in each if unit.reference}
     references = store.content_hashes(wanted)
     by_place: dict[tuple[str, str], list[Cell]] = {}
     for cell in data.cells:
         by_place.setdefault((cell.dataset, cell.method), []).append(cell)
-    found: dict[str, Dataset] = {}
+    found: dict[str, SnapshotDataset] = {}
     for dataset in data.record.datasets:
         inputs: dict[str, str] = {}
-        methods: dict[str, Method] = {}
+        methods: dict[str, SnapshotMethod] = {}
         for method in data.record.methods:
             mine = by_place.get((dataset.label, method.label))
             if mine is None:  # a method that is not for this dataset
                 continue
             outputs: list[bytes | None] = []
-            items: dict[str, Item] = {}
+            items: dict[str, SnapshotItem] = {}
             for place, unit in enumerate(data.units[dataset.label, method.label]):
                 output = unit.row.output_hash if unit.row is not None else None
                 if unit.given is not None and output is not None:
                     inputs[unit.item] = _short(unit.given)
                 outputs.append(output)
-                items[item_key(unit.item, unit.repeat, method.repeats)] = Item(
+                items[item_key(unit.item, unit.repeat, method.repeats)] = SnapshotItem(
                     output=None if output is None else _short(output),
                     reference=_short(references[unit.reference]) if unit.reference in references else None,
                     values={cell.column.label: _item_value(cell, place) for cell in mine if not cell.column.is_set},
                 )
-            methods[method.label] = Method(
+            methods[method.label] = SnapshotMethod(
                 expected=len(items),
                 outputs=_digest(zip(items, outputs, strict=True)),
                 values={cell.column.label: _value(cell) for cell in mine},
                 items=items,
             )
         metrics = {column.label: _metric(column) for column in dataset.columns}
-        found[dataset.label] = Dataset(inputs=inputs, metrics=metrics, methods=methods)
+        found[dataset.label] = SnapshotDataset(inputs=inputs, metrics=metrics, methods=methods)
     return found
 
 
-def _timings(store: Store, data: RunView) -> Iterator[Timing]:
+def _timings(store: Store, data: RunView) -> Iterator[SnapshotTiming]:
     """The newest time of every method at the setting that the suite's `latency:` names, on every machine that has one.
 
     What `bench latency` measured beside it belongs to no suite, and another folder could not be held to it.
@@ -159,8 +170,8 @@ def _digest(outputs: Iterable[tuple[str, bytes | None]]) -> str:
     return hashlib.sha256(json.dumps(named, ensure_ascii=False).encode()).hexdigest()
 
 
-def _metric(column: Column) -> Metric:
-    return Metric(
+def _metric(column: Column) -> SnapshotMetric:
+    return SnapshotMetric(
         signature=column.signature,
         better="higher" if column.higher_is_better else "lower",
         digits=column.digits,
@@ -169,10 +180,10 @@ def _metric(column: Column) -> Metric:
     )
 
 
-def _value(cell: Cell) -> Value:
+def _value(cell: Cell) -> SnapshotValue:
     number, status = _number(cell.value, cell.status)
     scored = sum(score.status in SCORED for score in cell.scores)
-    return Value(value=number, status=status, n=scored, reason=None if cell.complete else cell.reason)
+    return SnapshotValue(value=number, status=status, n=scored, reason=None if cell.complete else cell.reason)
 
 
 def _item_value(cell: Cell, position: int) -> float | Status:

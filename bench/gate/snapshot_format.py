@@ -64,7 +64,7 @@ class Limits(Strict):
     metrics: dict[str, Tolerance] = {}
     """By a metric's label or its whole signature, in place of the two above."""
 
-    def of(self, label: str, metric: Metric) -> Tolerance:
+    def of(self, label: str, metric: SnapshotMetric) -> Tolerance:
         named = self.metrics.get(metric.signature) or self.metrics.get(label)
         return named or (self.learned if metric.learned else self.deterministic)
 
@@ -79,13 +79,13 @@ class Tolerances(Strict):
     latency: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.15
     """Ratio of medians above which a method has become slower."""
 
-    def of(self, label: str, metric: Metric, *, here: bool) -> Tolerance:
+    def of(self, label: str, metric: SnapshotMetric, *, here: bool) -> Tolerance:
         """What holds for a metric."""
         near = self.here.of(label, metric)
         return near if here else near.wider(self.elsewhere.of(label, metric))
 
 
-class Made(Strict):
+class SnapshotOrigin(Strict):
     """Where and with what the numbers were made."""
 
     created: str
@@ -102,7 +102,7 @@ class Made(Strict):
     """Per worker; None where nobody wrote them down."""
 
 
-class Metric(Strict):
+class SnapshotMetric(Strict):
     """A metric on one dataset."""
 
     signature: str
@@ -113,7 +113,7 @@ class Metric(Strict):
     """True where the value is a property of the whole set and no mean."""
 
 
-class Value(Strict):
+class SnapshotValue(Strict):
     """A cell's value. `n` of the cell's `expected` rows (items, or their repeats) entered it."""
 
     value: Finite | None
@@ -128,7 +128,7 @@ class Value(Strict):
         return _INFINITE.get(self.status, self.value)
 
 
-class Item(Strict):
+class SnapshotItem(Strict):
     """One item of a method: what came out, what it was compared with, and what that was worth."""
 
     output: Hash | None = None
@@ -142,27 +142,27 @@ class Item(Strict):
         return _INFINITE.get(given) if isinstance(given, str) else given
 
 
-class Method(Strict):
+class SnapshotMethod(Strict):
     """One method on one dataset."""
 
     expected: Count
     outputs: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     """SHA-256 over every item with its whole output hash."""
-    values: dict[str, Value]
-    items: dict[str, Item]
+    values: dict[str, SnapshotValue]
+    items: dict[str, SnapshotItem]
     """By item id; `id#2` is the second repeat of a stochastic method."""
 
 
-class Dataset(Strict):
+class SnapshotDataset(Strict):
     """One dataset with the methods that ran on it."""
 
     inputs: dict[str, Hash]
     """By item id, of its decoded pixels, where something was made of it."""
-    metrics: dict[str, Metric]
-    methods: dict[str, Method]
+    metrics: dict[str, SnapshotMetric]
+    methods: dict[str, SnapshotMethod]
 
 
-class Timing(Strict):
+class SnapshotTiming(Strict):
     """What one call of a method took in one setting."""
 
     method: str
@@ -185,7 +185,7 @@ class Snapshot(Strict):
     """Version of this form."""
     suite: str
     title: str = ""
-    made: Made
+    made: SnapshotOrigin
     tolerances: Tolerances = Tolerances()
-    datasets: dict[str, Dataset]
-    timings: list[Timing] = []
+    datasets: dict[str, SnapshotDataset]
+    timings: list[SnapshotTiming] = []

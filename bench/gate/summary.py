@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.gate.arguments import Side
 from bench.gate.findings import KINDS, Comparison, Finding
-from bench.gate.snapshot_format import Made, Snapshot
+from bench.gate.snapshot_format import Snapshot, SnapshotOrigin
 from bench.tables.layout import format_value, printable, signed
 
 STYLES = ("text", "markdown", "json")
@@ -157,7 +157,7 @@ def _about(found: Comparison, base: Snapshot, head: Snapshot, failing: Sequence[
         yield f"{kind}: {KINDS[kind]}."
 
 
-def _origin(made: Made) -> str:
+def _origin(made: SnapshotOrigin) -> str:
     commit = f", commit {made.commit[:12]}" if made.commit else ""
     return f"{made.created}{commit}, {made.device_model or made.processor}, Python {made.python}"
 

@@ -14,7 +14,7 @@ import yaml
 from bench.catalog.plugins import load_plugins
 from bench.catalog.registry import registry
 from bench.errors import BenchError, suggest
-from bench.latency.session import Subject
+from bench.latency.session import TimedMethod
 from bench.machine import usable_cores
 from bench.methods.base import Method
 from bench.methods.build import build_method
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
     """What a suite or a list of methods stands for."""
 
     title: str
-    subjects: tuple[Subject, ...]
+    subjects: tuple[TimedMethod, ...]
     skipped: tuple[str, ...]
     """Labels of what cannot be timed by its nature: outputs that exist already."""
     size: str
@@ -43,7 +43,7 @@ def understand(text: str) -> Asked:
     if parts and all(part in methods for part in parts):
         if len(set(parts)) < len(parts):
             raise BenchError(f"{text}: a method is named twice; a suite can name it twice with other options")
-        subjects = [Subject(part, methods.get(part).name, {}) for part in parts]
+        subjects = [TimedMethod(part, methods.get(part).name, {}) for part in parts]
         return _asked(", ".join(parts), subjects, None)
     if len(parts) != 1:
         unknown = next((part for part in parts if part not in methods), text)
@@ -58,15 +58,15 @@ def understand(text: str) -> Asked:
 
 def of_suite(file: definition.SuiteFile) -> Asked:
     """All methods of a suite, every member of a sweep its own; of repeats, which differ in no time, the first."""
-    subjects: dict[tuple[str, str], Subject] = {}
+    subjects: dict[tuple[str, str], TimedMethod] = {}
     for index, spec in enumerate(file.suite.methods):
         for variant in definition.variants(spec, file.at("methods", index)):
-            subject = Subject(variant.label, spec.method, variant.members[0], str(file.base))
+            subject = TimedMethod(variant.label, spec.method, variant.members[0], str(file.base))
             subjects.setdefault((variant.label, spec.method), subject)
     return _asked(file.suite.title or file.name, list(subjects.values()), file.suite)
 
 
-def _asked(title: str, subjects: Sequence[Subject], whole: definition.Suite | None) -> Asked:
+def _asked(title: str, subjects: Sequence[TimedMethod], whole: definition.Suite | None) -> Asked:
     stored = [one for one in subjects if registry("method").get(one.name).fields.get("kind") == "folder"]
     kept = tuple(one for one in subjects if one not in stored)
     if not kept:
@@ -78,7 +78,7 @@ def _asked(title: str, subjects: Sequence[Subject], whole: definition.Suite | No
     )  # fmt: skip
 
 
-def with_options(subjects: Sequence[Subject], given: Sequence[str]) -> tuple[Subject, ...]:
+def with_options(subjects: Sequence[TimedMethod], given: Sequence[str]) -> tuple[TimedMethod, ...]:
     """Each subject with further options, written NAME=VALUE as in a suite. Raises `BenchError` for another form."""
     more = {}
     for text in given:
@@ -92,7 +92,7 @@ def with_options(subjects: Sequence[Subject], given: Sequence[str]) -> tuple[Sub
     return tuple(one._replace(options={**one.options, **more}) for one in subjects)
 
 
-def check(subjects: Sequence[Subject], commands: bool, plugins: Sequence[str] = ()) -> None:
+def check(subjects: Sequence[TimedMethod], commands: bool, plugins: Sequence[str] = ()) -> None:
     """Raise one `BenchError` that names every method which could not be timed, before any work.
 
     One whose weights are missing can, where its network is known: with random ones.

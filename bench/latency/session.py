@@ -40,7 +40,7 @@ _CALLS = {"call": 2, "stages": 16}
 """How often a message restores at most; others do it once, and may have to prepare for it."""
 
 
-class Subject(NamedTuple):
+class TimedMethod(NamedTuple):
     """A method as it is asked for."""
 
     label: str
@@ -51,10 +51,10 @@ class Subject(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Job:
+class TimingJob:
     """What is measured."""
 
-    subjects: Sequence[Subject]
+    subjects: Sequence[TimedMethod]
     settings: Sequence[Setting]
     rules: Rules = field(default_factory=Rules)
     order: Order = "interleaved"
@@ -67,7 +67,7 @@ class Job:
     """Seconds that loading a method or restoring an image may take; None: for ever."""
 
 
-def measure(job: Job, write: Callable[[Timing], None], note: Callable[[str], None] = lambda line: None) -> None:
+def measure(job: TimingJob, write: Callable[[Timing], None], note: Callable[[str], None] = lambda line: None) -> None:
     """Measure every subject at every setting; `write` gets each row as soon as it is known, failures among them."""
     groups = [job.subjects] if job.order == "interleaved" else [[subject] for subject in job.subjects]
     session = uuid.uuid4().hex
@@ -168,7 +168,7 @@ class _Process:
 class _Runner:
     """One method in its process, and what is known of it at the present setting."""
 
-    def __init__(self, subject: Subject, process: _Process) -> None:
+    def __init__(self, subject: TimedMethod, process: _Process) -> None:
         self.subject = subject
         self.process = process
         self.loaded: dict[str, Any] = {}
@@ -210,7 +210,7 @@ class _Group:
     """Methods that take turns."""
 
     def __init__(
-        self, job: Job, subjects: Sequence[Subject], session: str, write: Callable[[Timing], None],
+        self, job: TimingJob, subjects: Sequence[TimedMethod], session: str, write: Callable[[Timing], None],
         note: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.job, self.subjects, self.session, self.write, self.note = job, subjects, session, write, note

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from bench.errors import BenchError
 from bench.latency import selection, session
-from bench.latency.session import Subject
+from bench.latency.session import TimedMethod
 from bench.machine import fingerprint, machine_digest
 from bench.methods.base import Method
 from bench.methods.build import build_method, identity_of
@@ -25,7 +25,7 @@ class Wanted(NamedTuple):
 
     setting: Setting
     order: Order
-    todo: tuple[Subject, ...]
+    todo: tuple[TimedMethod, ...]
     rules: Rules
     known: tuple[str, ...]
     """Labels of methods whose times are stored: same identity, same setting, same machine."""
@@ -46,7 +46,7 @@ def wanted(resolved: Resolved, store: Store, device: str, *, fresh: bool = False
         return None
     (setting,) = selection.settings(str(spec.size), "1", spec.dtype, device)
     here = machine_digest(fingerprint(device))
-    todo: dict[str, Subject] = {}
+    todo: dict[str, TimedMethod] = {}
     known: list[str] = []
     for bound in resolved.methods:
         if (limited and bound.method is None) or not any(bound.is_for(one.label) for one in resolved.datasets):
@@ -60,7 +60,7 @@ def wanted(resolved: Resolved, store: Store, device: str, *, fresh: bool = False
         if not fresh and any(row.ok and row.machine == here and _same(row.setting, setting) for row in rows):
             known.append(bound.label)
         else:
-            todo[bound.label] = Subject(bound.label, bound.name, options, str(resolved.file.base))
+            todo[bound.label] = TimedMethod(bound.label, bound.name, options, str(resolved.file.base))
     return Wanted(setting, spec.order, tuple(todo.values()), Rules.asked(spec.samples, spec.seconds), tuple(known))
 
 
@@ -87,9 +87,9 @@ def measure(
     asked: Wanted, store: Store, *, plugins: tuple[str, ...] = (), commands: bool = False,
     timeout: float | None = None, note: Callable[[str], None] = lambda line: None,
 ) -> None:  # fmt: skip
-    """Measure what is wanted, and store it. `timeout`: see `session.Job`."""
+    """Measure what is wanted, and store it. `timeout`: see `session.TimingJob`."""
     if asked.todo:
-        job = session.Job(
+        job = session.TimingJob(
             asked.todo, [asked.setting], asked.rules, order=asked.order, plugins=plugins, commands=commands,
             timeout=timeout,
         )  # fmt: skip

@@ -33,7 +33,7 @@ _INPUTS = 4
 _STAGE_SECONDS = 3.0
 
 
-class Worker:
+class TimingWorker:
     """Answers `do`; each public method of it is a message, its keyword arguments that message's other keys."""
 
     def __init__(self) -> None:
@@ -239,7 +239,7 @@ def _rss_peak() -> int:
 
 def serve(inward: IO[str], outward: IO[str]) -> None:
     """Answer every line until there are no more."""
-    worker = Worker()
+    worker = TimingWorker()
     for line in inward:
         outward.write(json.dumps(worker.do(json.loads(line)), allow_nan=False) + "\n")
         outward.flush()

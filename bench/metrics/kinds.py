@@ -23,7 +23,7 @@ NO_REFERENCE = "no GT"
 Place = tuple[int, int]
 
 
-class Member(NamedTuple):
+class SetMember(NamedTuple):
     """One image of a set; duplicates are members of their own."""
 
     output_hash: bytes
@@ -48,7 +48,7 @@ class Stored(NamedTuple):
     features: Callable[[Place], np.ndarray]
     hashes: Callable[[Iterable[int]], Mapping[int, bytes]]
     """Content ids → content hashes."""
-    truth: Callable[[Member], Placed]
+    truth: Callable[[SetMember], Placed]
     """Of a member whose image is annotated."""
 
 
@@ -96,16 +96,16 @@ class Kind(ABC):
         own = self.reference_place(reference)
         return (self.place(output, reference),) if own is None else (own, self.place(output, reference))
 
-    def member(self, item: str, output_hash: bytes, output: int, reference: int) -> Member:
+    def member(self, item: str, output_hash: bytes, output: int, reference: int) -> SetMember:
         """An output as a member of its set."""
-        return Member(output_hash, output, reference if self.fr else 0)
+        return SetMember(output_hash, output, reference if self.fr else 0)
 
-    def complete(self, members: Iterable[Member], ready: Collection[Place]) -> list[Member]:
+    def complete(self, members: Iterable[SetMember], ready: Collection[Place]) -> list[SetMember]:
         """Those members of which everything is stored, sorted."""
         wanted = ((one, self.places(one.output, one.reference)) for one in members)
         return sorted(one for one, places in wanted if places and all(place in ready for place in places))
 
-    def gathered(self, members: Sequence[Member], stored: Stored) -> tuple[Any, Any]:
+    def gathered(self, members: Sequence[SetMember], stored: Stored) -> tuple[Any, Any]:
         """What `SetMetric.aggregate` gets of complete members: features, and references or None."""
         raise TypeError(f"{type(self).__name__} has no values of sets")
 
@@ -128,7 +128,7 @@ class OfSets(Kind):
 
     of_sets = True
 
-    def gathered(self, members: Sequence[Member], stored: Stored) -> tuple[Any, Any]:
+    def gathered(self, members: Sequence[SetMember], stored: Stored) -> tuple[Any, Any]:
         return _stacked([self.place(one.output, one.reference) for one in members], stored), None
 
 
@@ -143,14 +143,14 @@ class TwoSets(OfSets):
     def places(self, output: int, reference: int) -> tuple[Place, ...]:
         return super().places(output, reference) if reference else ()
 
-    def gathered(self, members: Sequence[Member], stored: Stored) -> tuple[Any, Any]:
+    def gathered(self, members: Sequence[SetMember], stored: Stored) -> tuple[Any, Any]:
         hashes = stored.hashes(one.reference for one in members)
         references = sorted((one.reference for one in members), key=lambda reference: hashes[reference])
         ours = [(one.output, 0) for one in members]
         return _stacked(ours, stored), _stacked([(reference, 0) for reference in references], stored)
 
 
-class Boxes(OfSets):
+class OfBoxes(OfSets):
     """A value of what a detector finds in a set of images, held against what is annotated in them."""
 
     boxes = True
@@ -161,13 +161,13 @@ class Boxes(OfSets):
     def not_for_item(self, item: str, unboxed: Mapping[str, str]) -> str | None:
         return unboxed.get(item)
 
-    def member(self, item: str, output_hash: bytes, output: int, reference: int) -> Member:
-        return Member(boxed(item, output_hash), output, 0)
+    def member(self, item: str, output_hash: bytes, output: int, reference: int) -> SetMember:
+        return SetMember(boxed(item, output_hash), output, 0)
 
-    def complete(self, members: Iterable[Member], ready: Collection[Place]) -> list[Member]:
+    def complete(self, members: Iterable[SetMember], ready: Collection[Place]) -> list[SetMember]:
         return super().complete(dict.fromkeys(members), ready)
 
-    def gathered(self, members: Sequence[Member], stored: Stored) -> tuple[Any, Any]:
+    def gathered(self, members: Sequence[SetMember], stored: Stored) -> tuple[Any, Any]:
         """In the order of the items' ids."""
         placed = sorted(((stored.truth(one), one) for one in members), key=lambda pair: (pair[0].item, pair[1]))
         found = [truth.inverse(stored.features((one.output, 0))) for truth, one in placed]
@@ -211,4 +211,4 @@ def by_name(name: str, fr: bool) -> Kind:
 
 def set_kind(fr: bool, *, two_sets: bool, boxes: bool) -> Kind:
     """The kind of a metric of sets, by what it declares."""
-    return (TwoSets if two_sets else Boxes if boxes else OfSets)(fr)
+    return (TwoSets if two_sets else OfBoxes if boxes else OfSets)(fr)

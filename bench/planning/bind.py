@@ -105,7 +105,7 @@ class BoundDataset:
     """Where its objects are, read only when a metric counts boxes."""
 
 
-class Member(NamedTuple):
+class MethodMember(NamedTuple):
     """One of the repeats of a method that the suite lists: the same method with other options, such as weights."""
 
     options: Mapping[str, Any]
@@ -130,7 +130,7 @@ class BoundMethod:
     """Labels of those it is for; None: all."""
     detector: WeightFile | None = None
     """Weights of the detector that was trained on its outputs and looks at them; None for the suite's one detector."""
-    members: tuple[Member, ...] = ()
+    members: tuple[MethodMember, ...] = ()
     """Those that restore every image in turn, each a repeat; empty for a method that does it alone."""
     repeated: tuple[Mapping[str, Any], ...] = ()
     """The options of the members, whether they are there or not."""
@@ -263,7 +263,7 @@ def _methods(file: SuiteFile, selection: Selection, problems: list[str], missing
             continue
         try:
             entry = registry("method").get(spec.method)
-            built = [Member(options, build_method(entry, options, file.base)) for options in variant.members]
+            built = [MethodMember(options, build_method(entry, options, file.base)) for options in variant.members]
             _check_alike([one.method for one in built], len(variant.repeats))
             detail = next(filter(None, (_lacking(one.method) for one in built)), None)
             if detail is None and entry.fields.get("kind") == "command" and not selection.commands:

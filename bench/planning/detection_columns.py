@@ -26,7 +26,7 @@ OWN = "own"
 """Name of a split that is not the protocol's."""
 
 
-class Column(NamedTuple):
+class SuiteColumn(NamedTuple):
     """One metric of a suite as one column; a metric asked for per class is several."""
 
     line: int
@@ -83,7 +83,7 @@ def counts_boxes(file: SuiteFile) -> bool:
     return any(target.startswith(f"{AveragePrecision.__module__}:") for target in targets)
 
 
-def columns(file: SuiteFile, datasets: Iterable[Dataset]) -> Iterator[Column]:
+def columns(file: SuiteFile, datasets: Iterable[Dataset]) -> Iterator[SuiteColumn]:
     """The suite's metrics, those asked for per class as a column for each class of the annotations and their mean."""
     classes: dict[str, str] = {}
     for dataset in datasets:
@@ -95,11 +95,11 @@ def columns(file: SuiteFile, datasets: Iterable[Dataset]) -> Iterator[Column]:
         bare = spec.model_copy(update={"options": options})
         label = label_of(bare)
         if each is not True:
-            yield Column(index, label, bare)
+            yield SuiteColumn(index, label, bare)
             continue
         for name in classes.values():
-            yield Column(index, f"{label}/{name}", bare.model_copy(update={"options": {**options, "class": name}}))
-        yield Column(index, f"{label}/mean", bare)
+            yield SuiteColumn(index, f"{label}/{name}", bare.model_copy(update={"options": {**options, "class": name}}))
+        yield SuiteColumn(index, f"{label}/mean", bare)
 
 
 def described(metrics: Iterable[Metric]) -> dict[str, Any] | None:

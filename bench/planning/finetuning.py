@@ -25,14 +25,14 @@ from bench.metrics.kinds import boxed
 from bench.planning import detection_columns
 from bench.planning.bind import BoundMethod, Resolved
 from bench.results import artefacts
-from bench.results.store import Restoration, Store
+from bench.results.store import Store, StoredRestoration
 from bench.results.view import RunView
 from bench.suite.definition import FinetuneSpec, SuiteFile
 
 TRAIN = "train"
 
 
-class Outcome(NamedTuple):
+class TrainingOutcome(NamedTuple):
     """What became of one method's training; picklable, for worker processes."""
 
     method: str
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 class _Output(NamedTuple):
     item: Item
-    row: Restoration
+    row: StoredRestoration
     boxes: Boxes
     """In the output's pixels."""
 
@@ -75,7 +75,7 @@ def train_part(file: SuiteFile) -> SuiteFile:
     return replace(file, name=f"{file.name}-{TRAIN}", suite=file.suite.model_copy(update=dict(parts)))
 
 
-def armed(resolved: Resolved, trained: Sequence[Outcome]) -> Resolved:
+def armed(resolved: Resolved, trained: Sequence[TrainingOutcome]) -> Resolved:
     """The same with each method's own detector; a method whose training failed is unavailable."""
     if not trained:
         return resolved
@@ -85,7 +85,7 @@ def armed(resolved: Resolved, trained: Sequence[Outcome]) -> Resolved:
     )
 
 
-def _armed(resolved: Resolved, method: BoundMethod, outcome: Outcome | None) -> BoundMethod:
+def _armed(resolved: Resolved, method: BoundMethod, outcome: TrainingOutcome | None) -> BoundMethod:
     if method.method is None or outcome is None:
         return method
     if outcome.problem:
@@ -95,7 +95,7 @@ def _armed(resolved: Resolved, method: BoundMethod, outcome: Outcome | None) -> 
 
 def prepare(
     resolved: Resolved, run: RunView, store: Store, device: str, note: Callable[[str], object]
-) -> list[Outcome]:
+) -> list[TrainingOutcome]:
     """Train the detectors of all methods, or find them trained. `run` has restored the train part that is resolved."""
     file = resolved.file
     spec, named = asked(file), file.suite.detection
@@ -106,7 +106,7 @@ def prepare(
     truth = dataset.dataset.annotations.read(dataset.dataset.items)
     detector = build_detector(named.detector, {**named.options, "classes": "dataset"}, truth.classes, file.base)
     items = {item.id: item for item in dataset.dataset.items}
-    found: list[Outcome] = []
+    found: list[TrainingOutcome] = []
     for method in resolved.methods:
         if method.method is None:
             continue
@@ -130,7 +130,7 @@ def prepare(
 def _trained(
     label: str, detector: Detector, recipe: Recipe, outputs: Sequence[_Output], truth: Annotations, store: Store,
     device: str, note: Callable[[str], object],
-) -> Outcome:  # fmt: skip
+) -> TrainingOutcome:  # fmt: skip
     members = [boxed(one.item.id, one.row.output_hash or b"") for one in outputs]
     try:
         key = training.key_of(detector, recipe, members, truth.digest, device)
@@ -140,8 +140,8 @@ def _trained(
             told = {"classes": list(detector.classes), "images": len(outputs), "key": key}
             made = training.train(detector, recipe, _examples(outputs, store), key, device, told)
     except BenchError as error:
-        return Outcome(label, "", "", str(error))
-    return Outcome(label, str(made.path), made.sha256)
+        return TrainingOutcome(label, "", "", str(error))
+    return TrainingOutcome(label, str(made.path), made.sha256)
 
 
 def _examples(outputs: Sequence[_Output], store: Store) -> Iterator[Example]:
@@ -155,7 +155,7 @@ def _examples(outputs: Sequence[_Output], store: Store) -> Iterator[Example]:
         yield Example(one.item.id, pixels, one.boxes)
 
 
-def _in_output(truth: Annotations, item: str, row: Restoration, method: BoundMethod) -> Boxes:
+def _in_output(truth: Annotations, item: str, row: StoredRestoration, method: BoundMethod) -> Boxes:
     """What is annotated in an item, in the pixels of its output."""
     boxes, (height, width) = truth.boxes[item], truth.sizes[item]
     if isinstance(method.method, Method):

@@ -21,11 +21,11 @@ from bench.metrics.kinds import Place
 from bench.metrics.outcome import SETTLED, Status
 from bench.planning.bind import BoundDataset, BoundMethod, BoundMetric, Resolved
 from bench.results.artefacts import Shelf
-from bench.results.store import Memo, Restoration, Score, Store
+from bench.results.store import Memo, Score, Store, StoredRestoration
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """One method on one dataset."""
 
     index: int
@@ -146,7 +146,7 @@ class State(NamedTuple):
     """What the store holds of a unit."""
 
     key: bytes | None
-    restoration: Restoration | None
+    restoration: StoredRestoration | None
     reference: bytes | None
     """Content hash of the reference the output is compared with (after the valid crop); None without one."""
     todo: tuple[int, ...]
@@ -176,7 +176,7 @@ class Task(NamedTuple):
     claim: bytes
 
 
-def source_of(cell: Cell, unit: int) -> ImageSource | None:
+def source_of(cell: PlannedCell, unit: int) -> ImageSource | None:
     """The file with a stored method's output, None for methods that restore. Raises `ItemError`."""
     method = cell.making(unit)
     if not isinstance(method, StoredMethod):
@@ -186,7 +186,7 @@ def source_of(cell: Cell, unit: int) -> ImageSource | None:
     return FileSource(method.locate(cell.dataset.label, cell.item(unit).id))
 
 
-def gather(store: Store, cell: Cell, units: Sequence[int], *, fresh: bool = False) -> list[Facts]:
+def gather(store: Store, cell: PlannedCell, units: Sequence[int], *, fresh: bool = False) -> list[Facts]:
     """Stamps and memos of many units of a cell; with `fresh` nothing is known before it has been decoded again."""
     blank: list[Facts] = []
     for unit in units:
@@ -224,7 +224,7 @@ def _stamp_or_none(source: ImageSource | None) -> Stamp | None:
 
 
 def examine(
-    store: Store, cell: Cell, units: Sequence[int], facts: Sequence[Facts], shelf: Shelf | None = None
+    store: Store, cell: PlannedCell, units: Sequence[int], facts: Sequence[Facts], shelf: Shelf | None = None
 ) -> list[State]:
     """Compare many units of a cell with what the store holds. `shelf`: the output files, if they were listed before."""
     shelf = shelf or Shelf(store.folder)
@@ -274,31 +274,33 @@ def _settled(held: Mapping[Place, Score], places: Sequence[Place]) -> bool:
     return True
 
 
-def wanted(cell: Cell, metric: BoundMetric) -> bool:
+def wanted(cell: PlannedCell, metric: BoundMetric) -> bool:
     """Whether there is anything to compute of a metric for the dataset of a cell."""
     annotated = cell.dataset.annotations is not None
     return metric.kind.applies(paired=cell.dataset.dataset.paired, annotated=annotated)
 
 
-def _reference(cell: Cell, unit: int, facts: Facts) -> bytes | None:
+def _reference(cell: PlannedCell, unit: int, facts: Facts) -> bytes | None:
     if facts.gt is None or facts.lq is None:
         return None
     return cropped_hash(facts.gt.hash, cell.crop(unit, facts.lq.height, facts.lq.width))
 
 
-def _held(store: Store, cell: Cell, metric: BoundMetric, outputs: Iterable[int]) -> Mapping[tuple[int, int], Score]:
+def _held(
+    store: Store, cell: PlannedCell, metric: BoundMetric, outputs: Iterable[int]
+) -> Mapping[tuple[int, int], Score]:
     found = signature_of(store, cell, metric, create=False)
     if found is None:
         return {}
     return store.extractions(outputs, found) if metric.kind.of_sets else store.scores(outputs, found)
 
 
-def signature_of(store: Store, cell: Cell, metric: BoundMetric, *, create: bool = True) -> int | None:
+def signature_of(store: Store, cell: PlannedCell, metric: BoundMetric, *, create: bool = True) -> int | None:
     """The stored signature of a metric's per-image rows: of its values, or of a set metric's features."""
     return store.signature_id(metric.row_signature, cell.metric_mode(metric), create=create)
 
 
-def claim_key(cell: Cell, unit: int, facts: Facts) -> bytes:
+def claim_key(cell: PlannedCell, unit: int, facts: Facts) -> bytes:
     """What two runs at once agree on before either has decoded the item: its stamp and the method."""
     return digest(
         [
@@ -313,7 +315,7 @@ class Plan:
     """All cells of a run with what is known of every unit."""
 
     resolved: Resolved
-    cells: tuple[Cell, ...]
+    cells: tuple[PlannedCell, ...]
     facts: tuple[Sequence[Facts], ...]
     states: tuple[Sequence[State], ...]
 
@@ -332,12 +334,12 @@ class Plan:
         return [(cell.index, unit) for cell, unit in todo]
 
 
-def make_cells(resolved: Resolved, device: str) -> tuple[Cell, ...]:
+def make_cells(resolved: Resolved, device: str) -> tuple[PlannedCell, ...]:
     """Dataset × method, in table order."""
     kind = device.split(":")[0]
     methods = len(resolved.methods)
     return tuple(
-        Cell(index, index // methods, dataset, method, kind, resolved.file.suite.seed)
+        PlannedCell(index, index // methods, dataset, method, kind, resolved.file.suite.seed)
         for index, (dataset, method) in enumerate(resolved.cells())
     )
 

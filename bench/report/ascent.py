@@ -20,7 +20,7 @@ from bench.methods.build import build_method
 from bench.methods.iqpir import IqpirMethod
 from bench.metrics.scorer import Scorer
 from bench.report import style
-from bench.report.figures import Choice, chosen
+from bench.report.figures import FigureChoice, chosen
 from bench.results.pictures import Pictures, bases
 from bench.results.view import RunView
 from bench.tables import statistics
@@ -42,7 +42,7 @@ RATES = {"continuous": 0.05, "discrete": 0.1}
 """Of Adam, in standard deviations of a latent and of a logit."""
 
 
-class View(NamedTuple):
+class CodedImage(NamedTuple):
     """One image as the codes see it."""
 
     given: Tensor
@@ -56,7 +56,7 @@ Heights = Mapping[tuple[str, str], np.ndarray]
 
 
 def draw(
-    data: RunView, pictures: Pictures, choice: Choice, count: int, prior: str, width: float = style.PAGE
+    data: RunView, pictures: Pictures, choice: FigureChoice, count: int, prior: str, width: float = style.PAGE
 ) -> Figure:  # fmt: skip
     """Columns over steps, a curve for each space. `prior`: a file of `iqpir train quality`, or a name of the package's.
 
@@ -91,7 +91,7 @@ def _line(axis: Axes, values: np.ndarray, number: int, label: str) -> None:
         axis.fill_between(STEPS, low, high, alpha=0.13, linewidth=0, **look)
 
 
-def climbed(data: RunView, pictures: Pictures, choice: Choice, count: int, prior: str) -> Heights:
+def climbed(data: RunView, pictures: Pictures, choice: FigureChoice, count: int, prior: str) -> Heights:
     """Both ascents of the first `count` items of every dataset that is chosen."""
     from iqpir.quality.tiny import TinyQuality
 
@@ -117,7 +117,7 @@ def climbed(data: RunView, pictures: Pictures, choice: Choice, count: int, prior
 
 
 def _ascents(
-    core: IQPIR, view: View, score: float, judge: Quality, watch: _Watch
+    core: IQPIR, view: CodedImage, score: float, judge: Quality, watch: _Watch
 ) -> Iterator[tuple[str, list[dict[str, float]]]]:
     from iqpir.training.pursuit import SPACES, pursue
 
@@ -153,7 +153,7 @@ class _Watch:
         return found
 
 
-def _method(data: RunView, choice: Choice) -> IqpirMethod:
+def _method(data: RunView, choice: FigureChoice) -> IqpirMethod:
     """The one method that is chosen, with the weights that the run used."""
     labels, entries = {cell.method for cell in chosen(data, choice)}, registry("method")
     known = [
@@ -178,7 +178,7 @@ def _method(data: RunView, choice: Choice) -> IqpirMethod:
     raise BenchError(f"{wanted.label}: the weights that the run used are not there any more, or have changed since")
 
 
-def _view(network: Any, pictures: Pictures, dataset: str, item: str, score: float) -> tuple[IQPIR, View]:
+def _view(network: Any, pictures: Pictures, dataset: str, item: str, score: float) -> tuple[IQPIR, CodedImage]:
     """The network's IQPIR, and what it is given of an item."""
     from torch.nn.functional import interpolate
 
@@ -196,7 +196,7 @@ def _view(network: Any, pictures: Pictures, dataset: str, item: str, score: floa
         from iqpir.network.front import apply
 
         whole = apply(whole, network.grade(_tensor(lq.pixels), score))
-    return core, View(whole.clamp(0, 1) * 2 - 1, _pixels(target[0]))
+    return core, CodedImage(whole.clamp(0, 1) * 2 - 1, _pixels(target[0]))
 
 
 def _tensor(image: np.ndarray) -> Tensor:

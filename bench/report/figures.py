@@ -25,7 +25,7 @@ _FEW = 20
 """Below so many values a density would show more than there is: boxes and dots are drawn."""
 
 
-class Choice(NamedTuple):
+class FigureChoice(NamedTuple):
     """What of a run a figure shows; empty for all of it."""
 
     datasets: Sequence[str] = ()
@@ -33,7 +33,7 @@ class Choice(NamedTuple):
     metrics: Sequence[str] = ()
 
 
-def chosen(data: RunView, choice: Choice) -> list[Cell]:
+def chosen(data: RunView, choice: FigureChoice) -> list[Cell]:
     """The cells of a choice. Raises `BenchError` for a name that the run does not have."""
     known = {
         "dataset": [one.label for one in data.record.datasets],
@@ -60,7 +60,7 @@ def axis_label(cell: Cell) -> str:
 # Distributions
 
 
-def distribution(data: RunView, choice: Choice = Choice(), width: float = style.PAGE) -> Figure:  # noqa: B008 – immutable
+def distribution(data: RunView, choice: FigureChoice = FigureChoice(), width: float = style.PAGE) -> Figure:  # noqa: B008 – immutable
     """How the values of single items spread: one panel per metric with a curve per dataset where one method is shown,
     else one per dataset and metric with a curve per method."""
     cells = [cell for cell in chosen(data, choice) if not cell.column.is_set and len(_finite(cell)) > 1]
@@ -206,7 +206,7 @@ def _family_name(spec: definition.MethodSpec, swept: str) -> str:
 
 def sweep(
     data: RunView,
-    choice: Choice = Choice(),  # noqa: B008 – immutable
+    choice: FigureChoice = FigureChoice(),  # noqa: B008 – immutable
     option: str | None = None,
     width: float = style.PAGE,
 ) -> Figure:

@@ -20,7 +20,7 @@ _MOST_VALUES = 6
 _MOST_MINIS = 600
 
 
-class Value(NamedTuple):
+class ShownValue(NamedTuple):
     """A metric of one picture."""
 
     name: str
@@ -37,7 +37,7 @@ class Shot(NamedTuple):
     thumb: Encoded | None
     crop: Encoded | None
     missing: str
-    values: Sequence[Value]
+    values: Sequence[ShownValue]
 
 
 class ShownItem(NamedTuple):
@@ -239,8 +239,8 @@ def _values(
     item: str,
     scores: Mapping[tuple[str, str, str], Mapping[str, ItemScore]],
     best: Mapping[str, str],
-) -> list[Value]:
-    shown: list[Value] = []
+) -> list[ShownValue]:
+    shown: list[ShownValue] = []
     for cell in cells:
         if cell.method != method or len(shown) == _MOST_VALUES:
             continue
@@ -248,10 +248,10 @@ def _values(
         if score is None or score.status == "n/a":
             continue
         if score.value is None:
-            shown.append(Value(cell.column.heading, score.status, False, score.reason or ""))
+            shown.append(ShownValue(cell.column.heading, score.status, False, score.reason or ""))
             continue
         text = format_value(score.value, cell.column.digits)
-        shown.append(Value(cell.column.heading, text, text == best.get(cell.column.label), ""))
+        shown.append(ShownValue(cell.column.heading, text, text == best.get(cell.column.label), ""))
     return shown
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from bench.errors import BenchError, suggest
 from bench.report import gallery, style
 from bench.report.crops import Window, find_window
-from bench.report.figures import Choice, chosen
+from bench.report.figures import FigureChoice, chosen
 from bench.results.pictures import Picture, Pictures
 from bench.results.view import RunView
 from bench.tables.layout import format_value
@@ -40,7 +40,7 @@ class Details(NamedTuple):
 def draw(
     data: RunView,
     pictures: Pictures,
-    choice: Choice = Choice(),  # noqa: B008 – immutable
+    choice: FigureChoice = FigureChoice(),  # noqa: B008 – immutable
     items: Sequence[str] = (),
     count: int = 3,
     details: Details = Details(),  # noqa: B008 – immutable

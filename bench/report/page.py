@@ -32,7 +32,7 @@ _MOST_FAILURES = 200
 _MOST_CHARTS = 120
 
 
-class Options(NamedTuple):
+class PageOptions(NamedTuple):
     """What a page may hold."""
 
     items: int = 4
@@ -41,7 +41,7 @@ class Options(NamedTuple):
     """Bytes that pictures may take."""
 
 
-class Made(NamedTuple):
+class FinishedPage(NamedTuple):
     """A finished page."""
 
     html: str
@@ -49,7 +49,7 @@ class Made(NamedTuple):
     picture_bytes: int
 
 
-def render(store: Store, data: RunView, results: Path, options: Options = Options()) -> Made:  # noqa: B008 – immutable
+def render(store: Store, data: RunView, results: Path, options: PageOptions = PageOptions()) -> FinishedPage:  # noqa: B008 – immutable
     """The page of a run. Outputs are read from `results`; what is gone is said in its place."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup, escape
@@ -82,7 +82,7 @@ def render(store: Store, data: RunView, results: Path, options: Options = Option
         provenance=list(_provenance(data)), size_note=_size_note(budget),
         definition=escape(_definition(data)),
     )  # fmt: skip
-    return Made(html, budget.count, budget.used)
+    return FinishedPage(html, budget.count, budget.used)
 
 
 def _asset(name: str) -> str:

@@ -25,20 +25,20 @@ _GRAYS = ("#2b2b2b", "#6e6e6e", "#a8a8a8", "#d4d4d4", "#efefef")
 """Of reasons, in the order of how often they occur: bars of one method are told apart by lightness."""
 
 
-class Line(NamedTuple):
+class Curve(NamedTuple):
     """Methods that belong together on one curve: (mean rounds, value) each, ascending."""
 
     name: str
     points: Sequence[tuple[float, float]]
 
 
-def lines(data: RunView, dataset: str, metric: str, cells: Sequence[Cell]) -> list[Line]:
+def lines(data: RunView, dataset: str, metric: str, cells: Sequence[Cell]) -> list[Curve]:
     """The curve of each method of the catalogue with a fixed number of rounds, and a point for every other one that
     tells its rounds."""
     mean = {method: one.mean for where, method, one in counted(data) if where == dataset and one.mean is not None}
     values = {c.method: c.value for c in cells if c.dataset == dataset and c.column.label == metric}
     fixed: dict[str, list[tuple[float, float]]] = {}
-    found: list[Line] = []
+    found: list[Curve] = []
     for method in data.record.methods:
         at, value = mean.get(method.label), values.get(method.label)
         if at is None or value is None:
@@ -49,8 +49,8 @@ def lines(data: RunView, dataset: str, metric: str, cells: Sequence[Cell]) -> li
         ):
             fixed.setdefault(method.name, []).append((at, value))
         else:
-            found.append(Line(method.label, [(at, value)]))
-    return [*(Line(f"{name}, fixed", sorted(points)) for name, points in fixed.items()), *found]
+            found.append(Curve(method.label, [(at, value)]))
+    return [*(Curve(f"{name}, fixed", sorted(points)) for name, points in fixed.items()), *found]
 
 
 def quality(traces: Sequence[Trace]) -> list[float]:
@@ -73,7 +73,7 @@ def quality_of(trace: Trace) -> list[float]:
     return [value for value in curve if value is not None]
 
 
-def draw(data: RunView, choice: figures.Choice = figures.Choice(), width: float = style.PAGE) -> Figure:  # noqa: B008
+def draw(data: RunView, choice: figures.FigureChoice = figures.FigureChoice(), width: float = style.PAGE) -> Figure:  # noqa: B008
     """Raises `BenchError` where no method of the choice tells its rounds."""
     cells = [cell for cell in figures.chosen(data, choice) if cell.value is not None]
     told = {
@@ -107,7 +107,7 @@ def _index(shown: list[str], name: str) -> int:
     return shown.index(name)
 
 
-def _against(axis: Axes, drawn: Sequence[Line], shown: list[str], cell: Cell) -> None:
+def _against(axis: Axes, drawn: Sequence[Curve], shown: list[str], cell: Cell) -> None:
     for line in drawn:
         index = _index(shown, line.name)
         axis.plot(

@@ -17,7 +17,7 @@ from bench.catalog.isolation import Guard, exits_raised
 from bench.catalog.user_code import is_ours
 from bench.errors import NotApplicable, described, one_line
 from bench.metrics.base import SetMetric
-from bench.metrics.kinds import Kind, Member, Placed, Stored
+from bench.metrics.kinds import Kind, Placed, SetMember, Stored
 from bench.metrics.outcome import Status, of_number
 from bench.results.store import Score, Store
 
@@ -25,14 +25,14 @@ Value = Callable[[SetMetric, Any, Any], Score]
 """A set's value from its features and what they are held against."""
 
 
-def complete(store: Store, members: Sequence[Member], extractor: int, kind: Kind) -> list[Member]:
+def complete(store: Store, members: Sequence[SetMember], extractor: int, kind: Kind) -> list[SetMember]:
     """Members of which everything is stored, sorted. `extractor` is the stored signature of the features."""
     held = store.extractions({content for one in members for content in (one.output, one.reference)}, extractor)
     return kind.complete(members, {place for place, row in held.items() if row.status == Status.OK})
 
 
 def aggregate(
-    store: Store, members: Sequence[Member], extractor: int, metric: SetMetric, truth: Callable[[Member], Placed],
+    store: Store, members: Sequence[SetMember], extractor: int, metric: SetMetric, truth: Callable[[SetMember], Placed],
     value: Value | None = None,
 ) -> Score:  # fmt: skip
     """The value of a set from the stored features of its (complete) members; whatever goes wrong is its reason.

@@ -21,7 +21,7 @@ _CHUNK = 2**22
 """Resampled values held at once."""
 
 
-class Summary(NamedTuple):
+class TimeSummary(NamedTuple):
     """Of times in nanoseconds."""
 
     n: int
@@ -53,12 +53,12 @@ class Ratio(NamedTuple):
     """Pairs."""
 
 
-def summarise(samples: np.ndarray) -> Summary:
+def summarise(samples: np.ndarray) -> TimeSummary:
     """At least one sample; percentiles interpolate linearly."""
     n = int(samples.size)
     low, median, high = (float(value) for value in np.percentile(samples, [25, 50, 75]))
     p90, p95, p99 = (float(np.percentile(samples, q)) if n >= FLOORS[q] else None for q in (90, 95, 99))
-    return Summary(n, median, low, high, p90, p95, p99, spread(samples))
+    return TimeSummary(n, median, low, high, p90, p95, p99, spread(samples))
 
 
 def spread(samples: np.ndarray) -> float:

@@ -29,7 +29,7 @@ class Memo(NamedTuple):
     """Why it does not decode, or None."""
 
 
-class Restoration(NamedTuple):
+class StoredRestoration(NamedTuple):
     """A stored output, or the reason why there is none."""
 
     id: int
@@ -160,9 +160,9 @@ class Store(Database):
         "batch, threads FROM restoration LEFT JOIN content ON content.id=output WHERE "
     )
 
-    def restorations(self, keys: Iterable[bytes]) -> dict[bytes, Restoration]:
+    def restorations(self, keys: Iterable[bytes]) -> dict[bytes, StoredRestoration]:
         rows = self._rows_in(self._RESTORATION + "key IN (?)", keys)
-        return {row[0]: Restoration(*row[1:]) for row in rows}
+        return {row[0]: StoredRestoration(*row[1:]) for row in rows}
 
     def put_restoration(
         self,
@@ -352,14 +352,14 @@ class Store(Database):
                 ((run, *unit) for unit in units),
             )
 
-    def restorations_of(self, run: int) -> dict[int, tuple[bytes, Restoration]]:
+    def restorations_of(self, run: int) -> dict[int, tuple[bytes, StoredRestoration]]:
         """By restoration id, for every unit of a run: its input's content hash, and the restoration."""
         sql = (
             "SELECT DISTINCT given.hash, r.id, r.status, r.reason, r.output, made.hash, r.suffix, r.height, r.width, "
             "r.seconds, r.device, r.batch, r.threads FROM unit JOIN restoration r ON r.id=unit.restoration "
             "JOIN content given ON given.id=r.input LEFT JOIN content made ON made.id=r.output WHERE unit.run=?"
         )
-        return {row[1]: (row[0], Restoration(*row[1:])) for row in self._rows(sql, (run,))}
+        return {row[1]: (row[0], StoredRestoration(*row[1:])) for row in self._rows(sql, (run,))}
 
     # Claims; what they mean is `bench.results.claims`
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench.results.record import RunRecord
-from bench.results.store import Restoration, Store
+from bench.results.store import Store, StoredRestoration
 
 
 class Unit(NamedTuple):
@@ -16,7 +16,7 @@ class Unit(NamedTuple):
     position: int
     """The item's, in its dataset."""
     repeat: int
-    row: Restoration | None = None
+    row: StoredRestoration | None = None
     """Its output, or why there is none; None while it was not worked on."""
     given: bytes | None = None
     """Content hash of its input."""
@@ -24,7 +24,7 @@ class Unit(NamedTuple):
     """Content id of what its output is compared with, 0 for none."""
 
     @property
-    def made(self) -> Restoration | None:
+    def made(self) -> StoredRestoration | None:
         """The row, where it has an output."""
         return self.row if self.row is not None and self.row.output is not None else None
 

@@ -12,27 +12,27 @@ from bench.data.boxes import scale_to
 from bench.errors import BenchError, ItemError, one_line
 from bench.methods.base import Method
 from bench.metrics.base import SetMetric
-from bench.metrics.kinds import Member, Placed
+from bench.metrics.kinds import Placed, SetMember
 from bench.metrics.outcome import Status
 from bench.planning.bind import BoundMetric
-from bench.planning.plan import Cell, Plan, signature_of, wanted
+from bench.planning.plan import Plan, PlannedCell, signature_of, wanted
 from bench.results.features import Value, aggregate, complete, value_of
-from bench.results.store import Restoration, Score, Store
-from bench.runner.engines.local import Recipe
+from bench.results.store import Score, Store, StoredRestoration
+from bench.runner.engines.local import CellRecipe
 
 
 class _Made(NamedTuple):
     """One output of a cell."""
 
     unit: int
-    row: Restoration
+    row: StoredRestoration
     reference: int
 
 
 class Apart:
     """Values of strangers' metrics, asked in another process that comes by them as the workers of a run do."""
 
-    def __init__(self, recipe: Recipe, timeout: float | None) -> None:
+    def __init__(self, recipe: CellRecipe, timeout: float | None) -> None:
         self._limit = patience(timeout)
         self._helper = Helper("aggregate()", recipe.make_cells, recipe.arguments)
 
@@ -42,7 +42,7 @@ class Apart:
     def __exit__(self, *exception: object) -> None:
         self._helper.close()
 
-    def value(self, cell: Cell, metric: BoundMetric) -> Value | None:
+    def value(self, cell: PlannedCell, metric: BoundMetric) -> Value | None:
         """How a cell's metric is asked; None for one that is ours, or that only this process has."""
         if not metric.entry.strange or not made_elsewhere(metric.entry):
             return None
@@ -59,7 +59,7 @@ class Apart:
         return asked
 
 
-def _value(cells: Sequence[Cell], cell: int, metric: int, features: Any, references: Any) -> Score:
+def _value(cells: Sequence[PlannedCell], cell: int, metric: int, features: Any, references: Any) -> Score:
     measured = cells[cell].measured(cells[cell].dataset.metrics[metric])
     assert isinstance(measured, SetMetric)
     return value_of(measured, features, references)
@@ -81,7 +81,7 @@ def aggregate_run(store: Store, plan: Plan, run: int, apart: Apart | None = None
 
 
 def _aggregate(
-    store: Store, cell: Cell, metric: BoundMetric, made: Sequence[_Made], apart: Apart | None, anew: bool
+    store: Store, cell: PlannedCell, metric: BoundMetric, made: Sequence[_Made], apart: Apart | None, anew: bool
 ) -> None:
     extractor = signature_of(store, cell, metric)
     measured = cell.measured(metric)
@@ -106,12 +106,12 @@ def _aggregate(
     store.put_score(*place, signature, score, anew=anew)
 
 
-def _member(cell: Cell, metric: BoundMetric, one: _Made) -> Member:
+def _member(cell: PlannedCell, metric: BoundMetric, one: _Made) -> SetMember:
     assert one.row.output is not None and one.row.output_hash is not None
     return metric.kind.member(cell.item(one.unit).id, one.row.output_hash, one.row.output, one.reference)
 
 
-def _truth(cell: Cell, one: _Made) -> Placed:
+def _truth(cell: PlannedCell, one: _Made) -> Placed:
     """What is annotated in the item of an output."""
     annotations, method = cell.dataset.annotations, cell.method.method
     assert annotations is not None

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from bench.data.items import ImageSource, Stamp
 from bench.errors import ImageError, ItemError
 from bench.methods.base import StoredMethod
-from bench.planning.plan import Cell, Plan, examine, gather, source_of
+from bench.planning.plan import Plan, PlannedCell, examine, gather, source_of
 from bench.results.store import Store
 
 _TOLD = 5
 """Changed files that are named one by one."""
 
 
-class Watch:
+class InputWatch:
     """The files of a plan, as they were when it was made."""
 
     def __init__(self, store: Store, plan: Plan) -> None:
@@ -100,7 +100,7 @@ class Watch:
                     yield index, unit
 
 
-def _made(cell: Cell, unit: int) -> list[ImageSource | None]:
+def _made(cell: PlannedCell, unit: int) -> list[ImageSource | None]:
     if not isinstance(cell.method.method, StoredMethod):
         return []
     try:

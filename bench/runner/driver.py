@@ -19,7 +19,7 @@ from bench.machine import check_device
 from bench.planning import detection_columns
 from bench.planning.bind import Resolved
 from bench.planning.description import describe_run
-from bench.planning.plan import Cell, Plan, Task, claim_key, examine, gather, make_plan, signature_of
+from bench.planning.plan import Plan, PlannedCell, Task, claim_key, examine, gather, make_plan, signature_of
 from bench.results import artefacts
 from bench.results.claims import Claims
 from bench.results.features import pack
@@ -28,11 +28,11 @@ from bench.results.record import RunRecord, problem
 from bench.results.store import Score, Store
 from bench.results.view import RunView, failures, read_cells
 from bench.runner.aggregate import Apart, aggregate_run
-from bench.runner.changed_inputs import Watch
-from bench.runner.engines.local import LocalEngine, Recipe, threads_per_worker
+from bench.runner.changed_inputs import InputWatch
+from bench.runner.engines.local import CellRecipe, LocalEngine, threads_per_worker
 from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, unworkable
 from bench.runner.request import Request, cells_of, resolve_request
-from bench.runner.worker import Settings
+from bench.runner.worker import WorkerSettings
 
 _CLAIM_CHUNK = 16
 _ROUNDS = 3
@@ -93,7 +93,7 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
             for line in warnings_before(plan):
                 note(line)
             worked, number = _Driver(store, lease, plan, request, progress, note).drive()
-            with Apart(Recipe(cells_of, (request,)), request.timeout) as apart:
+            with Apart(CellRecipe(cells_of, (request,)), request.timeout) as apart:
                 aggregate_run(store, plan, number, apart, anew=request.fresh)
             _time(resolved, store, request, note)
         finally:
@@ -159,7 +159,7 @@ class _Driver:
             check_device(self.request.device)
             columns = (column for dataset in self.plan.resolved.datasets for column in dataset.metrics)
             detection_columns.check(column.metric for column in columns if column.unavailable is None)
-        watch = Watch(self.store, self.plan)
+        watch = InputWatch(self.store, self.plan)
         self.record()
         if todo:
             if self.progress is not None:
@@ -251,8 +251,8 @@ class _Driver:
 
     def work(self, todo: Sequence[tuple[int, int]]) -> None:
         asked = self.request
-        settings = Settings(asked.folder.absolute(), asked.device, asked.batch, self.threads, asked.fresh)
-        recipe = Recipe(cells_of, (self.request,))
+        settings = WorkerSettings(asked.folder.absolute(), asked.device, asked.batch, self.threads, asked.fresh)
+        recipe = CellRecipe(cells_of, (self.request,))
         workers, timeout = self.request.workers, self.request.timeout
         engine = LocalEngine(self.plan.cells, self.store, settings, workers, recipe, timeout)
         left = list(todo)
@@ -358,7 +358,7 @@ class _Driver:
             self.store.put_trace(number, news.trace, {stage.number: stage.picture for stage in news.stages})
         return number
 
-    def _put_score(self, cell: Cell, news: Scored) -> None:
+    def _put_score(self, cell: PlannedCell, news: Scored) -> None:
         metric = cell.dataset.metrics[news.metric]
         outcome = news.outcome
         signature = signature_of(self.store, cell, metric)
@@ -375,7 +375,7 @@ class _Driver:
             score = Score(outcome.status, outcome.value, outcome.reason)
             self.store.put_score(output, reference, signature, score, outcome.seconds, anew=self.request.fresh)
 
-    def _finish(self, cell: Cell, news: Finished) -> None:
+    def _finish(self, cell: PlannedCell, news: Finished) -> None:
         number = self._ids.pop(news.key, None) if news.key is not None else None
         if number is None and news.key is not None:  # nothing was restored, only scored
             rows = self.store.restorations([news.key])

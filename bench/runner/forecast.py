@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.latency import suite_timing
-from bench.planning.plan import Cell, Plan
+from bench.planning.plan import Plan, PlannedCell
 from bench.results.store import FILE_NAME, Store
 
 
@@ -51,7 +51,7 @@ def summarise(plan: Plan, store: Store) -> list[CellPlan]:
     return found
 
 
-def _estimate(cell: Cell, plan: Plan, store: Store, units: int) -> float | None:
+def _estimate(cell: PlannedCell, plan: Plan, store: Store, units: int) -> float | None:
     """Seconds for so many restorations, at the mean of what this method took anywhere in this plan."""
     if not units:
         return 0.0

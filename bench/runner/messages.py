@@ -20,7 +20,7 @@ class Decoded(NamedTuple):
     memo: Memo
 
 
-class Stage(NamedTuple):
+class RoundOutput(NamedTuple):
     """The image after a round that is not the last."""
 
     number: int
@@ -45,7 +45,7 @@ class Restored(NamedTuple):
     batch: int | None = None
     trace: str | None = None
     """How it came about, where the method tells."""
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[RoundOutput, ...] = ()
 
 
 class Scored(NamedTuple):
@@ -91,10 +91,10 @@ class Ended(NamedTuple):
     thread: int
 
 
-def stages_of(traced: Traced | None) -> tuple[Stage, ...]:
+def stages_of(traced: Traced | None) -> tuple[RoundOutput, ...]:
     """The images between a method's rounds, encoded."""
     pictures = traced.pictures if traced is not None else {}
-    return tuple(Stage(number, content_hash(one), *artefacts.encode(one)) for number, one in pictures.items())
+    return tuple(RoundOutput(number, content_hash(one), *artefacts.encode(one)) for number, one in pictures.items())
 
 
 def blamed(began: Began, reason: str) -> list[Result]:

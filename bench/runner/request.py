@@ -11,7 +11,7 @@ from bench.errors import BenchError
 from bench.planning import finetuning
 from bench.planning.bind import Resolved, Selection, resolve
 from bench.planning.missing import screen
-from bench.planning.plan import Cell, Plan, make_cells, make_plan
+from bench.planning.plan import Plan, PlannedCell, make_cells, make_plan
 from bench.results.store import Store
 from bench.suite import definition
 
@@ -44,7 +44,7 @@ class Request:
 
     part: str = "test"
     """`train` for the images that `finetune:` trains detectors on."""
-    trained: tuple[finetuning.Outcome, ...] = ()
+    trained: tuple[finetuning.TrainingOutcome, ...] = ()
     """The detectors that were."""
 
     @property
@@ -73,7 +73,7 @@ def resolve_request(request: Request) -> Resolved:
     return resolved
 
 
-def cells_of(request: Request) -> tuple[Cell, ...]:
+def cells_of(request: Request) -> tuple[PlannedCell, ...]:
     """The cells of a request, as a worker process makes them."""
     return make_cells(resolve_request(request), request.device)
 

@@ -27,13 +27,13 @@ from bench.methods.pixels import as_input, as_output, quantised
 from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.scorer import Scorer
-from bench.planning.plan import Cell, Facts, State, Task, examine, source_of, wanted
+from bench.planning.plan import Facts, PlannedCell, State, Task, examine, source_of, wanted
 from bench.results import artefacts
 from bench.results.store import Memo, Store
 from bench.runner.messages import Began, Decoded, Ended, Finished, Restored, Result, Scored, stages_of, unworkable
 
 
-class Settings(NamedTuple):
+class WorkerSettings(NamedTuple):
     """How units are worked on; none of it changes a value."""
 
     results: Path
@@ -76,7 +76,7 @@ class Worker:
     """
 
     def __init__(
-        self, cells: Sequence[Cell], store: Store, settings: Settings,
+        self, cells: Sequence[PlannedCell], store: Store, settings: WorkerSettings,
         tell: Callable[[list[Result] | Began | Ended], None] | None = None,
     ) -> None:  # fmt: skip
         self.cells = cells
@@ -140,7 +140,7 @@ class Worker:
                 return left
             done, _ = wait(left, return_when=FIRST_COMPLETED)
 
-    def _put(self, cell: Cell, news: Decoded | Restored | Scored | Finished) -> None:
+    def _put(self, cell: PlannedCell, news: Decoded | Restored | Scored | Finished) -> None:
         if self._tell is not None:
             self._tell([Result(cell.index, news)])
         else:
@@ -211,13 +211,13 @@ class Worker:
             state = self._state(cell, task.unit, facts)
         return _Loaded(task, facts, state, lq if made is None else None, made, gt, gt_error)
 
-    def _state(self, cell: Cell, unit: int, facts: Facts) -> State:
+    def _state(self, cell: PlannedCell, unit: int, facts: Facts) -> State:
         with self._store_lock:
             state = examine(self._store, cell, [unit], [facts])[0]
         return state._replace(restoration=None, todo=(), references=()) if self.settings.fresh else state
 
     def _decode(
-        self, cell: Cell, source: ImageSource | None, stamp: Stamp | None, memo: Memo | None, *, need: bool
+        self, cell: PlannedCell, source: ImageSource | None, stamp: Stamp | None, memo: Memo | None, *, need: bool
     ) -> tuple[np.ndarray | None, str | None, Memo | None]:
         """(pixels, error, memo) of a source; the memo follows from the pixels, whatever was known before."""
         if source is None or not need:
@@ -280,7 +280,7 @@ class Worker:
         yield from self._restore_batch(cell, method, todo)
 
     def _restore_batch(
-        self, cell: Cell, method: Method, group: list[_Loaded]
+        self, cell: PlannedCell, method: Method, group: list[_Loaded]
     ) -> Iterator[tuple[_Loaded, _Made | Restored | None]]:
         outputs = None
         try:
@@ -308,7 +308,7 @@ class Worker:
             made = None if pixels is None else _Made(pixels, seconds, len(group), traced)
             yield one, made or _failed(one, why or "no output")
 
-    def _traces(self, cell: Cell, method: Method, count: int) -> Sequence[Traced | None]:
+    def _traces(self, cell: PlannedCell, method: Method, count: int) -> Sequence[Traced | None]:
         """How the images of the last call came about; what a method says of other images than those is its failure."""
         told = self._guard.call(cell.method.label, method.traces)
         if told is None:
@@ -317,7 +317,7 @@ class Worker:
             raise ItemError(f"{cell.method.label} tells how {len(told)} images came about, of {count}")
         return list(told)
 
-    def _call(self, cell: Cell, method: Method, group: list[_Loaded]) -> np.ndarray:
+    def _call(self, cell: PlannedCell, method: Method, group: list[_Loaded]) -> np.ndarray:
         """Outputs of a group, float32 [B,3,H,W], checked for their kind."""
         import torch
 
@@ -346,7 +346,7 @@ class Worker:
 
         return self._guard.call(cell.method.label, restored)
 
-    def _load_method(self, cell: Cell, group: list[_Loaded]) -> tuple[Method | None, str | None]:
+    def _load_method(self, cell: PlannedCell, group: list[_Loaded]) -> tuple[Method | None, str | None]:
         method = cell.making(group[0].task.unit)
         assert isinstance(method, Method)
         if self._method is not None and self._method[0] == id(method):
@@ -388,7 +388,7 @@ class Worker:
 
     # Scoring
 
-    def _scorer(self, cell: Cell) -> tuple[Scorer, list[int]]:
+    def _scorer(self, cell: PlannedCell) -> tuple[Scorer, list[int]]:
         """The scorer of a dataset's metrics that are on this machine, and their positions among all."""
         with self._scorer_lock:
             measured = enumerate(cell.dataset.metrics)
@@ -424,7 +424,7 @@ class Worker:
             self._put(cell, unworkable(reason, state.key, facts.lq))
         self._put(cell, Finished(loaded.task, state.key, state.reference))
 
-    def _score(self, cell: Cell, loaded: _Loaded, pixels: np.ndarray, output: bytes, *, known: bool) -> None:
+    def _score(self, cell: PlannedCell, loaded: _Loaded, pixels: np.ndarray, output: bytes, *, known: bool) -> None:
         metrics, reference = cell.dataset.metrics, loaded.state.reference
         todo = [
             index
@@ -463,14 +463,16 @@ class Worker:
                 self._put(cell, Scored(reference, None, present[outcome.index], outcome))
         self._ended()
 
-    def _unseen(self, cell: Cell, loaded: _Loaded, index: int) -> list[Result]:
+    def _unseen(self, cell: PlannedCell, loaded: _Loaded, index: int) -> list[Result]:
         """What is to be written down of a unit if the metric does not come back from its reference."""
         reference = loaded.state.reference
         assert reference is not None
         seen = Scored(reference, None, index, Outcome(index, Status.FAILED, None, None, "", 0.0))
         return [Result(cell.index, seen), Result(cell.index, Finished(loaded.task, loaded.state.key, reference))]
 
-    def _unscored(self, cell: Cell, loaded: _Loaded, output: bytes, todo: Sequence[int], index: int) -> list[Result]:
+    def _unscored(
+        self, cell: PlannedCell, loaded: _Loaded, output: bytes, todo: Sequence[int], index: int
+    ) -> list[Result]:
         """What is to be written down of a unit if the metric at `index` does not come back: it and those after it."""
         metrics, rows = cell.dataset.metrics, []
         for later in todo[list(todo).index(index) :]:

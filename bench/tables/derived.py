@@ -13,7 +13,7 @@ from bench.results.view import RunView
 from bench.tables import gains, rounds, run_seconds
 
 
-class Entry(NamedTuple):
+class DerivedValue(NamedTuple):
     """One value of a derived column."""
 
     value: float | None
@@ -32,7 +32,7 @@ class Derived(NamedTuple):
     arrow: str
     printed: str
     """What the papers' tables call it."""
-    entries: Mapping[tuple[str, str], Entry]
+    entries: Mapping[tuple[str, str], DerivedValue]
     """By (dataset, method)."""
     footer: tuple[str, ...]
 
@@ -51,7 +51,7 @@ def columns(data: RunView, *, gain: bool | None = None, seconds: bool = False) -
 
 def _gain(data: RunView) -> Derived:
     entries = {
-        (dataset, method): Entry(
+        (dataset, method): DerivedValue(
             one.percent, "–" if one.percent is None else f"{one.percent:z.2f}", int(one.percent is not None),
             int(one.base is not None), one.reason,
             f"gain|base:{one.base}|over:{'+'.join(one.metrics)}|unit:percent|v:1",
@@ -63,7 +63,7 @@ def _gain(data: RunView) -> Derived:
 
 def _seconds(data: RunView) -> Derived:
     entries = {
-        (dataset, method): Entry(
+        (dataset, method): DerivedValue(
             one.median, _short(one.median), one.n, one.expected, one.reason, "seconds|median|in-run|v:1"
         )
         for dataset, method, one in run_seconds.spent(data)
@@ -73,7 +73,7 @@ def _seconds(data: RunView) -> Derived:
 
 def _rounds(data: RunView) -> Derived:
     entries = {
-        (dataset, method): Entry(
+        (dataset, method): DerivedValue(
             one.mean, "–" if one.mean is None else f"{one.mean:.2f}", one.n, one.expected,
             None if one.n else "it tells no rounds", "rounds|mean|done|v:1",
         )

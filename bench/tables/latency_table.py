@@ -15,7 +15,7 @@ from bench.catalog.published import Value, plain
 from bench.catalog.registry import registry
 from bench.machine import machine_line
 from bench.results import csv_text
-from bench.results.samples import FLOORS, LEVEL, RESAMPLES, ROUNDS, SEED, Ratio, Summary, ratio, summarise
+from bench.results.samples import FLOORS, LEVEL, RESAMPLES, ROUNDS, SEED, Ratio, TimeSummary, ratio, summarise
 from bench.results.timings import Timing
 from bench.suite.setting import STAGES
 from bench.tables import render
@@ -29,7 +29,7 @@ class Line(NamedTuple):
     """A timing with what is derived from it."""
 
     timing: Timing
-    summary: Summary | None
+    summary: TimeSummary | None
     ratio: Ratio | None
     base: str | None
     """Label of the method that the ratio is to."""
@@ -214,7 +214,7 @@ def _ratio(line: Line) -> str:
     return f"{line.ratio.value:.3f} [{line.ratio.low:.3f}, {line.ratio.high:.3f}]"
 
 
-def _tail(told: Summary | None, q: int) -> str:
+def _tail(told: TimeSummary | None, q: int) -> str:
     if told is None:
         return "–"
     value = {90: told.p90, 95: told.p95, 99: told.p99}[q]

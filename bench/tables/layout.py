@@ -194,7 +194,7 @@ def _text(cell: Cell) -> str:
     return text if cell.complete else f"{text} ({cell.n}/{cell.expected})"
 
 
-def _derived(entry: derived.Entry) -> Shown:
+def _derived(entry: derived.DerivedValue) -> Shown:
     return Shown(entry.text, 0, reason=entry.reason or "")
 
 

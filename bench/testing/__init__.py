@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 from bench.errors import BenchError, ItemError, one_line
 from bench.metrics.base import Metric
+from bench.testing.checks import Broken, Result, Skipped, carry_out, needs
 from bench.testing.declarations import DECLARATIONS
 from bench.testing.generated import photograph
 from bench.testing.promises import PROMISES
-from bench.testing.subject import Broken, Check, Claims, Skipped, Subject, needs
+from bench.testing.subject import Check, Claims, Subject
 
 __all__ = [
     "CHECKS",
@@ -65,31 +66,36 @@ def check_metric(
     subject = Subject.of(metric, claims)
     subject.metric.load("cpu")
     names = [name for name in CHECKS if (not only or name in only) and name not in skip]
-    skipped: dict[str, str] = {}
-    broken: list[str] = []
-    for name in names:
-        try:
-            run_check(subject, name)
-        except Skipped as reason:
-            skipped[name] = str(reason)
-        except ContractError as error:
-            broken.append(str(error))
+    results = [_result(subject, name) for name in names]
+    broken = [_said(subject, result) for result in results if result.status == "failed"]
     if broken:
         raise ContractError("\n".join(broken))
-    return Report(tuple(name for name in names if name not in skipped), skipped)
+    return Report(
+        tuple(result.check for result in results if result.status == "passed"),
+        {result.check: result.detail for result in results if result.status == "skipped"},
+    )
 
 
 def run_check(subject: Subject, name: str) -> None:
     """One check. Raises `ContractError` where the promise is broken, `Skipped` where it does not apply."""
-    needs(not subject.claims.undefined or name in _WITHOUT_VALUES, "the definition has no value for ordinary images")
-    where = f"{subject.metric.name}: {name}"
-    try:
-        CHECKS[name](subject)
-    except Skipped:
-        raise
-    except Broken as error:
-        raise ContractError(f"{where}: {one_line(error)}") from error
-    except ItemError as error:
-        raise ContractError(f"{where}: cannot score a photograph: {one_line(error)}") from error
-    except Exception as error:  # whatever a metric throws is what the check found
-        raise ContractError(f"{where}: raises {type(error).__name__}: {one_line(error, 200)}") from error
+    result = _result(subject, name)
+    needs(result.status != "skipped", result.detail)
+    if result.status == "failed":
+        raise ContractError(_said(subject, result))
+
+
+def _result(subject: Subject, name: str) -> Result:
+    def check(subject: Subject) -> None:
+        needs(
+            not subject.claims.undefined or name in _WITHOUT_VALUES, "the definition has no value for ordinary images"
+        )
+        try:
+            CHECKS[name](subject)
+        except ItemError as error:  # the checks for which a refusal is an answer take it themselves
+            raise Broken(f"cannot score a photograph: {one_line(error)}") from error
+
+    return carry_out(name, check, subject)
+
+
+def _said(subject: Subject, result: Result) -> str:
+    return f"{subject.metric.name}: {result.check}: {result.detail}"

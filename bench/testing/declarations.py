@@ -10,8 +10,9 @@ from bench.errors import BenchError
 from bench.metrics.base import SetMetric
 from bench.metrics.explain import parse
 from bench.metrics.view import CHOICES, PAIR_OPTIONS, option_names
+from bench.testing.checks import Broken, Skipped
 from bench.testing.generated import STRENGTHS, copies
-from bench.testing.subject import Broken, Skipped, Subject, number
+from bench.testing.subject import Subject, number
 
 
 def signature(subject: Subject) -> None:

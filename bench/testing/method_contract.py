@@ -11,18 +11,19 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from bench.catalog.helper_process import Helper, Lost, patience
 from bench.catalog.isolation import changes, exits_raised
 from bench.catalog.plugins import load_plugins
 from bench.catalog.registry import registry
 from bench.catalog.rehearsal import rehearse
-from bench.errors import BenchError, ItemError, described, one_line
+from bench.errors import BenchError, described, one_line
 from bench.identity import canonical
 from bench.machine import check_device
 from bench.methods.base import Method, StoredMethod
 from bench.methods.build import build_method
+from bench.testing.checks import Broken, Result, Skipped, carry_out
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,22 +34,6 @@ TOLERANCE = {"float32": 1e-5, "bfloat16": 4e-2, "float16": 4e-3}
 
 _DEATHS = 3
 """After so many checks that did not come back, the others are not tried."""
-
-
-class Check(NamedTuple):
-    """One row of the report."""
-
-    name: str
-    status: Literal["passed", "failed", "skipped"]
-    detail: str
-
-
-class BrokenContractError(Exception):
-    """The method broke the contract; the message says how."""
-
-
-class NotApplicableError(Exception):
-    """The check does not apply; the message says why."""
 
 
 @dataclass
@@ -88,38 +73,38 @@ class _Bench:
         with torch.inference_mode():
             output = self.method.restore(images, self.seeds(*(seeds or range(len(images)))))
         if not isinstance(output, torch.Tensor):
-            raise BrokenContractError(f"restore returned {type(output).__name__}, not a tensor")
+            raise Broken(f"restore returned {type(output).__name__}, not a tensor")
         if output.dtype != torch.float32:
-            raise BrokenContractError(f"output is {output.dtype}, not torch.float32")
+            raise Broken(f"output is {output.dtype}, not torch.float32")
         batch, _, height, width = images.shape
         box = self.method.valid_crop(height, width)
         if box is not None:
             if box.top < 0 or box.left < 0 or box.top + box.height > height or box.left + box.width > width:
-                raise BrokenContractError(f"valid_crop {tuple(box)} leaves the {width}×{height} image")
+                raise Broken(f"valid_crop {tuple(box)} leaves the {width}×{height} image")
             height, width = box.height, box.width
         expected = (batch, 3, height * self.method.scale, width * self.method.scale)
         if tuple(output.shape) != expected:
-            raise BrokenContractError(
+            raise Broken(
                 f"{tuple(images.shape)} became {tuple(output.shape)}, not {expected} (scale {self.method.scale})"
             )
         if output.device.type != images.device.type:
-            raise BrokenContractError(f"output is on {output.device}, the input on {images.device}")
+            raise Broken(f"output is on {output.device}, the input on {images.device}")
         return output
 
 
-def selftest(method: Method | StoredMethod, device: str = "cpu", dtype: str = "float32") -> list[Check]:
+def selftest(method: Method | StoredMethod, device: str = "cpu", dtype: str = "float32") -> list[Result]:
     """Run every check on a method that is not loaded yet; it is loaded on `device` in `dtype` and closed again.
 
     A check that the method refuses with an `ItemError` is skipped, with its reason. Raises `BenchError` where the
     request itself cannot be carried out (a missing weight file, a device that is not there).
     """
     if isinstance(method, StoredMethod):
-        return [Check("restore", "skipped", "outputs are stored, nothing is restored")]
+        return [Result("restore", "skipped", "outputs are stored, nothing is restored")]
     bench = _prepared(method, device, dtype)
-    if isinstance(bench, Check):
+    if isinstance(bench, Result):
         return [bench]
     try:
-        return [_run(name, bench) for name in _CHECKS]
+        return [carry_out(name, _CHECKS[name], bench) for name in _CHECKS]
     finally:
         with exits_raised():
             method.close()
@@ -127,7 +112,7 @@ def selftest(method: Method | StoredMethod, device: str = "cpu", dtype: str = "f
 
 def selftest_named(
     name: str, device: str = "cpu", plugins: Sequence[str] = (), timeout: float | None = None
-) -> list[Check]:
+) -> list[Result]:
     """`selftest` of a method by name, in another process: what hangs or ends its process is a check that failed.
 
     `timeout`: seconds that loading or a check may take, never less than `LEAST_PATIENCE`. Raises `BenchError`.
@@ -139,23 +124,23 @@ def selftest_named(
         try:
             unfit = helper.call(_unfit, timeout=limit)
         except Lost as lost:
-            unfit = Check("load", "failed", lost.how)
+            unfit = Result("load", "failed", lost.how)
         return [unfit] if unfit is not None else _run_apart(helper, limit)
 
 
-def _run_apart(helper: Helper, limit: float | None) -> list[Check]:
+def _run_apart(helper: Helper, limit: float | None) -> list[Result]:
     """Every check; the one after a loss begins with a method that is loaded anew."""
-    found: list[Check] = []
+    found: list[Result] = []
     lost = 0
     for name in _CHECKS:
         if lost == _DEATHS:
-            found.append(Check(name, "skipped", f"not tried: {_DEATHS} checks did not come back"))
+            found.append(Result(name, "skipped", f"not tried: {_DEATHS} checks did not come back"))
             continue
         try:
             found.append(helper.call(_checked, name, timeout=limit))
         except Lost as loss:
             lost += 1
-            found.append(Check(name, "failed", loss.how))
+            found.append(Result(name, "failed", loss.how))
     return found
 
 
@@ -168,76 +153,49 @@ def _built(name: str, device: str, plugins: tuple[str, ...]) -> Method:
     return method
 
 
-def _named(name: str, device: str, plugins: tuple[str, ...]) -> _Bench | Check:
+def _named(name: str, device: str, plugins: tuple[str, ...]) -> _Bench | Result:
     return _prepared(_built(name, device, plugins), device, "float32")
 
 
-def _unfit(bench: _Bench | Check) -> Check | None:
-    return bench if isinstance(bench, Check) else None
+def _unfit(bench: _Bench | Result) -> Result | None:
+    return bench if isinstance(bench, Result) else None
 
 
-def _checked(bench: _Bench | Check, name: str) -> Check:
-    return bench._replace(name=name) if isinstance(bench, Check) else _run(name, bench)
+def _checked(bench: _Bench | Result, name: str) -> Result:
+    return bench._replace(check=name) if isinstance(bench, Result) else carry_out(name, _CHECKS[name], bench)
 
 
-def _prepared(method: Method, device: str, dtype: str) -> _Bench | Check:
+def _prepared(method: Method, device: str, dtype: str) -> _Bench | Result:
     """The loaded method, or the check that it fails before any image. Raises `BenchError`."""
     import torch  # noqa: F401 – its import is not the method's time
 
     with exits_raised("loading"):
         try:
             before = _identity_text(method)
-        except BrokenContractError as failure:
-            return Check("identity", "failed", str(failure))
+        except Broken as failure:
+            return Result("identity", "failed", str(failure))
         try:
             method.load(device, dtype)
         except (BenchError, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 – whatever a stranger's method raises is the finding
-            return Check("load", "failed", described(error))
+            return Result("load", "failed", described(error))
     return _Bench(method, device, dtype, before)
-
-
-def render(checks: list[Check]) -> str:
-    """The report as text: one line per check, then a count."""
-    signs = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}
-    width = max((len(check.name) for check in checks), default=0)
-    lines = [f"{signs[check.status]}  {check.name:<{width}}  {one_line(check.detail)}".rstrip() for check in checks]
-    counts = {status: sum(check.status == status for check in checks) for status in signs}
-    return "\n".join([*lines, ", ".join(f"{count} {status}" for status, count in counts.items())])
-
-
-def _run(name: str, bench: _Bench) -> Check:
-    try:
-        with exits_raised(name):
-            return Check(name, "passed", _CHECKS[name](bench))
-    except BrokenContractError as failure:
-        return Check(name, "failed", str(failure))
-    except NotApplicableError as reason:
-        return Check(name, "skipped", str(reason))
-    except ItemError as refusal:
-        return Check(name, "skipped", f"refused: {one_line(refusal)}")
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 – whatever a stranger's method raises is the finding
-        return Check(name, "failed", described(error))
 
 
 def _identity_text(method: Method) -> str:
     try:
         text = canonical(dict(method.identity()))
     except (TypeError, ValueError) as error:
-        raise BrokenContractError(f"identity() is not JSON-like data: {one_line(error)}") from error
+        raise Broken(f"identity() is not JSON-like data: {one_line(error)}") from error
     if text == "{}":
-        raise BrokenContractError("identity() is empty: every method would be answered from the same cache")
+        raise Broken("identity() is empty: every method would be answered from the same cache")
     return text
 
 
 def _identity_stays(bench: _Bench) -> str:
     if _identity_text(bench.method) != bench.before:
-        raise BrokenContractError(
-            "identity() changed between before load() and after use: results could never be found again"
-        )
+        raise Broken("identity() changed between before load() and after use: results could never be found again")
     return f"{len(bench.before)} characters of JSON"
 
 
@@ -255,7 +213,7 @@ def _range(bench: _Bench) -> str:
     excess = float((output - output.clamp(0, 1)).abs().mean())
     # The harness clamps, so a little overshoot is fine; a wrong scale (0…255, −1…1) is not a little.
     if excess > 0.1:
-        raise BrokenContractError(f"{_say_range(output)} is not [0,1]: {excess:.3g} is cut off on average")
+        raise Broken(f"{_say_range(output)} is not [0,1]: {excess:.3g} is cut off on average")
     return f"{excess:.2g} is cut off on average"
 
 
@@ -264,7 +222,7 @@ def _input_kept(bench: _Bench) -> str:
     copy = image.clone()
     bench.restore(image)
     if not bool((image == copy).all()):
-        raise BrokenContractError("restore() wrote into its input")
+        raise Broken("restore() wrote into its input")
     return ""
 
 
@@ -274,7 +232,7 @@ def _process_kept(bench: _Bench) -> str:
     bench.restore(image)  # what is imported on demand may add filters of warnings, once
     changed = changes(lambda: bench.restore(image))
     if changed:
-        raise BrokenContractError(f"restore() changes {', '.join(changed)}")
+        raise Broken(f"restore() changes {', '.join(changed)}")
     return ""
 
 
@@ -288,16 +246,16 @@ def _determinism(bench: _Bench) -> str:
     difference = float((outputs[0] - outputs[1]).abs().max())
     if difference > 0 or difference != difference:
         hint = "with equal seeds" if bench.method.stochastic else "and is not declared stochastic"
-        raise BrokenContractError(f"differs by {difference:.3g} between two runs {hint}")
+        raise Broken(f"differs by {difference:.3g} between two runs {hint}")
     return "bit-identical twice"
 
 
 def _seeds(bench: _Bench) -> str:
     if not bench.method.stochastic:
-        raise NotApplicableError("not stochastic")
+        raise Skipped("not stochastic")
     image = bench.image(64, 48)
     if bool((bench.restore(image, 7) == bench.restore(image, 8)).all()):
-        raise BrokenContractError("declared stochastic, but two seeds give the same output")
+        raise Broken("declared stochastic, but two seeds give the same output")
     return "another seed gives another output"
 
 
@@ -311,23 +269,21 @@ def _batch(bench: _Bench) -> str:
     except Exception as error:
         if bench.method.batch_invariant:
             raise
-        raise NotApplicableError(
-            f"takes no batch of 3 ({one_line(error, 80)}); not declared batch-invariant"
-        ) from error
+        raise Skipped(f"takes no batch of 3 ({one_line(error, 80)}); not declared batch-invariant") from error
     difference = float((alone - together).abs().max())
     if bench.method.batch_invariant:
         # Equal to the last bit: outputs are stored by content, so the least difference would show in a hash.
         if difference != 0:
-            raise BrokenContractError(f"declared batch-invariant, but a batch of 3 differs by {difference:.3g}")
+            raise Broken(f"declared batch-invariant, but a batch of 3 differs by {difference:.3g}")
         return "a batch of 3 is bit-identical to three of 1"
-    raise NotApplicableError(f"not declared batch-invariant (a batch of 3 differs by {difference:.2g})")
+    raise Skipped(f"not declared batch-invariant (a batch of 3 differs by {difference:.2g})")
 
 
 def _threads(bench: _Bench) -> str:
     import torch
 
     if torch.device(bench.device).type != "cpu":
-        raise NotApplicableError("not on the CPU")
+        raise Skipped("not on the CPU")
     image = bench.image(64, 48)
     before = torch.get_num_threads()
     opencv = sys.modules.get("cv2")  # has threads of its own, where a method uses it
@@ -344,7 +300,7 @@ def _threads(bench: _Bench) -> str:
             opencv.setNumThreads(-1)
     difference = float((outputs[0] - outputs[1]).abs().max())
     if not difference <= bench.tolerance:
-        raise BrokenContractError(f"1 and 4 threads differ by {difference:.3g}")
+        raise Broken(f"1 and 4 threads differ by {difference:.3g}")
     return f"1 and 4 threads differ by {difference:.2g}"
 
 
@@ -361,7 +317,7 @@ def _flat(bench: _Bench, level: float) -> str:
 def _check_finite(output: Tensor) -> Tensor:
     bad = int((~output.isfinite()).sum())
     if bad:
-        raise BrokenContractError(f"{bad} of {output.numel()} values are NaN or infinite")
+        raise Broken(f"{bad} of {output.numel()} values are NaN or infinite")
     return output
 
 

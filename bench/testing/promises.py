@@ -13,15 +13,13 @@ import numpy as np
 from bench.catalog.isolation import changes
 from bench.errors import BenchError, ItemError, one_line
 from bench.metrics.base import ImageMetric, Metric, SetMetric
+from bench.testing.checks import Broken, Skipped, needs
 from bench.testing.generated import LEVELS, STRENGTHS, Image, copies, distorted, photograph, uniform
 from bench.testing.subject import (
     ROUNDING,
-    Broken,
-    Skipped,
     Subject,
     better,
     measure,
-    needs,
     number,
     references,
     same,

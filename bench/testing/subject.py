@@ -18,6 +18,7 @@ from bench.errors import ItemError
 from bench.metrics.base import ImageMetric, Metric, SetMetric
 from bench.metrics.build import build_metric
 from bench.metrics.view import View
+from bench.testing.checks import Broken
 from bench.testing.generated import COUNT, Image, copies, photograph
 
 if TYPE_CHECKING:
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
 ROUNDING = 1e-12
 """Relative difference allowed where sums may be taken in another order."""
 SIDES = (96, 128, 161, 192, 256, 320)
-
-
-class Skipped(Exception):
-    """The check does not apply to this metric, and why."""
-
-
-class Broken(Exception):
-    """A promise that does not hold: one line with the values."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +109,6 @@ class Subject:
 
 
 Check = Callable[[Subject], None]
-
-
-def needs(applies: bool, otherwise: str) -> None:
-    """Leave the check, saying why, where it does not apply."""
-    if not applies:
-        raise Skipped(otherwise)
 
 
 def tensor(images: Sequence[Image]) -> Tensor:

@@ -31,7 +31,7 @@ STATISTICS = "statistics.json"
 
 
 @dataclass(frozen=True)
-class Assessment:
+class FolderAssessment:
     """Every image of a folder with its scores. Arrays are [N], in the order of `names`."""
 
     folder: Path
@@ -80,7 +80,7 @@ def assess(
     threshold: float | None = None,
     batch: int = 1,
     progress: Callable[[int, int], object] | None = None,
-) -> Assessment:
+) -> FolderAssessment:
     """Score the images of `folder` and write `scores.csv` and `statistics.json` to `out`.
 
     Without `prior` every member is normalised by the range of this folder (Eq. 15). `bins` and `threshold` override the
@@ -105,7 +105,7 @@ def assess(
             bins=prior.bins if bins is None else bins,
             threshold=prior.threshold if threshold is None else threshold,
         )
-    found = Assessment(folder, names, raw, reasons, prior)
+    found = FolderAssessment(folder, names, raw, reasons, prior)
     write_table(out / TABLE, *table(found))
     if prior is not None:
         prior.save(out / STATISTICS)

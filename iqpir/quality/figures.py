@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from iqpir.quality.assess import Assessment
+    from iqpir.quality.assess import FolderAssessment
 
 WIDTH = 7.0
 """Inches."""
@@ -42,7 +42,7 @@ _STYLE: Any = {
 }
 
 
-def distribution(found: Assessment, out: Path) -> list[Path]:
+def distribution(found: FolderAssessment, out: Path) -> list[Path]:
     """Histograms of every member and of the ensemble, over the prior's bins. Returns the files written."""
     prior = _prior(found)
     panels = len(prior.members) + (len(prior.members) > 1)
@@ -158,7 +158,7 @@ def _count(number: int) -> str:
     return str(number) if number < 10_000 else f"{number / 1000:.1f}k"
 
 
-def contact_sheet(found: Assessment, out: Path) -> list[Path]:
+def contact_sheet(found: FolderAssessment, out: Path) -> list[Path]:
     """One row of example images per bin, worst bin on top, spread evenly over the bin's scores."""
     prior = _prior(found)
     score, bins = found.score, found.bins
@@ -183,7 +183,7 @@ def contact_sheet(found: Assessment, out: Path) -> list[Path]:
 
 
 def _row_label(
-    figure: Figure, found: Assessment, place: int, shown: int, where: tuple[float, float], total: float
+    figure: Figure, found: FolderAssessment, place: int, shown: int, where: tuple[float, float], total: float
 ) -> None:
     prior = _prior(found)
     at = (where[0] / WIDTH, where[1] / total)
@@ -233,7 +233,7 @@ def _example(axes: Axes, path: Path) -> None:
     axes.set_ylim(0, 1)
 
 
-def _prior(found: Assessment) -> QualityPrior:
+def _prior(found: FolderAssessment) -> QualityPrior:
     if found.prior is None or not found.scored.any():
         raise IQPIRError("no image has a score: there is nothing to draw")
     return found.prior

@@ -10,12 +10,12 @@ from iqpir.errors import shown
 from iqpir.quality.files import NAME_COLUMNS, SCORE_COLUMN
 
 if TYPE_CHECKING:
-    from iqpir.quality.assess import Assessment
+    from iqpir.quality.assess import FolderAssessment
 
 TABLE = "scores.csv"
 
 
-def table(found: Assessment) -> tuple[list[str], list[list[object]]]:
+def table(found: FolderAssessment) -> tuple[list[str], list[list[object]]]:
     """Header and rows of `scores.csv`; its columns `imagename` and `score` are those of the authors' data loader."""
     normalised, score, bins = found.normalised, found.score, found.bins
     members = list(found.raw)
@@ -45,7 +45,7 @@ def table(found: Assessment) -> tuple[list[str], list[list[object]]]:
     return header, rows
 
 
-def summary(found: Assessment) -> str:
+def summary(found: FolderAssessment) -> str:
     """What the command prints: the members, how many images lie in each bin, HQ+, and what failed."""
     from tabulate import tabulate
 
@@ -85,7 +85,7 @@ def summary(found: Assessment) -> str:
     return "\n".join(lines)
 
 
-def flat(found: Assessment) -> list[str]:
+def flat(found: FolderAssessment) -> list[str]:
     """Members whose images all have one raw score: normalised it is 0 and says nothing."""
     return [one.name for one in found.prior.members if one.minimum == one.maximum] if found.prior else []
 

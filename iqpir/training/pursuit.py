@@ -19,7 +19,7 @@ Space = Literal["continuous", "discrete"]
 SPACES: tuple[Space, ...] = ("continuous", "discrete")
 
 
-class Step(NamedTuple):
+class AscentStep(NamedTuple):
     """Where an ascent stands."""
 
     step: int
@@ -42,7 +42,7 @@ def pursue(
     space: Space,
     rate: float,
     steps: Sequence[int],
-) -> Iterator[Step]:
+) -> Iterator[AscentStep]:
     """Let Adam maximise the prior from a prediction on, and tell of the steps asked for (ascending, 0 allowed).
 
     `images`: [B,3,H,W] in [-1,1], H and W multiples of the network's side: their squares are coded one by one and
@@ -68,7 +68,9 @@ def pursue(
             made = join(((network.generator(there) + 1) / 2).clamp(0, 1), images)
             found = quality(made)
         if step in steps:
-            yield Step(step, made.detach(), found.detach(), _moved(network, space, variable.detach(), codes, latent))
+            yield AscentStep(
+                step, made.detach(), found.detach(), _moved(network, space, variable.detach(), codes, latent)
+            )
         if step < max(steps):
             optimiser.zero_grad()
             # The sum: an image's path does not depend on the others of its batch.

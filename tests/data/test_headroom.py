@@ -34,9 +34,9 @@ def oracle(lq: np.ndarray, gt: np.ndarray) -> tuple[float, float]:
 
 
 def test_every_parameter_covers_its_stated_range() -> None:
-    scenes = [headroom.Scene.draw(generator("scene", str(number))) for number in range(400)]
+    scenes = [headroom.CapturedScene.draw(generator("scene", str(number))) for number in range(400)]
     cameras = [headroom.Camera.draw(generator("camera", str(number))) for number in range(400)]
-    for drawn, ranges in ((scenes, headroom.Scene.RANGES), (cameras, headroom.Camera.RANGES)):
+    for drawn, ranges in ((scenes, headroom.CapturedScene.RANGES), (cameras, headroom.Camera.RANGES)):
         for name, (low, high) in ranges.items():
             values = [getattr(params, name) for params in drawn if getattr(params, name) is not None]
             assert low <= min(values) < low + 0.1 * (high - low), name
@@ -47,7 +47,7 @@ def test_every_parameter_covers_its_stated_range() -> None:
 
 def test_the_radiance_of_a_flat_photograph_is_its_light_times_a_field_of_the_stated_spread() -> None:
     gray = np.full((80, 120, 3), 0.5)  # below the knee: 0.2140 of linear light
-    light = headroom.radiance(gray, generator("x"), headroom.Scene(highlights=3.0, sigma=0.6, mean=0.44))
+    light = headroom.radiance(gray, generator("x"), headroom.CapturedScene(highlights=3.0, sigma=0.6, mean=0.44))
     stops = np.log2(light / 0.2140411)
     assert stops.mean() == pytest.approx(0, abs=1e-5) and stops.std() == pytest.approx(0.6, rel=1e-6)
     assert np.ptp(stops, axis=2).max() < 1e-9  # no colour
@@ -55,7 +55,7 @@ def test_the_radiance_of_a_flat_photograph_is_its_light_times_a_field_of_the_sta
 
 
 def test_white_goes_above_white_by_the_stated_stops_and_keeps_hues() -> None:
-    params = headroom.Scene(highlights=2.0, sigma=0.0, mean=0.44)
+    params = headroom.CapturedScene(highlights=2.0, sigma=0.0, mean=0.44)
     image = np.array([[[1.0, 1.0, 1.0], [1.0, 0.9, 0.8], [0.2, 0.1, 0.1]]])
     light = headroom.radiance(image, generator("x"), params)
     assert light[0, 0] == pytest.approx(4.0)

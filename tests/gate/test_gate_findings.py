@@ -10,29 +10,39 @@ import pytest
 
 from bench.gate.findings import GROUPS, KINDS, NOTES, Finding, compare
 from bench.gate.snapshot import item_key
-from bench.gate.snapshot_format import Dataset, Item, Made, Method, Metric, Snapshot, Value
+from bench.gate.snapshot_format import (
+    Snapshot,
+    SnapshotDataset,
+    SnapshotItem,
+    SnapshotMethod,
+    SnapshotMetric,
+    SnapshotOrigin,
+    SnapshotValue,
+)
 from bench.provenance import instructions
 
-MADE = Made(
+MADE = SnapshotOrigin(
     created="", processor="P", device="cpu", device_model="P", platform="L", python="3", packages={"numpy": "2"}
 )
-FID = Metric(signature="fid|v:1", better="lower", digits=2, learned=True, of_sets=True)
-LPIPS = Metric(signature="lpips|v:1", better="lower", digits=4, learned=True)
-PSNR = Metric(signature="psnr|v:1", better="higher", digits=2)
+FID = SnapshotMetric(signature="fid|v:1", better="lower", digits=2, learned=True, of_sets=True)
+LPIPS = SnapshotMetric(signature="lpips|v:1", better="lower", digits=4, learned=True)
+PSNR = SnapshotMetric(signature="psnr|v:1", better="higher", digits=2)
 
 
-def value(number: float | None, n: int = 2, status: str = "ok", reason: str | None = None) -> Value:
-    return Value.model_validate({"value": number, "n": n, "status": status, "reason": reason})
+def value(number: float | None, n: int = 2, status: str = "ok", reason: str | None = None) -> SnapshotValue:
+    return SnapshotValue.model_validate({"value": number, "n": n, "status": status, "reason": reason})
 
 
-def method(values: Mapping[str, Value], items: Mapping[str, Mapping[str, Any]], outputs: str = "0") -> Method:
-    made = {name: Item.model_validate({"values": given}) for name, given in items.items()}
-    return Method(expected=len(made), outputs=outputs * 64, values=dict(values), items=made)
+def method(
+    values: Mapping[str, SnapshotValue], items: Mapping[str, Mapping[str, Any]], outputs: str = "0"
+) -> SnapshotMethod:
+    made = {name: SnapshotItem.model_validate({"values": given}) for name, given in items.items()}
+    return SnapshotMethod(expected=len(made), outputs=outputs * 64, values=dict(values), items=made)
 
 
-def snapshot(metrics: Mapping[str, Metric], made: Made = MADE, **methods: Method) -> Snapshot:
+def snapshot(metrics: Mapping[str, SnapshotMetric], made: SnapshotOrigin = MADE, **methods: SnapshotMethod) -> Snapshot:
     return Snapshot(
-        suite="s", made=made, datasets={"d": Dataset(inputs={}, metrics=dict(metrics), methods=dict(methods))}
+        suite="s", made=made, datasets={"d": SnapshotDataset(inputs={}, metrics=dict(metrics), methods=dict(methods))}
     )
 
 
@@ -58,7 +68,7 @@ def test_an_incomplete_set_is_never_equal():
     assert found(of_set(50.0, n=1), of_set(50.0, n=1)) == [("incomplete", "m", "fid", ())]
 
 
-def learned(first: float, second: float, made: Made = MADE) -> Snapshot:
+def learned(first: float, second: float, made: SnapshotOrigin = MADE) -> Snapshot:
     return snapshot(
         {"lpips": LPIPS}, made,
         m=method({"lpips": value((first + second) / 2)}, {"a": {"lpips": first}, "b": {"lpips": second}}),
@@ -95,8 +105,8 @@ def test_other_instructions_and_threads_make_another_place_where_both_sides_know
 
 def test_the_note_on_images_that_drifted_says_what_of_the_machine_is_other():
     def made(output: str, **changes: Any) -> Snapshot:
-        item = Item(output=output * 16, values={"lpips": 0.2})
-        whole = Method(expected=1, outputs=output * 64, values={"lpips": value(0.2, 1)}, items={"a": item})
+        item = SnapshotItem(output=output * 16, values={"lpips": 0.2})
+        whole = SnapshotMethod(expected=1, outputs=output * 64, values={"lpips": value(0.2, 1)}, items={"a": item})
         return snapshot({"lpips": LPIPS}, MADE.model_copy(update=changes), m=whole)
 
     other = {"processor": "Q", "threads": 2, "packages": {"numpy": "3"}}

@@ -17,7 +17,7 @@ from bench import cli
 from bench.catalog.registry import registry
 from bench.errors import BenchError
 from bench.latency import selection, session
-from bench.latency.timing_process import Worker, scene
+from bench.latency.timing_process import TimingWorker, scene
 from bench.methods.build import build_method, identity_of
 from bench.results import timings
 from bench.results.store import Store
@@ -158,14 +158,14 @@ LOAD = {
 )
 def test_what_cannot_be_timed_says_why(name, options, reason, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
-    answer = Worker().do({**LOAD, "name": name, "options": options, "threads": torch.get_num_threads()})
+    answer = TimingWorker().do({**LOAD, "name": name, "options": options, "threads": torch.get_num_threads()})
     assert reason in answer["error"] and "\n" not in answer["error"]
 
 
 def test_what_cannot_be_timed_is_refused_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
     names = {"sci-medium": {}, "identity": {}, "command": {"argv": ["cp", "{input}", "{output}"]}, "iqpir": {}}
-    subjects = [session.Subject(name, name, options) for name, options in names.items()]
+    subjects = [session.TimedMethod(name, name, options) for name, options in names.items()]
     with pytest.raises(BenchError) as caught:
         selection.check(subjects, commands=False)
     weights, program = str(caught.value).splitlines()  # identity needs nothing, iqpir is timed with random weights
@@ -182,7 +182,7 @@ def test_whatever_a_method_raises_is_its_answer(error, tmp_path):
         f"    def restore(self, images, seeds=None): raise {error}\n"
         f"bench.register_method({plugin.stem!r}, M)\n"
     )
-    worker = Worker()
+    worker = TimingWorker()
     worker.do({**LOAD, "name": plugin.stem, "plugins": [str(plugin)], "threads": torch.get_num_threads()})
     answer = worker.do({"do": "prepare", "height": 32, "width": 32, "batch": 1})
     assert answer["error"].startswith(error.partition("(")[0])
@@ -201,7 +201,7 @@ def test_missing_weights_of_a_known_network_become_random_ones(tmp_path, monkeyp
 
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
     monkeypatch.setitem(config.PRESETS, "full", config.PRESETS["small"])
-    worker = Worker()
+    worker = TimingWorker()
     answer = worker.do({**LOAD, "name": "iqpir", "threads": torch.get_num_threads()})
     assert answer["weights"] == "random" and answer["parameters"] > 1_000_000
     assert worker.do({"do": "prepare", "height": 64, "width": 64, "batch": 2})["shape"] == [2, 3, 64, 64]
@@ -209,7 +209,7 @@ def test_missing_weights_of_a_known_network_become_random_ones(tmp_path, monkeyp
 
 
 def test_the_stages_and_the_rest_make_up_the_whole_job():
-    worker = Worker()
+    worker = TimingWorker()
     answer = worker.do({**LOAD, "name": "timed-slowed", "plugins": [str(PLUGIN)], "threads": torch.get_num_threads()})
     assert answer["parameters"] == 81
     worker.do({"do": "prepare", "height": 48, "width": 40, "batch": 2})
@@ -224,8 +224,9 @@ def test_the_stages_and_the_rest_make_up_the_whole_job():
 
 def test_sequential_turns_mark_a_sample_that_does_not_agree_with_itself():
     found: list[timings.Timing] = []
-    job = session.Job(
-        [session.Subject("wavering", "timed-wavering", {})], selection.settings("32", "1", "fp32", "cpu", threads=1),
+    job = session.TimingJob(
+        [session.TimedMethod("wavering", "timed-wavering", {})],
+        selection.settings("32", "1", "fp32", "cpu", threads=1),
         Rules.asked(12, None), "sequential", (str(PLUGIN),), details=False,
     )  # fmt: skip
     session.measure(job, found.append)

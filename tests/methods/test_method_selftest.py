@@ -9,7 +9,8 @@ import torch
 
 from bench.errors import ItemError, MissingFile
 from bench.methods.base import Box, Method, StoredMethod
-from bench.testing.method_contract import Check, render, selftest
+from bench.testing.checks import Result, render
+from bench.testing.method_contract import selftest
 
 
 class Good(Method):
@@ -27,11 +28,11 @@ class Good(Method):
 
 
 def verdicts(method):
-    return {check.name: check for check in selftest(method)}
+    return {check.check: check for check in selftest(method)}
 
 
 def failed(method):
-    return {check.name for check in selftest(method) if check.status == "failed"}
+    return {check.check for check in selftest(method) if check.status == "failed"}
 
 
 def with_restore(restore, **attributes):
@@ -40,9 +41,9 @@ def with_restore(restore, **attributes):
 
 def test_a_good_method_passes():
     checks = selftest(Good())
-    assert {check.status for check in checks if check.name != "seeds"} == {"passed"}
+    assert {check.status for check in checks if check.check != "seeds"} == {"passed"}
     assert {"size 1×1", "size 5×7", "size 47×33", "size 48×64", "flat black", "flat gray", "flat white"} <= {
-        check.name for check in checks
+        check.check for check in checks
     }
 
 
@@ -168,7 +169,7 @@ def test_a_load_that_crashes_is_one_failed_check():
     def load(self, device, dtype):
         raise RuntimeError("no\nluck")
 
-    assert selftest(type("Made", (Good,), {"load": load})()) == [Check("load", "failed", "RuntimeError: no luck")]
+    assert selftest(type("Made", (Good,), {"load": load})()) == [Result("load", "failed", "RuntimeError: no luck")]
 
 
 def test_missing_weights_are_the_callers_business():
@@ -191,7 +192,9 @@ def test_stored_outputs_are_skipped():
 
 
 def test_the_report_has_a_line_per_check_and_a_count():
-    text = render([Check("shape", "passed", "fine"), Check("range", "failed", "a\nb"), Check("seeds", "skipped", "")])
+    text = render(
+        [Result("shape", "passed", "fine"), Result("range", "failed", "a\nb"), Result("seeds", "skipped", "")]
+    )
     assert text.splitlines() == [
         "ok    shape  fine",
         "FAIL  range  a b",

@@ -11,7 +11,7 @@ import pytest
 from bench.catalog.registry import registry
 from bench.errors import BenchError
 from bench.metrics.build import build_metric
-from bench.metrics.kinds import Boxes, Kind, Member, OfSets, PerImage, Placed, Stored, TwoSets, Votes, own_name
+from bench.metrics.kinds import Kind, OfBoxes, OfSets, PerImage, Placed, SetMember, Stored, TwoSets, Votes, own_name
 from bench.results.record import Column, DatasetRecord, RunRecord, read
 from bench.results.store import RunRow
 
@@ -25,7 +25,7 @@ def of(name: str) -> Kind:
 def test_metrics_of_the_catalogue_know_their_kind():
     kinds = {name: type(of(name)) for name in ("psnr", "piqe", "psnr-pooled", "fid", "ap50", "iqpir/mos")}
     assert kinds == {
-        "psnr": PerImage, "piqe": PerImage, "psnr-pooled": OfSets, "fid": TwoSets, "ap50": Boxes, "iqpir/mos": Votes,
+        "psnr": PerImage, "piqe": PerImage, "psnr-pooled": OfSets, "fid": TwoSets, "ap50": OfBoxes, "iqpir/mos": Votes,
     }  # fmt: skip
 
 
@@ -34,8 +34,8 @@ def test_metrics_of_the_catalogue_know_their_kind():
     [
         (PerImage(False), False, False, True), (PerImage(True), False, True, False),
         (PerImage(True), True, False, True),
-        (OfSets(True), False, False, False), (TwoSets(True), True, False, True), (Boxes(False), True, False, False),
-        (Boxes(False), False, True, True), (Votes(False), True, True, False),
+        (OfSets(True), False, False, False), (TwoSets(True), True, False, True), (OfBoxes(False), True, False, False),
+        (OfBoxes(False), False, True, True), (Votes(False), True, True, False),
     ],
 )  # fmt: skip
 def test_a_kind_says_whether_a_dataset_gives_it_anything_to_compute(
@@ -49,7 +49,7 @@ def test_what_a_unit_needs_begins_with_what_decides():
     assert (
         PerImage(False).places(OUT, REF)
         == OfSets(False).places(OUT, REF)
-        == Boxes(False).places(OUT, REF)
+        == OfBoxes(False).places(OUT, REF)
         == ((OUT, 0),)
     )
     assert TwoSets(True).places(OUT, REF) == ((REF, 0), (OUT, 0))
@@ -57,16 +57,16 @@ def test_what_a_unit_needs_begins_with_what_decides():
 
 
 def test_a_member_of_two_sets_is_complete_with_both_of_its_features():
-    one, other = Member(b"a", 1, 11), Member(b"b", 2, 12)
+    one, other = SetMember(b"a", 1, 11), SetMember(b"b", 2, 12)
     assert TwoSets(True).complete([other, one], {(1, 0), (11, 0), (2, 0)}) == [one]
-    assert TwoSets(True).complete([Member(b"a", 1, 0)], {(1, 0), (0, 0)}) == []
+    assert TwoSets(True).complete([SetMember(b"a", 1, 0)], {(1, 0), (0, 0)}) == []
     assert OfSets(True).complete([other, one, one], {(1, 11), (2, 12)}) == [one, one, other]
 
 
 def test_references_are_gathered_in_the_order_of_their_own_content():
     features = {(1, 0): 1.0, (2, 0): 2.0, (11, 0): 11.0, (12, 0): 12.0}
     stored = Stored(lambda place: np.array([features[place]]), lambda ids: {11: b"z", 12: b"a"}, lambda member: _none())
-    ours, theirs = TwoSets(True).gathered([Member(b"a", 1, 11), Member(b"b", 2, 12)], stored)
+    ours, theirs = TwoSets(True).gathered([SetMember(b"a", 1, 11), SetMember(b"b", 2, 12)], stored)
     assert ours.ravel().tolist() == [1, 2] and theirs.ravel().tolist() == [12, 11]
 
 
@@ -75,7 +75,7 @@ def _none() -> Placed:
 
 
 def test_boxes_come_in_the_order_of_items_and_in_the_annotations_pixels():
-    kind = Boxes(False)
+    kind = OfBoxes(False)
     members = [kind.member(item, bytes([n]), n, 3) for item, n in (("b", 1), ("a", 2))]
     truth = {
         members[0]: Placed("b", "boxes of b", lambda found: found * 2),
@@ -95,7 +95,9 @@ def test_another_kind_is_another_class():
             return super().gathered(members[::2], stored)
 
     stored = Stored(lambda place: np.array([float(place[0])]), lambda ids: {}, lambda member: _none())
-    features, references = Half(False).gathered([Member(b"a", 1, 0), Member(b"b", 2, 0), Member(b"c", 3, 0)], stored)
+    features, references = Half(False).gathered(
+        [SetMember(b"a", 1, 0), SetMember(b"b", 2, 0), SetMember(b"c", 3, 0)], stored
+    )
     assert features.ravel().tolist() == [1, 3] and references is None
 
 
@@ -115,7 +117,7 @@ def test_a_kind_in_a_file_of_its_own_needs_no_line_elsewhere(monkeypatch: pytest
     row = RunRow(1, "s", 0.0, None, record.text({}))
     kind = read(row)[0].datasets[0].columns[0].kind
     assert type(kind) is Triples and kind.fr and kind.not_for(paired=True, annotated=True) == "no third picture"
-    assert {own_name(made(True)) for made in (PerImage, OfSets, TwoSets, Boxes, Votes)} == {None}
+    assert {own_name(made(True)) for made in (PerImage, OfSets, TwoSets, OfBoxes, Votes)} == {None}
 
 
 @pytest.mark.parametrize("name", ["bench.metrics.gone:Gone", "bench.metrics.kinds:boxed", "os:system", "nothing"])

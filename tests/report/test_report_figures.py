@@ -101,7 +101,7 @@ def test_a_sweep_is_a_line_per_dataset_over_the_swept_values(data: RunView):
     assert (family.name, family.option) == ("Bright", "gamma")
     assert family.points == [(0.8, "Bright g=0.8"), (1.5, "Bright g=1.5"), (2.0, "Bright g=2.0")]
     with style.applied():
-        drawn = figures.sweep(data, figures.Choice(metrics=["psnr"]))
+        drawn = figures.sweep(data, figures.FigureChoice(metrics=["psnr"]))
     (axis,) = drawn.axes
     (line,) = axis.get_lines()  # the other dataset has no references
     values = {c.method: c.value for c in data.cells if (c.dataset, c.column.label) == ("pairs", "psnr")}
@@ -112,7 +112,7 @@ def test_a_sweep_is_a_line_per_dataset_over_the_swept_values(data: RunView):
 
 def test_a_label_is_never_read_as_mathematics(data: RunView):
     with style.applied():
-        drawn = figures.distribution(data, figures.Choice(metrics=["ssim"]))
+        drawn = figures.distribution(data, figures.FigureChoice(metrics=["ssim"]))
         drawn.canvas.draw()
     labels = [text.get_text() for text in drawn.axes[0].get_yticklabels()]
     assert style.plain_text(NASTY, 24) in labels

@@ -12,14 +12,14 @@ from support.records import dataset_record, method_record
 from bench.metrics.outcome import Status, of_number
 from bench.results.record import Column
 from bench.results.status import Verdict, of_unit
-from bench.results.store import Restoration, Score
+from bench.results.store import Score, StoredRestoration
 from bench.results.units import Unit
 
 PSNR = Column("psnr", "PSNR", "psnr|v:1", "psnr|v:1", "", True, False, True, 2, None)
 FID = replace(PSNR, label="fid", is_set=True, two_sets=True)
 BOXES = replace(PSNR, label="ap50", fr=False, is_set=True, annotated=True)
 VOTES = replace(PSNR, label="mos", fr=False, given={"m": [4.5, None]}, not_given="nobody rated it")
-MADE = Restoration(3, "ok", None, 7, b"o", "png", 4, 4, 0.1, "cpu", 1, 1)
+MADE = StoredRestoration(3, "ok", None, 7, b"o", "png", 4, 4, 0.1, "cpu", 1, 1)
 UNIT = Unit("i", 0, 0, MADE, b"in", 9)
 LOST = UNIT._replace(row=MADE._replace(output=None, status="failed", reason="NaN"))
 ROWS = {(7, 9): Score("ok", 30.0, None), (7, 0): Score("ok", None, None), (9, 0): Score("ok", None, None)}

@@ -124,7 +124,7 @@ def test_the_figure_sets_fixed_rounds_against_adaptive_ones(finished: Workplace,
 
 def test_a_run_without_rounds_has_no_such_figure(data: RunView):
     with pytest.raises(BenchError, match="no method that tells its rounds"):
-        rounds_figure.draw(data, figures.Choice(methods=["identity"]))
+        rounds_figure.draw(data, figures.FigureChoice(methods=["identity"]))
 
 
 def test_the_page_shows_the_images_between_with_the_words(finished: Workplace):

@@ -78,7 +78,7 @@ SAME = [
 
 @pytest.mark.parametrize("items", SAME)
 def test_names_that_would_meet_are_told_apart_and_named_in_a_table(tmp_path: Path, items: list[str]):
-    units = [names.Unit("data", "method", item, repeat) for item in items for repeat in (0, 1)]
+    units = [names.NamedOutput("data", "method", item, repeat) for item in items for repeat in (0, 1)]
     laid = names.laid_out(units, [".png"] * len(units))
     assert len({name.casefold() for name in laid}) == len(units)
     for name in laid:  # any one of them can be written beside the others
@@ -89,12 +89,12 @@ def test_names_that_would_meet_are_told_apart_and_named_in_a_table(tmp_path: Pat
     table = json.loads((tmp_path / names.NAMES).read_text()) if (tmp_path / names.NAMES).exists() else {}
     for name, unit in zip(laid, units, strict=True):
         repeat = f"#{unit.repeat + 1}" if unit.repeat else ""
-        told = names.Unit(**table[name]) if name in table else None
+        told = names.NamedOutput(**table[name]) if name in table else None
         assert told == unit or (told is None and name == f"data/method/{unit.item}{repeat}.png")
 
 
 def test_a_name_does_not_depend_on_what_else_is_exported():
-    units = [names.Unit("data", "method", item) for item in ("??", "x", "\udce9")]
+    units = [names.NamedOutput("data", "method", item) for item in ("??", "x", "\udce9")]
     together = names.laid_out(units, [".png"] * 3)
     assert together == [names.laid_out([unit], [".png"])[0] for unit in units]
     assert together[1] == "data/method/x.png"
@@ -106,7 +106,7 @@ def test_labels_that_would_meet_are_different_folders():
 
 def test_a_table_of_names_keeps_what_it_said_and_overwrites_nothing_else(tmp_path: Path):
     for item in ("?", "*"):
-        unit = names.Unit("data", "method", item)
+        unit = names.NamedOutput("data", "method", item)
         (name,) = names.laid_out([unit], [".png"])
         names.write_table(tmp_path, {name: unit}, {name: ".png"})
     assert {one["item"] for one in json.loads((tmp_path / names.NAMES).read_text()).values()} == {"?", "*"}

@@ -16,7 +16,15 @@ from support.records import run_record
 
 from bench.gate import snapshot
 from bench.gate.findings import compare as gate
-from bench.gate.snapshot_format import Dataset, Item, Made, Method, Metric, Snapshot, Value
+from bench.gate.snapshot_format import (
+    Snapshot,
+    SnapshotDataset,
+    SnapshotItem,
+    SnapshotMethod,
+    SnapshotMetric,
+    SnapshotOrigin,
+    SnapshotValue,
+)
 from bench.results.record import Column
 from bench.results.view import Cell, ItemScore, RunView
 from bench.tables import compare, layout, render, significance, statistics
@@ -191,22 +199,24 @@ def test_equal_infinite_means_do_not_hide_what_moved():
 # Through a baseline
 
 
-def method(values: list[list[float]], prefix: str = "i") -> Method:
+def method(values: list[list[float]], prefix: str = "i") -> SnapshotMethod:
     items = {
-        f"{prefix}{n}" + (f"#{k + 1}" if len(repeats) > 1 else ""): Item(values={"psnr": v})
+        f"{prefix}{n}" + (f"#{k + 1}" if len(repeats) > 1 else ""): SnapshotItem(values={"psnr": v})
         for n, repeats in enumerate(values)
         for k, v in enumerate(repeats)
     }
     whole = float(np.mean([np.mean(repeats) for repeats in values]))
-    value = Value(value=whole, status="ok", n=len(items))
-    return Method(expected=len(items), outputs="0" * 64, values={"psnr": value}, items=items)
+    value = SnapshotValue(value=whole, status="ok", n=len(items))
+    return SnapshotMethod(expected=len(items), outputs="0" * 64, values={"psnr": value}, items=items)
 
 
-def taken(*, inputs: dict[str, str], **methods: Method) -> Snapshot:
-    made = Made(created="", processor="P", device="cpu", device_model="P", platform="L", python="3", packages={})
-    metric = Metric(signature="psnr|v:1", better="higher", digits=2)
+def taken(*, inputs: dict[str, str], **methods: SnapshotMethod) -> Snapshot:
+    made = SnapshotOrigin(
+        created="", processor="P", device="cpu", device_model="P", platform="L", python="3", packages={}
+    )
+    metric = SnapshotMetric(signature="psnr|v:1", better="higher", digits=2)
     return Snapshot(
-        suite="s", made=made, datasets={"d": Dataset(inputs=inputs, metrics={"psnr": metric}, methods=methods)}
+        suite="s", made=made, datasets={"d": SnapshotDataset(inputs=inputs, metrics={"psnr": metric}, methods=methods)}
     )
 
 
@@ -219,7 +229,9 @@ def test_a_baseline_knows_the_repeats_of_an_item():
 def test_an_input_that_is_called_like_a_repeat_is_an_item():
     held = taken(inputs={"a#1": "0" * 16, "a#2": "1" * 16}, m=method([[1.0], [2.0]], "a#"))
     held.datasets["d"].methods["m"].items.clear()
-    held.datasets["d"].methods["m"].items.update({"a#1": Item(values={"psnr": 1.0}), "a#2": Item(values={"psnr": 2.0})})
+    held.datasets["d"].methods["m"].items.update(
+        {"a#1": SnapshotItem(values={"psnr": 1.0}), "a#2": SnapshotItem(values={"psnr": 2.0})}
+    )
     [found] = snapshot.cells(held).cells
     assert (found.n, found.expected, found.repeats) == (2, 2, 1)
 

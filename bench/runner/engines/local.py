@@ -29,19 +29,19 @@ from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, described
 from bench.machine import usable_cores
 from bench.metrics.average_precision import AveragePrecision
-from bench.planning.plan import Cell, Task, gather
+from bench.planning.plan import PlannedCell, Task, gather
 from bench.results.store import Store
 from bench.runner.messages import Began, Ended, Finished, Restored, Result, blamed, unworkable
-from bench.runner.worker import Settings, Worker
+from bench.runner.worker import Worker, WorkerSettings
 
 _DEATHS = 3
 """After so many units of a method have each killed a worker, the method's other units are not tried any more."""
 
 
-class Recipe(NamedTuple):
+class CellRecipe(NamedTuple):
     """How another process comes by the same cells: a function it can import, and picklable arguments."""
 
-    make_cells: Callable[..., Sequence[Cell]]
+    make_cells: Callable[..., Sequence[PlannedCell]]
     arguments: tuple[Any, ...]
 
 
@@ -50,7 +50,7 @@ def threads_per_worker(workers: int) -> int:
     return max(1, usable_cores() // workers)
 
 
-def _entries(cell: Cell) -> list[Entry]:
+def _entries(cell: PlannedCell) -> list[Entry]:
     """Of everything that works on a cell."""
     methods = [cell.method.entry] if cell.method.method is not None else []
     metrics = [metric for metric in cell.dataset.metrics if metric.unavailable is None]
@@ -67,7 +67,7 @@ class LocalEngine:
     """
 
     def __init__(
-        self, cells: Sequence[Cell], store: Store, settings: Settings, workers: int, recipe: Recipe,
+        self, cells: Sequence[PlannedCell], store: Store, settings: WorkerSettings, workers: int, recipe: CellRecipe,
         timeout: float | None = None,
     ) -> None:  # fmt: skip
         self._cells = cells
@@ -107,7 +107,7 @@ class LocalEngine:
 class _Process:
     """A worker process, its two pipes, and the tasks that it has not finished."""
 
-    def __init__(self, recipe: Recipe, settings: Settings) -> None:
+    def __init__(self, recipe: CellRecipe, settings: WorkerSettings) -> None:
         made = context()
         # Pipes, not queues: a worker that dies while it writes would leave a queue locked for all others.
         inward, self._tasks = made.Pipe(duplex=False)
@@ -144,7 +144,7 @@ class _Pool:
     """Several worker processes and what each has in its hands."""
 
     def __init__(
-        self, cells: Sequence[Cell], store: Store, settings: Settings, workers: int, recipe: Recipe,
+        self, cells: Sequence[PlannedCell], store: Store, settings: WorkerSettings, workers: int, recipe: CellRecipe,
         timeout: float | None,
     ) -> None:  # fmt: skip
         self._cells = cells
@@ -331,7 +331,7 @@ def _taken(tasks: deque[Task]) -> Iterator[Task]:
 
 
 def _serve(
-    recipe: Recipe, settings: Settings, tasks: Connection, news: Connection, environment: dict[str, str]
+    recipe: CellRecipe, settings: WorkerSettings, tasks: Connection, news: Connection, environment: dict[str, str]
 ) -> None:
     """What a worker process does: tasks in, results out, until there are no more or nobody is there to take them."""
     os.environ.update(environment)

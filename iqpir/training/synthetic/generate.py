@@ -24,7 +24,7 @@ SIDE = 1024
 
 
 @dataclass(frozen=True)
-class Scene:
+class SceneKind:
     """What a sheet is made of; one of `SCENES`."""
 
     weight: float
@@ -47,13 +47,13 @@ class Scene:
     """Chance that the ground is itself full of leaves, out of focus."""
 
 
-SCENES: dict[str, Scene] = {
-    "leaves": Scene(4, (4000, 12000), (1.5, 4.0), (4, 3, 2, 1), (0.04, 0.14), 0.3),
-    "things": Scene(4, (400, 2500), (4.0, 14.0), (3, 4, 2, 2), (0.03, 0.12), 0.4),
-    "smooth": Scene(2, (5, 60), (20.0, 60.0), (3, 4, 1, 1), (0.01, 0.06), 0.6, text=0.1),
-    "textures": Scene(2, (60, 300), (30.0, 60.0), (1, 4, 2, 2), (0.1, 0.25), 0.1, text=0.1),
-    "town": Scene(2, (400, 3000), (4.0, 12.0), (1, 1, 2, 6), (0.02, 0.1), 0.5, built=1.0, text=0.5, lines=0.6),
-    "page": Scene(1, (10, 100), (15.0, 40.0), (1, 1, 1, 4), (0.003, 0.02), 0.8, text=1.0, lines=0.7, ground=0.0),
+SCENES: dict[str, SceneKind] = {
+    "leaves": SceneKind(4, (4000, 12000), (1.5, 4.0), (4, 3, 2, 1), (0.04, 0.14), 0.3),
+    "things": SceneKind(4, (400, 2500), (4.0, 14.0), (3, 4, 2, 2), (0.03, 0.12), 0.4),
+    "smooth": SceneKind(2, (5, 60), (20.0, 60.0), (3, 4, 1, 1), (0.01, 0.06), 0.6, text=0.1),
+    "textures": SceneKind(2, (60, 300), (30.0, 60.0), (1, 4, 2, 2), (0.1, 0.25), 0.1, text=0.1),
+    "town": SceneKind(2, (400, 3000), (4.0, 12.0), (1, 1, 2, 6), (0.02, 0.1), 0.5, built=1.0, text=0.5, lines=0.6),
+    "page": SceneKind(1, (10, 100), (15.0, 40.0), (1, 1, 1, 4), (0.003, 0.02), 0.8, text=1.0, lines=0.7, ground=0.0),
 }
 
 
@@ -92,7 +92,7 @@ def draw_sheet(seed: int, number: int, side: int = SIDE) -> np.ndarray:
     return draw_scene(SCENES[name], rng, side)
 
 
-def draw_scene(scene: Scene, rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
+def draw_scene(scene: SceneKind, rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
     """A sheet of one kind: uint8 RGB [side,side,3]."""
     palette = draw_palette(rng)
     fields = patterns.draw_fields(rng, side)
@@ -115,7 +115,7 @@ def draw_scene(scene: Scene, rng: np.random.Generator, side: int = SIDE) -> np.n
 
 
 def _ground(
-    scene: Scene, palette: Palette, fields: list[np.ndarray], rng: np.random.Generator, side: int
+    scene: SceneKind, palette: Palette, fields: list[np.ndarray], rng: np.random.Generator, side: int
 ) -> np.ndarray:
     """float32 [side,side,3]: a gradient with clouds, and with leaves out of focus where the scene has them."""
     corners = palette.draw(rng, 4).reshape(2, 2, 3)
@@ -131,7 +131,7 @@ def _ground(
 
 def _leaves(
     image: np.ndarray,
-    scene: Scene,
+    scene: SceneKind,
     palette: Palette,
     fields: list[np.ndarray],
     rng: np.random.Generator,

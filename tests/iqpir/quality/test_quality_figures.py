@@ -12,21 +12,21 @@ from PIL import Image
 
 from iqpir.errors import IQPIRError
 from iqpir.quality import figures
-from iqpir.quality.assess import Assessment
+from iqpir.quality.assess import FolderAssessment
 from iqpir.quality.prior import QualityPrior
 
 SCORES = np.array([0.0, 0.03, 0.31, 0.35, 0.36, *np.linspace(0.61, 0.69, 11), 0.86, 0.88, 0.97, 1.0, np.nan])
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> Assessment:
+def found(tmp_path: Path) -> FolderAssessment:
     """20 images with scores (almost) as above and one without."""
     names = tuple(f"{place:02d}.png" for place in range(len(SCORES)))
     for place, name in enumerate(names):
         Image.new("RGB", (8 + place % 3, 8), (place, 0, 0)).save(tmp_path / name)
     raw = {"bench:up": SCORES, "bench:down": -SCORES}
     prior = QualityPrior.fit(raw, lower_better=["bench:down"], threshold=0.87)
-    return Assessment(tmp_path, names, raw, {names[-1]: "bench:up: no face"}, prior)
+    return FolderAssessment(tmp_path, names, raw, {names[-1]: "bench:up: no face"}, prior)
 
 
 @pytest.fixture
@@ -36,7 +36,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return kept
 
 
-def test_bars_are_the_counts_of_the_bins_and_hq_is_a_part_of_its_bar(found: Assessment, drawn: list, tmp_path: Path):
+def test_bars_are_the_counts_of_the_bins_and_hq_is_a_part_of_its_bar(
+    found: FolderAssessment, drawn: list, tmp_path: Path
+):
     figures.distribution(found, tmp_path)
     [figure] = drawn
     panels = [axes for axes in figure.axes if axes.patches]
@@ -55,7 +57,7 @@ def test_bars_are_the_counts_of_the_bins_and_hq_is_a_part_of_its_bar(found: Asse
 
 
 def test_the_upper_axis_of_a_lower_is_better_member_runs_from_its_worst_to_its_best(
-    found: Assessment, drawn: list, tmp_path: Path
+    found: FolderAssessment, drawn: list, tmp_path: Path
 ):
     figures.distribution(found, tmp_path)
     down = drawn[0].axes[1]
@@ -66,7 +68,7 @@ def test_the_upper_axis_of_a_lower_is_better_member_runs_from_its_worst_to_its_b
 
 
 def test_the_contact_sheet_has_a_row_for_every_bin_spread_over_its_scores(
-    found: Assessment, drawn: list, tmp_path: Path
+    found: FolderAssessment, drawn: list, tmp_path: Path
 ):
     figures.contact_sheet(found, tmp_path)
     [figure] = drawn
@@ -83,13 +85,13 @@ def test_the_contact_sheet_has_a_row_for_every_bin_spread_over_its_scores(
     assert tops == sorted(tops, reverse=True)
 
 
-def test_nothing_to_draw_is_said(found: Assessment, tmp_path: Path):
-    nothing = Assessment(found.folder, found.names, found.raw, {}, None)
+def test_nothing_to_draw_is_said(found: FolderAssessment, tmp_path: Path):
+    nothing = FolderAssessment(found.folder, found.names, found.raw, {}, None)
     with pytest.raises(IQPIRError, match="nothing to draw"):
         figures.distribution(nothing, tmp_path)
 
 
-def test_drawing_leaves_matplotlibs_settings_alone(found: Assessment, tmp_path: Path):
+def test_drawing_leaves_matplotlibs_settings_alone(found: FolderAssessment, tmp_path: Path):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
