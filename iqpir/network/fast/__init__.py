@@ -1,4 +1,4 @@
 """The optimised plan behind `IQPIR.optimize`: the same results as the plain network's, computed faster.
 
-Nothing but speed is decided here. What it gains, measured, is in `optimized`.
+Nothing but speed is decided here; tests/benchmarks/iqpir_speed.py measures what it gains beside the plain network.
 """
