@@ -74,7 +74,7 @@ def test_all_trains_every_stage_once_and_ends_with_a_small_file(written: Path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.parametrize("name", ["tiny", "photo"])
+@pytest.mark.parametrize("name", ["tiny", "rar-tiny"])
 def test_the_repositorys_recipes_are_readable(name: str):
     path = Path(__file__).parents[3] / "configs" / f"{name}.yaml"
     sections = recipe(path)
