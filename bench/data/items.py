@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from bench.errors import ImageError
+from bench.errors import ImageError, one_line
 
 if TYPE_CHECKING:
     from bench.data.boxes import Annotations
@@ -63,6 +63,13 @@ class ImageSource(ABC):
     @abstractmethod
     def raw(self) -> bytes:
         """The undecoded bytes that identify an unreadable source (a file's bytes, at most the first 64 MiB)."""
+
+    def raw_or_reason(self) -> bytes:
+        """`raw`, or why these cannot be had either."""
+        try:
+            return self.raw()
+        except (OSError, ImageError) as error:
+            return one_line(error).encode()
 
     @property
     @abstractmethod

@@ -30,9 +30,8 @@ from bench.results.view import RunView, failures, read_cells
 from bench.runner.aggregate import Apart, aggregate_run
 from bench.runner.changed_inputs import InputWatch
 from bench.runner.engines.local import CellRecipe, LocalEngine, threads_per_worker
-from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, unworkable
+from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, WorkerSettings, unworkable
 from bench.runner.request import Request, cells_of, resolve_request
-from bench.runner.worker import WorkerSettings
 
 _CLAIM_CHUNK = 16
 _ROUNDS = 3

@@ -1,7 +1,8 @@
-"""What a worker says of the units in its hands: picklable, because it may sit in another process."""
+"""What a worker is told, and says of the units in its hands: picklable, because it may sit in another process."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from bench.data.items import Stamp
@@ -11,6 +12,17 @@ from bench.metrics.outcome import Outcome
 from bench.planning.plan import Task
 from bench.results import artefacts
 from bench.results.store import Memo
+
+
+class WorkerSettings(NamedTuple):
+    """How units are worked on; none of it changes a value."""
+
+    results: Path
+    device: str
+    batch: int
+    threads: int
+    fresh: bool = False
+    """Whether what is stored is made again all the same."""
 
 
 class Decoded(NamedTuple):

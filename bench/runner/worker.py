@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -30,18 +29,18 @@ from bench.metrics.scorer import Scorer
 from bench.planning.plan import Facts, PlannedCell, State, Task, examine, source_of, wanted
 from bench.results import artefacts
 from bench.results.store import Memo, Store
-from bench.runner.messages import Began, Decoded, Ended, Finished, Restored, Result, Scored, stages_of, unworkable
-
-
-class WorkerSettings(NamedTuple):
-    """How units are worked on; none of it changes a value."""
-
-    results: Path
-    device: str
-    batch: int
-    threads: int
-    fresh: bool = False
-    """Whether what is stored is made again all the same."""
+from bench.runner.messages import (
+    Began,
+    Decoded,
+    Ended,
+    Finished,
+    Restored,
+    Result,
+    Scored,
+    WorkerSettings,
+    stages_of,
+    unworkable,
+)
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,7 @@ class Worker:
             error = None
         except ImageError as failure:
             pixels, error = None, one_line(failure)
-            found = Memo(unreadable_hash(_raw(source)), None, None, error)
+            found = Memo(unreadable_hash(source.raw_or_reason()), None, None, error)
         # A file that was written while it was read is not remembered: its stamp would vouch for other pixels.
         if stamp is not None and found != memo and unchanged(source, stamp):
             self._put(cell, Decoded(stamp, found))
@@ -493,10 +492,3 @@ def _lost(one: _Loaded) -> list[Result]:
     """The rows of a task of which nothing came back; the reason is still to be said."""
     done = Finished(one.task, one.state.key, one.state.reference)
     return [Result(one.task.cell, _failed(one, "")), Result(one.task.cell, done)]
-
-
-def _raw(source: ImageSource) -> bytes:
-    try:
-        return source.raw()
-    except (OSError, ImageError) as error:
-        return one_line(error).encode()

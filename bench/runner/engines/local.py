@@ -31,8 +31,8 @@ from bench.machine import usable_cores
 from bench.metrics.average_precision import AveragePrecision
 from bench.planning.plan import PlannedCell, Task, gather
 from bench.results.store import Store
-from bench.runner.messages import Began, Ended, Finished, Restored, Result, blamed, unworkable
-from bench.runner.worker import Worker, WorkerSettings
+from bench.runner.messages import Began, Ended, Finished, Restored, Result, WorkerSettings, blamed, unworkable
+from bench.runner.worker import Worker
 
 _DEATHS = 3
 """After so many units of a method have each killed a worker, the method's other units are not tried any more."""
