@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
+from multiprocessing import Pipe
 from typing import NamedTuple
 
 import pytest
 from support.workplace import PLUGIN, Started, Workplace
+
+from bench.runner.engines.local import _last_word
 
 METHODS = (
     "[{method: traced, options: {milliseconds: 40}}, gamma, "
@@ -181,3 +184,11 @@ def test_a_killed_driver_takes_its_workers_with_it(workplace: Workplace, job: st
     assert len(workers) >= 2 and not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
     assert workplace.run(job, "--results", workplace.results).code == 0
     assert_complete(workplace, job)
+
+
+def test_a_worker_whose_driver_is_gone_has_no_last_word_and_prints_none():
+    reading, writing = Pipe(duplex=False)
+    _last_word(writing, "out of memory")
+    assert reading.recv() == "out of memory"
+    reading.close()
+    _last_word(writing, "nobody is there")

@@ -330,6 +330,12 @@ def _taken(tasks: deque[Task]) -> Iterator[Task]:
         yield tasks.popleft()
 
 
+def _last_word(news: Connection, said: str) -> None:
+    """Tell the driver, unless it was killed: then nobody is there to be told, and what was met is its own end."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        news.send(said)
+
+
 def _serve(
     recipe: CellRecipe, settings: WorkerSettings, tasks: Connection, news: Connection, environment: dict[str, str]
 ) -> None:
@@ -359,9 +365,9 @@ def _serve(
     except (BrokenPipeError, ConnectionResetError):
         return  # the driver was killed
     except BenchError as error:
-        news.send(str(error))
+        _last_word(news, str(error))
     except BaseException as error:  # noqa: BLE001 – reported to the driver, which ends the run with it
-        news.send(f"worker process failed: {described(error)}")
+        _last_word(news, f"worker process failed: {described(error)}")
 
 
 def _receive(tasks: Connection, inbox: queue.SimpleQueue[list[Task] | None]) -> None:
