@@ -3,7 +3,7 @@
 Races: two overlapping suites at once on one results folder, with one worker and with two, and `bench gc` (`--keep 0`,
 `--keep 1`, plain) after a random time. Kills: SIGKILL at random moments, a third each with one process, with two
 workers, and with a collection beside; then the run is finished and every table and output is compared. The tests try
-a few of the same (`tests/run/test_run_gc.py`). Prints a line per kind; the first difference ends it.
+a few of the same (`tests/runner/test_run_gc.py`). Prints a line per kind; the first difference ends it.
 """
 
 from __future__ import annotations
