@@ -40,9 +40,6 @@ AGENT_OPTIONS = {
 }
 """`rounds`: tools that are tried, at most. `severity`: from which level on something is done about a degradation, as in
 AgenticIR."""
-CLEAN, MARGIN = 0.5, 0.02
-"""As RAR's loop has them: the probability above which an image is clean, and by how much that of being better must
-exceed a half."""
 
 
 class ChainMethod(ToldMethod):
@@ -162,7 +159,9 @@ class AgentMethod(Method):
 
     def _one(self, image: Tensor) -> tuple[Tensor, Trace, dict[int, Tensor]]:
         """[1,3,H,W] → the restored image, its rounds, and the images after those that were taken."""
-        options = self._options
+        from iqpir.rar import LoopOptions
+
+        options, usual = self._options, LoopOptions()  # clean and better mean what they mean to RAR's loop
         steps: list[Step] = []
         pictures: dict[int, Tensor] = {}
         tried: set[tuple[str, str]] = set()
@@ -170,7 +169,7 @@ class AgentMethod(Method):
         while len(steps) < options["rounds"]:
             words = _words(seen)
             quality = float(seen.quality[0])
-            if float(seen.clean[0].sigmoid()) > CLEAN:
+            if float(seen.clean[0].sigmoid()) > usual.clean:
                 steps.append(Step("stopped", words, quality=quality))
                 reason = "clean"
                 break
@@ -182,7 +181,7 @@ class AgentMethod(Method):
             made = tool.method.restore(image).clamp(0, 1)
             after = self._assess(made)
             odds = float((after.utility - seen.utility).sigmoid()[0])
-            gained = not options["verify"] or odds >= 0.5 + MARGIN
+            gained = not options["verify"] or odds >= 0.5 + usual.margin
             verdict: Verdict = "accepted" if gained else "rolled back" if options["rollback"] else "kept"
             spent = time.perf_counter() - start
             steps.append(
@@ -223,11 +222,11 @@ class AgentMethod(Method):
 
 def _named(seen: Assessment) -> tuple[dict[str, float], dict[str, float]]:
     """(probability, severity) of each degradation."""
-    from iqpir.rar.kinds import CLEAN as CLEAN_NAME
+    from iqpir.rar.kinds import CLEAN
     from iqpir.rar.loop import named, severities
 
     odds = named(seen, 0)
-    odds.pop(CLEAN_NAME)
+    odds.pop(CLEAN)
     return odds, severities(seen, 0)
 
 
