@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from iqpir.checkpoint import load_autoencoder, load_photo, load_restorer, save_checkpoint
 from iqpir.errors import IQPIRError, suggest
 from iqpir.network.autoencoder import VQAutoEncoder
-from iqpir.network.front import THUMBNAIL, apply
+from iqpir.network.front import THUMBNAIL, Grade, apply
 from iqpir.network.photo import FULL_SCORE, PhotoConfig, PhotoIQPIR
 from iqpir.training import example_photographs as look
 from iqpir.training import losses
 from iqpir.training.codes import gt_codes
+from iqpir.training.degrade.scene import KINDS, OF_LIGHT
 from iqpir.training.engine import Player
 from iqpir.training.settings import DetailSettings, FrontSettings, JointSettings
 
@@ -108,6 +109,7 @@ class FrontStage(PhotoStage):
     """The front end on thumbnails of scenes, which are all that it sees of any image."""
 
     name = "front"
+    settings: FrontSettings
 
     def __init__(self, settings: FrontSettings, device: torch.device) -> None:
         network = PhotoIQPIR(PhotoConfig.from_dict({"codes": False, **settings.changes}))
@@ -117,8 +119,24 @@ class FrontStage(PhotoStage):
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         self.averaged.train()
         lq, gt = (F.interpolate(each, (THUMBNAIL, THUMBNAIL), mode="area") for each in _unit(batch))
-        made = apply(lq, self.averaged.grade(lq, batch["score"]))
-        return image_terms(made, gt, self.settings)
+        grade = self.averaged.grade(lq, batch["score"])
+        found = image_terms(apply(lq, grade), gt, self.settings)
+        if self.settings.decide:
+            found["decide"] = _decision(grade, batch["kind"], self.settings.spared)
+            found["total"] = found["total"] + self.settings.decide * found["decide"]
+        return found
+
+
+_ASKED = {"backlit": 0.5, "water": 1.0}
+"""How much the decision counts of kinds whose light is wrong. Dark ones need none; histograms hardly tell of pictures
+against the light, and a network that is made to know them takes good ones for them."""
+
+
+def _decision(grade: Grade, kind: Tensor, spared: float) -> Tensor:
+    """Cross entropy of the strength with whether the light is wrong; `spared` times where it is right."""
+    strength = grade.strength[:, 0].clamp(1e-4, 1 - 1e-4)
+    wrong = sum((weight * (kind == KINDS.index(name)) for name, weight in _ASKED.items()), torch.zeros_like(strength))
+    return -(wrong * strength.log() + spared * (kind >= OF_LIGHT) * (1 - strength).log()).mean()
 
 
 class DetailStage(PhotoStage):

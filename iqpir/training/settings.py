@@ -175,8 +175,20 @@ class FrontSettings(_Photo):
 
     changes: dict[str, Any] = field(default_factory=dict)
     """Settings of `iqpir.network.photo.PhotoConfig` that differ from the usual ones."""
+    decide: float = 0.0
+    """Weight of the cross entropy of a grade's strength with whether the light is wrong at all, which it is under water
+    and, at half the weight, against the light, and is not in pictures badly taken or good. Without it a network that is
+    not sure does half of everything to everything. Scenes alone tell (`data.degradation`)."""
+    spared: float = 1.0
+    """How much more it counts where nothing is wrong."""
 
     STAGE: ClassVar[str] = "front"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self.decide >= 0 and self.spared > 0, "decide must not be negative, spared must be positive")
+        told = self.data.scene and self.data.lq is None
+        need(not self.decide or told, "decide: only the degradation scene knows what is wrong: data.degradation")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from iqpir.training.batch_loading import PairedTraining
 from iqpir.training.common import WORDS, Data
 from iqpir.training.crop_dataset import BLUR, NOISE, QUALITY, Flaw, TrainingImage, TrainingImages
 from iqpir.training.degrade import degradation
+from iqpir.training.degrade.scene import SceneParams
 
 UNIT = (-0.5, 1.5)
 """Scores beyond this are not in [0,1]. A score outside the range that a prior was fitted to may lie a little beyond."""
@@ -104,13 +105,15 @@ def _flaw_scores(images: TrainingImages) -> np.ndarray:
 
 def collate(raw: Mapping[str, Any], data: Data, device: torch.device) -> dict[str, Any]:
     """A loader's batch as a stage takes it: gt, lq and clean in [-1,1], scores [B] or None, index [B]; of composite
-    degradations steps [B,K,3,H,W] in [-1,1] and severity [B,K,kinds]."""
+    degradations steps [B,K,3,H,W] in [-1,1] and severity [B,K,kinds]; of scenes kind [B], places in `KINDS`."""
     batch: dict[str, Any] = {"index": torch.as_tensor(raw["index"]), "score": None}
     for key in ("gt", "lq", "clean", "steps"):
         if key in raw:
             batch[key] = raw[key].to(device) * 2 - 1
     if "severity" in raw:
         batch["severity"] = raw["severity"].to(device)
+    if isinstance(raw.get("params"), SceneParams):
+        batch["kind"] = raw["params"].kind.long().to(device)
     if data.scores == "flaw":
         batch["score"] = quality_of(raw["flaw"], data.flaw_scale).to(device)
     elif data.scores != "none":

@@ -17,13 +17,25 @@ import torch
 from torch import Tensor
 
 from iqpir.training.degrade import submerge
-from iqpir.training.degrade.base import Degradation, Degraded, Range, jpeg, log_uniform, quantise, uniform
+from iqpir.training.degrade.base import (
+    Degradation,
+    Degraded,
+    Range,
+    jpeg,
+    log_uniform,
+    quantise,
+    to_linear,
+    to_srgb,
+    uniform,
+)
 from iqpir.training.degrade.face import Face
 from iqpir.training.degrade.light import Backlit
-from iqpir.training.degrade.radiance import compress, count, deepened, draw_tone, exposure, radiance
+from iqpir.training.degrade.radiance import compress, count, deepened, draw_tone, exposure, radiance, sky
 from iqpir.training.degrade.water import Underwater
 
 KINDS = ("dark", "backlit", "water", "camera", "good")
+OF_LIGHT = KINDS.index("camera")
+"""The kinds before this one are wrong in light and colour."""
 FULL = 0.9
 """From this score on a target has no damage left."""
 
@@ -60,6 +72,9 @@ class Scene(Degradation):
     """Its standard deviation."""
     depth: Range = (0.3, 1.0)
     """Uniform: part of the haze of generated images that is taken off them (`deepened`)."""
+    hazy: float = 0.0
+    """Share of good and badly taken pictures of scenes in mist or dust, which stay there: a pale picture need not have
+    been taken under water."""
     stops: Range = (1.8, 5.4)
     """How much darker dark photographs are than their targets; uniform. Of 76 real ones the least dark has 2.4; what
     is less dark may be a night as somebody liked it."""
@@ -97,7 +112,7 @@ class Scene(Degradation):
     BOUNDS: ClassVar[Mapping[str, Range]] = {
         "mean": (0.05, 0.95), "mean_spread": (0, 0.3), "stops": (0, 12), "contrast": (0, 5), "cast": (0.1, 10),
         "shot": (1e-9, 1), "read": (1e-9, 1), "black": (0, 0.5), "shade": (1e-4, 1), "glare": (0.1, 10), "pool": (0, 1),
-        "coral": (0, 10), "depth": (0, 1), "quality": (1, 101),
+        "coral": (0, 10), "depth": (0, 1), "hazy": (0, 1), "quality": (1, 101),
         "flatten": (0, 1), "flatten_share": (0, 1),
         "top": (0, 1), "damage": (0, 1),
     }  # fmt: skip
@@ -229,6 +244,8 @@ class Scene(Degradation):
 
     def _plain(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A picture that was exposed as somebody liked it."""
+        if self.hazy and rng.random() < self.hazy:
+            image = _misty(image, rng)
         if rng.random() < 0.35:
             return image
         light, tone = radiance(image, rng, uniform(rng, (0.3, self.contrast))), draw_tone(rng)
@@ -243,6 +260,15 @@ class Scene(Degradation):
         low, high = self.quality
         middle = min(max(75.0, low), high)
         return jpeg(picture, uniform(rng, (middle, high) if rng.random() < 2 / 3 else (low, middle)))
+
+
+def _misty(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """sRGB [H,W,3] in [0,1] → the same behind air that scatters light, more of it far away, which is above mostly."""
+    air = uniform(rng, (0.35, 1.0)) * np.array([log_uniform(rng, (0.85, 1.1)), 1, log_uniform(rng, (0.9, 1.25))])
+    far = sky(rng, *image.shape[:2])[:, :, None] if rng.random() < 0.7 else 1.0
+    part = np.float32(uniform(rng, (0.0, 0.35)) + uniform(rng, (0.0, 0.6)) * far)
+    light = to_linear(image) * (1 - part) + air.astype(np.float32) * part
+    return to_srgb(np.clip(light, 0, 1)).astype(np.float32)
 
 
 _ENDLESS = 1e12
