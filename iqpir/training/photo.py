@@ -122,7 +122,7 @@ class FrontStage(PhotoStage):
         grade = self.averaged.grade(lq, batch["score"])
         found = image_terms(apply(lq, grade), gt, self.settings)
         if self.settings.decide:
-            found["decide"] = _decision(grade, batch["kind"], self.settings.spared)
+            found["decide"] = decision(grade, batch["kind"], self.settings.spared)
             found["total"] = found["total"] + self.settings.decide * found["decide"]
         return found
 
@@ -132,7 +132,7 @@ _ASKED = {"backlit": 0.5, "water": 1.0}
 against the light, and a network that is made to know them takes good ones for them."""
 
 
-def _decision(grade: Grade, kind: Tensor, spared: float) -> Tensor:
+def decision(grade: Grade, kind: Tensor, spared: float) -> Tensor:
     """Cross entropy of the strength with whether the light is wrong; `spared` times where it is right."""
     strength = grade.strength[:, 0].clamp(1e-4, 1 - 1e-4)
     wrong = sum((weight * (kind == KINDS.index(name)) for name, weight in _ASKED.items()), torch.zeros_like(strength))

@@ -169,6 +169,16 @@ def test_water_takes_red_away_and_targets_have_it_back(images: list[np.ndarray])
     assert 0.33 < good.mean() < 0.5 and 0.3 < bad.mean() < 0.5
 
 
+def test_mist_makes_pictures_paler_and_stays_in_them(images: list[np.ndarray]):
+    def spread(image: np.ndarray) -> float:
+        return float(np.quantile(image, 0.99) - np.quantile(image, 0.01))
+
+    clear, misty = ([spread(pair.target) for pair in pairs("good", images, hazy=hazy)] for hazy in (0.0, 1.0))
+    errors = [np.square(pair.bad - pair.target).mean() for pair in pairs("good", images, hazy=1.0)]
+    assert np.mean(-10 * np.log10(np.maximum(errors, 1e-9))) > 35
+    assert np.mean(misty) < 0.85 * np.mean(clear)
+
+
 def test_good_photographs_stay_as_they_are(images: list[np.ndarray]):
     errors = [np.square(pair.bad - pair.target).mean() for pair in pairs("good", images)]
     assert np.mean(-10 * np.log10(np.maximum(errors, 1e-9))) > 35

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import log
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from support.recipes import CORE, SMALL, trained_by, written
 from iqpir.checkpoint import load_photo
 from iqpir.cli.train import command
 from iqpir.errors import IQPIRError
+from iqpir.network.front import Grade
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
+from iqpir.training.degrade.scene import KINDS
 from iqpir.training.losses import box_ssim
-from iqpir.training.photo import DetailStage, JointStage, Overview, image_terms
+from iqpir.training.photo import DetailStage, JointStage, Overview, decision, image_terms
 from iqpir.training.settings import FrontSettings, load
 from iqpir.training.stages import make_stage
 
@@ -158,6 +161,35 @@ def test_the_terms_of_an_image_are_weighted_as_the_settings_say():
     assert float(found["total"]) == pytest.approx(2 * 0.25 + 3 * 0.25)
 
 
+def test_a_front_end_is_held_to_whether_the_light_is_wrong():
+    # −log of what it should have said: 1 under water, half as much against the light, 0 where it is right, twice there.
+    strengths = torch.tensor([0.9, 0.9, 0.9, 0.2, 0.2])
+    grade = Grade(*(strengths[:, None],) * 6)
+    found = decision(
+        grade, torch.tensor([KINDS.index(each) for each in ("dark", "backlit", "water", "camera", "good")]), 2
+    )
+    assert float(found) == pytest.approx((-1.5 * log(0.9) - 2 * 2 * log(0.8)) / 5, rel=1e-5)
+
+
+def test_the_decision_is_part_of_the_loss(recipe: Path, tmp_path: Path):
+    losses = {}
+    for weight in (0.0, 0.5):
+        sections = yaml.safe_load(recipe.read_text())
+        sections["front"]["decide"] = weight
+        path = tmp_path / f"{weight}.yaml"
+        path.write_text(yaml.safe_dump(sections))
+        torch.manual_seed(0)
+        stage = make_stage(load("front", path, tmp_path), tmp_path)
+        batch = {
+            "lq": torch.zeros(2, 3, 64, 64), "gt": torch.zeros(2, 3, 64, 64), "score": torch.ones(2),
+            "kind": torch.tensor([2, 4]),
+        }  # fmt: skip
+        losses[weight] = stage.losses("network", batch, 0)
+    assert "decide" not in losses[0.0]
+    plain, with_it = (float(losses[weight]["total"].detach()) for weight in (0.0, 0.5))
+    assert with_it - plain == pytest.approx(0.5 * float(losses[0.5]["decide"].detach()), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("stage", "changes", "message"),
     [
@@ -166,6 +198,7 @@ def test_the_terms_of_an_image_are_weighted_as_the_settings_say():
         ("detail", {"data": {"degradation": "face", "scores": "none"}}, "only the degradation scene knows"),
         ("detail", {"front": "nowhere.safetensors"}, "iqpir train front makes one"),
         ("front", {"data": {"scores": "none"}}, "knows nothing of what scene leaves"),
+        ("front", {"decide": -0.1}, "decide must not be negative"),
         ("front", {"changes": {"colour": 1}}, "knows no setting colour"),
         ("front", {"data": {"degradation": "face"}}, "target goes with the degradation scene"),
         ("restorer", {"code_cache": True}, "makes new targets"),
