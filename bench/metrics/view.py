@@ -46,6 +46,7 @@ RESIZES = {
     "pil-bicubic": "restored to the size of GT by Pillow's bicubic on 8-bit pixels: HVI-CIDNet",
     "cv2-linear": "restored to the size of GT by OpenCV's bilinear on 8-bit pixels, no antialiasing: PUIE-Net",
     "torch-corners": "restored to the size of GT by PyTorch's bilinear with aligned corners, on floats: NU2Net",
+    "matlab-x4": "restored of a quarter of GT's sides enlarged by MATLAB's bicubic, on floats, clipped: AgenticIR",
 }
 FITS = {
     "pil-bicubic": "every image to W×H by Pillow's bicubic on 8-bit pixels: FUnIE-GAN, PUGAN",
@@ -138,7 +139,7 @@ class View:
         restored = self._fitted(restored)
         if reference is not None:
             reference = self._fitted(reference)
-            floats = self.gtmean != "no" or (restored.shape != reference.shape and self.resize == "torch-corners")
+            floats = self.gtmean != "no" or (restored.shape != reference.shape and self.resize in _OF_FLOATS)
             restored = self._match_brightness(self._match_size(restored, reference), reference)
             reference = self._one(reference, eight_bit)
             eight_bit = eight_bit and not floats
@@ -322,11 +323,28 @@ def _torch_corners(image: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(image, size=(height, width), mode="bilinear", align_corners=True)
 
 
+def _matlab_x4(image: Tensor, height: int, width: int) -> Tensor:
+    import numpy as np
+    import torch
+
+    from bench.metrics.primitives.matlab import imresize
+
+    if (height, width) != (4 * image.shape[-2], 4 * image.shape[-1]):
+        have = f"{image.shape[-1]}×{image.shape[-2]}"
+        raise ItemError(f"restored is {have}, reference is {width}×{height}; only a quarter of it is enlarged")
+    planes = image.detach().cpu().numpy()
+    enlarged = np.stack([[imresize(plane, 4.0) for plane in planes_of] for planes_of in planes])
+    return torch.from_numpy(enlarged.clip(0, 1)).to(image.device)
+
+
+_OF_FLOATS = ("torch-corners", "matlab-x4")
+"""Rules whose images lie on no grid of 8 bits."""
 _RESIZED = {
     "pil-bicubic": _pil_bicubic,
     "pil-bilinear": _pil_bilinear,
     "cv2-linear": _cv2_linear,
     "torch-corners": _torch_corners,
+    "matlab-x4": _matlab_x4,
 }
 _MEAN = {"gray": _mean_gray_u8, "gray-float": _mean_gray_float, "gray-swapped": _mean_gray_swapped}
 _COLOUR = {

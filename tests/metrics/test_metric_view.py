@@ -183,6 +183,29 @@ def test_torch_corners_by_hand():
     assert seen[0, 0, 0].numpy() == pytest.approx([0, 0.2, 0.4, 0.6])
 
 
+def test_matlab_x4_is_the_cubic_that_pillow_has_between_the_borders(pair):
+    image = pair.reference[: pair.reference.shape[0] // 4 * 4, : pair.reference.shape[1] // 4 * 4]
+    small = image[::4, ::4]
+    height, width = image.shape[:2]
+    quarter, whole = (
+        torch.from_numpy(np.ascontiguousarray(each.transpose(2, 0, 1)[None] / 255.0)) for each in (small, image)
+    )
+    seen, reference = View(resize="matlab-x4").apply(quarter, whole, eight_bit=True)
+    planes = [Image.fromarray(small[:, :, one].astype(np.float32)) for one in range(3)]
+    cubic = np.stack([np.asarray(each.resize((width, height), Image.Resampling.BICUBIC)) for each in planes], axis=2)
+    inner = (slice(12, -12), slice(12, -12))  # Pillow leaves out what is beyond a border, MATLAB mirrors it
+    levels = seen[0].numpy().transpose(1, 2, 0)[inner] * 255
+    assert np.abs(levels - np.rint(cubic.clip(0, 255))[inner]).max() <= 1e-3
+    assert torch.equal(reference, whole)
+
+
+@pytest.mark.parametrize("size", [(5, 8), (4, 9), (8, 8)])
+def test_matlab_x4_takes_a_quarter_and_nothing_else(size):
+    whole = torch.zeros(1, 3, 16, 32, dtype=torch.float64)
+    with pytest.raises(ItemError, match=f"restored is {size[1]}×{size[0]}, reference is 32×16"):
+        View(resize="matlab-x4").apply(torch.zeros(1, 3, *size, dtype=torch.float64), whole)
+
+
 def test_floats_of_a_resize_are_rounded_again_even_when_both_files_held_8_bits():
     row = torch.tensor([0.0, 1.0], dtype=torch.float64).reshape(1, 1, 1, 2).expand(1, 3, 2, 2)
     third = torch.zeros(1, 3, 2, 5, dtype=torch.float64)
