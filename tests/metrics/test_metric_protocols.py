@@ -71,12 +71,11 @@ def test_a_verified_protocol_gives_the_values_of_the_papers_own_code(row):
     assert ours == pytest.approx(float(row["value"]), abs=tolerance)
 
 
-LINE_BY_LINE = {"gsad/lol", "mirnet/lol", "snr/lol", "nu2net/uieb", "puie/uieb", "funie/euvp"}
+LINE_BY_LINE = {"gsad/lol", "mirnet/lol", "snr/lol", "nu2net/uieb", "puie/uieb", "funie/euvp", "agenticir/mio100"}
 """Proved by tests below that go through the script with other libraries."""
 
 SAME = {
     "recommended/y": "basicsr/y",
-    "agenticir/mio100": "pyiqa/default",
     "onerestore/cdd11": "skimage/rgb",
     **dict.fromkeys(["cue/lol", "faces/basicsr", "restoreformer/faces", "daefr/faces"], "basicsr/rgb"),
     **{f"recommended/{task}": "basicsr/rgb" for task in ("faces", "low-light", "underwater", "backlit", "detection")},
@@ -93,6 +92,21 @@ def test_every_verified_protocol_is_proved_by_a_value_or_line_by_line():
 def test_these_protocols_have_the_signatures_of_a_proved_one(rules, proved):
     for name in ("psnr", "ssim"):
         assert metric(name, rules).signature() == metric(name, proved).signature()
+
+
+def test_agenticirs_protocol_is_pyiqas_and_enlarges_a_quarter(pair):
+    """Pillow's cubic is MATLAB's where nothing is beyond a border: so of an image that is mirrored there already."""
+    assert value("psnr", "agenticir/mio100", *pair) == value("psnr", "pyiqa/default", *pair)
+    assert value("ssim", "agenticir/mio100", *pair) == value("ssim", "pyiqa/default", *pair)
+    height, width = (size // 4 for size in pair[1].shape[:2])
+    whole = np.ascontiguousarray(pair[1][: 4 * height, : 4 * width])
+    small = np.ascontiguousarray(pair[0][:height, :width])
+    mirrored = np.pad(small, ((8, 8), (8, 8), (0, 0)), mode="symmetric").astype(np.float32)
+    planes = [Image.fromarray(np.ascontiguousarray(mirrored[:, :, each])) for each in range(3)]
+    cubic = [np.asarray(each.resize((4 * width + 64, 4 * height + 64), Image.Resampling.BICUBIC)) for each in planes]
+    shown = np.stack(cubic, axis=2)[32:-32, 32:-32].clip(0, 255) / 255
+    expected = 10 * np.log10(1 / (np.mean((shown - whole / 255) ** 2) + 1e-8))
+    assert value("psnr", "agenticir/mio100", small, whole) == pytest.approx(expected, abs=1e-5)
 
 
 def test_rars_protocol_is_pyiqas_on_squeezed_images(pair):
