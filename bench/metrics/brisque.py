@@ -42,6 +42,7 @@ class Brisque(LiveMetric):
     """One of `FEATURES`."""
 
     family = "brisque"
+
     @property
     def version(self) -> int:
         return 2  # 1 gave images of a single level about 113 or nothing, as that level's sign had it

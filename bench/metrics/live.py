@@ -47,6 +47,7 @@ class LiveMetric(ImageMetric):
     spaces = ("rgb",)
     family = ""
     """Name in the signature, the same for every catalogue entry of a metric."""
+
     def __post_init__(self) -> None:
         self.check("gray", self.gray, GRAYS)
 

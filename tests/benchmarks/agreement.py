@@ -379,10 +379,11 @@ FLAT = (
     "rounding decides, and a table stands in for it that was fitted to the five images of TID2013 whose values "
     "pyiqa publishes: NIQE of three agrees to 1e-9, of two to 3e-4. On crops of SICE the choice moves NIQE by up "
     "to 0.7 % and BRISQUE by up to 2 %. An image of a single level has no value. `niqe-basicsr` is BasicSR's to "
-    "1e-8 on 97 photographs, 75 of them of LOL, SICE and UIEB, dark as they are or darkened to a mean of 2 to 50 levels "
-    "of 255. BasicSR halves the image in float32, and adds eight products in the order that its matrix library has on "
-    "the machine at hand; on dark images other orders move its value by up to 6e-4. Ours is the order of PyTorch's "
-    "wheels (MKL 2024.2, general code) on x86-64, written out, so that the value is the same on every machine."
+    "1e-8 on 97 photographs, 75 of them of LOL, SICE and UIEB, dark as they are or darkened to a mean of 2 to 50 "
+    "levels of 255. BasicSR halves the image in float32, and adds eight products in the order that its matrix "
+    "library has on the machine at hand; on dark images other orders move its value by up to 6e-4. Ours is the "
+    "order of PyTorch's wheels (MKL 2024.2, general code) on x86-64, written out, so that the value is the same on "
+    "every machine."
 )
 
 

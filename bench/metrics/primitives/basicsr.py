@@ -25,9 +25,9 @@ _MIRRORED = 3
 def halved(levels: np.ndarray) -> np.ndarray:
     """BasicSR's `255 * imresize(levels / 255, 0.5)`: float32 [H,W], sides divisible by 4 → float32 [H/2,W/2].
 
-    Bit for bit what it gives with the MKL of PyTorch's wheels on x86-64 in MKL's general code, without fused operations:
-    columns are summed tap by tap; rows four products at a time as soon as the pixels are aligned to 16 bytes, where those
-    of every other row of the padded image are two pixels off the others.
+    Bit for bit what it gives with the MKL of PyTorch's wheels on x86-64 in MKL's general code, nothing fused.
+    Columns are summed tap by tap, rows four products at a time from where their pixels are aligned to 16 bytes: after
+    two for even pixels of the output, after four for odd ones.
     """
     import numpy as np
 
