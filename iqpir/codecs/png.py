@@ -16,6 +16,8 @@ from iqpir.codecs.header import PNG_MAGIC
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """By colour type."""
 
+_PALETTE = 3
+
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row, and the steps to the next, of each pass of an interlaced PNG (its specification, 8.2)."""
 
@@ -30,6 +32,8 @@ def unpacked(raw: bytes) -> bytes:
     ends, has the right checksum, and nothing follows it.
     """
     before, stream, after = _chunks(raw)
+    if raw[25] == _PALETTE and not any(part[4:8] == b"PLTE" for part in before):
+        raise Damage("PNG", "it has no palette")
     rows = _inflated(stream, _room(raw))
     return b"".join([PNG_MAGIC, *before, *_stored(rows, stream[-4:]), *after])
 

@@ -92,6 +92,13 @@ def test_what_follows_the_last_row_is_one_failure(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_picture_without_its_palette_is_one_failure() -> None:
+    whole = png(8, PALETTE, zlib.compress(rows(8, PALETTE)))
+    start = whole.index(b"PLTE") - 4
+    with pytest.raises(ImageFailure, match="it has no palette"):
+        codecs.decode(whole[:start] + whole[start + 12 + 768 :])
+
+
 def test_pixels_in_two_places_are_one_failure() -> None:
     whole = png(8, RGB, zlib.compress(rows(8, RGB)), parts=2)
     second = whole.rindex(b"IDAT") - 4
