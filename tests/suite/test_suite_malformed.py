@@ -132,7 +132,7 @@ MALFORMED: dict[str, tuple[str, str]] = {
     "another version of YAML": ("%YAML 9.9\n---\n" + BASE, "incompatible"),
     "lists for words": (BASE + "title: [a]\nprotocol: {a: b}\ntask: [1]\n", ":5: title"),
     "a word for a list": (BASE.replace("[identity]", "identity"), ":3: methods"),
-    "truth for the schema": (BASE.replace("schema: 1", "schema: true"), "s.yaml:1: schema: a number is needed, got true"),
+    "truth for the schema": (BASE.replace("schema: 1", "schema: true"), "schema: a number is needed, got true"),
     "truth for a seed": (BASE + "seed: false\n", "s.yaml:5: seed: a number is needed, got false"),
     "truth for repeats": (BASE + "seeds: yes\n", "s.yaml:5: seeds: a number is needed, got true"),
     "truth for samples": (BASE + "latency: {samples: true}\n", "latency.samples: a number is needed, got true"),
