@@ -98,6 +98,8 @@ def _fast(raw: bytes, header: Header) -> np.ndarray | None:
 def _through_pillow(raw: bytes, header: Header, deep: bool) -> np.ndarray:
     image = header.image
     image.load()
+    if header.kind == "png" and raw[25] == png.PALETTE:
+        png.check_palette(raw, np.asarray(image))
     if header.kind == "tiff":
         checks.tiff(raw, header, np.asarray(image))
     image.info.pop("transparency", None)  # dropped like all alpha; Pillow would warn about it

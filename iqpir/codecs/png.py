@@ -10,13 +10,16 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
+
 from iqpir.codecs.damage import Damage
 from iqpir.codecs.header import PNG_MAGIC
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """By colour type."""
 
-_PALETTE = 3
+PALETTE = 3
+"""The colour type of pixels that are looked up."""
 
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row, and the steps to the next, of each pass of an interlaced PNG (its specification, 8.2)."""
@@ -32,10 +35,23 @@ def unpacked(raw: bytes) -> bytes:
     ends, has the right checksum, and nothing follows it.
     """
     before, stream, after = _chunks(raw)
-    if raw[25] == _PALETTE and not any(part[4:8] == b"PLTE" for part in before):
+    if raw[25] == PALETTE and not any(part[4:8] == b"PLTE" for part in before):
         raise Damage("PNG", "it has no palette")
     rows = _inflated(stream, _room(raw))
     return b"".join([PNG_MAGIC, *before, *_stored(rows, stream[-4:]), *after])
+
+
+def check_palette(raw: bytes, indices: np.ndarray) -> None:
+    """Raises `Damage` where a pixel names a colour that the palette has not; decoders show black, or what lies there.
+
+    `raw` is a PNG whose chunks are sound, `indices` its pixels [H,W] before they are looked up.
+    """
+    at = len(PNG_MAGIC)
+    while raw[at + 4 : at + 8] != b"PLTE":
+        at += 12 + int.from_bytes(raw[at : at + 4], "big")
+    colours = int.from_bytes(raw[at : at + 4], "big") // 3
+    if indices.max() >= colours:
+        raise Damage("PNG", f"a pixel names colour {indices.max()} of a palette of {colours}")
 
 
 def _chunks(raw: bytes) -> tuple[list[memoryview], bytes, list[memoryview]]:

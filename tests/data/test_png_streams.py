@@ -99,6 +99,17 @@ def test_a_picture_without_its_palette_is_one_failure() -> None:
         codecs.decode(whole[:start] + whole[start + 12 + 768 :])
 
 
+@pytest.mark.parametrize(("colours", "sound"), [(201, True), (200, False), (1, False)])
+def test_a_pixel_beyond_the_palette_is_one_failure(colours: int, sound: bool) -> None:
+    stream = zlib.compress(b"".join(b"\0" + bytes([200] * SIDE) for _ in range(SIDE)))
+    whole = png(8, PALETTE, stream).replace(chunk(b"PLTE", bytes(768)), chunk(b"PLTE", bytes([7]) * 3 * colours))
+    if sound:
+        assert (codecs.decode(whole) == 7).all()
+    else:
+        with pytest.raises(ImageFailure, match=f"a pixel names colour 200 of a palette of {colours}"):
+            codecs.decode(whole)
+
+
 def test_pixels_in_two_places_are_one_failure() -> None:
     whole = png(8, RGB, zlib.compress(rows(8, RGB)), parts=2)
     second = whole.rindex(b"IDAT") - 4
