@@ -16,22 +16,21 @@ def command(suites: tuple[str, ...], plugins: tuple[str, ...], timeout: float | 
 
     What is named rightly but not on this machine yet (weights, data) is listed and is no error.
     """
-    from bench.catalog.rehearsal import load_rehearsed, rehearse
+    from bench.catalog.rehearsal import Elsewhere
     from bench.errors import BenchError
     from bench.planning import validation
 
-    load_rehearsed(plugins, timeout)
     code = 0
-    for name in suites:
-        try:
-            rehearse(f"validating {name}", validation.validate, (name, plugins), plugins, timeout)
-            found = validation.validate(name, plugins)
-        except BenchError as error:
-            code = 2
-            for line in str(error).splitlines():
-                click.echo(f"error: {line}", err=True)
-            continue
-        click.echo(found.line)
-        for line in found.notes:
-            click.echo(line, err=True)
+    with Elsewhere("validating", plugins, timeout) as elsewhere:
+        for name in suites:
+            try:
+                found = elsewhere.ask(validation.validate, name, plugins)
+            except BenchError as error:
+                code = 2
+                for line in str(error).splitlines():
+                    click.echo(f"error: {line}", err=True)
+                continue
+            click.echo(found.line)
+            for line in found.notes:
+                click.echo(line, err=True)
     return code

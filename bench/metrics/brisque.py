@@ -42,7 +42,10 @@ class Brisque(LiveMetric):
     """One of `FEATURES`."""
 
     family = "brisque"
-    version = 2  # 1 gave images of a single level about 113 or nothing, as that level's sign had it
+
+    @property
+    def version(self) -> int:
+        return 2  # 1 gave images of a single level about 113 or nothing, as that level's sign had it
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bench.errors import BenchError, ItemError, suggest
 from bench.fetch.assets import Asset
@@ -47,8 +47,6 @@ class LiveMetric(ImageMetric):
     spaces = ("rgb",)
     family = ""
     """Name in the signature, the same for every catalogue entry of a metric."""
-    version: ClassVar[int] = 1
-    """In the signature: it rises where the same pixels get another value."""
 
     def __post_init__(self) -> None:
         self.check("gray", self.gray, GRAYS)
@@ -65,6 +63,11 @@ class LiveMetric(ImageMetric):
         licence = entry.fields.get("licence")
         files = tuple(Asset.from_fields(entry.name, one, licence) for one in entry.fields.get("weights") or [])
         return cls(view=view, **options, name=entry.name, files=files)
+
+    @property
+    def version(self) -> int:
+        """In the signature: it rises where the same pixels get another value."""
+        return 1
 
     @abstractmethod
     def own_fields(self) -> list[tuple[str, object]]:

@@ -215,6 +215,11 @@ def resolve(file: SuiteFile, selection: Selection = Selection()) -> Resolved:  #
             published.check(file.suite.published)
         except BenchError as error:
             problems.append(_say(file, error, "published"))
+    if file.suite.detection is not None and not problems:  # a column that counts boxes has said it already
+        try:
+            build_detector(file.suite.detection.detector, file.suite.detection.options, (), file.base)
+        except BenchError as error:
+            problems.append(_say(file, error, "detection"))
     if selection.commercial_safe:
         used = [method.entry for method in methods]
         used += [registry("dataset").get(dataset.name) for dataset in datasets]

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bench.data.items import Stamp
+from bench.errors import one_line
 from bench.identity import set_hash
+from bench.metrics.outcome import SCORED, Status
 from bench.results.database import FILE_NAME as FILE_NAME
 from bench.results.database import Database
 from bench.results.schema import SCHEMA_VERSION as SCHEMA_VERSION
@@ -49,6 +51,9 @@ class StoredRestoration(NamedTuple):
     threads: int | None
 
 
+_STATUSES = ",".join(f"'{status}'" for status in Status)
+
+
 class Score(NamedTuple):
     """A stored value, or the reason why there is none."""
 
@@ -56,6 +61,18 @@ class Score(NamedTuple):
     """ok, inf, nan or failed."""
     value: float | None
     reason: str | None
+
+    def checked(self) -> Score:
+        """Itself, or a failure where the row is none that was ever written; failures are made anew by the next run."""
+        known = self.status in list(Status)
+        if (
+            known
+            and isinstance(self.value, float | int | None)
+            and (self.status not in SCORED or self.value is not None)
+        ):
+            return self
+        found = one_line(repr(self.value if known else self.status), 60)
+        return Score("failed", None, f"its stored row is damaged ({found}); bench run SUITE makes it anew")
 
 
 class RunRow(NamedTuple):
@@ -67,6 +84,13 @@ class RunRow(NamedTuple):
     finished: float | None
     """When it was last found complete."""
     record: str
+
+
+def _run_row(number: int, suite: Any, created: Any, finished: Any, record: Any) -> RunRow:
+    """The line of a stored row; of one whose times are none, with a record that every reader says is damaged."""
+    if isinstance(suite, str) and isinstance(created, float | int) and isinstance(finished, float | int | None):
+        return RunRow(number, suite, created, finished, record)
+    return RunRow(number, str(suite), 0.0, None, "")
 
 
 class LeaseRow(NamedTuple):
@@ -222,7 +246,7 @@ class Store(Database):
     def scores(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
         """By (output, reference)."""
         sql = "SELECT output, reference, status, value, reason FROM score WHERE signature=? AND output IN (?)"
-        return {(row[0], row[1]): Score(*row[2:]) for row in self._rows_in(sql, outputs, [signature])}
+        return {(row[0], row[1]): Score(*row[2:]).checked() for row in self._rows_in(sql, outputs, [signature])}
 
     def put_score(
         self,
@@ -238,7 +262,9 @@ class Store(Database):
         self._rows(
             "INSERT INTO score VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
             "value=excluded.value, reason=excluded.reason, seconds=excluded.seconds "
-            "WHERE ? OR score.status IN ('failed','nan')",
+            "WHERE ? OR score.status IN ('failed','nan') "
+            f"OR score.status NOT IN ({_STATUSES}) "  # from here on: rows that are damaged, as `Score.checked` has it
+            "OR typeof(score.value) IN ('text','blob') OR score.status IN ('ok','inf') AND score.value IS NULL",
             (output, reference, signature, score.status, score.value, score.reason, seconds, anew),
         )
 
@@ -312,17 +338,17 @@ class Store(Database):
         """Newest first: by their numbers, which grow whatever the clock does."""
         sql = "SELECT id, suite, created, finished, record FROM run"
         where, values = (" WHERE suite=?", [suite]) if suite is not None else ("", [])
-        return [RunRow(*row) for row in self._rows(f"{sql}{where} ORDER BY id DESC", values)]
+        return [_run_row(*row) for row in self._rows(f"{sql}{where} ORDER BY id DESC", values)]
 
     def run(self, number: int) -> RunRow | None:
         rows = self._rows("SELECT id, suite, created, finished, record FROM run WHERE id=?", (number,))
-        return RunRow(*rows[0]) if rows else None
+        return _run_row(*rows[0]) if rows else None
 
     def newest_run(self, suite: str) -> tuple[RunRow, bytes] | None:
         """A suite's run with the highest number, and the digest of its plan."""
         sql = "SELECT id, suite, created, finished, record, digest FROM run WHERE suite=? ORDER BY id DESC LIMIT 1"
         rows = self._rows(sql, (suite,))
-        return (RunRow(*rows[0][:5]), rows[0][5]) if rows else None
+        return (_run_row(*rows[0][:5]), rows[0][5]) if rows else None
 
     def create_run(self, suite: str, digest: bytes, record: str) -> int:
         sql = "INSERT INTO run(suite, digest, created, record) VALUES(?,?,?,?) RETURNING id"

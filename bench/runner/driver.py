@@ -228,6 +228,8 @@ class _Driver:
         }
         known = self.store.restorations(blocked.values())
         for (cell, unit), (restoration, reference) in self.store.units(run).items():
+            if not (0 <= cell < len(self.plan.states) and 0 <= unit < len(self.plan.states[cell])):
+                return True  # a damaged row: the run's digest is that of the plan
             state, fact = self.plan.states[cell][unit], self.plan.facts[cell][unit]
             if fact.problem is not None:
                 row = known.get(blocked[fact.problem])

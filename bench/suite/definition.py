@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
 )
@@ -42,8 +43,20 @@ Label = Annotated[str, AfterValidator(shown)]
 """Printable from here on, so that no table, file or console has to ask again."""
 
 
+_NUMBERS = {int, float, Literal[1]}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, given: Any, field: ValidationInfo) -> Any:
+        """Python's True is 1, and pydantic would take it for such."""
+        wanted = cls.model_fields[str(field.field_name)].annotation
+        if isinstance(given, bool) and _NUMBERS & {wanted, *get_args(wanted)} and bool not in get_args(wanted):
+            raise ValueError("a number is needed")
+        return given
 
 
 class DatasetSpec(_Strict):

@@ -1,4 +1,4 @@
-"""Checksums and lengths that formats carry and decoders overlook: PNG, TIFF, run-length BMP; and depths cut in silence.
+"""Checksums and lengths that formats carry and decoders overlook: TIFF, run-length BMP; and depths cut in silence.
 
 Each function looks at the bytes of one kind of file and raises `ImageFailure`; none returns pixels.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from iqpir.codecs import jpeg
 from iqpir.codecs.damage import Damage
-from iqpir.codecs.header import ORIENTATION, PNG_MAGIC, Header
+from iqpir.codecs.header import ORIENTATION, Header
 from iqpir.errors import ImageFailure
 
 BITS, PHOTOMETRIC, SAMPLE_FORMAT, EXTRA_SAMPLES = 258, 262, 339, 338
@@ -21,48 +21,6 @@ _COMPRESSION, _CHANNELS, _PLANAR, _PREDICTOR, _JPEG_TABLES = 259, 277, 284, 317,
 _ROWS, _STRIPS, _STRIP_SIZES = 278, 273, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
 _DEFLATE, _FAX, _JPEG, _OLD_JPEG, _PACK_BITS = (8, 32946), (2, 3, 4, 32771), 7, 6, 32773
-
-
-def png(raw: bytes) -> None:
-    """Every chunk that carries pixels is whole and its checksum right, up to IEND. Decoders are more lenient."""
-    view, at = memoryview(raw), len(PNG_MAGIC)
-    while at + 12 <= len(raw):
-        length, name = struct.unpack_from(">I4s", raw, at)
-        end = at + 8 + length
-        if end + 4 > len(raw):
-            break
-        if name[0] & 0x20 == 0 and zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", raw, end)[0]:
-            named = repr(name)[2:-1] if name.isalnum() else "a part"
-            raise Damage("PNG", f"the checksum of {named} at byte {at} is wrong")
-        if name == b"IEND":
-            return
-        at = end + 4
-    raise Damage("PNG", f"it ends early, after {len(raw)} bytes")
-
-
-def png_pixels(raw: bytes) -> None:
-    """The compressed pixels of a PNG unpack to all its rows, end, and have the right checksum. As dear as decoding."""
-    parts, at = [], len(PNG_MAGIC)
-    while at + 12 <= len(raw):
-        length, name = struct.unpack_from(">I4s", raw, at)
-        if name == b"IDAT":
-            parts.append(raw[at + 8 : at + 8 + length])
-        at += 12 + length
-    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", raw, 16)
-    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
-    room = 0
-    for left, top, across, down in passes:
-        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
-        room += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
-    try:
-        _inflate(b"".join(parts), room)
-    except ImageFailure as error:
-        raise Damage("PNG", str(error)) from error
-
-
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column and row, and the steps to the next, of each pass of an interlaced PNG (its specification, 8.2)."""
 
 
 def tiff_is_deep(header: Header) -> bool:

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from iqpir.codecs import checks, jpeg, pnm
+from iqpir.codecs import checks, jpeg, png, pnm
 from iqpir.codecs.damage import KINDS, TIFF_WARNINGS, Damage, hidden, understood
 from iqpir.codecs.header import MAX_PIXELS, Header, kind_of, read_header
 from iqpir.errors import ImageFailure
@@ -26,7 +26,7 @@ def decoder() -> str:
 
     from PIL import __version__, features
 
-    return f"pillow{__version__}+jpeg{features.version('jpg')}+simplejpeg{version('simplejpeg')}+checks2"
+    return f"pillow{__version__}+jpeg{features.version('jpg')}+simplejpeg{version('simplejpeg')}+checks3"
 
 
 def decode(raw: bytes, limit: int = MAX_PIXELS, remedy: str = "") -> np.ndarray:
@@ -40,7 +40,7 @@ def decode(raw: bytes, limit: int = MAX_PIXELS, remedy: str = "") -> np.ndarray:
     try:
         with STRICT_PILLOW, TIFF_WARNINGS.heard() as told:
             header = read_header(io.BytesIO(raw), limit, remedy)
-            pixels = _decode(raw, header)
+            pixels = _decode(raw, header, limit)
             if header.kind == "tiff" and (lost := hidden(told)):  # an EXIF block is read by the same code
                 raise Damage("TIFF", lost)
             return pixels
@@ -50,7 +50,10 @@ def decode(raw: bytes, limit: int = MAX_PIXELS, remedy: str = "") -> np.ndarray:
         raise understood(KINDS[kind_of(raw[:16])], error) from error
 
 
-def _decode(raw: bytes, header: Header) -> np.ndarray:
+def _decode(raw: bytes, header: Header, limit: int) -> np.ndarray:
+    if header.kind == "png":
+        raw = png.unpacked(raw)
+        header = header._replace(image=read_header(io.BytesIO(raw), limit).image)
     deep = _checked(raw, header)
     if deep and header.kind == "pnm":
         return pnm.decode_deep(raw)
@@ -67,7 +70,6 @@ def _decode(raw: bytes, header: Header) -> np.ndarray:
 def _checked(raw: bytes, header: Header) -> bool:
     """Whether the file stores 16 bits a channel. Raises `ImageFailure` for what its own bytes say is wrong."""
     if header.kind == "png":
-        checks.png(raw)
         return raw[24] == 16
     if header.kind == "pnm":
         return raw[:2] in (b"P2", b"P3", b"P5", b"P6") and pnm.header(raw).limit > 255
@@ -96,9 +98,8 @@ def _fast(raw: bytes, header: Header) -> np.ndarray | None:
 def _through_pillow(raw: bytes, header: Header, deep: bool) -> np.ndarray:
     image = header.image
     image.load()
-    # Where pixels end early, Pillow fills up with black; OpenCV's reader writes to standard error what it misses.
-    if header.kind == "png" and (deep or raw[28] or not np.asarray(image)[-1].any()):
-        checks.png_pixels(raw)
+    if header.kind == "png" and raw[25] == png.PALETTE:
+        png.check_palette(raw, np.asarray(image))
     if header.kind == "tiff":
         checks.tiff(raw, header, np.asarray(image))
     image.info.pop("transparency", None)  # dropped like all alpha; Pillow would warn about it

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -60,6 +61,68 @@ def test_a_stream_that_ends_before_the_last_row_is_one_failure(
     with pytest.raises(ImageFailure, match="PNG is damaged"):
         codecs.decode(png(depth, colour, zlib.compress(rows(depth, colour, count))))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("depth", "colour"), KINDS)
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("lost", [1, 2, 3, 4])
+def test_a_checksum_that_is_cut_is_one_failure(
+    depth: int, colour: int, parts: int, lost: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stream = zlib.compress(rows(depth, colour))[:-lost]
+    with pytest.raises(ImageFailure, match="its deflate stream has no end"):
+        codecs.decode(png(depth, colour, stream, parts))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("depth", "colour"), KINDS)
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (lambda rows: zlib.compress(rows) + b"\0" * 7, "7 bytes follow the end of its pixels"),
+        (lambda rows: zlib.compress(rows) + zlib.compress(rows), "bytes follow the end of its pixels"),
+        (lambda rows: zlib.compress(rows + rows[-1:]), "more than [0-9]+ bytes of pixels"),
+    ],
+)
+def test_what_follows_the_last_row_is_one_failure(
+    depth: int, colour: int, made: Callable[[bytes], bytes], reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ImageFailure, match=reason):
+        codecs.decode(png(depth, colour, made(rows(depth, colour))))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_without_its_palette_is_one_failure() -> None:
+    whole = png(8, PALETTE, zlib.compress(rows(8, PALETTE)))
+    start = whole.index(b"PLTE") - 4
+    with pytest.raises(ImageFailure, match="it has no palette"):
+        codecs.decode(whole[:start] + whole[start + 12 + 768 :])
+
+
+@pytest.mark.parametrize(("colours", "sound"), [(201, True), (200, False), (1, False)])
+def test_a_pixel_beyond_the_palette_is_one_failure(colours: int, sound: bool) -> None:
+    stream = zlib.compress(b"".join(b"\0" + bytes([200] * SIDE) for _ in range(SIDE)))
+    whole = png(8, PALETTE, stream).replace(chunk(b"PLTE", bytes(768)), chunk(b"PLTE", bytes([7]) * 3 * colours))
+    if sound:
+        assert (codecs.decode(whole) == 7).all()
+    else:
+        with pytest.raises(ImageFailure, match=f"a pixel names colour 200 of a palette of {colours}"):
+            codecs.decode(whole)
+
+
+def test_pixels_in_two_places_are_one_failure() -> None:
+    whole = png(8, RGB, zlib.compress(rows(8, RGB)), parts=2)
+    second = whole.rindex(b"IDAT") - 4
+    with pytest.raises(ImageFailure, match="its pixels go on at byte"):
+        codecs.decode(whole[:second] + chunk(b"tEXt", b"Comment\0between") + whole[second:])
+
+
+@pytest.mark.parametrize("level", [0, 1, 6, 9])
+def test_every_level_of_compression_and_empty_parts_are_read(level: int) -> None:
+    whole = png(8, RGB, zlib.compress(rows(8, RGB), level), parts=5)
+    first = whole.index(b"IDAT") - 4
+    padded = whole[:first] + chunk(b"IDAT", b"") + whole[first:]
+    assert (codecs.decode(padded) == codecs.decode(whole)).all()
 
 
 def test_a_picture_with_black_below_is_whole() -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from bench.data.items import Stamp
 from bench.errors import BenchError
 from bench.results import timings
 from bench.results.claims import Claims
+from bench.results.record import problem
 from bench.results.schema import SCHEMA_VERSION
 from bench.results.store import FILE_NAME, Memo, Score, Store
 
@@ -63,6 +65,27 @@ def test_a_score_is_written_once_and_only_a_failure_gives_way(store: Store):
     store.put_score(*place, Score("ok", 30.0, None))
     store.put_score(*place, Score("ok", 99.0, None))
     assert store.scores([place[0]], place[2]) == {(place[0], 0): Score("ok", 30.0, None)}
+
+
+@pytest.mark.parametrize("damage", ["value='abc'", "value=x'00'", "value=NULL", "status='weird'"])
+def test_a_damaged_score_is_a_failure_that_gives_way(store: Store, tmp_path: Path, damage: str):
+    place = (store.content_id(key("out")) or 0, 0, store.signature_id("psnr|v:1", "") or 0)
+    store.put_score(*place, Score("ok", 30.0, None))
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db, db:
+        db.execute(f"UPDATE score SET {damage}")
+    read = store.scores([place[0]], place[2])[place[0], 0]
+    assert read.status == "failed" and read.value is None and "its stored row is damaged" in str(read.reason)
+    store.put_score(*place, Score("ok", 30.0, None))
+    assert store.scores([place[0]], place[2])[place[0], 0] == Score("ok", 30.0, None)
+
+
+@pytest.mark.parametrize("damage", ["created='abc'", "finished='abc'", "suite=x'ff'"])
+def test_a_damaged_line_of_a_run_is_read_as_a_damaged_record(store: Store, tmp_path: Path, damage: str):
+    number = store.create_run("s", key("plan"), "{}")
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db, db:
+        db.execute(f"UPDATE run SET {damage}")
+    row = store.run(number)
+    assert row is not None and isinstance(row.created, float) and problem(row.record) is not None
 
 
 def test_an_infinite_value_comes_back_as_it_was(store: Store):

@@ -205,6 +205,25 @@ def test_commands_that_only_look_survive_what_ends_its_process(workplace: Workpl
     assert_refused(done, "method 'gone'", "killed by signal 11")
 
 
+def test_a_plugin_is_read_once_and_asked_once_for_each_suite_that_is_validated(workplace: Workplace) -> None:
+    workplace.pairs(1)
+    workplace.suite("[told]")
+    plugin = workplace.write(
+        "told.py",
+        "import bench\n"
+        "def say(what):\n"
+        "    with open('said.txt', 'a') as file: file.write(what + '\\n')\n"
+        "def make():\n"
+        "    say('made')\n"
+        "    return bench.load_method('identity', device='cpu')\n"
+        "bench.register_method('told', make)\n"
+        "say('read')\n",
+    )
+    done = workplace.bench("validate", "suite.yaml", "suite.yaml", "--plugin", plugin)
+    assert done.out.count("suite.yaml: valid") == 2, done
+    assert (workplace.root / "said.txt").read_text().split() == ["read", "made", "made"]
+
+
 @pytest.mark.parametrize(
     ("what", "where", "why"),
     [

@@ -140,7 +140,12 @@ def fits(blocks: np.ndarray) -> tuple[Asymmetric, np.ndarray, np.ndarray]:
         left, right = np.sqrt(left / negative), np.sqrt(right / positive)
         ratio = left / right
         target = mean**2 / power * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
-    return Asymmetric(_tables().grid[_nearest(_tables().rising, target)], left, right), mean, power
+    return Asymmetric(asymmetric_shape(target), left, right), mean, power
+
+
+def asymmetric_shape(target: np.ndarray) -> np.ndarray:
+    """The shape on the grid whose Γ(2/α)² / (Γ(1/α) Γ(3/α)) is nearest; 0.2 where the target is no finite number."""
+    return _tables().grid[_nearest(_tables().rising, target)]
 
 
 def _sums(ring: np.ndarray) -> np.ndarray:
