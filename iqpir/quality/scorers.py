@@ -13,6 +13,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from iqpir.devices import check_device
 from iqpir.errors import IQPIRError, one_line, suggest
 
 if TYPE_CHECKING:
@@ -83,16 +84,6 @@ def load_scorer(member: str, device: str = "cpu") -> Scorer:
             f"provider {provider!r} cannot be loaded: {type(error).__name__}: {one_line(error)}"
         ) from error
     return factory(name, device)
-
-
-def check_device(device: str) -> None:
-    """Raises `IQPIRError` for a device that torch does not know or this machine does not have."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise IQPIRError(f"device {device!r} cannot be used: {one_line(error, 120)}") from error
 
 
 class PyiqaScorer:

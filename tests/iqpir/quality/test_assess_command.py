@@ -96,7 +96,7 @@ def test_a_folder_without_one_good_image_still_gets_its_table(home: Path, capsys
         (["PHOTOS", "--member", "bench:fid"], "a member scores one image alone"),
         (["PHOTOS", "--member", "bunch:piqe"], "no provider 'bunch'; did you mean 'bench'"),
         (["PHOTOS", "--member", "bench:piqe", "--member", "bench:piqe"], "member 'bench:piqe' is asked for twice"),
-        (["PHOTOS", "--member", "bench:piqe", "--device", "toaster"], "device 'toaster' cannot be used"),
+        (["PHOTOS", "--member", "bench:piqe", "--device", "toaster"], "unknown device 'toaster'"),
         (["PHOTOS", "--prior", "none.json"], "none.json: cannot be read"),
         (["PHOTOS", "--batch", "0"], "'--batch'"),
         (["PHOTOS", "--member", "bench:niqe"], "niqe needs weights/niqe/modelparameters.mat"),
