@@ -6,7 +6,7 @@ weights make a method that can be timed and is never scored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from iqpir.network.model import IQPIR
     from iqpir.network.photo import PhotoIQPIR
-    from iqpir.restore import AnyRestorer
 
 OPTIONS = {
     "score": Option("score", 0.9, float, min=0, max=1),
@@ -80,7 +79,7 @@ class IqpirMethod(Method):
                 raise BenchError(f"method {entry.name!r} ({entry.origin}) has no weights: {{file, url, sha256, bytes}}")
             self._asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
         self._refuse_adain()
-        self._restorer: AnyRestorer | None = None
+        self._run: Callable[[Tensor], Tensor] | None = None
         self._parameters: int | None = None
         self._digest: str | None = None
 
@@ -138,7 +137,7 @@ class IqpirMethod(Method):
             if idle is not None:
                 raise BenchError(self._idle_option(*idle))
             self._parameters = parameter_count(network)
-            self._restorer = restorer(network, options, device, dtype)
+            self._run = restorer(network, options, device, dtype).restore
 
     def network(self) -> IQPIR | PhotoIQPIR:
         """The checkpoint's network, float32 on the CPU. Raises `IQPIRError` for a file that holds none."""
@@ -169,9 +168,9 @@ class IqpirMethod(Method):
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
         from iqpir.errors import IQPIRError
 
-        restorer: AnyRestorer = loaded(self._restorer, self.name)
+        run = loaded(self._run, self.name)
         try:
-            return restorer.restore(images)
+            return run(images)
         except IQPIRError as error:
             raise ItemError(one_line(error)) from error
 
@@ -179,4 +178,4 @@ class IqpirMethod(Method):
         return self._parameters
 
     def close(self) -> None:
-        self._restorer = None
+        self._run = None

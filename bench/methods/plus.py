@@ -15,6 +15,7 @@ from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
 from bench.fetch.assets import Asset
 from bench.methods.base import Box, Method
+from bench.methods.build import build_method
 from bench.methods.loading import NamedFile, loading
 from bench.methods.module import ModuleMethod
 from bench.methods.network import NetworkMethod
@@ -110,8 +111,6 @@ class PlusMethod(Method):
 
 def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None) -> Host:
     """The method of that name, if it has a network that a score can be given to. Raises `BenchError`."""
-    from bench.methods.build import build_method
-
     entry = registry("method").get(name)
     if not isinstance(options, Mapping):
         raise BenchError(f"{where}: host_options are a mapping of the host's options, not {options!r}")

@@ -17,13 +17,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench.errors import BenchError, MissingFile, one_line
+from bench.errors import BenchError, one_line
+from bench.metrics.weights import Weight, verified
 from iqpir.quality.pyiqa_build import Backbones, no_downloads, only_here
 
 if TYPE_CHECKING:
     import torch
-
-    from bench.metrics.pyiqa_metric import Weight
 
 _BUILDING = threading.Lock()
 """Building patches modules of other libraries, so only one network is built at a time."""
@@ -64,24 +63,6 @@ def construct(name: str, options: dict[str, Any], weights: Sequence[Weight]) -> 
             f"pyiqa's {name}: its checkpoint lacks part of the backbone, whose own weights bench does not fetch"
         )
     return net
-
-
-def verified(weight: Weight) -> Path:
-    """The file of a weight, its hash held against all that is known of it."""
-    asset = weight.asset
-    if not asset.path.is_file():
-        known = asset.expected() or (f"{asset.prefix}…" if asset.prefix else "not published")
-        raise MissingFile(
-            f"{asset.owner} needs {asset.file} ({asset.url}, sha256 {known}), not at {asset.path}: "
-            f"bench fetch {asset.owner}"
-        )
-    if asset.prefix is not None and not asset.digest().startswith(asset.prefix):
-        raise BenchError(
-            f"{asset.owner}: {asset.path} has sha256 {asset.digest()}, which should begin with {asset.prefix}: "
-            f"bench fetch {asset.owner} brings the right one"
-        )
-    whole = asset.expected() is not None or asset.prefix is None
-    return asset.require_verified() if whole else asset.path
 
 
 @contextlib.contextmanager
