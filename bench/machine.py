@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +23,7 @@ def fingerprint(device: str) -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False),
         "logical": psutil.cpu_count(),
         "usable": usable_cores(),
-        "torch": _version("torch"),
+        "torch": provenance.installed(["torch"]).get("torch"),
     }
     if device.startswith("cuda"):
         name, _, driver = provenance.device_model(device).partition(", ")
@@ -41,13 +40,6 @@ def machine_line(found: Mapping[str, Any]) -> str:
     line = f"{found.get('processor')}, {found.get('usable')} of {found.get('logical')} cores"
     gpu = f"{found['gpu']}, driver {found.get('driver') or 'unknown'}; " if found.get("gpu") else ""
     return f"{gpu}{line}, torch {found.get('torch')}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def check_device(device: str) -> None:
