@@ -82,7 +82,7 @@ def test_an_ascent_is_drawn_of_an_arm(trained: Workplace) -> None:
     for arguments, told in (
         (
             ["--method", "identity"],
-            "an ascent is that of one method with IQPIR's codes: --method (this run has plain, dual",
+            "an ascent is that of one method with IQPIR's codes: --method (this run has plain, ",
         ),
         ([], "an ascent is that of one method"),
         (["--method", "dual", "--prior", "no.safetensors"], "no.safetensors"),
