@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from bench import paths
+from bench import paths, provenance
 from bench.catalog.registry import KINDS, Entry, registry
 from bench.errors import BenchError, one_line
 from bench.fetch.assets import Asset
@@ -143,12 +143,7 @@ def _package(requirement: str) -> Finding:
 
 def opencv() -> Iterator[Finding]:
     """Two distributions bring the same `cv2`; whichever came last wrote its files over the other's."""
-    found = {}
-    for name in ("opencv-python", "opencv-python-headless", "opencv-contrib-python"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    found = provenance.installed(("opencv-python", "opencv-python-headless", "opencv-contrib-python"))
     said, failed = _child("import cv2; print(cv2.__version__)")
     listed = ", ".join(f"{name} {version}" for name, version in found.items()) or "no distribution"
     if failed:
@@ -174,7 +169,8 @@ for i in range(torch.cuda.device_count()):
 
 def devices(*, deep: bool) -> Iterator[Finding]:
     """Processors, memory, threads and graphics cards."""
-    yield Finding("devices", "cpu", "ok", f"{usable_cores()} of {os.cpu_count()} logical cores usable, {_processor()}")
+    cores = f"{usable_cores()} of {os.cpu_count()} logical cores usable"
+    yield Finding("devices", "cpu", "ok", f"{cores}, {provenance.processor()}")
     with suppress(ImportError):  # that it is not installed is said above
         import psutil
 
@@ -195,15 +191,6 @@ def devices(*, deep: bool) -> Iterator[Finding]:
         if not failed and cards and "cuda:0" not in said:
             remedy = "install a torch build for this driver, or look at CUDA_VISIBLE_DEVICES"
             yield Finding("devices", "cuda", "warning", "a card is there and torch does not see it", remedy)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = next((line for line in lines if line.startswith("model name")), "")
-    return one_line(named.partition(":")[2]) or platform.processor() or platform.machine()
 
 
 def _cards() -> list[str]:

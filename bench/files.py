@@ -1,40 +1,14 @@
-"""Writing files whole or not at all: the one way in which the harness replaces a file."""
+"""Writing files whole or not at all, as `iqpir.files` does it, with a refusal for files that users named."""
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.errors import BenchError, one_line
+from iqpir.files import replacing, write
 
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A temporary file in the same folder that takes the target's place at the end; nothing of it is left on an error.
-
-    Its name is short wherever the target's own is, and begins with `.part-`. Raises `OSError`.
-    """
-    temporary = target.with_name(f".part-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        yield temporary
-        temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def write(target: Path, payload: bytes) -> None:
-    """Replace a file, so that a reader sees the old or the new one, never half. Raises `OSError`."""
-    with replacing(target) as temporary:
-        try:
-            temporary.write_bytes(payload)
-        except FileNotFoundError:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(payload)
+__all__ = ["put", "replacing", "write", "write_for"]
 
 
 def write_for(target: Path, make: Callable[[Path], object]) -> None:

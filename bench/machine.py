@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from bench import provenance
 from bench.errors import BenchError
 from bench.identity import digest
+from iqpir import devices
+from iqpir.devices import usable_cores
 
-
-def usable_cores() -> int:
-    """Cores this process may use: the threads that torch gets unless told otherwise."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+__all__ = ["check_device", "fingerprint", "machine_digest", "machine_line", "usable_cores"]
 
 
 def fingerprint(device: str) -> dict[str, Any]:
@@ -26,7 +23,7 @@ def fingerprint(device: str) -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False),
         "logical": psutil.cpu_count(),
         "usable": usable_cores(),
-        "torch": _version("torch"),
+        "torch": provenance.installed(["torch"]).get("torch"),
     }
     if device.startswith("cuda"):
         name, _, driver = provenance.device_model(device).partition(", ")
@@ -45,22 +42,6 @@ def machine_line(found: Mapping[str, Any]) -> str:
     return f"{gpu}{line}, torch {found.get('torch')}"
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def check_device(device: str) -> None:
     """Raise `BenchError` for a device that is not there."""
-    if device == "cpu":
-        return
-    kind, colon, number = device.partition(":")
-    if kind != "cuda" or (colon and not number.isdecimal()):
-        raise BenchError(f"unknown device {device!r}: cpu, cuda or cuda:N")
-    import torch
-
-    index = int(number or 0)
-    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-        raise BenchError(f"device {device!r} is not on this machine ({torch.cuda.device_count()} CUDA devices)")
+    devices.check_device(device, BenchError)

@@ -7,7 +7,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,15 @@ def describe(device: str, threads: int, workers: int, batch: int, base: Path) ->
 
 def packages() -> dict[str, str]:
     """Installed versions of what numbers can depend on."""
+    return installed(_PACKAGES)
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those of some distributions that are there, by name."""
     found = {}
-    for name in _PACKAGES:
-        try:
+    for name in names:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

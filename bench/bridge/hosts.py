@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bench.catalog.registry import registry
 from bench.errors import BenchError
-from bench.methods.plus import host_of, network_of
+from bench.methods.plus import host_of
 from iqpir.errors import IQPIRError
 from iqpir.plus import Site
 from iqpir.training.hosts import Host
@@ -26,6 +26,6 @@ def host(name: str) -> Host:
         if method.scale != 1:
             raise IQPIRError(f"{name} changes the size by {method.scale}; a host restores at the same size")
         method.load("cpu", "float32")
-        return Host(network_of(method), sites)
+        return Host(method.network, sites)
     except BenchError as error:
         raise IQPIRError(str(error)) from error

@@ -13,7 +13,6 @@ from bench.gate.findings import KINDS, Comparison, Finding
 from bench.gate.snapshot_format import Snapshot, SnapshotOrigin
 from bench.tables.layout import format_value, printable, signed
 
-STYLES = ("text", "markdown", "json")
 SHOWN = 20
 """Findings of a summary's first table; the others are folded away."""
 NAMED = 3

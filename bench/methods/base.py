@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from bench.provenance import installed
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -149,12 +151,5 @@ class StoredMethod(ABC):
 
 def package_versions(names: list[str]) -> dict[str, str]:
     """Installed versions of distributions, 'absent' where one is not there."""
-    import importlib.metadata
-
-    found: dict[str, str] = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    found = installed(names)
+    return {name: found.get(name, "absent") for name in names}

@@ -6,9 +6,10 @@ Planning a finished run builds every method of a suite: nothing here imports tor
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench.catalog.isolation import exits_raised
 from bench.catalog.registry import Entry
@@ -16,30 +17,30 @@ from bench.catalog.user_code import code_of
 from bench.errors import BenchError, one_line, suggest
 from bench.identity import canonical
 from bench.methods.base import Method, StoredMethod
-from bench.methods.chain import AgentMethod, ChainMethod
-from bench.methods.classical import ClassicalMethod
-from bench.methods.command import CommandMethod
-from bench.methods.folder import FolderMethod
-from bench.methods.iqpir import IqpirMethod
 from bench.methods.module import ModuleMethod
-from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, resolve
-from bench.methods.plus import PlusMethod
-from bench.methods.rar import RarMethod
-from bench.methods.spandrel import SpandrelMethod
 
-ADAPTERS: dict[str, Callable[[Entry, Mapping[str, Any], Path | None], Method | StoredMethod]] = {
-    "network": NetworkMethod.from_entry,
-    "spandrel": SpandrelMethod.from_entry,
-    "classical": ClassicalMethod.from_entry,
-    "folder": FolderMethod.from_entry,
-    "iqpir": IqpirMethod.from_entry,
-    "plus": PlusMethod.from_entry,
-    "command": CommandMethod.from_entry,
-    "rar": RarMethod.from_entry,
-    "chain": ChainMethod.from_entry,
-    "agent": AgentMethod.from_entry,
+
+class Adapter(Protocol):
+    """A class of methods of one kind."""
+
+    def from_entry(self, entry: Entry, options: Mapping[str, Any], base: Path | None) -> Method | StoredMethod: ...
+
+
+ADAPTERS = {
+    "network": "bench.methods.network:NetworkMethod",
+    "spandrel": "bench.methods.spandrel:SpandrelMethod",
+    "classical": "bench.methods.classical:ClassicalMethod",
+    "folder": "bench.methods.folder:FolderMethod",
+    "iqpir": "bench.methods.iqpir:IqpirMethod",
+    "plus": "bench.methods.plus:PlusMethod",
+    "command": "bench.methods.command:CommandMethod",
+    "rar": "bench.methods.rar:RarMethod",
+    "chain": "bench.methods.chain:ChainMethod",
+    "agent": "bench.methods.chain:AgentMethod",
 }
+"""Kind → the class whose `from_entry` makes such a method. Imported when one is asked for: a method may be made of
+others, and comes back here for them."""
 KINDS = (*ADAPTERS, "plugin")
 
 
@@ -49,15 +50,15 @@ def build_method(entry: Entry, options: Mapping[str, Any], base: Path | None) ->
     `options` are the suite's and win over the catalogue's; `base` is the suite file's folder, for relative paths.
     Raises `BenchError` for an unknown option, a wrong type, or a plugin that does not make a method.
     """
-    kind = entry.fields.get("kind")
+    kind = str(entry.fields.get("kind"))
     where = f"method {entry.name!r} ({entry.origin})"
     if kind == "plugin":
         return _plugin(entry, where, options)
-    adapter = ADAPTERS.get(str(kind))
-    if adapter is None:
-        known = suggest(str(kind), KINDS) or f" (one of {', '.join(KINDS)})"
+    if kind not in ADAPTERS:
+        known = suggest(kind, KINDS) or f" (one of {', '.join(KINDS)})"
         raise BenchError(f"{where}: unknown kind {kind!r}{known}")
-    return adapter(entry, options, base)
+    adapter: Adapter = pkgutil.resolve_name(ADAPTERS[kind])
+    return adapter.from_entry(entry, options, base)
 
 
 def identity_of(method: Method | StoredMethod, entry: Entry) -> Mapping[str, Any]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.catalog.registry import Entry
-from bench.errors import BenchError, ItemError
+from bench.errors import ItemError
 from bench.fetch.assets import Asset
 from bench.methods.base import Method, ToldMethod, package_versions
+from bench.methods.loading import loaded, parameter_count
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.rar import NETWORK, OPTIONS, Weights, eight_bits, only_float32
 from bench.methods.toolbox import Tool, Toolbox
@@ -147,8 +148,6 @@ class AgentMethod(Method):
         import torch
 
         self._told = None
-        if self._system is None:
-            raise BenchError(f"method {self.name!r} is used before load()")
         made, told = [], []
         for image in images:
             restored, trace, pictures = self._one(image[None])
@@ -205,15 +204,15 @@ class AgentMethod(Method):
         return None
 
     def _assess(self, image: Tensor) -> Assessment:
-        assert self._system is not None
-        return self._system.assess(self._system.encode(image))
+        system = loaded(self._system, self.name)
+        return system.assess(system.encode(image))
 
     def traces(self) -> Sequence[Traced] | None:
         told, self._told = self._told, None
         return None if told is None else [Traced(trace, _between(pictures)) for trace, pictures in told]
 
     def parameters(self) -> int | None:
-        return None if self._system is None else sum(one.numel() for one in self._system.parameters())
+        return parameter_count(self._system)
 
     def close(self) -> None:
         self._system = self._told = None

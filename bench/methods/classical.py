@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.catalog.registry import Entry
-from bench.errors import BenchError, ItemError
+from bench.errors import ItemError
 from bench.methods.base import Method, package_versions
+from bench.methods.loading import loaded
 from bench.methods.options import declared_options, resolve
 from bench.methods.versions import code_versions, lasting
 
@@ -46,13 +47,12 @@ class ClassicalMethod(Method):
         import numpy as np
         import torch
 
-        if self._function is None:
-            raise BenchError(f"method {self.name!r} is used before load()")
+        function = loaded(self._function, self.name)
         outputs = []
         for image in images.detach().cpu().numpy():
             # A copy: a function may write to it.
             pixels = np.array(image.transpose(1, 2, 0), dtype=np.float32, order="C")
-            output = np.asarray(self._function(pixels, **self._options))
+            output = np.asarray(function(pixels, **self._options))
             if output.shape != pixels.shape:
                 raise ItemError(f"{self.name} made {output.shape} of {pixels.shape} (height, width, channels)")
             outputs.append(output.transpose(2, 0, 1).astype(np.float32, copy=False))

@@ -22,6 +22,7 @@ from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, MissingFile
 from bench.methods import exchange, origins, patched, process
 from bench.methods.base import Method
+from bench.methods.loading import loaded
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.versions import code_versions, versions
 
@@ -235,8 +236,7 @@ class CommandMethod(Method):
         import numpy as np
         import torch
 
-        if self._device is None:
-            raise BenchError(f"method {self.name!r} is used before load()")
+        loaded(self._device, self.name)
         height, width = images.shape[2:]
         if self._size is not None and [width, height] != self._size:
             only = "×".join(map(str, self._size))

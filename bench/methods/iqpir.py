@@ -6,26 +6,23 @@ weights make a method that can be timed and is never scored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import paths
 from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, one_line
 from bench.fetch.assets import Asset
-from bench.identity import file_hash
 from bench.methods.base import Method, package_versions
+from bench.methods.loading import RANDOM, NamedFile, loaded, loading, parameter_count, random_weights, unchanged
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.versions import code_versions
-from iqpir.weights import shipped
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from iqpir.network.model import IQPIR
     from iqpir.network.photo import PhotoIQPIR
-    from iqpir.restore import AnyRestorer
 
 OPTIONS = {
     "score": Option("score", 0.9, float, min=0, max=1),
@@ -42,8 +39,6 @@ that comes with the package `iqpir`, or `random`.
 not among them."""
 PHOTO = "photo"
 """The catalogue's `network` of an entry that is a network for photographs; others name a preset of IQPIR."""
-RANDOM = "random"
-"""The value of `weights` for the catalogue's network with weights drawn from a fixed seed."""
 SOURCES = (
     "iqpir.restore", "iqpir.checkpoint", "iqpir.network.autoencoder", "iqpir.network.blocks",
     "iqpir.network.conditioning", "iqpir.network.config", "iqpir.network.detail", "iqpir.network.fidelity",
@@ -74,9 +69,9 @@ class IqpirMethod(Method):
         weights = self._options.pop("weights")
         self.untrained = weights == RANDOM
         self._preset = str(entry.fields.get("network", "full"))
-        self._path = None if weights is None or self.untrained else shipped(weights) or paths.find(weights, base)
-        if self._path is not None and not self._path.is_file():
-            raise BenchError(f"method {entry.name!r}: option 'weights' names {self._path}, and there is no such file")
+        self._file: NamedFile | None = None
+        if weights is not None and not self.untrained:
+            self._file = NamedFile(f"method {entry.name!r}", "weights", weights, base)
         self._asset: Asset | None = None
         if weights is None:
             fields = entry.fields.get("weights")
@@ -84,8 +79,7 @@ class IqpirMethod(Method):
                 raise BenchError(f"method {entry.name!r} ({entry.origin}) has no weights: {{file, url, sha256, bytes}}")
             self._asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
         self._refuse_adain()
-        self._own = self._path is not None and shipped(str(weights)) is None
-        self._restorer: AnyRestorer | None = None
+        self._run: Callable[[Tensor], Tensor] | None = None
         self._parameters: int | None = None
         self._digest: str | None = None
 
@@ -100,72 +94,60 @@ class IqpirMethod(Method):
             return
         from iqpir.checkpoint import kind_of
 
-        if PHOTO in (self._preset, None if self._path is None else kind_of(self._path)):
+        if PHOTO in (self._preset, None if self._file is None else kind_of(self._file.path)):
             raise BenchError(self._idle_option("adain", "a network for photographs"))
 
     def _idle_option(self, option: str, what: str) -> str:
-        return (
-            f"method {self.name!r}: option {option!r} has no effect on {self._path or self.name}, {what}: leave it out"
-        )
+        which = self.name if self._file is None else self._file.path
+        return f"method {self.name!r}: option {option!r} has no effect on {which}, {what}: leave it out"
 
     def assets(self) -> list[Asset]:
         return [] if self._asset is None else [self._asset]
 
     def unavailable(self) -> str | None:
-        if not self.untrained:
-            return None
-        return f"{self.name} has random weights: bench latency times it, it is not scored without the option weights"
+        return random_weights(self.name) if self.untrained else None
 
     def untrained_twin(self) -> IqpirMethod:
         return IqpirMethod(self._entry, {**self._options, "weights": RANDOM}, self._base)
 
     def identity(self) -> Mapping[str, Any]:
-        if self._asset is not None:
-            self._digest = self._asset.digest()
-        elif self._path is not None:
-            self._digest = file_hash(self._path)
+        file = self._asset or self._file
+        self._digest = None if file is None else file.digest()
         return {
             "kind": "iqpir",
             "options": self._options,
             "sources": code_versions((*SOURCES, __name__), self._idle()),
             "packages": package_versions(["torch"]),
-            "weights": self._digest if self._digest is not None else f"{RANDOM}: {self._preset}",
+            "weights": self._digest or f"{RANDOM}: {self._preset}",
         }
 
     def _idle(self) -> Collection[str]:
         """Modules that its network does not run; somebody's own file may hold any network."""
-        return () if self._own or self._preset == PHOTO else PHOTO_SOURCES
+        own = self._file is not None and not self._file.ships
+        return () if own or self._preset == PHOTO else PHOTO_SOURCES
 
     def load(self, device: str, dtype: str) -> None:
-        import torch
-
-        from iqpir.errors import IQPIRError
         from iqpir.restore import restorer, without_effect
 
         options = {name: value for name, value in self._options.items() if name != "alpha"}
-        try:
+        with loading(self.name, device, dtype):
             network = self._drawn() if self.untrained else self.network()
             # A score may be asked of all arms of a comparison, one of which is without.
             idle = without_effect(network, {**self._asked, "score": None})
             if idle is not None:
                 raise BenchError(self._idle_option(*idle))
-            self._parameters = sum(one.numel() for one in network.parameters())
-            self._restorer = restorer(network, options, device, dtype)
-        except IQPIRError as error:
-            raise BenchError(f"{self.name}: {error}") from error
-        except (RuntimeError, AssertionError) as error:
-            if isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
-            raise BenchError(f"{self.name} cannot be loaded on {device!r} in {dtype!r}: {one_line(error)}") from error
+            self._parameters = parameter_count(network)
+            self._run = restorer(network, options, device, dtype).restore
 
     def network(self) -> IQPIR | PhotoIQPIR:
         """The checkpoint's network, float32 on the CPU. Raises `IQPIRError` for a file that holds none."""
         from iqpir.checkpoint import load
 
-        path = self._path if self._asset is None else self._asset.require_verified()
-        assert path is not None
-        if self._digest is not None and file_hash(path) != self._digest:
-            raise BenchError(f"{self.name}: {path} changed while it was in use")
+        if self._file is not None:
+            path = self._file.unchanged(self.name)
+        else:
+            assert self._asset is not None
+            path = unchanged(self.name, self._asset.require_verified(), self._digest)
         return load(str(path), alpha=self._options["alpha"])
 
     def _drawn(self) -> IQPIR | PhotoIQPIR:
@@ -186,10 +168,9 @@ class IqpirMethod(Method):
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
         from iqpir.errors import IQPIRError
 
-        if self._restorer is None:
-            raise BenchError(f"method {self.name!r} is used before load()")
+        run = loaded(self._run, self.name)
         try:
-            return self._restorer.restore(images)
+            return run(images)
         except IQPIRError as error:
             raise ItemError(one_line(error)) from error
 
@@ -197,4 +178,4 @@ class IqpirMethod(Method):
         return self._parameters
 
     def close(self) -> None:
-        self._restorer = None
+        self._run = None

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.catalog.registry import Entry
-from bench.errors import BenchError, ItemError, one_line
+from bench.errors import BenchError, ItemError
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
 from bench.methods.base import Box, Method, package_versions
+from bench.methods.loading import loaded, loading, parameter_count
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.padding import pad_to_multiple
 from bench.methods.tiling import tiled
@@ -133,15 +134,10 @@ class NetworkMethod(Method):
         # The bytes themselves, not what the memo remembers of them, and before anything is unpickled.
         for asset in self._weights:
             self._verified(asset, file_hash(asset.require()))
-        try:
+        with loading(self.name, device, dtype):
             self._dtype = getattr(torch, dtype)
             network = self._build({name: value for name, value in self._options.items() if name not in OPTIONS})
             self._network = network.to(torch.device(device), self._dtype).eval().requires_grad_(False)
-        # What torch raises for a device or dtype that is not there, and a class for an argument it does not take.
-        except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
-            if isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
-            raise BenchError(f"{self.name} cannot be loaded on {device!r} in {dtype!r}: {one_line(error)}") from error
 
     def _build(self, arguments: dict[str, Any]) -> Module:
         """The network with its weights, on the CPU. Raises `BenchError` for a file that does not fit."""
@@ -177,12 +173,14 @@ class NetworkMethod(Method):
     @property
     def network(self) -> Module:
         """The loaded network, without padding and tiles."""
-        if self._network is None:
-            raise BenchError(f"method {self.name!r} is used before load()")
-        return self._network
+        return loaded(self._network, self.name)
+
+    def run_instead(self, forward: Any) -> None:
+        """Let something else stand in the loaded network's place: what is called as it is."""
+        self._network = forward
 
     def parameters(self) -> int | None:
-        return None if self._network is None else sum(one.numel() for one in self._network.parameters())
+        return parameter_count(self._network)
 
     def close(self) -> None:
         self._network = None

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import paths
 from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
 from bench.fetch.assets import Asset
-from bench.identity import file_hash
 from bench.methods.base import Box, Method
+from bench.methods.build import build_method
+from bench.methods.loading import NamedFile, loading
 from bench.methods.module import ModuleMethod
 from bench.methods.network import NetworkMethod
 from bench.methods.options import Option, declared_options, resolve
@@ -24,7 +24,6 @@ from bench.methods.versions import code_versions
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
 
     from iqpir.plus import ScoreConditioner
 
@@ -45,73 +44,63 @@ class PlusMethod(Method):
     `guidance`: 1 is the conditioned output; more goes beyond it, away from the output without a score.
     """
 
-    def __init__(self, name: str, host: Host, path: Path | None, score: float = 0.9, guidance: float = 1.0) -> None:
+    def __init__(
+        self, name: str, host: Host, file: NamedFile | None, score: float = 0.9, guidance: float = 1.0
+    ) -> None:
         self.name = name
         self.scale, self.quantise = host.scale, host.quantise
         self.batch_invariant, self.stochastic = host.batch_invariant, host.stochastic
-        self._host, self._path = host, path
+        self._host, self._file = host, file
         self._score, self._guidance = score, guidance
-        self._digest: str | None = None
 
     @classmethod
     def from_entry(cls, entry: Entry, options: Mapping[str, Any], base: Path | None) -> PlusMethod:
         where = f"method {entry.name!r} ({entry.origin})"
         values = resolve(where, declared_options(where, entry.fields, OPTIONS), options)
-        path = None if values["weights"] is None else paths.find(values["weights"], base)
-        if path is not None and not path.is_file():
-            raise BenchError(f"{where}: option 'weights' names {path}, and there is no such file: iqpir train plus")
+        named = values["weights"]
+        file = None if named is None else NamedFile(where, "weights", named, base, ": iqpir train plus")
         host = host_of(where, values["host"], values["host_options"] or {}, base)
-        return cls(entry.name, host, path, values["score"], values["guidance"])
+        return cls(entry.name, host, file, values["score"], values["guidance"])
 
     def assets(self) -> list[Asset]:
-        return self._host.assets() if self._path is not None else []
+        return self._host.assets() if self._file is not None else []
 
     def unavailable(self) -> str | None:
         """Nobody publishes weights of a "+", so that without the option there is nothing to run."""
-        if self._path is not None:
+        if self._file is not None:
             return None
         made = f"iqpir train plus makes them from {self._host.name}, options: {{weights: FILE}} takes them"
         return f"no weights of {self.name} are published: {made}"
 
-    def _weights(self) -> Path:
-        if self._path is None:
+    def _weights(self) -> NamedFile:
+        if self._file is None:
             raise BenchError(str(self.unavailable()))
-        return self._path
+        return self._file
 
     def valid_crop(self, height: int, width: int) -> Box | None:
         return self._host.valid_crop(height, width)
 
     def identity(self) -> Mapping[str, Any]:
-        self._digest = file_hash(self._weights())
         return {
             "kind": "plus",
             "host": self._host.identity(),
             "score": self._score,
             "guidance": self._guidance,
-            "weights": self._digest,
+            "weights": self._weights().digest(),
             "sources": code_versions(SOURCES),
         }
 
     def load(self, device: str, dtype: str) -> None:
         import torch
 
-        from iqpir.errors import IQPIRError
         from iqpir.plus import ScoreConditioner
 
-        path = self._weights()
-        if self._digest is not None and file_hash(path) != self._digest:
-            raise BenchError(f"{self.name}: {path} changed while it was in use")
+        path = self._weights().unchanged(self.name)
         self._host.load(device, dtype)
-        try:
-            plus = ScoreConditioner.load(network_of(self._host), path)
-        except IQPIRError as error:
-            raise BenchError(f"{self.name}: {error}") from error
-        plus = plus.to(device, getattr(torch, dtype)).eval().requires_grad_(False)
-        scored = _scored(plus, self._score, self._guidance)
-        if isinstance(self._host, ModuleMethod):
-            self._host._loaded = scored
-        else:
-            self._host._network = scored
+        with loading(self.name, device, dtype):
+            plus = ScoreConditioner.load(self._host.network, path)
+            plus = plus.to(device, getattr(torch, dtype)).eval().requires_grad_(False)
+        self._host.run_instead(_scored(plus, self._score, self._guidance))
 
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
         return self._host.restore(images, seeds)
@@ -122,8 +111,6 @@ class PlusMethod(Method):
 
 def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None) -> Host:
     """The method of that name, if it has a network that a score can be given to. Raises `BenchError`."""
-    from bench.methods.build import build_method
-
     entry = registry("method").get(name)
     if not isinstance(options, Mapping):
         raise BenchError(f"{where}: host_options are a mapping of the host's options, not {options!r}")
@@ -135,11 +122,6 @@ def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None
     if not isinstance(host, NetworkMethod):
         raise BenchError(f"{where}: host {name!r} is no torch module; bench.methods.module.from_module takes one")
     return host
-
-
-def network_of(method: Host) -> Module:
-    """The network of a loaded method, without its padding and tiles."""
-    return method.network
 
 
 def _scored(plus: ScoreConditioner, score: float, guidance: float) -> Any:

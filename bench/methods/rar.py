@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import paths
 from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, one_line
-from bench.identity import file_hash
 from bench.methods.base import Method, package_versions
+from bench.methods.loading import RANDOM, NamedFile, loaded, loading, parameter_count, random_weights
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.trace import Step, Trace, Traced
 from bench.methods.versions import code_versions
@@ -43,7 +42,6 @@ OPTIONS = {
 """What every entry of this kind takes. `adaptive` false: every image has exactly `rounds` rounds. `assessment` false:
 the restorer is told nothing. `restorer` None: the checkpoint's first. `weights`: a checkpoint on disk, the name of one
 that comes with the package `iqpir`, or `random`, which is timed and never scored."""
-RANDOM = "random"
 NETWORK = (
     "iqpir.checkpoint", "iqpir.network.blocks", "iqpir.rar.assessor", "iqpir.rar.config", "iqpir.rar.kinds",
     "iqpir.rar.latent", "iqpir.rar.layers", "iqpir.rar.loop", "iqpir.rar.model", "iqpir.rar.restorer",
@@ -52,25 +50,20 @@ NETWORK = (
 
 
 class Weights:
-    """Where a system comes from: found when a method is made, hashed when it is identified, read when it is loaded."""
+    """Where a system comes from."""
 
     def __init__(self, method: str, given: str, base: Path | None) -> None:
         self.method, self.given = method, given
         self.random = given == RANDOM
-        self._path = None if self.random else shipped(given)
-        if self._path is None and not self.random and given != RAR_TINY:
-            self._path = paths.find(given, base)
-            if not self._path.is_file():
-                raise BenchError(f"method {method!r}: option 'weights' names {self._path}, and there is no such file")
-        self._digest: str | None = None
+        missing = given == RAR_TINY and shipped(given) is None  # said by `unavailable`, as for any other weights
+        none = self.random or missing
+        self._file = None if none else NamedFile(f"method {method!r}", "weights", given, base)
 
     def unavailable(self) -> str | None:
         """Why there is nothing to score with, with the remedy."""
         if self.random:
-            return (
-                f"{self.method} has random weights: bench latency times it, it is not scored without the option weights"
-            )
-        if self._path is None:
+            return random_weights(self.method)
+        if self._file is None:
             return (
                 f"{self.method}: no checkpoint {self.given} comes along; iqpir train all configs/rar-tiny.yaml makes "
                 "one, for the option weights"
@@ -78,36 +71,22 @@ class Weights:
         return None
 
     def identity(self) -> str:
-        if self._path is None:
-            return RANDOM
-        self._digest = file_hash(self._path)
-        return self._digest
+        return RANDOM if self._file is None else self._file.digest()
 
     def read(self, device: str) -> RAR:
         """The system on a device. Raises `BenchError`."""
         import torch
 
-        from iqpir.errors import IQPIRError
         from iqpir.rar import RAR
 
-        reason = None if self.random else self.unavailable()
-        if reason is not None:
-            raise BenchError(reason)
-        try:
+        with loading(self.method, device, "float32"):
             if self.random:
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(0)
                     return RAR().eval().to(device)
-            assert self._path is not None
-            if self._digest is not None and file_hash(self._path) != self._digest:
-                raise BenchError(f"{self.method}: {self._path} changed while it was in use")
-            return RAR.from_checkpoint(self._path).to(device)
-        except IQPIRError as error:
-            raise BenchError(f"{self.method}: {error}") from error
-        except (RuntimeError, AssertionError) as error:
-            if isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
-            raise BenchError(f"{self.method} cannot be loaded on {device!r}: {one_line(error)}") from error
+            if self._file is None:
+                raise BenchError(str(self.unavailable()))
+            return RAR.from_checkpoint(self._file.unchanged(self.method)).to(device)
 
 
 def only_float32(method: str, dtype: str) -> None:
@@ -170,10 +149,9 @@ class RarMethod(Method):
         from iqpir.errors import IQPIRError
 
         self._found = None
-        if self._system is None:
-            raise BenchError(f"method {self.name!r} is used before load()")
+        system = loaded(self._system, self.name)
         try:
-            made = self._system(images, self._loop(), keep=True)
+            made = system(images, self._loop(), keep=True)
         except IQPIRError as error:
             raise ItemError(one_line(error)) from error
         self._found = made.traces, made.states, (images.shape[-2], images.shape[-1])
@@ -189,7 +167,7 @@ class RarMethod(Method):
         ]
 
     def parameters(self) -> int | None:
-        return None if self._system is None else sum(one.numel() for one in self._system.parameters())
+        return parameter_count(self._system)
 
     def close(self) -> None:
         self._system = self._found = None

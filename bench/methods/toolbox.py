@@ -15,6 +15,7 @@ from bench.data.told import kind_of
 from bench.errors import BenchError
 from bench.fetch.assets import Asset
 from bench.methods.base import Method
+from bench.methods.build import build_method
 
 
 class Tool(NamedTuple):
@@ -74,8 +75,6 @@ class Toolbox:
 
 
 def _tool(where: str, kind: str, wanted: Any, base: Path | None, made: dict[str, Method]) -> Tool:
-    from bench.methods.build import build_method
-
     name, options = (wanted, {}) if isinstance(wanted, str) else (wanted.get("method"), wanted.get("options", {}))
     shown = str(name) + (f" ({', '.join(f'{key} {value:g}' for key, value in options.items())})" if options else "")
     if shown not in made:

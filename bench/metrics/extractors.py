@@ -17,7 +17,7 @@ import yaml
 from bench import paths
 from bench.errors import BenchError, suggest
 from bench.fetch.assets import Asset
-from bench.metrics.pyiqa_metric import Weight
+from bench.metrics.weights import Weight, verified
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,6 @@ class Extractor(NamedTuple):
         return torch.cat(vectors).double().cpu().numpy()
 
     def _network(self, device: str) -> Module:
-        from bench.metrics.pyiqa_offline import verified
 
         build = _clip if self.name == "clip" else _inception
         return build(verified(self.weight), self.weight.asset.digest(), device)

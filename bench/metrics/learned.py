@@ -16,8 +16,9 @@ from bench.fetch import memo
 from bench.fetch.assets import Asset
 from bench.metrics.base import ImageMetric, Signature
 from bench.metrics.loaded import Loaded
-from bench.metrics.pyiqa_metric import Weight, full_precision
+from bench.metrics.pyiqa_metric import full_precision
 from bench.metrics.view import View
+from bench.metrics.weights import Weight, verified
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +101,6 @@ class NetworkMetric(ImageMetric):
         return self._loaded.net(device, lambda: self.build(self._paths()).requires_grad_(False))
 
     def _paths(self) -> list[Path]:
-        from bench.metrics.pyiqa_offline import verified
 
         kept = self.files[:-1] if self.weights else self.files
         for weight in kept:

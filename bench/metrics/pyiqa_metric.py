@@ -19,6 +19,7 @@ from bench.fetch.assets import Asset
 from bench.metrics.base import ImageMetric, Signature
 from bench.metrics.loaded import Loaded
 from bench.metrics.view import View
+from bench.metrics.weights import Weight
 
 if TYPE_CHECKING:
     import torch
@@ -30,18 +31,6 @@ _ENTRY: dict[str, Any] = {"entry": True}
 """Marks the fields that come from the catalogue; they are not options."""
 
 LUMAS = ("yiq", "ycbcr", "lhm")
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A weight file as signatures name it."""
-
-    asset: Asset
-
-    @property
-    def tag(self) -> str:
-        """Eight hex digits that tell the file from another one, or `unpinned`."""
-        return (self.asset.sha256 or self.asset.prefix or self.asset.expected() or "unpinned")[:8]
 
 
 @dataclass(frozen=True)

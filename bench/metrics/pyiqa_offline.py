@@ -7,24 +7,22 @@ folder that holds exactly the catalogue's files, and every way out of it is shut
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import pickle
 import sys
 import tempfile
 import threading
-import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench.errors import BenchError, MissingFile, one_line
+from bench.errors import BenchError, one_line
+from bench.metrics.weights import Weight, verified
+from iqpir.quality.pyiqa_build import Backbones, no_downloads, only_here
 
 if TYPE_CHECKING:
     import torch
-
-    from bench.metrics.pyiqa_metric import Weight
 
 _BUILDING = threading.Lock()
 """Building patches modules of other libraries, so only one network is built at a time."""
@@ -60,65 +58,26 @@ def construct(name: str, options: dict[str, Any], weights: Sequence[Weight]) -> 
                 f"pyiqa cannot build {name} from {', '.join(files) or 'no files'}: "
                 f"{type(error).__name__}: {one_line(error, 160)}{remedy}"
             ) from error
-    inside = {id(tensor) for tensor in [*net.parameters(), *net.buffers()]}
-    if any(id(tensor) in inside and tensor._version == version for tensor, version in backbones):
+    if backbones.unfilled(net):
         raise BenchError(
             f"pyiqa's {name}: its checkpoint lacks part of the backbone, whose own weights bench does not fetch"
         )
     return net
 
 
-def verified(weight: Weight) -> Path:
-    """The file of a weight, its hash held against all that is known of it."""
-    asset = weight.asset
-    if not asset.path.is_file():
-        known = asset.expected() or (f"{asset.prefix}…" if asset.prefix else "not published")
-        raise MissingFile(
-            f"{asset.owner} needs {asset.file} ({asset.url}, sha256 {known}), not at {asset.path}: "
-            f"bench fetch {asset.owner}"
-        )
-    if asset.prefix is not None and not asset.digest().startswith(asset.prefix):
-        raise BenchError(
-            f"{asset.owner}: {asset.path} has sha256 {asset.digest()}, which should begin with {asset.prefix}: "
-            f"bench fetch {asset.owner} brings the right one"
-        )
-    whole = asset.expected() is not None or asset.prefix is None
-    return asset.require_verified() if whole else asset.path
-
-
 @contextlib.contextmanager
-def _shut(name: str, folder: Path, *, trusted: bool) -> Iterator[list[tuple[torch.Tensor, int]]]:
+def _shut(name: str, folder: Path, *, trusted: bool) -> Iterator[Backbones]:
     """Let this thread read weights from `folder` alone; other threads are not affected.
 
-    Yields the tensors of backbones that were left for the checkpoint to fill, with their version counters. Files
-    of which only a part of the hash is known (`trusted` false) are read without unpickling code.
+    Files of which only a part of the hash is known (`trusted` false) are read without unpickling code.
     """
-    import huggingface_hub.constants
-    import timm.models._builder
-    import torch
     import torch.hub
 
-    here = threading.get_ident()
-    backbones: list[tuple[torch.Tensor, int]] = []
+    def refusal(url: str) -> BenchError:
+        return BenchError(f"pyiqa's {name} asks for {url}, which the catalogue does not list")
 
-    def only_here(instead: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def chosen(*arguments: Any, **keywords: Any) -> Any:
-            return (instead if threading.get_ident() == here else original)(*arguments, **keywords)
-
-        return chosen
-
-    def refuse(url: Any, *_: Any, **__: Any) -> Any:
-        address = getattr(url, "full_url", url)
-        raise BenchError(f"pyiqa's {name} asks for {address}, which the catalogue does not list")
-
-    def leave(model: torch.nn.Module, *_: Any, **__: Any) -> None:
-        backbones.extend((tensor, tensor._version) for tensor in [*model.parameters(), *_floating_buffers(model)])
-
-    read = torch.load
-
-    def read_data(*arguments: Any, **keywords: Any) -> Any:
-        return read(*arguments, **{**keywords, "weights_only": True})
+    def refuse(url: str, *_: Any, **__: Any) -> NoReturn:
+        raise refusal(url)
 
     download, cache = torch.hub.download_url_to_file, str(folder / "pyiqa")
     refused = only_here(refuse, download)
@@ -127,24 +86,11 @@ def _shut(name: str, folder: Path, *, trusted: bool) -> Iterator[list[tuple[torc
 
     usual = download_util.DEFAULT_CACHE_DIR
     with contextlib.ExitStack() as stack:
-
-        def swap(target: Any, attribute: str, value: Any) -> None:
-            stack.callback(setattr, target, attribute, getattr(target, attribute))
-            setattr(target, attribute, value)
-
-        swap(urllib.request, "urlopen", only_here(refuse, urllib.request.urlopen))
-        swap(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-        builder = timm.models._builder
-        swap(builder, "load_pretrained", only_here(leave, builder.load_pretrained))
-        if not trusted:
-            swap(torch, "load", only_here(read_data, read))
+        backbones = stack.enter_context(no_downloads(refusal, data_only=not trusted))
         for module in _clip_modules() if any((folder / "clip").glob("*.pt")) else []:
             # CLIP's own package looks below the home folder; the checked file is here instead.
-            swap(
-                module,
-                "_download",
-                only_here(lambda url, root: str(folder / "clip" / Path(url).name), module._download),
-            )
+            stack.callback(setattr, module, "_download", module._download)
+            module._download = only_here(lambda url, root: str(folder / "clip" / Path(url).name), module._download)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         torch.hub.set_dir(str(folder))
@@ -162,11 +108,6 @@ def _clip_modules() -> list[Any]:
     from pyiqa.archs.clip_imports import clip
 
     return [sys.modules[clip.load.__module__], pyiqa.archs.afineclip_model]
-
-
-def _floating_buffers(model: torch.nn.Module) -> list[torch.Tensor]:
-    """Running statistics, which a checkpoint must bring; tables of indices it need not."""
-    return [buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
 
 
 def _rename(function: Any, instead: Any, folder: str, other: str) -> None:

@@ -18,7 +18,7 @@ from bench.fetch import memo
 from bench.fetch.assets import Asset
 from bench.metrics.extractors import catalogue
 from bench.metrics.primitives.frechet import Gaussian
-from bench.metrics.pyiqa_metric import Weight
+from bench.metrics.weights import Weight, verified
 
 GT = "gt"
 """The reference set that is the images' own ground truth."""
@@ -52,7 +52,6 @@ class Reference(NamedTuple):
 
     def file(self) -> Path:
         """Where the file is. Raises `MissingFile`, or `BenchError` where it is not the right one."""
-        from bench.metrics.pyiqa_offline import verified
 
         if self.weight is not None:
             return verified(self.weight)

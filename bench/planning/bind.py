@@ -198,7 +198,7 @@ class Resolved:
     missing: tuple[Missing, ...]
     selection: Selection
 
-    def cells(self) -> list[tuple[BoundDataset, BoundMethod]]:
+    def jobs(self) -> list[tuple[BoundDataset, BoundMethod]]:
         """Dataset × method in table order, those included that the method is not for: they have no units."""
         return [(dataset, method) for dataset in self.datasets for method in self.methods]
 

@@ -50,7 +50,7 @@ def _column(plan: Plan, bound: BoundDataset, metric: BoundMetric) -> Column:
         heading=metric.heading,
         signature=metric.signature,
         row_signature=metric.row_signature,
-        mode=plan.cells[0].metric_mode(metric),
+        mode=plan.jobs[0].metric_mode(metric),
         fr=metric.kind.fr,
         is_set=metric.kind.of_sets,
         higher_is_better=metric.metric.higher_is_better,
@@ -65,13 +65,13 @@ def _column(plan: Plan, bound: BoundDataset, metric: BoundMetric) -> Column:
 
 
 def _method(plan: Plan, index: int) -> MethodRecord:
-    bound, cell = plan.resolved.methods[index], plan.cells[index]
+    bound, job = plan.resolved.methods[index], plan.jobs[index]
     return MethodRecord(
         label=bound.label,
         name=bound.name,
         options=dict(bound.options),
         identity=dict(bound.identity),
-        mode=cell.mode,
+        mode=job.mode,
         repeats=bound.repeats,
         unavailable=bound.unavailable,
         licence=bound.entry.fields.get("licence"),
@@ -86,8 +86,8 @@ def _method(plan: Plan, index: int) -> MethodRecord:
 
 def _modes(plan: Plan, method: int) -> Mapping[str, str]:
     """Numeric modes of a method with a detector of its own, by column."""
-    cells = [cell for cell in plan.cells if cell.index % len(plan.resolved.methods) == method]
-    return {one.label: cell.metric_mode(one) for cell in cells for one in cell.dataset.metrics if one.kind.boxes}
+    jobs = [job for job in plan.jobs if job.index % len(plan.resolved.methods) == method]
+    return {one.label: job.metric_mode(one) for job in jobs for one in job.dataset.metrics if one.kind.boxes}
 
 
 def _lossy(bound: BoundMethod, datasets: Sequence[BoundDataset]) -> Iterator[str]:

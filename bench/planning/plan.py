@@ -25,7 +25,7 @@ from bench.results.store import Memo, Score, Store, StoredRestoration
 
 
 @dataclass(frozen=True)
-class PlannedCell:
+class Job:
     """One method on one dataset."""
 
     index: int
@@ -118,13 +118,13 @@ class PlannedCell:
         return canonical({**self.mode, **tuned}) if metric.metric.learned else ""
 
     def measured(self, metric: BoundMetric) -> Metric:
-        """A metric as it looks at this cell."""
+        """A metric as it looks at this job."""
         own = self.method.detector
         return metric.metric.looking_with(own) if own is not None and metric.kind.boxes else metric.metric
 
     @property
     def scorer(self) -> tuple[int, str]:
-        """Cells with the same one are scored by the same metrics."""
+        """Jobs with the same one are scored by the same metrics."""
         return self.dataset_index, self.method.label if self.method.detector is not None else ""
 
 
@@ -170,32 +170,32 @@ class State(NamedTuple):
 class Task(NamedTuple):
     """One unit handed to a worker."""
 
-    cell: int
+    job: int
     unit: int
     facts: Facts
     claim: bytes
 
 
-def source_of(cell: PlannedCell, unit: int) -> ImageSource | None:
+def source_of(job: Job, unit: int) -> ImageSource | None:
     """The file with a stored method's output, None for methods that restore. Raises `ItemError`."""
-    method = cell.making(unit)
+    method = job.making(unit)
     if not isinstance(method, StoredMethod):
         return None
     from bench.data.images import FileSource
 
-    return FileSource(method.locate(cell.dataset.label, cell.item(unit).id))
+    return FileSource(method.locate(job.dataset.label, job.item(unit).id))
 
 
-def gather(store: Store, cell: PlannedCell, units: Sequence[int], *, fresh: bool = False) -> list[Facts]:
-    """Stamps and memos of many units of a cell; with `fresh` nothing is known before it has been decoded again."""
+def gather(store: Store, job: Job, units: Sequence[int], *, fresh: bool = False) -> list[Facts]:
+    """Stamps and memos of many units of a job; with `fresh` nothing is known before it has been decoded again."""
     blank: list[Facts] = []
     for unit in units:
-        item = cell.item(unit)
+        item = job.item(unit)
         if item.problem is not None or item.lq is None:
             blank.append(Facts(problem=item.problem or "no input"))
             continue
         try:
-            made = source_of(cell, unit)
+            made = source_of(job, unit)
             blank.append(
                 Facts(
                     lq_stamp=item.lq.stamp(),
@@ -224,19 +224,19 @@ def _stamp_or_none(source: ImageSource | None) -> Stamp | None:
 
 
 def examine(
-    store: Store, cell: PlannedCell, units: Sequence[int], facts: Sequence[Facts], shelf: Shelf | None = None
+    store: Store, job: Job, units: Sequence[int], facts: Sequence[Facts], shelf: Shelf | None = None
 ) -> list[State]:
-    """Compare many units of a cell with what the store holds. `shelf`: the output files, if they were listed before."""
+    """Compare many units of a job with what the store holds. `shelf`: the output files, if they were listed before."""
     shelf = shelf or Shelf(store.folder)
-    keys = [cell.key(unit, fact) for unit, fact in zip(units, facts, strict=True)]
+    keys = [job.key(unit, fact) for unit, fact in zip(units, facts, strict=True)]
     restorations = store.restorations(key for key in keys if key is not None)
-    references = [_reference(cell, unit, fact) for unit, fact in zip(units, facts, strict=True)]
+    references = [_reference(job, unit, fact) for unit, fact in zip(units, facts, strict=True)]
     contents = store.content_ids(hash_ for hash_ in references if hash_ is not None)
     found = [restorations.get(key) if key is not None else None for key in keys]
     outputs = [row.output for row in found if row is not None and row.output is not None]
-    metrics = cell.dataset.metrics
+    metrics = job.dataset.metrics
     held = [
-        _held(store, cell, metric, [*outputs, *contents.values()] if metric.kind.two_sets else outputs)
+        _held(store, job, metric, [*outputs, *contents.values()] if metric.kind.two_sets else outputs)
         for metric in metrics
     ]
 
@@ -250,7 +250,7 @@ def examine(
         todo: list[int] = []
         if row is not None and row.output is not None:
             for index, metric in enumerate(metrics):
-                if metric.unavailable is not None or not wanted(cell, metric):
+                if metric.unavailable is not None or not wanted(job, metric):
                     continue
                 if (metric.kind.fr and unseen) or not _settled(held[index], metric.kind.places(row.output, compared)):
                     todo.append(index)
@@ -274,37 +274,35 @@ def _settled(held: Mapping[Place, Score], places: Sequence[Place]) -> bool:
     return True
 
 
-def wanted(cell: PlannedCell, metric: BoundMetric) -> bool:
-    """Whether there is anything to compute of a metric for the dataset of a cell."""
-    annotated = cell.dataset.annotations is not None
-    return metric.kind.applies(paired=cell.dataset.dataset.paired, annotated=annotated)
+def wanted(job: Job, metric: BoundMetric) -> bool:
+    """Whether there is anything to compute of a metric for the dataset of a job."""
+    annotated = job.dataset.annotations is not None
+    return metric.kind.applies(paired=job.dataset.dataset.paired, annotated=annotated)
 
 
-def _reference(cell: PlannedCell, unit: int, facts: Facts) -> bytes | None:
+def _reference(job: Job, unit: int, facts: Facts) -> bytes | None:
     if facts.gt is None or facts.lq is None:
         return None
-    return cropped_hash(facts.gt.hash, cell.crop(unit, facts.lq.height, facts.lq.width))
+    return cropped_hash(facts.gt.hash, job.crop(unit, facts.lq.height, facts.lq.width))
 
 
-def _held(
-    store: Store, cell: PlannedCell, metric: BoundMetric, outputs: Iterable[int]
-) -> Mapping[tuple[int, int], Score]:
-    found = signature_of(store, cell, metric, create=False)
+def _held(store: Store, job: Job, metric: BoundMetric, outputs: Iterable[int]) -> Mapping[tuple[int, int], Score]:
+    found = signature_of(store, job, metric, create=False)
     if found is None:
         return {}
     return store.extractions(outputs, found) if metric.kind.of_sets else store.scores(outputs, found)
 
 
-def signature_of(store: Store, cell: PlannedCell, metric: BoundMetric, *, create: bool = True) -> int | None:
+def signature_of(store: Store, job: Job, metric: BoundMetric, *, create: bool = True) -> int | None:
     """The stored signature of a metric's per-image rows: of its values, or of a set metric's features."""
-    return store.signature_id(metric.row_signature, cell.metric_mode(metric), create=create)
+    return store.signature_id(metric.row_signature, job.metric_mode(metric), create=create)
 
 
-def claim_key(cell: PlannedCell, unit: int, facts: Facts) -> bytes:
+def claim_key(job: Job, unit: int, facts: Facts) -> bytes:
     """What two runs at once agree on before either has decoded the item: its stamp and the method."""
     return digest(
         [
-            dict(cell.identity(unit)), cell.mode, cell.quantise, cell.suite_seed, cell.draw(unit),
+            dict(job.identity(unit)), job.mode, job.quantise, job.suite_seed, job.draw(unit),
             facts.lq_stamp, facts.made_stamp,
         ]
     )  # fmt: skip
@@ -312,53 +310,53 @@ def claim_key(cell: PlannedCell, unit: int, facts: Facts) -> bytes:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a run with what is known of every unit."""
+    """All jobs of a run with what is known of every unit."""
 
     resolved: Resolved
-    cells: tuple[PlannedCell, ...]
+    jobs: tuple[Job, ...]
     facts: tuple[Sequence[Facts], ...]
     states: tuple[Sequence[State], ...]
 
     def open_units(self) -> list[tuple[int, int]]:
-        """(cell, unit) of everything that still needs work, all of a method's member together so that it is loaded
+        """(job, unit) of everything that still needs work, all of a method's member together so that it is loaded
         once."""
         todo = [
-            (cell, unit)
-            for cell in self.cells
-            if cell.method.method is not None
-            for unit in range(cell.units)
-            if not self.states[cell.index][unit].done and self.facts[cell.index][unit].problem is None
+            (job, unit)
+            for job in self.jobs
+            if job.method.method is not None
+            for unit in range(job.units)
+            if not self.states[job.index][unit].done and self.facts[job.index][unit].problem is None
         ]
         methods = max(len(self.resolved.methods), 1)
         todo.sort(key=lambda place: (place[0].index % methods, place[0].member(place[1]), place[0].index, place[1]))
-        return [(cell.index, unit) for cell, unit in todo]
+        return [(job.index, unit) for job, unit in todo]
 
 
-def make_cells(resolved: Resolved, device: str) -> tuple[PlannedCell, ...]:
+def make_jobs(resolved: Resolved, device: str) -> tuple[Job, ...]:
     """Dataset × method, in table order."""
     kind = device.split(":")[0]
     methods = len(resolved.methods)
     return tuple(
-        PlannedCell(index, index // methods, dataset, method, kind, resolved.file.suite.seed)
-        for index, (dataset, method) in enumerate(resolved.cells())
+        Job(index, index // methods, dataset, method, kind, resolved.file.suite.seed)
+        for index, (dataset, method) in enumerate(resolved.jobs())
     )
 
 
 def make_plan(resolved: Resolved, store: Store, device: str, *, fresh: bool = False) -> Plan:
     """What there is to do; with `fresh` everything. Reads stamps and the store only."""
-    cells = make_cells(resolved, device)
+    jobs = make_jobs(resolved, device)
     for bound in resolved.methods:
         bound.identity  # noqa: B018 – one that cannot be had is said before anything is looked at
     shelf = Shelf(store.folder)
     facts: list[Sequence[Facts]] = []
     states: list[Sequence[State]] = []
-    for cell in cells:
-        units = range(cell.units)
-        absent = cell.method.method is None
-        gathered = [Facts()] * cell.units if absent else gather(store, cell, units, fresh=fresh)
+    for job in jobs:
+        units = range(job.units)
+        absent = job.method.method is None
+        gathered = [Facts()] * job.units if absent else gather(store, job, units, fresh=fresh)
         facts.append(gathered)
         if absent:
-            states.append([State(None, None, None, (), unknown=True)] * cell.units)
+            states.append([State(None, None, None, (), unknown=True)] * job.units)
         else:
-            states.append(examine(store, cell, units, gathered, shelf))
-    return Plan(resolved, cells, tuple(facts), tuple(states))
+            states.append(examine(store, job, units, gathered, shelf))
+    return Plan(resolved, jobs, tuple(facts), tuple(states))

@@ -28,7 +28,7 @@ def validate(name: str, plugins: Sequence[str] = ()) -> Valid:
     for method in resolved.methods:
         if method.entry.target:
             method.entry.load()  # imports the network, so that a target that is not there is found here
-    cells = sum(method.is_for(dataset.label) for dataset, method in resolved.cells())
+    jobs = sum(method.is_for(dataset.label) for dataset, method in resolved.jobs())
     labels = len({method.label for method in resolved.methods})
     notes = [
         f"{name}: {bound.label}: {line}"
@@ -38,7 +38,7 @@ def validate(name: str, plugins: Sequence[str] = ()) -> Valid:
     if resolved.missing:
         notes.append(screen(name, resolved.missing))
     return Valid(
-        f"{name}: valid ({len(resolved.datasets)} datasets, {labels} methods, {cells} cells, "
+        f"{name}: valid ({len(resolved.datasets)} datasets, {labels} methods, {jobs} jobs, "
         f"{len(resolved.file.suite.metrics)} metrics)",
         tuple(notes),
     )

@@ -35,7 +35,6 @@ class Database:
     def __init__(self, folder: Path, *, writable: bool = True) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
-        self._writable = writable
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         with self._clear_errors():
             if writable:

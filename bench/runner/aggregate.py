@@ -1,4 +1,4 @@
-"""The values of whole sets: what a run's stored features add up to, cell by cell, once its units are done."""
+"""The values of whole sets: what a run's stored features add up to, job by job, once its units are done."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bench.metrics.base import SetMetric
 from bench.metrics.kinds import Placed, SetMember
 from bench.metrics.outcome import Status
 from bench.planning.bind import BoundMetric
-from bench.planning.plan import Plan, PlannedCell, signature_of, wanted
+from bench.planning.plan import Job, Plan, signature_of, wanted
 from bench.results.features import Value, aggregate, complete, value_of
 from bench.results.store import Score, Store, StoredRestoration
-from bench.runner.engines.local import CellRecipe
+from bench.runner.engines.local import JobRecipe
 
 
 class _Made(NamedTuple):
-    """One output of a cell."""
+    """One output of a job."""
 
     unit: int
     row: StoredRestoration
@@ -32,9 +32,9 @@ class _Made(NamedTuple):
 class Apart:
     """Values of strangers' metrics, asked in another process that comes by them as the workers of a run do."""
 
-    def __init__(self, recipe: CellRecipe, timeout: float | None) -> None:
+    def __init__(self, recipe: JobRecipe, timeout: float | None) -> None:
         self._limit = patience(timeout)
-        self._helper = Helper("aggregate()", recipe.make_cells, recipe.arguments)
+        self._helper = Helper("aggregate()", recipe.make_jobs, recipe.arguments)
 
     def __enter__(self) -> Self:
         return self
@@ -42,11 +42,11 @@ class Apart:
     def __exit__(self, *exception: object) -> None:
         self._helper.close()
 
-    def value(self, cell: PlannedCell, metric: BoundMetric) -> Value | None:
-        """How a cell's metric is asked; None for one that is ours, or that only this process has."""
+    def value(self, job: Job, metric: BoundMetric) -> Value | None:
+        """How a job's metric is asked; None for one that is ours, or that only this process has."""
         if not metric.entry.strange or not made_elsewhere(metric.entry):
             return None
-        place = cell.index, cell.dataset.metrics.index(metric)
+        place = job.index, job.dataset.metrics.index(metric)
 
         def asked(measured: SetMetric, features: Any, references: Any) -> Score:
             try:
@@ -59,14 +59,14 @@ class Apart:
         return asked
 
 
-def _value(cells: Sequence[PlannedCell], cell: int, metric: int, features: Any, references: Any) -> Score:
-    measured = cells[cell].measured(cells[cell].dataset.metrics[metric])
+def _value(jobs: Sequence[Job], job: int, metric: int, features: Any, references: Any) -> Score:
+    measured = jobs[job].measured(jobs[job].dataset.metrics[metric])
     assert isinstance(measured, SetMetric)
     return value_of(measured, features, references)
 
 
 def aggregate_run(store: Store, plan: Plan, run: int, apart: Apart | None = None, *, anew: bool = False) -> None:
-    """Aggregate the stored features of every complete or partial cell, and store the values; known ones only `anew`."""
+    """Aggregate the stored features of every complete or partial job, and store the values; known ones only `anew`."""
     if not any(metric.kind.of_sets for dataset in plan.resolved.datasets for metric in dataset.metrics):
         return
     made = store.restorations_of(run)
@@ -74,48 +74,48 @@ def aggregate_run(store: Store, plan: Plan, run: int, apart: Apart | None = None
     for (index, unit), (restoration, reference) in store.units(run).items():
         if restoration in made and made[restoration][1].output is not None:
             outputs.setdefault(index, []).append(_Made(unit, made[restoration][1], reference))
-    for cell in plan.cells:
-        for metric in cell.dataset.metrics:
-            if metric.kind.of_sets and metric.unavailable is None and wanted(cell, metric):
-                _aggregate(store, cell, metric, outputs.get(cell.index, []), apart, anew)
+    for job in plan.jobs:
+        for metric in job.dataset.metrics:
+            if metric.kind.of_sets and metric.unavailable is None and wanted(job, metric):
+                _aggregate(store, job, metric, outputs.get(job.index, []), apart, anew)
 
 
 def _aggregate(
-    store: Store, cell: PlannedCell, metric: BoundMetric, made: Sequence[_Made], apart: Apart | None, anew: bool
+    store: Store, job: Job, metric: BoundMetric, made: Sequence[_Made], apart: Apart | None, anew: bool
 ) -> None:
-    extractor = signature_of(store, cell, metric)
-    measured = cell.measured(metric)
+    extractor = signature_of(store, job, metric)
+    measured = job.measured(metric)
     assert extractor is not None and isinstance(measured, SetMetric)
-    annotations = cell.dataset.annotations
+    annotations = job.dataset.annotations
     unboxed = {} if annotations is None else annotations.problems
-    fit = [one for one in made if metric.kind.not_for_item(cell.item(one.unit).id, unboxed) is None]
-    behind = [(_member(cell, metric, one), one) for one in fit]
+    fit = [one for one in made if metric.kind.not_for_item(job.item(one.unit).id, unboxed) is None]
+    behind = [(_member(job, metric, one), one) for one in fit]
     members = complete(store, [member for member, _ in behind], extractor, metric.kind)
     if not members:
         return
     place = store.set_place(members)
     assert place is not None
-    signature = store.signature_id(metric.signature, cell.metric_mode(metric), of_sets=True)
+    signature = store.signature_id(metric.signature, job.metric_mode(metric), of_sets=True)
     assert signature is not None
     known = store.scores([place[0]], signature).get(place)
     if known is not None and known.status != Status.FAILED and not anew:
         return
     truth = dict(behind)
-    value = None if apart is None else apart.value(cell, metric)
-    score = aggregate(store, members, extractor, measured, lambda member: _truth(cell, truth[member]), value)
+    value = None if apart is None else apart.value(job, metric)
+    score = aggregate(store, members, extractor, measured, lambda member: _truth(job, truth[member]), value)
     store.put_score(*place, signature, score, anew=anew)
 
 
-def _member(cell: PlannedCell, metric: BoundMetric, one: _Made) -> SetMember:
+def _member(job: Job, metric: BoundMetric, one: _Made) -> SetMember:
     assert one.row.output is not None and one.row.output_hash is not None
-    return metric.kind.member(cell.item(one.unit).id, one.row.output_hash, one.row.output, one.reference)
+    return metric.kind.member(job.item(one.unit).id, one.row.output_hash, one.row.output, one.reference)
 
 
-def _truth(cell: PlannedCell, one: _Made) -> Placed:
+def _truth(job: Job, one: _Made) -> Placed:
     """What is annotated in the item of an output."""
-    annotations, method = cell.dataset.annotations, cell.method.method
+    annotations, method = job.dataset.annotations, job.method.method
     assert annotations is not None
-    item, size = cell.item(one.unit).id, (one.row.height or 1, one.row.width or 1)
+    item, size = job.item(one.unit).id, (one.row.height or 1, one.row.width or 1)
     scale = method.scale if isinstance(method, Method) else None
     inverse = partial(scale_to, made=size, annotated=annotations.sizes[item], scale=scale)
     return Placed(item, annotations.boxes[item], inverse)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from bench.data.items import ImageSource, Stamp
 from bench.errors import ImageError, ItemError
 from bench.methods.base import StoredMethod
-from bench.planning.plan import Plan, PlannedCell, examine, gather, source_of
+from bench.planning.plan import Job, Plan, examine, gather, source_of
 from bench.results.store import Store
 
 _TOLD = 5
@@ -33,7 +33,7 @@ class InputWatch:
                         self._known[stamp.locator] = stamp
 
     def void(self, run: int, note: Callable[[str], object]) -> dict[tuple[int, int], str]:
-        """(cell, unit) → file of the rows that do not hold any more; the run has forgotten them. Tells which files."""
+        """(job, unit) → file of the rows that do not hold any more; the run has forgotten them. Tells which files."""
         suspects = self._suspects()
         if not suspects:
             return {}
@@ -54,16 +54,16 @@ class InputWatch:
         moved: dict[int, str] = {}
         found: dict[tuple[int, int], str] = {}
         seen: set[str] = set()
-        for cell in self._plan.cells:
-            if cell.method.method is None:
+        for job in self._plan.jobs:
+            if job.method.method is None:
                 continue
-            for unit in range(cell.units):
-                item = cell.item(unit)
+            for unit in range(job.units):
+                item = job.item(unit)
                 if id(item) not in moved:
                     moved[id(item)] = self._moved([item.lq, item.gt], seen)
-                file = moved[id(item)] or self._moved(_made(cell, unit), seen)
+                file = moved[id(item)] or self._moved(_made(job, unit), seen)
                 if file:
-                    found[cell.index, unit] = file
+                    found[job.index, unit] = file
         return found
 
     def _moved(self, sources: list[ImageSource | None], seen: set[str]) -> str:
@@ -86,13 +86,13 @@ class InputWatch:
     def _contradicted(self, run: int, suspects: dict[tuple[int, int], str]) -> Iterator[tuple[int, int]]:
         """Units for which the run recorded something else than the files hold now, or of which nothing is known."""
         recorded = self._store.units(run)
-        by_cell: defaultdict[int, list[int]] = defaultdict(list)
+        by_job: defaultdict[int, list[int]] = defaultdict(list)
         for index, unit in suspects:
-            by_cell[index].append(unit)
-        for index, units in by_cell.items():
-            cell = self._plan.cells[index]
-            facts = gather(self._store, cell, units)
-            states = examine(self._store, cell, units, facts)
+            by_job[index].append(unit)
+        for index, units in by_job.items():
+            job = self._plan.jobs[index]
+            facts = gather(self._store, job, units)
+            states = examine(self._store, job, units, facts)
             for unit, state in zip(units, states, strict=True):
                 reference = 0 if state.reference is None else self._store.content_id(state.reference, create=False)
                 now = (None if state.restoration is None else state.restoration.id, reference)
@@ -100,10 +100,10 @@ class InputWatch:
                     yield index, unit
 
 
-def _made(cell: PlannedCell, unit: int) -> list[ImageSource | None]:
-    if not isinstance(cell.method.method, StoredMethod):
+def _made(job: Job, unit: int) -> list[ImageSource | None]:
+    if not isinstance(job.method.method, StoredMethod):
         return []
     try:
-        return [source_of(cell, unit)]
+        return [source_of(job, unit)]
     except ItemError:
         return []

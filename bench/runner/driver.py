@@ -19,7 +19,7 @@ from bench.machine import check_device
 from bench.planning import detection_columns
 from bench.planning.bind import Resolved
 from bench.planning.description import describe_run
-from bench.planning.plan import Plan, PlannedCell, Task, claim_key, examine, gather, make_plan, signature_of
+from bench.planning.plan import Job, Plan, Task, claim_key, examine, gather, make_plan, signature_of
 from bench.results import artefacts
 from bench.results.claims import Claims
 from bench.results.features import pack
@@ -29,9 +29,9 @@ from bench.results.store import Score, Store
 from bench.results.view import RunView, failures, read_cells
 from bench.runner.aggregate import Apart, aggregate_run
 from bench.runner.changed_inputs import InputWatch
-from bench.runner.engines.local import CellRecipe, LocalEngine, threads_per_worker
+from bench.runner.engines.local import JobRecipe, LocalEngine, threads_per_worker
 from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, WorkerSettings, unworkable
-from bench.runner.request import Request, cells_of, resolve_request
+from bench.runner.request import Request, jobs_of, resolve_request
 
 _CLAIM_CHUNK = 16
 _ROUNDS = 3
@@ -92,7 +92,7 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
             for line in warnings_before(plan):
                 note(line)
             worked, number = _Driver(store, lease, plan, request, progress, note).drive()
-            with Apart(CellRecipe(cells_of, (request,)), request.timeout) as apart:
+            with Apart(JobRecipe(jobs_of, (request,)), request.timeout) as apart:
                 aggregate_run(store, plan, number, apart, anew=request.fresh)
             _time(resolved, store, request, note)
         finally:
@@ -100,7 +100,7 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
         store.finish_run(number)
         data = read_cells(store, number)
     counts = failures(data)
-    units = sum(cell.units for cell in plan.cells)
+    units = sum(job.units for job in plan.jobs)
     summary = Summary(
         number, resolved.file.name, units, worked, counts.failed, counts.expected, counts.unavailable,
         time.monotonic() - start,
@@ -124,7 +124,7 @@ def warnings_before(plan: Plan) -> Iterator[str]:
 
     A dataset that has nothing left to do is silent, and its files are not opened.
     """
-    busy = {plan.cells[cell].dataset_index for cell, _ in plan.open_units()}
+    busy = {plan.jobs[job].dataset_index for job, _ in plan.open_units()}
     for index, bound in enumerate(plan.resolved.datasets):
         if index in busy:
             sizes = check_sizes(bound.dataset.items, bound.dataset.scale)
@@ -175,10 +175,10 @@ class _Driver:
     def _give_up(self, void: Mapping[tuple[int, int], str]) -> None:
         """Rows for units whose files do not come to rest."""
         with self.store.transaction():
-            for (cell, unit), file in void.items():
+            for (job, unit), file in void.items():
                 row = unworkable(f"{file} keeps changing while the run works: run again when it is whole", None, None)
                 number = self._put_restoration(row._replace(status="failed"))
-                self.store.put_units(self.number, [self._unit_row(cell, unit, number, None)])
+                self.store.put_units(self.number, [self._unit_row(job, unit, number, None)])
 
     # The record
 
@@ -191,17 +191,17 @@ class _Driver:
                 record.suite, record.digest, told or self._told(record)
             )
             self.lease.name(self.number)
-            for cell in self.plan.cells:
-                states, facts = self.plan.states[cell.index], self.plan.facts[cell.index]
+            for job in self.plan.jobs:
+                states, facts = self.plan.states[job.index], self.plan.facts[job.index]
                 rows = [
-                    self._unit_row(cell.index, unit, state.restoration.id, state.reference)
+                    self._unit_row(job.index, unit, state.restoration.id, state.reference)
                     for unit, state in enumerate(states)
                     if state.done and state.restoration is not None
                 ]
                 for unit, fact in enumerate(facts):
-                    if fact.problem is not None and cell.method.method is not None:
+                    if fact.problem is not None and job.method.method is not None:
                         row = unworkable(fact.problem, None, None)
-                        rows.append(self._unit_row(cell.index, unit, self._put_restoration(row), None))
+                        rows.append(self._unit_row(job.index, unit, self._put_restoration(row), None))
                 self.store.put_units(self.number, rows)
         return self.number
 
@@ -227,10 +227,10 @@ class _Driver:
             if fact.problem is not None
         }
         known = self.store.restorations(blocked.values())
-        for (cell, unit), (restoration, reference) in self.store.units(run).items():
-            if not (0 <= cell < len(self.plan.states) and 0 <= unit < len(self.plan.states[cell])):
+        for (job, unit), (restoration, reference) in self.store.units(run).items():
+            if not (0 <= job < len(self.plan.states) and 0 <= unit < len(self.plan.states[job])):
                 return True  # a damaged row: the run's digest is that of the plan
-            state, fact = self.plan.states[cell][unit], self.plan.facts[cell][unit]
+            state, fact = self.plan.states[job][unit], self.plan.facts[job][unit]
             if fact.problem is not None:
                 row = known.get(blocked[fact.problem])
                 if row is None or row.id != restoration:
@@ -242,8 +242,8 @@ class _Driver:
                 return True
         return False
 
-    def _unit_row(self, cell: int, unit: int, restoration: int, reference: bytes | None) -> tuple[int, int, int, int]:
-        return cell, unit, restoration, self._content(reference)
+    def _unit_row(self, job: int, unit: int, restoration: int, reference: bytes | None) -> tuple[int, int, int, int]:
+        return job, unit, restoration, self._content(reference)
 
     def _content(self, content: bytes | None) -> int:
         return 0 if content is None else (self.store.content_id(content) or 0)
@@ -253,9 +253,9 @@ class _Driver:
     def work(self, todo: Sequence[tuple[int, int]]) -> None:
         asked = self.request
         settings = WorkerSettings(asked.folder.absolute(), asked.device, asked.batch, self.threads, asked.fresh)
-        recipe = CellRecipe(cells_of, (self.request,))
+        recipe = JobRecipe(jobs_of, (self.request,))
         workers, timeout = self.request.workers, self.request.timeout
-        engine = LocalEngine(self.plan.cells, self.store, settings, workers, recipe, timeout)
+        engine = LocalEngine(self.plan.jobs, self.store, settings, workers, recipe, timeout)
         left = list(todo)
         while left:
             deferred: list[tuple[int, int]] = []
@@ -285,30 +285,30 @@ class _Driver:
 
     def _claimed(self, chunk: list[tuple[int, int]], deferred: list[tuple[int, int]]) -> Iterator[Task]:
         self._flush()  # what is claimed next may be known by now
-        cell = self.plan.cells[chunk[0][0]]
+        job = self.plan.jobs[chunk[0][0]]
         units = [unit for _, unit in chunk]
-        keys = [claim_key(cell, unit, self.plan.facts[cell.index][unit]) for unit in units]
+        keys = [claim_key(job, unit, self.plan.facts[job.index][unit]) for unit in units]
         ours = self.claims.take(keys)
-        facts = gather(self.store, cell, units, fresh=self.request.fresh)
-        states = examine(self.store, cell, units, facts)
+        facts = gather(self.store, job, units, fresh=self.request.fresh)
+        states = examine(self.store, job, units, facts)
         for unit, key, fact, state in zip(units, keys, facts, states, strict=True):
             if key not in ours:
-                deferred.append((cell.index, unit))
+                deferred.append((job.index, unit))
             elif state.done and state.restoration is not None:
                 # Another run finished it between our plan and our claim.
                 with self.store.transaction():
-                    row = self._unit_row(cell.index, unit, state.restoration.id, state.reference)
+                    row = self._unit_row(job.index, unit, state.restoration.id, state.reference)
                     self.store.put_units(self.number, [row])
                     self.store.release([key])
                 self._advance()
             elif fact.problem is not None:
-                self._write([Result(cell.index, unworkable(fact.problem, None, None))])
+                self._write([Result(job.index, unworkable(fact.problem, None, None))])
                 marker = unworkable(fact.problem, None, None).key
-                self._write([Result(cell.index, Finished(Task(cell.index, unit, fact, key), marker, None))])
+                self._write([Result(job.index, Finished(Task(job.index, unit, fact, key), marker, None))])
             else:
                 if self.progress is not None:
-                    self.progress.set_description_str(f"{cell.method.label} · {cell.dataset.label}")
-                yield Task(cell.index, unit, fact, key)
+                    self.progress.set_description_str(f"{job.method.label} · {job.dataset.label}")
+                yield Task(job.index, unit, fact, key)
 
     def _flush(self) -> None:
         given, self._unwritten = self._unwritten, []
@@ -332,15 +332,15 @@ class _Driver:
         with self.store.transaction():
             self.lease.check()
             for index, news in results:
-                cell = self.plan.cells[index]
+                job = self.plan.jobs[index]
                 if isinstance(news, Decoded):
                     self.store.remember(news.stamp, news.memo)
                 elif isinstance(news, Restored):
                     self._ids[news.key] = self._put_restoration(news)
                 elif isinstance(news, Scored):
-                    self._put_score(cell, news)
+                    self._put_score(job, news)
                 else:
-                    self._finish(cell, news)
+                    self._finish(job, news)
         for _, news in results:
             if isinstance(news, Finished):
                 self._advance()
@@ -359,10 +359,10 @@ class _Driver:
             self.store.put_trace(number, news.trace, {stage.number: stage.picture for stage in news.stages})
         return number
 
-    def _put_score(self, cell: PlannedCell, news: Scored) -> None:
-        metric = cell.dataset.metrics[news.metric]
+    def _put_score(self, job: Job, news: Scored) -> None:
+        metric = job.dataset.metrics[news.metric]
         outcome = news.outcome
-        signature = signature_of(self.store, cell, metric)
+        signature = signature_of(self.store, job, metric)
         output = self._content(news.output)
         reference = self._content(news.reference)
         assert signature is not None
@@ -376,11 +376,11 @@ class _Driver:
             score = Score(outcome.status, outcome.value, outcome.reason)
             self.store.put_score(output, reference, signature, score, outcome.seconds, anew=self.request.fresh)
 
-    def _finish(self, cell: PlannedCell, news: Finished) -> None:
+    def _finish(self, job: Job, news: Finished) -> None:
         number = self._ids.pop(news.key, None) if news.key is not None else None
         if number is None and news.key is not None:  # nothing was restored, only scored
             rows = self.store.restorations([news.key])
             number = rows[news.key].id if news.key in rows else None
         if number is not None:
-            self.store.put_units(self.number, [self._unit_row(cell.index, news.task.unit, number, news.reference)])
+            self.store.put_units(self.number, [self._unit_row(job.index, news.task.unit, number, news.reference)])
         self.store.release([news.task.claim])

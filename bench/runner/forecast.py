@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.latency import suite_timing
-from bench.planning.plan import Plan, PlannedCell
+from bench.planning.plan import Job, Plan
 from bench.results.store import FILE_NAME, Store
 
 
-class CellPlan(NamedTuple):
-    """One cell's units by what has to be done with them."""
+class JobPlan(NamedTuple):
+    """One job's units by what has to be done with them."""
 
     dataset: str
     method: str
@@ -30,35 +30,35 @@ class CellPlan(NamedTuple):
     """Estimate from restorations of the same method in this store; None without any."""
 
 
-def summarise(plan: Plan, store: Store) -> list[CellPlan]:
-    """One line per cell."""
-    found: list[CellPlan] = []
-    for cell in plan.cells:
-        if not cell.method.is_for(cell.dataset.label):
+def summarise(plan: Plan, store: Store) -> list[JobPlan]:
+    """One line per job."""
+    found: list[JobPlan] = []
+    for job in plan.jobs:
+        if not job.method.is_for(job.dataset.label):
             continue
-        states, facts = plan.states[cell.index], plan.facts[cell.index]
-        absent = cell.method.method is None
-        blocked = cell.units if absent else sum(fact.problem is not None for fact in facts)
+        states, facts = plan.states[job.index], plan.facts[job.index]
+        absent = job.method.method is None
+        blocked = job.units if absent else sum(fact.problem is not None for fact in facts)
         cached = 0 if absent else sum(state.done for state in states)
         score = 0 if absent else sum(bool(state.todo) and not state.done and not state.gone for state in states)
-        restore = cell.units - blocked - cached - score
+        restore = job.units - blocked - cached - score
         found.append(
-            CellPlan(
-                cell.dataset.label, cell.method.label, cell.units, cached, score, restore, blocked,
-                _estimate(cell, plan, store, restore),
+            JobPlan(
+                job.dataset.label, job.method.label, job.units, cached, score, restore, blocked,
+                _estimate(job, plan, store, restore),
             )
         )  # fmt: skip
     return found
 
 
-def _estimate(cell: PlannedCell, plan: Plan, store: Store, units: int) -> float | None:
+def _estimate(job: Job, plan: Plan, store: Store, units: int) -> float | None:
     """Seconds for so many restorations, at the mean of what this method took anywhere in this plan."""
     if not units:
         return 0.0
     times = [
         state.restoration.seconds
-        for other in plan.cells
-        if other.method.label == cell.method.label
+        for other in plan.jobs
+        if other.method.label == job.method.label
         for state in plan.states[other.index]
         if state.restoration is not None and state.restoration.seconds is not None
     ]
@@ -73,12 +73,12 @@ def render_plan(folder: Path, make: Callable[[Store], Plan], device: str = "cpu"
     known = file.is_file() and file.stat().st_size > 0
     with tempfile.TemporaryDirectory() as empty, Store.reading(folder) if known else Store(Path(empty)) as store:
         plan = make(store)
-        cells = summarise(plan, store)
+        jobs = summarise(plan, store)
         timed = suite_timing.wanted(plan.resolved, store, device, fresh=fresh)
-    body = [[*cell[:7], "unknown" if cell.seconds is None else f"{cell.seconds:.1f} s"] for cell in cells]
-    totals = [sum(cell[index] for cell in cells) for index in range(2, 7)]  # type: ignore[misc]
-    estimates = [cell.seconds for cell in cells if cell.seconds is not None]
-    body.append(["total", "", *totals, ("≥ " if len(estimates) < len(cells) else "") + f"{sum(estimates):.1f} s"])
+    body = [[*job[:7], "unknown" if job.seconds is None else f"{job.seconds:.1f} s"] for job in jobs]
+    totals = [sum(job[index] for job in jobs) for index in range(2, 7)]  # type: ignore[misc]
+    estimates = [job.seconds for job in jobs if job.seconds is not None]
+    body.append(["total", "", *totals, ("≥ " if len(estimates) < len(jobs) else "") + f"{sum(estimates):.1f} s"])
     header = ["dataset", "method", "units", "cached", "to score", "to restore", "blocked", "restoring takes"]
     return (
         tabulate(body, header, tablefmt="simple", disable_numparse=True, colalign=("left", "left", *["right"] * 6))

@@ -80,7 +80,7 @@ class Finished(NamedTuple):
 class Result(NamedTuple):
     """A piece of news from a worker."""
 
-    cell: int
+    job: int
     news: Decoded | Restored | Scored | Finished
 
 
@@ -112,13 +112,13 @@ def stages_of(traced: Traced | None) -> tuple[RoundOutput, ...]:
 def blamed(began: Began, reason: str) -> list[Result]:
     """The rows of a call that did not come back."""
     found = []
-    for cell, news in began.rows:
+    for job, news in began.rows:
         if isinstance(news, Restored) and not news.reason:
-            found.append(Result(cell, news._replace(reason=reason)))
+            found.append(Result(job, news._replace(reason=reason)))
         elif isinstance(news, Scored) and not news.outcome.reason:
-            found.append(Result(cell, news._replace(outcome=news.outcome._replace(reason=reason))))
+            found.append(Result(job, news._replace(outcome=news.outcome._replace(reason=reason))))
         else:
-            found.append(Result(cell, news))
+            found.append(Result(job, news))
     return found
 
 

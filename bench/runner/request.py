@@ -11,7 +11,7 @@ from bench.errors import BenchError
 from bench.planning import finetuning
 from bench.planning.bind import Resolved, Selection, resolve
 from bench.planning.missing import screen
-from bench.planning.plan import Plan, PlannedCell, make_cells, make_plan
+from bench.planning.plan import Job, Plan, make_jobs, make_plan
 from bench.results.store import Store
 from bench.suite import definition
 
@@ -73,9 +73,9 @@ def resolve_request(request: Request) -> Resolved:
     return resolved
 
 
-def cells_of(request: Request) -> tuple[PlannedCell, ...]:
-    """The cells of a request, as a worker process makes them."""
-    return make_cells(resolve_request(request), request.device)
+def jobs_of(request: Request) -> tuple[Job, ...]:
+    """The jobs of a request, as a worker process makes them."""
+    return make_jobs(resolve_request(request), request.device)
 
 
 def rehearse_request(request: Request) -> None:
@@ -84,8 +84,8 @@ def rehearse_request(request: Request) -> None:
 
 
 def _identify(request: Request) -> None:
-    for cell in cells_of(request):
-        cell.method.identities  # noqa: B018
+    for job in jobs_of(request):
+        job.method.identities  # noqa: B018
 
 
 def plan_request(request: Request, store: Store) -> Plan:

@@ -26,7 +26,7 @@ from bench.methods.pixels import as_input, as_output, quantised
 from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.scorer import Scorer
-from bench.planning.plan import Facts, PlannedCell, State, Task, examine, source_of, wanted
+from bench.planning.plan import Facts, Job, State, Task, examine, source_of, wanted
 from bench.results import artefacts
 from bench.results.store import Memo, Store
 from bench.runner.messages import (
@@ -75,10 +75,10 @@ class Worker:
     """
 
     def __init__(
-        self, cells: Sequence[PlannedCell], store: Store, settings: WorkerSettings,
+        self, jobs: Sequence[Job], store: Store, settings: WorkerSettings,
         tell: Callable[[list[Result] | Began | Ended], None] | None = None,
     ) -> None:  # fmt: skip
-        self.cells = cells
+        self.jobs = jobs
         self.settings = settings
         self._tell = tell
         self._guard = Guard()
@@ -139,11 +139,11 @@ class Worker:
                 return left
             done, _ = wait(left, return_when=FIRST_COMPLETED)
 
-    def _put(self, cell: PlannedCell, news: Decoded | Restored | Scored | Finished) -> None:
+    def _put(self, job: Job, news: Decoded | Restored | Scored | Finished) -> None:
         if self._tell is not None:
-            self._tell([Result(cell.index, news)])
+            self._tell([Result(job.index, news)])
         else:
-            self._news.put(Result(cell.index, news))
+            self._news.put(Result(job.index, news))
 
     def _began(self, what: str, group: Sequence[_Loaded], rows: Callable[[], list[Result]]) -> None:
         if self._tell is not None:
@@ -173,50 +173,50 @@ class Worker:
             yield waiting.popleft().result()
 
     def _read(self, task: Task) -> _Loaded:
-        cell = self.cells[task.cell]
-        item = cell.item(task.unit)
+        job = self.jobs[task.job]
+        item = job.item(task.unit)
         facts = task.facts
-        lq, _, facts_lq = self._decode(cell, item.lq, facts.lq_stamp, facts.lq, need=facts.lq is None)
-        made_source = source_of(cell, task.unit)
+        lq, _, facts_lq = self._decode(job, item.lq, facts.lq_stamp, facts.lq, need=facts.lq is None)
+        made_source = source_of(job, task.unit)
         made, made_error, facts_made = self._decode(
-            cell, made_source, facts.made_stamp, facts.made, need=made_source is not None
+            job, made_source, facts.made_stamp, facts.made, need=made_source is not None
         )
         facts = facts._replace(lq=facts_lq, made=facts_made)
-        metrics = cell.dataset.metrics
+        metrics = job.dataset.metrics
         compares = item.gt is not None and any(metric.kind.fr for metric in metrics)
         gt: np.ndarray | None = None
         gt_error: str | None = None
         if compares and facts.gt is None:  # without it nothing can be known of the pair's scores
-            gt, gt_error, facts_gt = self._decode(cell, item.gt, facts.gt_stamp, None, need=True)
+            gt, gt_error, facts_gt = self._decode(job, item.gt, facts.gt_stamp, None, need=True)
             facts = facts._replace(gt=facts_gt)
-        state = self._state(cell, task.unit, facts)
+        state = self._state(job, task.unit, facts)
 
-        if isinstance(cell.method.method, StoredMethod):
+        if isinstance(job.method.method, StoredMethod):
             if made is None:
                 return _Loaded(task, facts._replace(problem=f"output cannot be read: {made_error}"), state)
         elif state.restoration is not None and state.restoration.status == "ok":
             assert state.restoration.output_hash is not None and state.restoration.suffix is not None
             made = artefacts.read(self.settings.results, state.restoration.output_hash, state.restoration.suffix)
         if made is None and lq is None and facts.lq is not None and facts.lq.error is None:
-            lq, _, facts_lq = self._decode(cell, item.lq, facts.lq_stamp, facts.lq, need=True)
+            lq, _, facts_lq = self._decode(job, item.lq, facts.lq_stamp, facts.lq, need=True)
             facts = facts._replace(lq=facts_lq)
-            state = self._state(cell, task.unit, facts)
+            state = self._state(job, task.unit, facts)
 
         todo = state.todo if made is not None and state.restoration is not None else range(len(metrics))
         undecoded = gt is None and gt_error is None
         if compares and undecoded and any(metrics[index].kind.fr for index in todo):
-            gt, gt_error, facts_gt = self._decode(cell, item.gt, facts.gt_stamp, facts.gt, need=True)
+            gt, gt_error, facts_gt = self._decode(job, item.gt, facts.gt_stamp, facts.gt, need=True)
             facts = facts._replace(gt=facts_gt)
-            state = self._state(cell, task.unit, facts)
+            state = self._state(job, task.unit, facts)
         return _Loaded(task, facts, state, lq if made is None else None, made, gt, gt_error)
 
-    def _state(self, cell: PlannedCell, unit: int, facts: Facts) -> State:
+    def _state(self, job: Job, unit: int, facts: Facts) -> State:
         with self._store_lock:
-            state = examine(self._store, cell, [unit], [facts])[0]
+            state = examine(self._store, job, [unit], [facts])[0]
         return state._replace(restoration=None, todo=(), references=()) if self.settings.fresh else state
 
     def _decode(
-        self, cell: PlannedCell, source: ImageSource | None, stamp: Stamp | None, memo: Memo | None, *, need: bool
+        self, job: Job, source: ImageSource | None, stamp: Stamp | None, memo: Memo | None, *, need: bool
     ) -> tuple[np.ndarray | None, str | None, Memo | None]:
         """(pixels, error, memo) of a source; the memo follows from the pixels, whatever was known before."""
         if source is None or not need:
@@ -230,13 +230,13 @@ class Worker:
             found = Memo(unreadable_hash(source.raw_or_reason()), None, None, error)
         # A file that was written while it was read is not remembered: its stamp would vouch for other pixels.
         if stamp is not None and found != memo and unchanged(source, stamp):
-            self._put(cell, Decoded(stamp, found))
+            self._put(job, Decoded(stamp, found))
         return pixels, error, found
 
     # Restoring
 
     def _groups(self, loaded: Iterator[_Loaded]) -> Iterator[list[_Loaded]]:
-        """Tasks that can be restored in one batch: same cell and member of its method, size and depth. With batch 1
+        """Tasks that can be restored in one batch: same job and member of its method, size and depth. With batch 1
         the order stays as it is."""
         open_groups: dict[tuple[tuple[int, int], tuple[int, ...], str], list[_Loaded]] = {}
         current: tuple[int, int] | None = None
@@ -259,8 +259,8 @@ class Worker:
         yield from open_groups.values()
 
     def _maker(self, task: Task) -> tuple[int, int]:
-        """What makes a task's output: its cell, and the member of the cell's method."""
-        return task.cell, self.cells[task.cell].member(task.unit)
+        """What makes a task's output: its job, and the member of the job's method."""
+        return task.job, self.jobs[task.job].member(task.unit)
 
     def _restore(self, group: list[_Loaded]) -> Iterator[tuple[_Loaded, _Made | Restored | None]]:
         """Each task of a group with its output, or with the row that says why there is none."""
@@ -270,23 +270,23 @@ class Worker:
                 yield one, None if one.made is None else _Made(one.made, None, None)
         if not todo:
             return
-        cell = self.cells[todo[0].task.cell]
-        method, error = self._load_method(cell, todo)
+        job = self.jobs[todo[0].task.job]
+        method, error = self._load_method(job, todo)
         if method is None:
             for one in todo:
                 yield one, _failed(one, error or "method cannot be loaded")
             return
-        yield from self._restore_batch(cell, method, todo)
+        yield from self._restore_batch(job, method, todo)
 
     def _restore_batch(
-        self, cell: PlannedCell, method: Method, group: list[_Loaded]
+        self, job: Job, method: Method, group: list[_Loaded]
     ) -> Iterator[tuple[_Loaded, _Made | Restored | None]]:
         outputs = None
         try:
             start = time.perf_counter()
-            outputs = self._call(cell, method, group)
+            outputs = self._call(job, method, group)
             seconds = (time.perf_counter() - start) / len(group)
-            told = self._traces(cell, method, len(group))
+            told = self._traces(job, method, len(group))
         except BaseException as failure:  # whatever a method raises becomes its row
             if from_keyboard(failure):
                 raise
@@ -299,30 +299,30 @@ class Worker:
                 return
             # Too much at once, or one image that spoils the batch for the others: smaller batches tell.
             half = (len(group) + 1) // 2
-            yield from self._restore_batch(cell, method, group[:half])
-            yield from self._restore_batch(cell, method, group[half:])
+            yield from self._restore_batch(job, method, group[:half])
+            yield from self._restore_batch(job, method, group[half:])
             return
         for one, output, traced in zip(group, outputs, told, strict=True):
-            pixels, why = quantised(output, cell.quantise)
+            pixels, why = quantised(output, job.quantise)
             made = None if pixels is None else _Made(pixels, seconds, len(group), traced)
             yield one, made or _failed(one, why or "no output")
 
-    def _traces(self, cell: PlannedCell, method: Method, count: int) -> Sequence[Traced | None]:
+    def _traces(self, job: Job, method: Method, count: int) -> Sequence[Traced | None]:
         """How the images of the last call came about; what a method says of other images than those is its failure."""
-        told = self._guard.call(cell.method.label, method.traces)
+        told = self._guard.call(job.method.label, method.traces)
         if told is None:
             return [None] * count
         if len(told) != count:
-            raise ItemError(f"{cell.method.label} tells how {len(told)} images came about, of {count}")
+            raise ItemError(f"{job.method.label} tells how {len(told)} images came about, of {count}")
         return list(told)
 
-    def _call(self, cell: PlannedCell, method: Method, group: list[_Loaded]) -> np.ndarray:
+    def _call(self, job: Job, method: Method, group: list[_Loaded]) -> np.ndarray:
         """Outputs of a group, float32 [B,3,H,W], checked for their kind."""
         import torch
 
-        drawn = [cell.seed(one.task.unit, one.facts.lq.hash) for one in group if one.facts.lq is not None]
+        drawn = [job.seed(one.task.unit, one.facts.lq.hash) for one in group if one.facts.lq is not None]
         given = [one.lq for one in group if one.lq is not None]
-        done = [cell.item(one.task.unit).done for one in group]
+        done = [job.item(one.task.unit).done for one in group]
 
         def restored() -> np.ndarray:
             images = as_input(given)
@@ -343,10 +343,10 @@ class Worker:
             finally:
                 self._ended()
 
-        return self._guard.call(cell.method.label, restored)
+        return self._guard.call(job.method.label, restored)
 
-    def _load_method(self, cell: PlannedCell, group: list[_Loaded]) -> tuple[Method | None, str | None]:
-        method = cell.making(group[0].task.unit)
+    def _load_method(self, job: Job, group: list[_Loaded]) -> tuple[Method | None, str | None]:
+        method = job.making(group[0].task.unit)
         assert isinstance(method, Method)
         if self._method is not None and self._method[0] == id(method):
             return self._method[1], self._method[2]
@@ -360,7 +360,7 @@ class Worker:
                 self._ended()
 
         try:
-            self._guard.call(cell.method.label, load)
+            self._guard.call(job.method.label, load)
             self._method = (id(method), method, None)
         except BaseException as failure:  # a method that does not load is a row for each of its items
             if from_keyboard(failure):
@@ -387,22 +387,22 @@ class Worker:
 
     # Scoring
 
-    def _scorer(self, cell: PlannedCell) -> tuple[Scorer, list[int]]:
+    def _scorer(self, job: Job) -> tuple[Scorer, list[int]]:
         """The scorer of a dataset's metrics that are on this machine, and their positions among all."""
         with self._scorer_lock:
-            measured = enumerate(cell.dataset.metrics)
-            present = [i for i, metric in measured if metric.unavailable is None and wanted(cell, metric)]
-            scorer = self._scorers.get(cell.scorer)
+            measured = enumerate(job.dataset.metrics)
+            present = [i for i, metric in measured if metric.unavailable is None and wanted(job, metric)]
+            scorer = self._scorers.get(job.scorer)
             if scorer is None:
-                metrics = [cell.measured(cell.dataset.metrics[index]) for index in present]
+                metrics = [job.measured(job.dataset.metrics[index]) for index in present]
                 scorer = Scorer(metrics, self.settings.device, self._guard)
                 scorer.load()
-                self._scorers[cell.scorer] = scorer
+                self._scorers[job.scorer] = scorer
             return scorer, present
 
     def _finish(self, loaded: _Loaded, made: _Made | Restored | None) -> None:
         """Encode, score and report one task."""
-        cell = self.cells[loaded.task.cell]
+        job = self.jobs[loaded.task.job]
         state, facts = loaded.state, loaded.facts
         if isinstance(made, _Made) and state.key is not None and facts.lq is not None:
             output = content_hash(made.pixels)
@@ -414,73 +414,71 @@ class Worker:
                     state.key, facts.lq.hash, "ok", None, output, size, payload, suffix, made.seconds, made.batch,
                     None if made.traced is None else made.traced.trace.text(), stages_of(made.traced),
                 )  # fmt: skip
-                self._put(cell, row)
-            self._score(cell, loaded, made.pixels, output, known=known)
+                self._put(job, row)
+            self._score(job, loaded, made.pixels, output, known=known)
         elif isinstance(made, Restored):
-            self._put(cell, made)
+            self._put(job, made)
         else:
             reason = facts.problem or (facts.lq.error if facts.lq else None) or "no input"
-            self._put(cell, unworkable(reason, state.key, facts.lq))
-        self._put(cell, Finished(loaded.task, state.key, state.reference))
+            self._put(job, unworkable(reason, state.key, facts.lq))
+        self._put(job, Finished(loaded.task, state.key, state.reference))
 
-    def _score(self, cell: PlannedCell, loaded: _Loaded, pixels: np.ndarray, output: bytes, *, known: bool) -> None:
-        metrics, reference = cell.dataset.metrics, loaded.state.reference
+    def _score(self, job: Job, loaded: _Loaded, pixels: np.ndarray, output: bytes, *, known: bool) -> None:
+        metrics, reference = job.dataset.metrics, loaded.state.reference
         todo = [
             index
             for index, metric in enumerate(metrics)
-            if metric.unavailable is None and wanted(cell, metric) and (not known or index in loaded.state.todo)
+            if metric.unavailable is None and wanted(job, metric) and (not known or index in loaded.state.todo)
         ]
         if loaded.gt_error is not None:
             for index in [index for index in todo if metrics[index].kind.fr]:
                 outcome = Outcome(index, Status.INPUT, None, None, f"reference cannot be read: {loaded.gt_error}", 0.0)
                 # The features of a set of references are the references' own, and so is their failure.
                 place = (output, reference) if reference is None or metrics[index].kind.pairs else (reference, None)
-                self._put(cell, Scored(*place, index, outcome))
+                self._put(job, Scored(*place, index, outcome))
                 todo.remove(index)
         gt = loaded.gt
         lq = loaded.facts.lq
-        box = cell.crop(loaded.task.unit, lq.height, lq.width) if lq else None
+        box = job.crop(loaded.task.unit, lq.height, lq.width) if lq else None
         if gt is not None and box is not None:
             gt = gt[box.top : box.top + box.height, box.left : box.left + box.width]
-        scorer, present = self._scorer(cell)
+        scorer, present = self._scorer(job)
 
         def began(place: int) -> None:
-            self._began("scoring", [loaded], lambda: self._unscored(cell, loaded, output, todo, present[place]))
+            self._began("scoring", [loaded], lambda: self._unscored(job, loaded, output, todo, present[place]))
 
         for outcome in scorer.outcomes(pixels, gt, [present.index(index) for index in todo], began):
             index = present[outcome.index]
             if not (metrics[index].kind.two_sets and outcome.status == Status.NOT_APPLICABLE):  # nothing is stored
                 compared = reference if metrics[index].kind.pairs else None
-                self._put(cell, Scored(output, compared, index, outcome))
+                self._put(job, Scored(output, compared, index, outcome))
         lacking = [index for index in todo if metrics[index].kind.two_sets and index not in loaded.state.references]
         if gt is not None and reference is not None and lacking:
 
             def looked_at(place: int) -> None:
-                self._began("scoring", [loaded], lambda: self._unseen(cell, loaded, present[place]))
+                self._began("scoring", [loaded], lambda: self._unseen(job, loaded, present[place]))
 
             for outcome in scorer.references(gt, [present.index(index) for index in lacking], looked_at):
-                self._put(cell, Scored(reference, None, present[outcome.index], outcome))
+                self._put(job, Scored(reference, None, present[outcome.index], outcome))
         self._ended()
 
-    def _unseen(self, cell: PlannedCell, loaded: _Loaded, index: int) -> list[Result]:
+    def _unseen(self, job: Job, loaded: _Loaded, index: int) -> list[Result]:
         """What is to be written down of a unit if the metric does not come back from its reference."""
         reference = loaded.state.reference
         assert reference is not None
         seen = Scored(reference, None, index, Outcome(index, Status.FAILED, None, None, "", 0.0))
-        return [Result(cell.index, seen), Result(cell.index, Finished(loaded.task, loaded.state.key, reference))]
+        return [Result(job.index, seen), Result(job.index, Finished(loaded.task, loaded.state.key, reference))]
 
-    def _unscored(
-        self, cell: PlannedCell, loaded: _Loaded, output: bytes, todo: Sequence[int], index: int
-    ) -> list[Result]:
+    def _unscored(self, job: Job, loaded: _Loaded, output: bytes, todo: Sequence[int], index: int) -> list[Result]:
         """What is to be written down of a unit if the metric at `index` does not come back: it and those after it."""
-        metrics, rows = cell.dataset.metrics, []
+        metrics, rows = job.dataset.metrics, []
         for later in todo[list(todo).index(index) :]:
             compared = loaded.state.reference if metrics[later].kind.pairs else None
             reason = "" if later == index else f"not scored: {metrics[index].label} did not come back on this image"
             outcome = Outcome(later, Status.FAILED, None, None, reason, 0.0)
-            rows.append(Result(cell.index, Scored(output, compared, later, outcome)))
+            rows.append(Result(job.index, Scored(output, compared, later, outcome)))
         done = Finished(loaded.task, loaded.state.key, loaded.state.reference)
-        return [*rows, Result(cell.index, done)]
+        return [*rows, Result(job.index, done)]
 
 
 def _failed(one: _Loaded, reason: str) -> Restored:
@@ -491,4 +489,4 @@ def _failed(one: _Loaded, reason: str) -> Restored:
 def _lost(one: _Loaded) -> list[Result]:
     """The rows of a task of which nothing came back; the reason is still to be said."""
     done = Finished(one.task, one.state.key, one.state.reference)
-    return [Result(one.task.cell, _failed(one, "")), Result(one.task.cell, done)]
+    return [Result(one.task.job, _failed(one, "")), Result(one.task.job, done)]

@@ -152,12 +152,12 @@ class _Plain(yaml.SafeLoader):
 _PREFIX = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_PREFIX + name for name in ("str", "int", "float", "bool", "null"))
 _TAGS = _SCALARS | {_PREFIX + name for name in ("seq", "map", "merge")}
-_WORDS = frozenset({_PREFIX + "timestamp"})
+_READ_AS_WORDS = frozenset({_PREFIX + "timestamp"})
 """Tags that unquoted text gets by itself and that are read as words."""
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-9_.]+)+")
 
 _Plain.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if tag not in _WORDS and tag != _PREFIX + "value"]
+    first: [(tag, pattern) for tag, pattern in known if tag not in _READ_AS_WORDS and tag != _PREFIX + "value"]
     for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 

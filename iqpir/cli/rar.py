@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqpir import files
 from iqpir.errors import ImageFailure, IQPIRError, one_line, shown
 from iqpir.rar.kinds import CLEAN, DEGRADATIONS, described
 
@@ -68,21 +65,6 @@ def trace_rows(name: str, trace: Trace) -> list[dict[str, str]]:
     return rows
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    """A table that is there whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        partial.write_text(text.getvalue(), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 TRACE = (*ROUND, *DEGRADATIONS, CLEAN)
 """Columns of a trace: the round, then what the assessor saw before it, as probabilities."""
 ASSESSED = ("image", "status", "quality", CLEAN, *DEGRADATIONS, *(f"severity {name}" for name in DEGRADATIONS))
@@ -96,8 +78,8 @@ def assess_folder(folder: Path, weights: str, device: str, out: Path) -> int:
     import click
     import torch
 
+    from iqpir.devices import check_device
     from iqpir.image_files import decode, list_images, read_bytes, to_tensor
-    from iqpir.quality.scorers import check_device
     from iqpir.rar.loop import named, severities
 
     listing = list_images(folder)
@@ -121,6 +103,6 @@ def assess_folder(folder: Path, weights: str, device: str, out: Path) -> int:
         click.echo(f"{name}: {described(odds, worst)}; quality {quality:.2f}")
         numbers = {"quality": quality, **odds, **{f"severity {key}": value for key, value in worst.items()}}
         rows.append({"image": name, "status": "ok", **{key: f"{value:.6g}" for key, value in numbers.items()}})
-    write_csv(out / "degradations.csv", ASSESSED, rows)
+    files.write_csv(out / "degradations.csv", ASSESSED, rows)
     click.echo(f"written to {shown(out / 'degradations.csv')}", err=True)
     return 1 if failed else 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from iqpir import files
 from iqpir.errors import ImageFailure, IQPIRError, one_line, shown
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option("--faces", is_flag=True, help="Whole photographs: find, align, restore and paste back every face.")
 @click.option("--face-weights", metavar="DIR", type=click.Path(path_type=Path), help="facexlib's two files.")
 @click.option("--upscale", type=click.IntRange(1, 8), default=1, show_default=True, help="With --faces.")
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
 @click.option("--keep", is_flag=True, help="Leave outputs that exist: go on where a run was stopped.")
 def command(
@@ -131,7 +131,7 @@ def _system(
     `asked`: options by name, None where nobody has asked.
     """
     from iqpir.checkpoint import kind_of
-    from iqpir.quality.scorers import check_device
+    from iqpir.devices import check_device
     from iqpir.weights import shipped
 
     # A name of RAR that does not come along is said to be one, with what makes it.
@@ -169,14 +169,14 @@ def _write_trace(path: Path, rows: list[dict[str, str]], *, add: bool) -> None:
     """`add`: to what another run has written, for images that this one has left as they were."""
     import csv
 
-    from iqpir.cli.rar import TRACE, write_csv
+    from iqpir.cli.rar import TRACE
 
     before: list[dict[str, str]] = []
     if add and path.is_file():
         with path.open(newline="", encoding="utf-8") as file:
             before = [row for row in csv.DictReader(file) if set(row) == set(TRACE)]
     again = {row["image"] for row in rows}
-    write_csv(path, TRACE, [*(row for row in before if row["image"] not in again), *rows])
+    files.write_csv(path, TRACE, [*(row for row in before if row["image"] not in again), *rows])
 
 
 class Plan(NamedTuple):
@@ -238,7 +238,7 @@ def _restorer(weights: str, alpha: float | None, device: str, dtype: str, asked:
     """`asked`: options by name; None where nobody has asked, and the checkpoint's or the usual value is taken."""
     from iqpir.checkpoint import load
     from iqpir.cli.fitting import check, finite
-    from iqpir.quality.scorers import check_device
+    from iqpir.devices import check_device
     from iqpir.restore import Options, restorer
     from iqpir.weights import shipped
 
@@ -275,24 +275,12 @@ def _one(given: Path, made: Path, restorer: AnyRestorer | RARRestorer, whole: Fa
         raise ImageFailure(str(error)) from error
     except RuntimeError as error:  # out of memory, say: the next image may be smaller
         raise ImageFailure(one_line(error)) from error
-    write_png(output, made)
+    files.write(made, png(output))
     return note
 
 
-def write_png(pixels: np.ndarray, path: Path) -> None:
-    """uint8 or uint16 RGB [H,W,3] to a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, written = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=".png")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_png(pixels))
-        Path(written).replace(path)
-    except BaseException:
-        Path(written).unlink(missing_ok=True)
-        raise
-
-
-def _png(pixels: np.ndarray) -> bytes:
+def png(pixels: np.ndarray) -> bytes:
+    """uint8 or uint16 RGB [H,W,3] as a file's content."""
     if pixels.itemsize == 1:
         from PIL import Image
 

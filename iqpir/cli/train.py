@@ -9,6 +9,11 @@ import click
 from iqpir.cli.ablation import command as ablation
 from iqpir.cli.bars import steps_bar
 
+_CONFIG = click.argument("config", type=click.Path(path_type=Path))
+_OUT = click.option("-o", "--out", metavar="FOLDER", help="Default: results/train/NAME-OF-CONFIG. Goes on if it can.")
+_DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+_STEPS = click.option("--steps", type=click.IntRange(min=1), help="In place of the settings' number.")
+
 
 @click.group()
 def command() -> None:
@@ -16,10 +21,10 @@ def command() -> None:
 
 
 @command.command(short_help="A host with a score, and beside it the host alone.")
-@click.argument("config", type=click.Path(path_type=Path))
+@_CONFIG
 @click.option("-o", "--out", metavar="OUT", help="Folder of the results. Default: results/train/NAME-OF-CONFIG.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), help="In place of the settings' number.")
+@_DEVICE
+@_STEPS
 def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     """Give a host a score and fine-tune it; beside it the host alone, on the same batches, for comparison.
 
@@ -29,9 +34,9 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     import math
     from dataclasses import replace
 
+    from iqpir.devices import check_device
     from iqpir.errors import IQPIRError
     from iqpir.quality.files import read_scores
-    from iqpir.quality.scorers import check_device
     from iqpir.training.hosts import load_host
     from iqpir.training.paired_folders import AnyPairs, GeneratedPairs, Pairs
     from iqpir.training.plus import PlusSettings, train_plus, write_losses
@@ -69,11 +74,11 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     return 0
 
 
-def _stage(name: str, config: Path, out: str | None, device: str, steps: int | None) -> int:
+def _train(name: str, config: Path, out: str | None, device: str, steps: int | None) -> int:
     """Train a stage of IQPIR, from where its folder's state left off."""
     from dataclasses import replace
 
-    from iqpir.quality.scorers import check_device
+    from iqpir.devices import check_device
     from iqpir.training.engine import Report, train
     from iqpir.training.image_check import check_images
     from iqpir.training.settings import load, recipe
@@ -111,9 +116,9 @@ def _root(config: Path, out: str | None) -> Path:
 
 
 @command.command(name="all", short_help="Every stage of a recipe that is not finished.")
-@click.argument("config", type=click.Path(path_type=Path))
+@_CONFIG
 @click.option("-o", "--out", metavar="FOLDER", help="Holds a folder per stage. Default: results/train/NAME-OF-CONFIG.")
-@click.option("--device", default="cpu", show_default=True)
+@_DEVICE
 @click.option("--steps", type=click.IntRange(min=1), help="In place of every stage's number: to try a recipe out.")
 @click.pass_context
 def everything(context: click.Context, config: Path, out: str | None, device: str, steps: int | None) -> int:
@@ -138,7 +143,7 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
     for number, name in enumerate(stages, 1):
         click.echo(f"{name} ({number} of {len(stages)} stages): {root / name}", err=True)
         if name != "quality":
-            _stage(name, config, str(root), device, steps)
+            _train(name, config, str(root), device, steps)
             continue
         made = root / "quality" / "quality.safetensors"
         if not made.is_file():
@@ -151,117 +156,67 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
     return 0
 
 
-_CONFIG = click.argument("config", type=click.Path(path_type=Path))
-_OUT = click.option("-o", "--out", metavar="FOLDER", help="Default: results/train/NAME-OF-CONFIG. Goes on if it can.")
-_DEVICE = click.option("--device", default="cpu", show_default=True)
-_STEPS = click.option("--steps", type=click.IntRange(min=1), help="In place of the settings' number.")
+# stage → what the list of stages says of it, and its own help.
+_STAGES = {
+    "autoencoder": ("Stage 1: encoder, codebooks, generator.", "Stage 1: encoder, one or two codebooks, generator."),
+    "restorer": (
+        "Stage 2: the transformer that predicts codes.",
+        "Stage 2: the transformer that predicts codes from a degraded image and a score.",
+    ),
+    "fidelity": (
+        "Stage 3: the blocks that bend the generator.",
+        "Stage 3: the blocks that bend the generator towards the input.",
+    ),
+    "front": (
+        "Photographs: light and colour of the whole.",
+        "A network for photographs: its front end alone, on thumbnails.",
+    ),
+    "detail": (
+        "Photographs: noise, blocks and blur at full size.",
+        "A network for photographs: its detail branch, behind a front end that stays as it is.",
+    ),
+    "joint": (
+        "Photographs: front end, codes and detail together.",
+        "A network for photographs: front end, IQPIR's codes and detail together.",
+    ),
+    "rar-latent": (
+        "RAR: the latent that its rounds happen in.",
+        "RAR: a small autoencoder that keeps detail, and codebooks upon its latent.",
+    ),
+    "rar-assessor": (
+        "RAR, S1: what is wrong, how badly, which is better.",
+        "RAR, S1: the assessor, on clean and degraded images and on states between them.",
+    ),
+    "rar-restorer": (
+        "RAR, S2: restorers that are told by the assessor.",
+        "RAR, S2: A_Q and the restorers, behind an assessor that stays as it is.",
+    ),
+    "rar-joint": (
+        "RAR, S3: both together, in rounds.",
+        "RAR, S3: assessor and restorers together, in unrolled rounds.",
+    ),
+}
 
 
-@command.command(short_help="Stage 1: encoder, codebooks, generator.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def autoencoder(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """Stage 1: encoder, one or two codebooks, generator."""
-    return _stage("autoencoder", config, out, device, steps)
+def _add_stage(name: str, short: str, long: str) -> None:
+    @command.command(name=name, short_help=short, help=long)
+    @_CONFIG
+    @_OUT
+    @_DEVICE
+    @_STEPS
+    def stage(config: Path, out: str | None, device: str, steps: int | None) -> int:
+        return _train(name, config, out, device, steps)
 
 
-@command.command(short_help="Stage 2: the transformer that predicts codes.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def restorer(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """Stage 2: the transformer that predicts codes from a degraded image and a score."""
-    return _stage("restorer", config, out, device, steps)
-
-
-@command.command(short_help="Stage 3: the blocks that bend the generator.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def fidelity(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """Stage 3: the blocks that bend the generator towards the input."""
-    return _stage("fidelity", config, out, device, steps)
-
-
-@command.command(short_help="Photographs: light and colour of the whole.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def front(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """A network for photographs: its front end alone, on thumbnails."""
-    return _stage("front", config, out, device, steps)
-
-
-@command.command(short_help="Photographs: noise, blocks and blur at full size.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def detail(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """A network for photographs: its detail branch, behind a front end that stays as it is."""
-    return _stage("detail", config, out, device, steps)
-
-
-@command.command(short_help="Photographs: front end, codes and detail together.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def joint(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """A network for photographs: front end, IQPIR's codes and detail together."""
-    return _stage("joint", config, out, device, steps)
-
-
-@command.command(name="rar-latent", short_help="RAR: the latent that its rounds happen in.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def rar_latent(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """RAR: a small autoencoder that keeps detail, and codebooks upon its latent."""
-    return _stage("rar-latent", config, out, device, steps)
-
-
-@command.command(name="rar-assessor", short_help="RAR, S1: what is wrong, how badly, which is better.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def rar_assessor(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """RAR, S1: the assessor, on clean and degraded images and on states between them."""
-    return _stage("rar-assessor", config, out, device, steps)
-
-
-@command.command(name="rar-restorer", short_help="RAR, S2: restorers that are told by the assessor.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def rar_restorer(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """RAR, S2: A_Q and the restorers, behind an assessor that stays as it is."""
-    return _stage("rar-restorer", config, out, device, steps)
-
-
-@command.command(name="rar-joint", short_help="RAR, S3: both together, in rounds.")
-@_CONFIG
-@_OUT
-@_DEVICE
-@_STEPS
-def rar_joint(config: Path, out: str | None, device: str, steps: int | None) -> int:
-    """RAR, S3: assessor and restorers together, in unrolled rounds."""
-    return _stage("rar-joint", config, out, device, steps)
+for _name, (_short, _long) in _STAGES.items():
+    _add_stage(_name, _short, _long)
 
 
 @command.command(short_help="A small no-reference quality network.")
 @click.argument("config", type=click.Path(path_type=Path), required=False)
 @click.option("-o", "--out", metavar="FILE", help="Default: results/train/quality/NAME-OF-CONFIG.safetensors.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), help="In place of the settings' number.")
+@_DEVICE
+@_STEPS
 def quality(config: Path | None, out: str | None, device: str, steps: int | None) -> int:
     """Train a small no-reference quality network on generated distortions; without CONFIG by its own settings.
 
@@ -269,13 +224,12 @@ def quality(config: Path | None, out: str | None, device: str, steps: int | None
     """
     from dataclasses import asdict, replace
 
+    from iqpir.devices import check_device
     from iqpir.errors import IQPIRError
-    from iqpir.quality.scorers import check_device
     from iqpir.training.quality import QualitySettings, train_quality
-
-    check_device(device)
     from iqpir.training.settings import recipe
 
+    check_device(device)
     settings = QualitySettings.load(config) if config else QualitySettings()
     settings = replace(settings, steps=steps or settings.steps)
     where = Path(out or f"results/train/quality/{config.stem if config else 'tiny'}.safetensors")

@@ -49,7 +49,7 @@ def _conditioning(state: Mapping[str, Tensor], channels: int, tokens: int) -> di
     if "score_embed.weight" in state:
         bins, length = _shape(state, "score_embed.weight", 2)
         kinds = {channels * tokens: "add", SCORE_CHANNELS * tokens: "adaln"}
-        if channels == SCORE_CHANNELS:
+        if channels == SCORE_CHANNELS:  # both kinds have rows of one length: a layer of adaLN tells them apart
             kinds = {length: "adaln" if "ft_layers.0.adaLN_modulation.1.weight" in state else "add"}
         if length not in kinds:
             raise IQPIRError(f"score_embed.weight has rows of {length}, which fit no kind of conditioning: {kinds}")

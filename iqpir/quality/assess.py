@@ -20,7 +20,7 @@ from iqpir.errors import ImageFailure, IQPIRError, one_line
 from iqpir.quality.files import write_table
 from iqpir.quality.prior import QualityPrior
 from iqpir.quality.raw import RawScores, member_key
-from iqpir.quality.report import TABLE, table
+from iqpir.quality.report import TABLE, FolderAssessment, table
 from iqpir.quality.scorers import Scorer, signature_of
 
 if TYPE_CHECKING:
@@ -28,46 +28,6 @@ if TYPE_CHECKING:
 
 RAW = "raw-scores.csv"
 STATISTICS = "statistics.json"
-
-
-@dataclass(frozen=True)
-class FolderAssessment:
-    """Every image of a folder with its scores. Arrays are [N], in the order of `names`."""
-
-    folder: Path
-    names: tuple[str, ...]
-    """Paths below the folder, with forward slashes."""
-    raw: dict[str, np.ndarray]
-    """By member; NaN where there is none."""
-    reasons: dict[str, str]
-    """Why an image has no score, by name."""
-    prior: QualityPrior | None
-    """None when some member has scored no image, so that nothing can be normalised."""
-
-    @property
-    def normalised(self) -> dict[str, np.ndarray]:
-        """By member, NaN where there is no raw score."""
-        if self.prior is None:
-            return {name: np.full(len(self.names), math.nan) for name in self.raw}
-        return self.prior.normalise(self.raw)
-
-    @property
-    def score(self) -> np.ndarray:
-        """The ensemble's score; NaN for images with a reason."""
-        return np.full(len(self.names), math.nan) if self.prior is None else self.prior.score(self.raw)
-
-    @property
-    def scored(self) -> np.ndarray:
-        """bool [N]: the image has a score, and so a bin."""
-        return np.isfinite(self.score)
-
-    @property
-    def bins(self) -> np.ndarray:
-        """int64 [N]; −1 for images without a score."""
-        score, found = self.score, np.full(len(self.names), -1)
-        if self.prior is not None:
-            found[self.scored] = self.prior.bin(score[self.scored])
-        return found
 
 
 def assess(

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from iqpir.errors import IQPIRError, one_line, shown, suggest
-from iqpir.quality.prior import write_text
+from iqpir.files import write
 
 NAME_COLUMNS = ("imagename", "image_name")
 SCORE_COLUMN = "score"
@@ -219,7 +219,7 @@ def write_table(path: str | os.PathLike[str], header: Sequence[str], rows: Seque
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows([cell(value) for value in row] for row in rows)
-    write_text(Path(path), text.getvalue())
+    write(Path(path), text.getvalue())
 
 
 def cell(value: object) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from iqpir import files
 from iqpir.errors import IQPIRError, one_line
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class QualityPrior:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write strict JSON, atomically."""
         body = {"schema": _SCHEMA, **asdict(self)}
-        write_text(Path(path), json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        files.write(Path(path), json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> QualityPrior:
@@ -262,17 +262,3 @@ def _whole(body: Mapping[str, Any], key: str, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise IQPIRError(f"{where}: {key!r} is missing or not a positive whole number")
     return value
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,18 +1,58 @@
-"""An assessment as text: the table of every image, and the summary that the command prints."""
+"""What an assessment of a folder found, and that as text: the table of every image, the summary for the console."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from iqpir.errors import shown
 from iqpir.quality.files import NAME_COLUMNS, SCORE_COLUMN
-
-if TYPE_CHECKING:
-    from iqpir.quality.assess import FolderAssessment
+from iqpir.quality.prior import QualityPrior
 
 TABLE = "scores.csv"
+
+
+@dataclass(frozen=True)
+class FolderAssessment:
+    """Every image of a folder with its scores. Arrays are [N], in the order of `names`."""
+
+    folder: Path
+    names: tuple[str, ...]
+    """Paths below the folder, with forward slashes."""
+    raw: dict[str, np.ndarray]
+    """By member; NaN where there is none."""
+    reasons: dict[str, str]
+    """Why an image has no score, by name."""
+    prior: QualityPrior | None
+    """None when some member has scored no image, so that nothing can be normalised."""
+
+    @property
+    def normalised(self) -> dict[str, np.ndarray]:
+        """By member, NaN where there is no raw score."""
+        if self.prior is None:
+            return {name: np.full(len(self.names), math.nan) for name in self.raw}
+        return self.prior.normalise(self.raw)
+
+    @property
+    def score(self) -> np.ndarray:
+        """The ensemble's score; NaN for images with a reason."""
+        return np.full(len(self.names), math.nan) if self.prior is None else self.prior.score(self.raw)
+
+    @property
+    def scored(self) -> np.ndarray:
+        """bool [N]: the image has a score, and so a bin."""
+        return np.isfinite(self.score)
+
+    @property
+    def bins(self) -> np.ndarray:
+        """int64 [N]; −1 for images without a score."""
+        score, found = self.score, np.full(len(self.names), -1)
+        if self.prior is not None:
+            found[self.scored] = self.prior.bin(score[self.scored])
+        return found
 
 
 def table(found: FolderAssessment) -> tuple[list[str], list[list[object]]]:

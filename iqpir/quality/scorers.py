@@ -8,12 +8,15 @@ other packages offer providers through the entry points `iqpir.scorers`. A provi
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import io
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
+from iqpir.devices import check_device
 from iqpir.errors import IQPIRError, one_line, suggest
+from iqpir.quality.pyiqa_build import no_downloads
 
 if TYPE_CHECKING:
     import torch
@@ -85,16 +88,6 @@ def load_scorer(member: str, device: str = "cpu") -> Scorer:
     return factory(name, device)
 
 
-def check_device(device: str) -> None:
-    """Raises `IQPIRError` for a device that torch does not know or this machine does not have."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise IQPIRError(f"device {device!r} cannot be used: {one_line(error, 120)}") from error
-
-
 class PyiqaScorer:
     """A no-reference metric of pyiqa (PolyForm-Noncommercial), built from weights that are already there.
 
@@ -115,7 +108,10 @@ class PyiqaScorer:
         self.name = member or name
         self.signature = f"pyiqa-{importlib.metadata.version('pyiqa')}|{name}"
         try:
-            with _offline(name) as backbones, contextlib.redirect_stdout(io.StringIO()):
+            with (
+                no_downloads(functools.partial(_lacking, name), data_only=True) as backbones,
+                contextlib.redirect_stdout(io.StringIO()),
+            ):
                 self._metric = pyiqa.create_metric(name, device="cpu")
         except IQPIRError:
             raise
@@ -123,9 +119,7 @@ class PyiqaScorer:
             raise IQPIRError(
                 f"pyiqa cannot build it: {type(error).__name__}: {one_line(error, 160)} ({_remedy(name)})"
             ) from error
-        net = self._metric.net
-        inside = {id(tensor) for tensor in [*net.parameters(), *net.buffers()]}
-        if any(id(tensor) in inside and tensor._version == version for tensor, version in backbones):
+        if backbones.unfilled(self._metric.net):
             raise IQPIRError(f"it needs its backbone's own weights, which pyiqa would download ({_remedy(name)})")
         self._metric.to(device)
         self.lower_better = bool(self._metric.lower_better)
@@ -139,48 +133,10 @@ class PyiqaScorer:
         return torch.stack(values).double().cpu()
 
 
+def _lacking(name: str, url: str) -> IQPIRError:
+    file = url.rsplit("/", 1)[-1]
+    return IQPIRError(f"it needs {file} ({url}), which pyiqa has not and which is not downloaded here: {_remedy(name)}")
+
+
 def _remedy(name: str) -> str:
     return f"bench fetch {name}, then --member bench:{name}, whose hashes are checked"
-
-
-@contextlib.contextmanager
-def _offline(name: str) -> Iterator[list[tuple[torch.Tensor, int]]]:
-    """While pyiqa builds: nothing is downloaded, and `torch.load` reads data only.
-
-    Yields the tensors of timm's backbones, left as they are for the metric's checkpoint to fill, with their versions.
-    """
-    import urllib.request
-
-    import huggingface_hub.constants
-    import timm.models._builder
-    import torch.hub
-
-    backbones: list[tuple[torch.Tensor, int]] = []
-
-    def refuse(request: Any, *_: Any, **__: Any) -> NoReturn:
-        url = str(getattr(request, "full_url", request))
-        raise IQPIRError(
-            f"it needs {url.rsplit('/', 1)[-1]} ({url}), which pyiqa has not and which is not downloaded here: "
-            f"{_remedy(name)}"
-        )
-
-    def leave(model: torch.nn.Module, *_: Any, **__: Any) -> None:
-        statistics = [one for key, one in model.named_buffers() if key.endswith(("running_mean", "running_var"))]
-        backbones.extend((tensor, tensor._version) for tensor in [*model.parameters(), *statistics])
-
-    read = torch.load
-
-    def read_data(*arguments: Any, **keywords: Any) -> Any:
-        return read(*arguments, **{**keywords, "weights_only": True})
-
-    with contextlib.ExitStack() as stack:
-        for target, attribute, value in (
-            (torch.hub, "urlopen", refuse),
-            (urllib.request, "urlopen", refuse),
-            (huggingface_hub.constants, "HF_HUB_OFFLINE", True),
-            (timm.models._builder, "load_pretrained", leave),
-            (torch, "load", read_data),
-        ):
-            stack.callback(setattr, target, attribute, getattr(target, attribute))
-            setattr(target, attribute, value)
-        yield backbones

@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from iqpir import files
+from iqpir.devices import usable_cores
 from iqpir.errors import IQPIRError, suggest
 from iqpir.training.quality import QualitySettings
-from iqpir.training.settings import STAGES, Common, _merged, _with_paths, read_yaml
+from iqpir.training.settings import STAGES, Common, merged, read_yaml, with_paths
 from iqpir.training.strict import Strict, need
 
 TRAINED = ("autoencoder", "restorer", "joint")
@@ -137,9 +137,9 @@ class Ablation:
         found: dict[str, Any] = {}
         for changes in (self.sections, arm.changes):
             for section in ("common", stage):
-                found = _merged(found, changes.get(section, {}))
+                found = merged(found, changes.get(section, {}))
         # A seed is another beginning and other images.
-        return _merged(found, {"seed": seed, "data": {"seed": seed}})
+        return merged(found, {"seed": seed, "data": {"seed": seed}})
 
     def trained(self, arm: Arm, seed: int, root: Path, given: str = "") -> tuple[Job, ...]:
         """The jobs of one network in the folder `root`: the prior, where it has one, and those of `TRAINED`."""
@@ -234,7 +234,7 @@ def _sections(content: Mapping[str, Any], place: str, base: Path) -> dict[str, M
         for key in _LINKS:
             if key in section:
                 raise IQPIRError(f"{place}{name}.{key}: an ablation links its stages by itself: leave the key out")
-        found[name] = _with_paths(dict(section), base)
+        found[name] = with_paths(dict(section), base)
     return found
 
 
@@ -264,7 +264,7 @@ def _arm(name: str, changes: object, before: Mapping[str, Arm], seeds: tuple[int
         name=name,
         group=str(changes.get("group", "main")),
         seeds=_seeds(changes["seeds"], f"{place}.seeds") if "seeds" in changes else seeds,
-        changes=_merged(before[changes["from"]].changes, own) if "from" in changes else own,
+        changes=merged(before[changes["from"]].changes, own) if "from" in changes else own,
     )
 
 
@@ -343,7 +343,7 @@ def run(
     for job in jobs:
         if job.folder in ready:
             yield Done(job, 0.0)
-    threads = threads or max(1, _cores() // workers)
+    threads = threads or max(1, usable_cores() // workers)
     if workers == 1:
         for job in waiting:  # the order of jobs is one in which what is needed comes first
             yield Done(job, train_job(job, threads, told))
@@ -409,7 +409,7 @@ def train_job(job: Job, threads: int, told: Told = lambda job, step: None) -> fl
         note |= {"values": outcome.values, "steps": outcome.steps, "waiting": outcome.waiting}
     seconds = time.perf_counter() - started
     note["seconds"] = seconds
-    put(job.folder / "done.json", json.dumps(note, indent=1))
+    files.write(job.folder / "done.json", json.dumps(note, indent=1))
     return seconds
 
 
@@ -418,14 +418,3 @@ def _heard(job: Job, told: Told) -> Callable[[int, float], None]:
         told(job, step)
 
     return progress
-
-
-def put(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.parent / f".{uuid.uuid4().hex}"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from iqpir.errors import IQPIRError
-from iqpir.training.ablation import Ablation, Arm, put
+from iqpir.files import write
+from iqpir.training.ablation import Ablation, Arm
 
 _METHOD = "iqpir-tiny"
 """An entry of the harness's catalogue that takes anybody's weights of such networks and claims nothing of their
@@ -45,7 +46,7 @@ def write_suite(ablation: Ablation, root: Path, name: str, more: Sequence[Any] =
     }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
     path = root / f"{name}.yaml"
-    put(path, f"# Written by iqpir train ablation, anew with every network that is finished.\n{text}")
+    write(path, f"# Written by iqpir train ablation, anew with every network that is finished.\n{text}")
     return path
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from iqpir.errors import IQPIRError
+from iqpir.files import write
 from iqpir.network.autoencoder import VQAutoEncoder
 from iqpir.training.common import Data
 
@@ -62,7 +63,7 @@ class CodeCache:
         else:
             self._codes = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape)
             self._codes[:] = -1
-            note.write_text(json.dumps(known), encoding="utf-8")
+            write(note, json.dumps(known))
         self.made = 0
         """Samples that had to be encoded."""
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -27,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from iqpir import files
 from iqpir.errors import IQPIRError
 from iqpir.precision import mixed
 from iqpir.training.batch_loading import Timed, training_loader
@@ -165,7 +165,7 @@ class _Run:
                 raise IQPIRError(f"{self.folder} holds a run with another {what}: name another folder, or remove it")
         if self.main:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(known, json.dumps(asked, indent=1).encode())
+            files.write(known, json.dumps(asked, indent=1))
         if not (self.folder / "state.json").is_file():
             return 0
         from safetensors.torch import load_file
@@ -213,10 +213,9 @@ class _Run:
                 tensors.update({f"{name}/optimiser/{number}/{slot}": value for slot, value in slots.items()})
         ready = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         file = f"state-{step}.safetensors"
-        partial = self.folder / f".{uuid.uuid4().hex}"
-        save_file(ready, partial)
-        partial.replace(self.folder / file)
-        _write(self.folder / "state.json", json.dumps({"step": step, "tensors": file}).encode())
+        with files.replacing(self.folder / file) as partial:
+            save_file(ready, partial)
+        files.write(self.folder / "state.json", json.dumps({"step": step, "tensors": file}))
         for old in self.folder.glob("state-*.safetensors"):
             if old.name != file:
                 old.unlink()
@@ -418,12 +417,7 @@ class _Record:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         self._rows[step] = {"step": step, **{key: f"{value:.6g}" for key, value in values.items()}}
         columns = list(dict.fromkeys(key for row in self._rows.values() for key in row))
-        partial = self._path.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self._rows[number] for number in sorted(self._rows))
-        partial.replace(self._path)
+        files.write_csv(self._path, columns, (self._rows[number] for number in sorted(self._rows)))
         if self._events is not None:
             for key, value in values.items():
                 self._events.add_scalar(key.replace(" ", "/"), value, step)
@@ -452,9 +446,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise IQPIRError(f"{path}: not what a training run writes: remove the folder, or name another")
     return content
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -7,7 +7,6 @@ the learned rows at ten times the host's rate, a tenth of the images without a s
 from __future__ import annotations
 
 import copy
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from iqpir.errors import IQPIRError, suggest
+from iqpir.files import write_csv
 from iqpir.plus import ScoreConditioner, Site
 from iqpir.training.common import Data
 from iqpir.training.paired_folders import AnyPairs
@@ -178,7 +178,6 @@ def _l1(output: object, gt: Tensor) -> Tensor:
 
 def write_losses(path: Path, losses: list[tuple[float, float]]) -> None:
     """Columns step, plus, control."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", "plus", "control"])
-        writer.writerows((step, *pair) for step, pair in enumerate(losses, start=1))
+    columns = ("step", "plus", "control")
+    rows = ((step, *pair) for step, pair in enumerate(losses, start=1))
+    write_csv(path, columns, (dict(zip(columns, row, strict=True)) for row in rows))

@@ -58,7 +58,7 @@ class QualitySettings:
         Raises `IQPIRError` with the nearest key for one that does not exist.
         """
         sections = recipe(path)
-        content = read_yaml(path) or {} if sections is None else sections.get("quality", {})
+        content = (read_yaml(path) or {}) if sections is None else sections.get("quality", {})
         known = [field.name for field in fields(cls)]
         if not isinstance(content, Mapping):
             raise IQPIRError(f"{path}: settings are a mapping with the keys {', '.join(known)}")

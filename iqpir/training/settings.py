@@ -309,7 +309,7 @@ def load(stage: str, path: Path, root: Path | None = None) -> Common:
     if sections is None:
         content = read_yaml(path)
     elif stage in sections:
-        content = _merged(sections.get("common", {}), sections[stage])
+        content = merged(sections.get("common", {}), sections[stage])
     else:
         raise IQPIRError(f"{path}: there is no section {stage!r} (there are {', '.join(map(str, sections))})")
     kind = STAGES[stage]
@@ -322,8 +322,8 @@ def load(stage: str, path: Path, root: Path | None = None) -> Common:
             known = PRESETS.get(stage, {})
             need(bool(known), f"preset: {stage} has none: leave the key out")
             need(named in known, f"preset: {named!r}{suggest(str(named), known)} (there are {', '.join(known)})")
-            content = _merged(known[named], content)
-        content = _with_paths(content, path.parent)
+            content = merged(known[named], content)
+        content = with_paths(content, path.parent)
         if sections is not None and root is not None:
             content = _linked(content, kind, sections, root)
             if "quality" in sections and content.get("quality") and "quality_prior" not in own:
@@ -333,8 +333,8 @@ def load(stage: str, path: Path, root: Path | None = None) -> Common:
         raise IQPIRError(f"{path}: {error}") from error
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    both = {key: _merged(base[key], over[key]) for key in base.keys() & over.keys() if _maps(base[key], over[key])}
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: merged(base[key], over[key]) for key in base.keys() & over.keys() if _maps(base[key], over[key])}
     return {**base, **over, **both}
 
 
@@ -351,7 +351,7 @@ def _linked(content: dict[str, Any], kind: type[Common], sections: Mapping[str, 
     return content
 
 
-def _with_paths(content: dict[str, Any], base: Path) -> dict[str, Any]:
+def with_paths(content: dict[str, Any], base: Path) -> dict[str, Any]:
     for key in LINKS:
         if isinstance(content.get(key), str):
             content[key] = str(base / content[key])

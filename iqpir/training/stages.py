@@ -83,7 +83,6 @@ class _WithAdversary:
             self._discriminator = Discriminator(adversary.channels, adversary.depth)
             self.players["discriminator"] = Player(self._discriminator, lambda step: adversary.rate, adversary.start)
         self._perceptual = losses.perceptual(settings.perceptual_form, device) if settings.perceptual > 0 else None
-        self._fake: dict[int, Tensor] = {}
 
     def _image_losses(
         self, restored: Tensor, target: Tensor, step: int, last: Tensor, l1: float, perceptual: float

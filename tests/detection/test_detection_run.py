@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from support.shapes import CLASSES, write_shapes
 
 from bench.catalog import published
@@ -87,6 +85,9 @@ def run(folder: Path, **changes: str):
 
 
 def test_a_run_gives_the_values_that_pycocotools_gives_on_its_files(place: Path):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     summary, data = run(place)
     assert summary.failed == 0
     done = CliRunner().invoke(export, ["--detections", "found"], standalone_mode=False)

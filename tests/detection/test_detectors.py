@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 
 from bench.data.boxes import scale_to, translation
@@ -31,6 +30,8 @@ def boxes(draw: np.random.Generator, count: int) -> np.ndarray:
 
 
 def test_suppression_is_torchvisions_batched_nms():
+    import torchvision
+
     draw = np.random.default_rng(0)
     for overlap in (0.3, 0.65):
         found, scores, classes = boxes(draw, 200), draw.uniform(size=200).astype(np.float32), draw.integers(0, 3, 200)

@@ -249,7 +249,7 @@ def test_wrong_requests_are_refused_before_any_work(tmp_path, weights):
         (["--upscale", "2"], "goes with --faces"),
         (["--faces"], "needs --face-weights"),
         (["--faces", "--face-weights", tmp_path], "detection_Resnet50_Final.pth in"),
-        (["--device", "gpu"], "device 'gpu' cannot be used"),
+        (["--device", "gpu"], "unknown device 'gpu'"),
         (["--weights", tmp_path / "in/a.png"], "cannot be read as weights"),
         (["--score", ".9,.8"], "takes one: --score 0.9"),
         (["--score", ".9,.8", "--weights", "iqpir-tiny"], "2 scores were given, and iqpir-tiny takes one"),

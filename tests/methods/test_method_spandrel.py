@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,33 +11,38 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from spandrel import MAIN_REGISTRY
-from spandrel.architectures.ESRGAN import ESRGAN
-from spandrel.architectures.LaMa import LaMa
-from spandrel.architectures.NAFNet import NAFNet
-from spandrel.architectures.RetinexFormer import RetinexFormer
-from spandrel.architectures.SPAN import SPAN
-from spandrel.architectures.SwinIR import SwinIR
-from spandrel_extra_arches import EXTRA_REGISTRY
 from support.networks import picture, sines
 
 from bench.catalog.registry import Entry, registry
 from bench.cli.fetch import assets_of_entry
 from bench.errors import BenchError, ItemError
 from bench.methods.build import build_method
-from bench.methods.networks.checkpoint import Checkpoint
 
 MIRROR = os.environ.get("BENCH_TEST_MIRROR")
 ENTRIES = [entry for entry in registry("method") if entry.fields["kind"] == "spandrel"]
 CATALOGUED = [entry for entry in ENTRIES if entry.name != "spandrel"]
+
+
+def architecture(name, **arguments):
+    """A network of spandrel's, whose import takes seconds."""
+    return getattr(importlib.import_module(f"spandrel.architectures.{name}"), name)(**arguments)
+
+
+def checkpoint(descriptor, options):
+    from bench.methods.networks.checkpoint import Checkpoint
+
+    return Checkpoint(descriptor, options)
+
+
 SMALL = {
-    "esrgan": lambda: ESRGAN(num_filters=4, num_blocks=1, scale=2),
-    "span": lambda: SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=4),
-    "swinir": lambda: SwinIR(
-        img_size=16, window_size=8, depths=[2], num_heads=[2], embed_dim=8, upscale=2, upsampler="pixelshuffledirect"
+    "esrgan": lambda: architecture("ESRGAN", num_filters=4, num_blocks=1, scale=2),
+    "span": lambda: architecture("SPAN", num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=4),
+    "swinir": lambda: architecture(
+        "SwinIR", img_size=16, window_size=8, depths=[2], num_heads=[2], embed_dim=8, upscale=2,
+        upsampler="pixelshuffledirect",
     ),
-    "nafnet": lambda: NAFNet(width=4, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1]),
-}
+    "nafnet": lambda: architecture("NAFNet", width=4, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1]),
+}  # fmt: skip
 SCALES = {"esrgan": 2, "span": 4, "swinir": 2, "nafnet": 1}
 SIZE = (24, 32)
 
@@ -90,7 +96,7 @@ def test_a_checkpoint_gives_what_its_architecture_gives(name, file, tmp_path):
 
 
 def test_sides_are_grown_by_reflection_to_what_the_architecture_takes_and_cut_back(tmp_path):
-    model = filled(RetinexFormer(n_feat=8, stage=1, num_blocks=[1, 1, 1]))
+    model = filled(architecture("RetinexFormer", n_feat=8, stage=1, num_blocks=[1, 1, 1]))
     image = picture(33, 47, 0.3)
     mirrored = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 0), (0, 7), (0, 1)), mode="reflect"))
     with torch.inference_mode():
@@ -142,11 +148,11 @@ def test_a_file_that_only_looks_like_an_architecture_is_refused_in_one_line(tmp_
 
 def test_a_checkpoint_for_inpainting_is_refused(tmp_path):
     with pytest.raises(BenchError, match=r"m\.pth \(LaMa\) is for inpainting: it needs a mask"):
-        loaded(save(LaMa(), tmp_path / "m.pth"))
+        loaded(save(architecture("LaMa"), tmp_path / "m.pth"))
 
 
 def test_a_checkpoint_for_gray_images_is_refused(tmp_path):
-    gray = ESRGAN(in_nc=1, out_nc=1, num_filters=4, num_blocks=1, scale=2)
+    gray = architecture("ESRGAN", in_nc=1, out_nc=1, num_filters=4, num_blocks=1, scale=2)
     with pytest.raises(BenchError, match="takes and gives 1 → 1 channels; only RGB"):
         loaded(save(gray, tmp_path / "m.pth"), scale=2)
 
@@ -208,7 +214,7 @@ def test_faces_go_in_and_come_out_centred_on_zero(architecture, options, keyword
     model = Seen()
     descriptor = SimpleNamespace(model=model, architecture=SimpleNamespace(id=architecture))
     image = picture(512, 512)
-    output = Checkpoint(descriptor, options)(image)
+    output = checkpoint(descriptor, options)(image)
     torch.testing.assert_close(model.image, (image - 0.5) / 0.5)
     assert model.keywords == keywords
     torch.testing.assert_close(output, image / 2 + 0.25)
@@ -217,22 +223,23 @@ def test_faces_go_in_and_come_out_centred_on_zero(architecture, options, keyword
 def test_faces_of_another_size_are_an_items_failure():
     descriptor = SimpleNamespace(model=Seen(), architecture=SimpleNamespace(id="GFPGAN"))
     with pytest.raises(ItemError, match=r"500×512: GFPGAN takes aligned faces of 512×512 pixels"):
-        Checkpoint(descriptor, {})(picture(512, 500))
+        checkpoint(descriptor, {})(picture(512, 500))
 
 
 def test_hvi_cidnets_gates_are_set_as_the_official_evaluation_sets_them():
-    from spandrel.architectures.HVICIDNet import HVICIDNet
-
-    model = filled(HVICIDNet(channels=[12, 12, 24, 48]))
+    model = filled(architecture("HVICIDNet", channels=[12, 12, 24, 48]))
     descriptor = SimpleNamespace(model=model, architecture=SimpleNamespace(id="HVICIDNet"))
-    Checkpoint(descriptor, {"saturate": True, "brightness": 1.0})
+    checkpoint(descriptor, {"saturate": True, "brightness": 1.0})
     assert (model.trans.gated, model.trans.gated2) == (True, False)
-    Checkpoint(descriptor, {"saturate": False, "brightness": 0.84})
+    checkpoint(descriptor, {"saturate": False, "brightness": 0.84})
     assert (model.trans.gated, model.trans.gated2, model.trans.alpha) == (False, True, 0.84)
 
 
 @pytest.mark.parametrize("entry", CATALOGUED, ids=lambda entry: entry.name)
 def test_an_entry_names_an_architecture_that_spandrel_knows_and_where_the_file_is(entry):
+    from spandrel import MAIN_REGISTRY
+    from spandrel_extra_arches import EXTRA_REGISTRY
+
     known = {str(support.architecture.id) for support in (*MAIN_REGISTRY, *EXTRA_REGISTRY)}
     assert entry.fields["architecture"] in known
     assert entry.fields["status"] in {"runs", "download"} and entry.fields["licence"]

@@ -6,11 +6,9 @@ import hashlib
 
 import numpy as np
 import pytest
-import timm
 import torch
 from PIL import Image
 from support.procedural_weights import procedural
-from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize, ToTensor
 
 from bench.catalog.registry import registry
 from bench.errors import BenchError, MissingFile
@@ -23,6 +21,8 @@ NONE = {"view": {}, "metrics": {}}
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
+    import timm
+
     with torch.device("meta"):
         net = timm.create_model("vit_base_patch32_clip_quickgelu_224.openai", pretrained=False)
     shapes = {name: torch.empty(tensor.shape) for name, tensor in net.state_dict().items()}
@@ -81,6 +81,7 @@ def as_tensor(image: np.ndarray) -> torch.Tensor:
 
 def test_embeddings_are_those_of_pyiqas_clip_behind_torchvisions_resizing(metric, state):
     from pyiqa.archs.clip_model import VisionTransformer
+    from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize, ToTensor
 
     peer = VisionTransformer(224, 32, 768, 12, 12, 512).eval()
     peer.load_state_dict(openai_names(state))

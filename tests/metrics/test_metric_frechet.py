@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 
-import mpmath
 import numpy as np
 import pytest
 import scipy.linalg
@@ -49,6 +48,8 @@ def test_the_zero_of_an_equal_copy_is_computed_and_not_decided():
 
 def in_forty_digits(ours: np.ndarray, theirs: np.ndarray) -> float:
     """|m₁-m₂|² + tr S₁ + tr S₂ - 2 tr √(S₁S₂) of equal sizes, the last from the singular values of C₁ C₂ᵀ."""
+    import mpmath
+
     with mpmath.workdps(40):
         means, roots = [], []
         for side in (ours, theirs):

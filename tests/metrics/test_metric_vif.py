@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pyiqa.archs.vif_arch import VIF, sp5_filters
 from support import classical_loops
 from support.classical_loops import as_tensor
 
@@ -33,6 +32,8 @@ def test_it_is_the_release_block_by_block(pair, size):
 
 
 def test_it_is_pyiqas_value_on_a_photograph(pair):
+    from pyiqa.archs.vif_arch import VIF
+
     with torch.no_grad():
         expected = float(VIF()(*(tensor.float()[..., :128, :150] for tensor in pair.tensors())))
     # pyiqa's is float32, which costs 3e-6 on one processor and 7e-5 on another; the release is followed to 1e-7.
@@ -47,6 +48,8 @@ def test_nearly_flat_dark_and_bright_images_are_the_release(level):
 
 
 def test_the_filters_are_the_published_ones():
+    from pyiqa.archs.vif_arch import sp5_filters
+
     known, ours = sp5_filters(), _filters()
     assert np.array_equal(ours.first, known["lo0filt"]) and np.array_equal(ours.low, known["lofilt"])
     assert np.array_equal(ours.across, known["bfilts"][:, 0].reshape(7, 7).T)

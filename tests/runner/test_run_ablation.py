@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
 from support.recipes import smallest_ablation
-from support.workplace import Workplace
+from support.workplace import Launcher, Workplace
 
 from iqpir.cli.train import command
 from iqpir.training import ablation
 
 
-@pytest.fixture(autouse=True)
-def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def one_core() -> Iterator[None]:
     """Networks are so small here that more threads only wait for each other."""
-    monkeypatch.setattr(ablation, "_cores", lambda: 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ablation, "usable_cores", lambda: 1)
+        yield
 
 
 def train(workplace: Workplace, *arguments: str) -> Result:
@@ -31,8 +34,10 @@ def train(workplace: Workplace, *arguments: str) -> Result:
     return ended
 
 
-@pytest.fixture
-def trained(workplace: Workplace) -> Workplace:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, launcher: Launcher) -> Workplace:
+    """Two arms of two seeds, trained once; each test runs the suite that was written of them."""
+    workplace = Workplace(tmp_path_factory.mktemp("ablation"), launcher)
     workplace.pairs(3)
     smallest_ablation(workplace.root)
     ended = train(workplace, "--arm", "plain", "--arm", "dual")
@@ -77,13 +82,16 @@ def test_an_ascent_is_drawn_of_an_arm(trained: Workplace) -> None:
     for arguments, told in (
         (
             ["--method", "identity"],
-            "an ascent is that of one method with IQPIR's codes: --method (this run has plain, dual",
+            "an ascent is that of one method with IQPIR's codes: --method (this run has plain, ",
         ),
         ([], "an ascent is that of one method"),
         (["--method", "dual", "--prior", "no.safetensors"], "no.safetensors"),
     ):
         wrong = trained.bench("figure", "ascent", "mine", *arguments, "-o", "wrong.svg")
         assert wrong.code == 2 and len(wrong.errors) == 1 and told in wrong.errors[0], wrong.err
-    (trained.root / "arms/arms/dual/seed-0/joint.safetensors").write_bytes(b"other")
+    weights = trained.root / "arms/arms/dual/seed-0/joint.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(b"other")
     gone = trained.bench("figure", "ascent", "mine", "--method", "dual", "-o", "wrong.svg")
+    weights.write_bytes(whole)
     assert gone.code == 2 and "not there any more, or have changed since" in gone.err

@@ -36,7 +36,7 @@ def cells(resolved: Resolved, table: published.PublishedTable) -> set[tuple[str,
     methods = _methods(resolved.methods, table)
     return {
         (sets.get(dataset.label, ""), methods.get(method.label, ""), canonical(metric.label))
-        for dataset, method in resolved.cells()
+        for dataset, method in resolved.jobs()
         if method.is_for(dataset.label)
         for metric in dataset.metrics
     }

@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 import torch
-from pyiqa.archs.vif_arch import sp5_filters
 from scipy.ndimage import correlate
 from scipy.signal import convolve2d
 
@@ -120,6 +119,8 @@ def fsim(x: np.ndarray, y: np.ndarray, chroma: bool) -> float:
 
 def vif(x: np.ndarray, y: np.ndarray) -> float:
     """`x` restored, `y` reference, block by block as the release has it. Filters: the published coefficients."""
+    from pyiqa.archs.vif_arch import sp5_filters  # takes seconds, which other users of this module need not wait
+
     filters = sp5_filters()
     low = [correlate(one, filters["lo0filt"], mode="mirror") for one in (x, y)]
     kept = whole = 0.0

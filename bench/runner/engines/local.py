@@ -29,7 +29,7 @@ from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, described
 from bench.machine import usable_cores
 from bench.metrics.average_precision import AveragePrecision
-from bench.planning.plan import PlannedCell, Task, gather
+from bench.planning.plan import Job, Task, gather
 from bench.results.store import Store
 from bench.runner.messages import Began, Ended, Finished, Restored, Result, WorkerSettings, blamed, unworkable
 from bench.runner.worker import Worker
@@ -38,10 +38,10 @@ _DEATHS = 3
 """After so many units of a method have each killed a worker, the method's other units are not tried any more."""
 
 
-class CellRecipe(NamedTuple):
-    """How another process comes by the same cells: a function it can import, and picklable arguments."""
+class JobRecipe(NamedTuple):
+    """How another process comes by the same jobs: a function it can import, and picklable arguments."""
 
-    make_cells: Callable[..., Sequence[PlannedCell]]
+    make_jobs: Callable[..., Sequence[Job]]
     arguments: tuple[Any, ...]
 
 
@@ -50,10 +50,10 @@ def threads_per_worker(workers: int) -> int:
     return max(1, usable_cores() // workers)
 
 
-def _entries(cell: PlannedCell) -> list[Entry]:
-    """Of everything that works on a cell."""
-    methods = [cell.method.entry] if cell.method.method is not None else []
-    metrics = [metric for metric in cell.dataset.metrics if metric.unavailable is None]
+def _entries(job: Job) -> list[Entry]:
+    """Of everything that works on a job."""
+    methods = [job.method.entry] if job.method.method is not None else []
+    metrics = [metric for metric in job.dataset.metrics if metric.unavailable is None]
     found = (metric.metric.detector for metric in metrics if isinstance(metric.metric, AveragePrecision))
     detectors = {detector.name for detector in found if detector is not None}
     return [*methods, *(metric.entry for metric in metrics), *map(registry("detector").get, sorted(detectors))]
@@ -67,15 +67,15 @@ class LocalEngine:
     """
 
     def __init__(
-        self, cells: Sequence[PlannedCell], store: Store, settings: WorkerSettings, workers: int, recipe: CellRecipe,
+        self, jobs: Sequence[Job], store: Store, settings: WorkerSettings, workers: int, recipe: JobRecipe,
         timeout: float | None = None,
     ) -> None:  # fmt: skip
-        self._cells = cells
+        self._jobs = jobs
         self._store = store
         self._settings = settings
         self._workers = workers
         self._recipe = recipe
-        entries = {(one.kind, one.name): one for cell in cells for one in _entries(cell)}
+        entries = {(one.kind, one.name): one for job in jobs for one in _entries(job)}
         here = [entry.name for entry in entries.values() if not made_elsewhere(entry)]
         if here and (workers > 1 or timeout is not None):
             asked = "several workers are" if workers > 1 else "timeout needs"
@@ -93,21 +93,21 @@ class LocalEngine:
         if not self._apart:
             # Its threads read beside the driver's transactions, so never over the driver's connection.
             with Store(self._settings.results, writable=False) as store, exits_raised():
-                worker = Worker(self._cells, store, self._settings)
+                worker = Worker(self._jobs, store, self._settings)
                 yield from worker.process(tasks)
                 worker.close()
             return
         given = iter(tasks)
         first = next(given, None)
         if first is not None:  # else no process is worth its start
-            pool = _Pool(self._cells, self._store, self._settings, self._workers, self._recipe, self._timeout)
+            pool = _Pool(self._jobs, self._store, self._settings, self._workers, self._recipe, self._timeout)
             yield from pool.map(itertools.chain([first], given))
 
 
 class _Process:
     """A worker process, its two pipes, and the tasks that it has not finished."""
 
-    def __init__(self, recipe: CellRecipe, settings: WorkerSettings) -> None:
+    def __init__(self, recipe: JobRecipe, settings: WorkerSettings) -> None:
         made = context()
         # Pipes, not queues: a worker that dies while it writes would leave a queue locked for all others.
         inward, self._tasks = made.Pipe(duplex=False)
@@ -125,7 +125,7 @@ class _Process:
     def give(self, tasks: list[Task]) -> None:
         if not tasks:
             return
-        self.held.update(((task.cell, task.unit), task) for task in tasks)
+        self.held.update(((task.job, task.unit), task) for task in tasks)
         with suppress(OSError):  # it is dead; that will be seen when its news are read
             self._tasks.send(tasks)
 
@@ -144,10 +144,10 @@ class _Pool:
     """Several worker processes and what each has in its hands."""
 
     def __init__(
-        self, cells: Sequence[PlannedCell], store: Store, settings: WorkerSettings, workers: int, recipe: CellRecipe,
+        self, jobs: Sequence[Job], store: Store, settings: WorkerSettings, workers: int, recipe: JobRecipe,
         timeout: float | None,
     ) -> None:  # fmt: skip
-        self._cells = cells
+        self._jobs = jobs
         self._store = store
         self._settings = settings
         self._recipe = recipe
@@ -239,11 +239,11 @@ class _Pool:
         if isinstance(news, Ended):
             process.running.pop(news.thread, None)
             return
-        for cell, found in news:
+        for job, found in news:
             if isinstance(found, Finished):
-                process.held.pop((found.task.cell, found.task.unit), None)
+                process.held.pop((found.task.job, found.task.unit), None)
             elif isinstance(found, Restored) and found.status == "ok":
-                self._late[self._cells[cell].method.label] = 0
+                self._late[self._jobs[job].method.label] = 0
         yield news
 
     def _bury(self, process: _Process) -> Iterator[list[Result]]:
@@ -293,11 +293,11 @@ class _Pool:
             while process.news.poll():
                 yield from self._take(process, process.news.recv())
         for began in late:
-            tasks = [task for task in began.tasks if (task.cell, task.unit) in process.held]
+            tasks = [task for task in began.tasks if (task.job, task.unit) in process.held]
             if not tasks:
                 continue  # it came back while the end was on its way
             for task in tasks:
-                del process.held[task.cell, task.unit]
+                del process.held[task.job, task.unit]
             self._count(began, self._label(tasks[0]))
             yield blamed(began, f"timeout after {self._allowed(began):g} s while {began.what}")
         self._again.extend(process.held.values())
@@ -316,13 +316,13 @@ class _Pool:
             self._prison = None
 
     def _label(self, task: Task) -> str:
-        return self._cells[task.cell].method.label
+        return self._jobs[task.job].method.label
 
     def _fail(self, task: Task, reason: str) -> list[Result]:
-        cell = self._cells[task.cell]
-        facts = gather(self._store, cell, [task.unit])[0]  # the worker may have decoded the input before it died
-        row = unworkable(reason, cell.key(task.unit, facts), facts.lq)
-        return [Result(task.cell, row._replace(status="failed")), Result(task.cell, Finished(task, row.key, None))]
+        job = self._jobs[task.job]
+        facts = gather(self._store, job, [task.unit])[0]  # the worker may have decoded the input before it died
+        row = unworkable(reason, job.key(task.unit, facts), facts.lq)
+        return [Result(task.job, row._replace(status="failed")), Result(task.job, Finished(task, row.key, None))]
 
 
 def _taken(tasks: deque[Task]) -> Iterator[Task]:
@@ -337,7 +337,7 @@ def _last_word(news: Connection, said: str) -> None:
 
 
 def _serve(
-    recipe: CellRecipe, settings: WorkerSettings, tasks: Connection, news: Connection, environment: dict[str, str]
+    recipe: JobRecipe, settings: WorkerSettings, tasks: Connection, news: Connection, environment: dict[str, str]
 ) -> None:
     """What a worker process does: tasks in, results out, until there are no more or nobody is there to take them."""
     os.environ.update(environment)
@@ -355,9 +355,9 @@ def _serve(
 
     try:
         with watched(planning):
-            cells = recipe.make_cells(*recipe.arguments)
+            jobs = recipe.make_jobs(*recipe.arguments)
         with Store(settings.results, writable=False) as store:
-            worker = Worker(cells, store, settings, tell)
+            worker = Worker(jobs, store, settings, tell)
             while (given := inbox.get()) is not None:
                 for results in worker.process(given):
                     tell(results)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import cv2
 import numpy as np
 
 from iqpir.errors import IQPIRError
+from iqpir.files import replacing
 from iqpir.training.degrade.base import Range, log_uniform, uniform
 from iqpir.training.synthetic import generate
 
@@ -80,8 +79,6 @@ class Sheets:
         except (OSError, ValueError, EOFError):
             pass  # not there yet, or cut off: it is drawn again
         sheet = generate.draw_sheet(self._seed, number)
-        handle, partial = tempfile.mkstemp(dir=self._cache, suffix=".partial")
-        with os.fdopen(handle, "wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.save(file, sheet)
-        Path(partial).replace(path)
         return sheet

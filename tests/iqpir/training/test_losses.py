@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torchvision.models import vgg19
 
 from iqpir.training.losses import VGG19Features
 
@@ -16,6 +15,8 @@ def features() -> VGG19Features:
 
 
 def test_features_are_those_of_the_last_convolution_of_the_fifth_block(features: VGG19Features) -> None:
+    from torchvision.models import vgg19
+
     convolutions = [each for each in features.network if isinstance(each, torch.nn.Conv2d)]
     assert len(convolutions) == 16 and convolutions[-1] is features.network[-1]
     torch.manual_seed(0)
