@@ -24,7 +24,7 @@ from bench.results.view import RunView, read_cells
 from bench.runner import steps
 from bench.runner.request import Request
 from bench.suite import definition
-from bench.tables import paper, render
+from bench.tables import beside, render
 from bench.tables.layout import Extras, lay_out
 
 FACES = ["0143.png", "Aaron_Peirsol_0001_00.PNG", "00024_02.png"]
@@ -147,8 +147,8 @@ def tables_of(data: RunView) -> Iterator[str]:
     yield render.render(data, "latex")
     yield render.render(data, "latex", Extras(ci=True, against=base, seconds=True))
     if data.record.definition.get("published") is not None:
-        yield paper.render_beside(data, "latex")
-        yield paper.render_beside(data, "latex", Extras(ci=True, against=base, seconds=True))
+        yield beside.render_beside(data, "latex")
+        yield beside.render_beside(data, "latex", Extras(ci=True, against=base, seconds=True))
 
 
 def compile_latex(tables: list[str]) -> None:
