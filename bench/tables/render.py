@@ -216,6 +216,8 @@ class Style(NamedTuple):
     notes: str | None = None
     width: str = "auto"
     choice: Choice = Choice()
+    plain: bool = False
+    """Without a column of counts or of a lone dataset: what is to be said of them stands below."""
 
 
 def check_style(style: str) -> None:
@@ -258,7 +260,8 @@ def page(table: Table, data: RunView, style: Style) -> str:
 
 def form_of(style: Style, layout: str) -> Form:
     """LaTeX goes into papers, which have room for short notes; the others stand in its comments."""
-    return Form(layout, style.notes or ("short" if style.format == "latex" else "full"), style.width)
+    notes = style.notes or ("short" if style.format == "latex" else "full")
+    return Form(layout, notes, style.width, style.plain)
 
 
 def settled(extras: Extras, style: str) -> Extras:
