@@ -109,10 +109,11 @@ class _Pages:
         self.beside = True
         doubts = self.doubts.of(value)
         if own is None or math.isnan(own):
-            return shown._replace(text=f"{shown.text} ({value.printed})", doubts=doubts)
+            return shown._replace(beside=f" ({value.printed}){shown.beside}", doubts=doubts)
         self.differs = True
         less = difference(own, value)
-        return shown._replace(text=f"{shown.text} ({value.printed}, {less:+.{value.decimals}f})", doubts=doubts)
+        bracketed = f" ({value.printed}, {less:+.{value.decimals}f})"
+        return shown._replace(beside=bracketed + shown.beside, doubts=doubts)
 
     def _alone(self, value: Value | None) -> Shown:
         self.beside |= value is not None

@@ -257,7 +257,7 @@ def asked(*metrics: dict[str, object], protocol: str | None = None, key: str = "
 
 
 def texts(data: RunView) -> list[str]:
-    return [cell.text for cell in next(row for row in beside(data).rows if row.method == "CUE").cells]
+    return [cell.text + cell.beside for cell in next(row for row in beside(data).rows if row.method == "CUE").cells]
 
 
 GRAY = {"metric": "psnr", "options": {"gtmean": "gray"}}
