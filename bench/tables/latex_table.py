@@ -65,8 +65,9 @@ def latex_of(sheet: Sheet, width: str = "auto") -> str:
     kind = "table*" if wide else "table"
     groups = list(_floats(sheet, setting, panels))
     notes = [_note(line) for line in sheet.notes]
-    limit = _PAGE if wide else _TEXT if width == "text" else _COLUMN
-    apart = _notes_height(sheet.notes, limit) + _panels_height(groups[-1], setting) > _HIGH
+    # Notes are as wide as the table above them.
+    room = max(_panel_width(sheet, panel, setting) for panel in groups[-1])
+    apart = _notes_height(sheet.notes, room) + _panels_height(groups[-1], setting) > _HIGH
     out: list[str] = []
     for place, group in enumerate(groups):
         last = place == len(groups) - 1
@@ -249,8 +250,8 @@ def _panels_height(panels: Sequence[_Panel], setting: Setting) -> float:
     return setting.size * _LEADING * (rows + 2 * len(panels)) + 5.0 * (rules + 2 * len(panels)) + 30.0
 
 
-def _notes_height(notes: Sequence[str], limit: float) -> float:
-    return sum(9.6 * math.ceil(text_width(note, SMALLEST) / limit + 0.1) for note in notes)
+def _notes_height(notes: Sequence[str], room: float) -> float:
+    return sum(9.6 * math.ceil(1.15 * text_width(note, SMALLEST) / room) for note in notes)
 
 
 # How it is written
@@ -322,8 +323,10 @@ def _stubs(line: Line, rest: Sequence[tuple[Line, str]], kinds: Sequence[str]) -
         for name, kind in zip(line.stubs, kinds, strict=True)
     ]
     if len(kinds) > 1 and line.stubs[0]:
-        below = ((at, other) for at, (other, part) in enumerate(rest) if at and part == "value")
+        below = [(at, other) for at, (other, part) in enumerate(rest) if at and part == "value"]
         rows = next((at for at, other in below if other.first or other.stubs[0]), len(rest))
+        # A name of one line stands in it, whatever stands below its values.
+        rows = rows if any(at < rows for at, _ in below) else 1
         room = "*" if kinds[0] == "l" else "="
         names[0] = rf"\multirow{{{rows}}}{{{room}}}{{{names[0]}}}" if rows > 1 else names[0]
     return names
