@@ -57,24 +57,36 @@ def run(
 
 
 def score(
-    restored: str | Path,
+    restored: str | Path | Sequence[str | Path],
     reference: str | Path | None = None,
     *,
     metrics: Sequence[str] = ("psnr", "ssim"),
     protocol: str | None = None,
     device: str = "cpu",
     subset: bool = False,
+    id: str | None = None,
+    pattern: str | None = None,
 ) -> pd.DataFrame:
     """Score any folder of images: one row per item and metric. Touches no store.
 
-    A reference without an image is a row that failed; with `subset` it is left out.
+    Of several folders, or a pattern that only folders match, the column `method` says which one a row is of. `id` is a
+    regular expression with a group for the ids of both sides, `pattern` says how outputs are named, such as `{id}_out`;
+    without them it is found out. A reference without an image is a row that failed; with `subset` it is left out.
     """
     import pandas as pd
 
-    from bench.folder_scores import score as score_rows
+    from bench import folder_scores
+    from bench.folder_scores import comparison
 
-    found = score_rows(restored, reference, metrics=list(metrics), protocol=protocol, device=device, subset=subset)
-    return pd.DataFrame([row if isinstance(row, dict) else row._asdict() for row in found])
+    given = [str(restored)] if isinstance(restored, str | Path) else [str(one) for one in restored]
+    asked = folder_scores.ask(list(metrics), protocol)
+    several = comparison.folders(given)
+    against = None if reference is None else str(reference)
+    if not several:
+        dataset = folder_scores.pairs(given[0], against, asked, id=id, pattern=pattern, subset=subset)
+        return pd.DataFrame(list(folder_scores.run(asked, dataset, device=device)))
+    found = comparison.compare(asked, several, against, id=id, pattern=pattern, subset=subset, device=device)
+    return pd.DataFrame([{"method": one.folder.label, **row} for one in found for row in one.rows])
 
 
 def load_method(name: str, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> Method:

@@ -69,6 +69,14 @@ class PublishedTable:
     """Printed method name → other names of the same method."""
     protocols: str | Mapping[str, str] | None = None
     """The protocol that its values are taken for, by dataset where there are several; None where none is known."""
+    form: str = "rows"
+    """How the paper arranges it: rows, columns or methods, as `bench table --layout` has them."""
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """What the paper prints for a metric (under `metrics`) and for a dataset (`datasets`)."""
+    asides: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Columns of words beside its methods: heading → printed method → text."""
+    first: str = "Methods"
+    """What its column of methods is called."""
 
     @property
     def datasets(self) -> list[str]:
@@ -81,6 +89,26 @@ class PublishedTable:
     @property
     def metrics(self) -> list[str]:
         return list(dict.fromkeys(value.metric for value in self.values))
+
+    def heading(self, metric: str) -> str:
+        """What the paper calls a column."""
+        name, _, part = metric.partition("/")
+        words = self.words.get("metrics", {})
+        if metric in words:
+            return words[metric]
+        return part.capitalize() if part and part != "increment" else words.get(name, quantity(name).title)
+
+    def dataset_title(self, name: str) -> str:
+        """What the paper calls one of its datasets."""
+        return self.words.get("datasets", {}).get(name, dataset_title(name))
+
+    def method_title(self, printed: str) -> str:
+        """What a printed name means, where it is misprinted."""
+        return str(_index()["misprints"].get(printed, printed))
+
+    def remarks(self) -> list[str]:
+        """What a reader must know of headings that are not the field's own."""
+        return [text for metric, text in _index()["remarks"].items() if metric in self.metrics]
 
     def protocol_of(self, dataset: str) -> str | None:
         """The protocol that the values of one of its datasets are taken for."""
@@ -133,7 +161,14 @@ def load(key: str) -> PublishedTable:
     values = tuple(Value(*line) for line in lines)
     others = {printed: tuple(same) for printed, same in index["names"].items()}
     prior = frozenset(canonical(name) for name in about.get("prior", ()))
-    return PublishedTable(key, about["title"], index["papers"][paper], values, prior, others, about.get("protocol"))
+    words = {
+        "metrics": {**index["headings"].get(paper, {}), **about.get("headings", {})},
+        "datasets": about.get("datasets", {}),
+    }
+    return PublishedTable(
+        key, about["title"], index["papers"][paper], values, prior, others, about.get("protocol"),
+        about.get("form", "rows"), words, about.get("beside", {}), about.get("methods", "Methods"),
+    )  # fmt: skip
 
 
 def canonical(metric: str) -> str:

@@ -10,8 +10,11 @@ from iqpir.console import LazyGroup, carry_out
 # name → one-line help; the module of that name in this package holds `command`.
 COMMANDS = {
     "run": "Restore and score a suite; run again to resume.",
-    "score": "Score a folder of images, with or without references.",
+    "score": "Score folders of images, with or without references.",
+    "init": "Write a suite for folders of inputs, references and outputs.",
     "table": "Print a run as markdown, LaTeX, CSV, HTML or JSON.",
+    "leaderboard": "Join runs into one table where they agree.",
+    "cite": "Say for a paper how a run's numbers were made.",
     "latency": "Time methods side by side, every sample kept.",
     "report": "Write a run as one HTML page: tables, pictures, failures.",
     "figure": "Draw a run for a paper: pictures, distributions, sweeps, ascents.",

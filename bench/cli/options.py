@@ -22,3 +22,20 @@ allow_commands = click.option(
 def timeout(what: str) -> Callable[[Any], Any]:
     """`--timeout`, and what happens to whatever takes longer."""
     return click.option("--timeout", type=FiniteRange(min=0, min_open=True), metavar="SECONDS", help=what)
+
+
+layout = click.option(
+    "--layout",
+    metavar="FORM",
+    help="rows, columns (datasets side by side), methods (across) or paper (as the suite's). Default: the suite's.",
+)
+notes = click.option(
+    "--notes", metavar="HOW", help="full, short (what signs mean) or none. Default: full, in LaTeX short."
+)
+width = click.option(
+    "--width",
+    default="auto",
+    show_default=True,
+    metavar="ROOM",
+    help="LaTeX: column or page of a two-column paper, auto: as needed, or text of a paper with one column.",
+)

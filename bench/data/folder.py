@@ -7,6 +7,7 @@ run.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from bench import paths
@@ -14,6 +15,7 @@ from bench.data.expressions import Expression
 from bench.data.image_files import Listing, list_images
 from bench.data.images import shown
 from bench.data.items import Dataset, Item
+from bench.data.naming import Naming, infer
 from bench.data.pairing import Pairing, id_of, id_pattern, item_id, pair, problems, select
 from bench.errors import BenchError
 
@@ -109,14 +111,32 @@ def paired(
     """Any images, and their references where given: `lq` of each item is the restored image, `gt` its reference.
 
     For `bench score`; paths, ids and errors are those of `folder`. Without `subset` a reference that no image belongs
-    to is an item with a `problem`, unless one file was named.
+    to is an item with a `problem`, unless one file was named. Where no name of one side is one of the other's and no
+    pattern is given, what stands around the ids is found out (`naming`), and a note says it.
     """
     against = None if reference is None else os.fspath(reference)
-    try:
+
+    def read(lq_id: str | None, gt_id: str | None) -> Dataset:
         return _folder("score", base, os.fspath(restored), against, scale, id, lq_id, gt_id, None, every_gt=not subset)
+
+    try:
+        return read(lq_id, gt_id)
     except Strangers as error:
-        remedy = "--id REGEX takes the part in its group for the id on both sides, such as --id '([0-9]+)'"
-        raise BenchError(f"{error.fact}; {remedy}") from error
+        naming = None if id or lq_id or gt_id else named(os.fspath(restored), str(against), base)
+        if naming is None:
+            remedy = (
+                "--pattern '{id}_out' says what stands around the id, --id REGEX takes the part in its group for the "
+                "id on both sides, such as --id '([0-9]+)'"
+            )
+            raise BenchError(f"{error.fact}; {remedy}") from error
+    found = read(naming.outputs.expression, naming.references.expression)
+    return replace(found, notes=(naming.told, *found.notes))
+
+
+def named(restored: str, reference: str, base: Path | None = None) -> Naming | None:
+    """How the names of two folders belong together, where they are not equal and leave no doubt."""
+    ours, theirs = list_images(restored, base), list_images(reference, base)
+    return infer([item_id(file.name) for file in ours.files], [item_id(file.name) for file in theirs.files])
 
 
 def _split_names(split: str, base: Path | None) -> tuple[list[str], str]:

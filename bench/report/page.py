@@ -23,8 +23,8 @@ from bench.report import charts, gallery, rounds_section
 from bench.results.pictures import Pictures
 from bench.results.store import Store
 from bench.results.view import SCORED, RunView, failures
+from bench.tables import beside as papers
 from bench.tables import derived
-from bench.tables import paper as papers
 from bench.tables.layout import Extras, Row, Table, lay_out, printable, venues_of
 from iqpir.errors import shown as escaped
 
@@ -154,9 +154,8 @@ def _size_note(budget: gallery.Budget) -> str:
 def _table(table: Table, data: RunView, key: str) -> dict[str, Any]:
     """A laid-out table in one part per dataset, with numbers to sort by."""
     values = {(cell.dataset, cell.method, cell.column.label): cell.value for cell in data.cells}
-    labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
+    labels = table.columns
     for column in derived.columns(data):
-        labels.append(column.name)
         values |= {(*place, column.name): entry.value for place, entry in column.entries.items()}
     about = {
         dataset.label: f"{_count(len(dataset.items), 'item')}, protocol {dataset.protocol}"
@@ -211,8 +210,8 @@ def _paper(data: RunView) -> dict[str, Any] | None:
         table = papers.beside(data, papers.of_run(data))
     except BenchError:  # the table was renamed since the run; the run's own numbers stand above
         return None
-    notes = len(lay_out(data).footer)
-    return _table(table._replace(footer=table.footer[notes:]), data, "p")
+    notes = len(lay_out(data).notes)
+    return _table(table._replace(notes=table.notes[notes:]), data, "p")
 
 
 # Numbers in other shapes

@@ -207,8 +207,18 @@ class Suite(_Strict):
     """Whether tables have a column of gains over bases; as a mapping, by dataset over which columns it is the mean."""
     increments: bool = False
     """Whether tables show gains over bases behind values."""
+    layout: Literal["rows", "columns", "methods", "paper"] | None = None
+    """How tables are arranged: a row per dataset and method, datasets side by side, methods across, or as the paper."""
     latency: LatencySpec | None = None
     detection: DetectionSpec | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_a_layout_that_is_not_said(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run is found again by what its suite says: a key that a suite does not use must not be in it."""
+        found: dict[str, Any] = plain(self)
+        if self.layout is None:
+            found.pop("layout", None)
+        return found
 
     @field_validator("gain", mode="before")
     @classmethod

@@ -21,6 +21,9 @@ PRIOR_LINE = (
 )
 
 
+PRIOR_BRIEF = "† The paper's own methods were conditioned on this metric or trained for it."
+
+
 class Overlap(NamedTuple):
     """A method that has been trained on what it is tested on."""
 

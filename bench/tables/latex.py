@@ -20,6 +20,7 @@ _SIGNS = {
     "µ": r"$\mu$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\varepsilon$",
     "η": r"$\eta$", "θ": r"$\theta$", "κ": r"$\kappa$", "λ": r"$\lambda$", "μ": r"$\mu$", "ν": r"$\nu$",
     "π": r"$\pi$", "ρ": r"$\rho$", "σ": r"$\sigma$", "τ": r"$\tau$", "φ": r"$\varphi$", "ω": r"$\omega$",
+    "∗": "*", "✓": r"\checkmark{}", "§": r"\S{}",
     "Δ": r"$\Delta$", "Σ": r"$\Sigma$", "Ω": r"$\Omega$",
     # Signatures are long words: they may break behind a field.
     "|": r"$|$\allowbreak{}",
@@ -29,6 +30,10 @@ _LATIN = frozenset(
     "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿĀāĂăĆćČčĎďĒēĚěĞğĪīıŁłŃńŇňŌōŐőŒœŘřŚśŞşŠšŤťŪūŮůŰűŹźŻżŽž"
 )
 """Letters that LaTeX knows in its default encoding, with every engine."""
+
+
+KNOWN = _LATIN | set(_SIGNS) | {chr(code) for code in range(0x20, 0x7F)}
+"""Signs that every engine prints as themselves."""
 
 
 def tex(text: str) -> str:
@@ -51,10 +56,15 @@ def tex_note(text: str) -> str:
     return "".join(_breakable(word) if len(word) > _LONG else tex(word) for word in re.split(r"(\s+)", text))
 
 
-def _breakable(word: str) -> str:
-    pieces = re.findall(rf"\w{{1,{_RUN}}}|\W", word)
+def tex_broken(text: str) -> str:
+    """`tex` for names in a very narrow column: every word may break."""
+    return "".join(_breakable(word, 8) if len(word) > 8 else tex(word) for word in re.split(r"(\s+)", printable(text)))
+
+
+def _breakable(word: str, run: int = _RUN) -> str:
+    pieces = re.findall(rf"\w{{1,{run}}}|\W", word)
     return "".join(
-        tex(piece) + (r"\allowbreak{}" if not piece.isalnum() or len(piece) == _RUN else "") for piece in pieces
+        tex(piece) + (r"\allowbreak{}" if not piece.isalnum() or len(piece) == run else "") for piece in pieces
     )
 
 

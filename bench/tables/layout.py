@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from bench.results.view import SCORED, Cell, ItemScore, RunView
-from bench.tables import derived, footnotes, gains, significance, statistics
+from bench.tables import derived, footnotes, gains, significance
+from bench.tables.notes import Note, legend, told
 from bench.tables.significance import interval_of, paired_test
 
 _WORDS = {"n/a": "n/a", "unavailable": "unavailable", "pending": "pending"}
@@ -30,11 +31,17 @@ class Shown(NamedTuple):
     rank: int
     """1 best, 2 second best, 0 neither."""
     beside: str = ""
-    """What stands behind the value and is no part of it: an interval, a p-value."""
+    """What stands behind the value and is no part of it: an increment over a base."""
     mark: str = ""
     """Letter of the footer's line that says why the value is missing or incomplete."""
     reason: str = ""
     """What that line says."""
+    interval: str = ""
+    """Low and high end of the interval of the mean, in square brackets."""
+    stars: str = ""
+    """How sure it is that the value differs from that of the method it is tested against."""
+    doubts: tuple[int, ...] = ()
+    """Numbers of the footer's lines that say what is doubtful about a paper's value."""
 
 
 class Row(NamedTuple):
@@ -73,6 +80,16 @@ class Extras(NamedTuple):
     """One number for what a method gains over its base; None leaves it to the suite."""
     increments: bool | None = None
     """What a method gains over its base, behind each value; None leaves it to the suite."""
+    whole: RunView | None = None
+    """The run that a selection was taken from: what a method is held against need not be shown itself."""
+    derived: Collection[str] | None = None
+    """Names of the derived columns to show; None: all that there are."""
+    order: Sequence[str] | None = None
+    """Methods in the order of their rows, a paper's among them; None: as the run has them."""
+    all_published: bool = False
+    """With a paper's table, its other datasets and metrics as well."""
+    rank_published: bool = False
+    """With a paper's table, its rows are ranked among ours."""
 
 
 PLAIN = Extras()
@@ -87,55 +104,99 @@ class Table(NamedTuple):
     arrows: Sequence[str]
     """↑ or ↓ per metric."""
     rows: Sequence[Row]
-    footer: Sequence[str]
+    notes: Sequence[Note]
     counted: bool = True
     """Whether the numbers of items are shown; a paper's table has none."""
     venues: bool = False
     """Whether a column says where each method was published."""
+    columns: Sequence[str] = ()
+    """What JSON and CSV call each column."""
+    asides: Mapping[str, Mapping[str, str]] = {}
+    """Columns of words beside the methods: heading → method → text."""
+    first: str = "Method"
+    """What the column of methods is called."""
+
+    @property
+    def footer(self) -> list[str]:
+        """All notes as lines."""
+        return [note.text for note in self.notes]
 
 
 def lay_out(data: RunView, extras: Extras = PLAIN) -> Table:
-    """The pivot of a run with its ranks and its footer."""
+    """The pivot of a run with its ranks and its notes."""
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
-    grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
-    ranks = _ranks(data.cells)
-    venues = venues_of(data) if extras.venue else {}
-    reasons = _Reasons(data.cells)
-    more = derived.columns(data, gain=extras.gain, seconds=extras.seconds)
-    extras = extras._replace(increments=gains.increments_wanted(data, extras.increments))
-    over = gains.bases(data) if extras.increments else {}
+    whole = extras.whole or data
+    grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in whole.cells}
+    more = derived_columns(data, extras)
+    extras = extras._replace(increments=gains.increments_wanted(whole, extras.increments))
+    over = gains.bases(whole) if extras.increments else {}
     shared = footnotes.overlaps(data)
-    signs = {(one.dataset, one.method): "‡" for one in shared}
     made_for = footnotes.prior(data)
-    rows: list[Row] = []
-    for dataset in data.record.datasets:
-        there = dict.fromkeys(cell.method for cell in data.cells if cell.dataset == dataset.label)
-        for position, method in enumerate(there):
-            cells = [grid[dataset.label, method, label] for label in labels]
-            full = _fully_scored(cells)
-            shown = [
-                Shown(
-                    _text(cell), ranks.get(id(cell), 0), plus(cell, grid, over) + beside(cell, grid, extras),
-                    *reasons.of(cell),
-                )
-                for cell in cells
-            ]  # fmt: skip
-            shown += [_derived(one.entries[dataset.label, method]) for one in more]
-            scored = f"{full}/{min(cell.expected for cell in cells)}{_times(cells)}"
-            sign = signs.get((dataset.label, method), "")
-            rows.append(Row(dataset.label, method, shown, scored, position == 0, venues.get(method, ""), sign))
+    reasons = _Reasons(data.cells)
+    rows = list(_rows(data, extras, _Marks(grid, over, _ranks(data.cells), reasons, shared), more))
     directions = {cell.column.label: cell.column.higher_is_better for cell in data.cells}
-    arrows = ["↑" if directions[label] else "↓" for label in labels]
     headings = {cell.column.label: cell.column.heading for cell in data.cells}
     header = [headings[label] + ("†" if label in made_for else "") for label in labels]
-    header += [one.heading for one in more]
-    arrows += [one.arrow for one in more]
-    footer = [*_footer(data, reasons), *significance.footer(data, ci=extras.ci, against=extras.against)]
-    footer += [gains.increment_line(data)] if over else []
-    footer += [line for one in more for line in one.footer]
-    footer += [*([footnotes.PRIOR_LINE] if made_for else []), *footnotes.overlap_lines(shared)]
-    title = data.record.title or data.record.suite
-    return Table(title, header, arrows, rows, footer, venues=any(venues.values()))
+    notes = [*_notes(data, reasons), *significance.notes(data, whole, ci=extras.ci, against=extras.against)]
+    notes += [legend(gains.increment_line(whole), "(+x): by how much better than its base.")] if over else []
+    notes += [told(line) for one in more for line in one.footer]
+    notes += [
+        *([legend(footnotes.PRIOR_LINE, footnotes.PRIOR_BRIEF)] if made_for else []),
+        *map(legend, footnotes.overlap_lines(shared)),
+    ]
+    return Table(
+        data.record.title or data.record.suite,
+        [*header, *(one.heading for one in more)],
+        [*("↑" if directions[label] else "↓" for label in labels), *(one.arrow for one in more)],
+        rows,
+        notes,
+        venues=any(row.venue for row in rows),
+        columns=[*labels, *(one.name for one in more)],
+    )
+
+
+def derived_columns(data: RunView, extras: Extras) -> list[derived.Derived]:
+    """The derived columns that a table shows; they follow from the whole run, whatever was chosen of it."""
+    found = derived.columns(extras.whole or data, gain=extras.gain, seconds=extras.seconds)
+    shown = {method.label for method in data.record.methods}
+    found = [one for one in found if extras.derived is None or one.name in extras.derived]
+    return [
+        one for one in found if any(entry.expected and method in shown for (_, method), entry in one.entries.items())
+    ]
+
+
+class _Marks(NamedTuple):
+    """What stands beside the values of a run's cells."""
+
+    grid: Mapping[tuple[str, str, str], Cell]
+    over: Mapping[str, str]
+    ranks: Mapping[int, int]
+    reasons: _Reasons
+    overlaps: Sequence[footnotes.Overlap]
+
+    def shown(self, cell: Cell, extras: Extras) -> Shown:
+        letter, reason = self.reasons.of(cell)
+        increment = plus(cell, self.grid, self.over)
+        stars = _stars(cell, self.grid, extras.against)
+        return Shown(
+            _text(cell), self.ranks.get(id(cell), 0), increment, letter, reason, _interval(cell, extras.ci), stars
+        )  # fmt: skip
+
+
+def _rows(data: RunView, extras: Extras, marks: _Marks, more: Sequence[derived.Derived]) -> Iterator[Row]:
+    venues = venues_of(data) if extras.venue else {}
+    signs = {(one.dataset, one.method): "‡" for one in marks.overlaps}
+    for dataset in data.record.datasets:
+        mine: dict[str, list[Cell]] = {}
+        for cell in data.cells:
+            if cell.dataset == dataset.label:
+                mine.setdefault(cell.method, []).append(cell)
+        for position, (method, cells) in enumerate(mine.items()):
+            shown = [marks.shown(cell, extras) for cell in cells]
+            shown += [_derived(one.entries[dataset.label, method]) for one in more]
+            scored = f"{_fully_scored(cells)}/{min(cell.expected for cell in cells)}{_times(cells)}"
+            sign = signs.get((dataset.label, method), "")
+            yield Row(dataset.label, method, shown, scored, position == 0, venues.get(method, ""), sign)
 
 
 def venues_of(data: RunView) -> dict[str, str]:
@@ -210,20 +271,20 @@ def signed(value: float, digits: int) -> str:
     return f"{value:+z.{digits}f}"
 
 
-def beside(cell: Cell, grid: Mapping[tuple[str, str, str], Cell], extras: Extras) -> str:
-    """The interval of a cell's mean and its p-value against the chosen method, as far as they are asked for."""
-    text = ""
+def _interval(cell: Cell, wanted: bool) -> str:
+    interval = interval_of(cell) if wanted else None
+    if interval is None:
+        return ""
     digits = cell.column.digits
-    interval = interval_of(cell) if extras.ci else None
-    if interval is not None:
-        text += f" [{format_value(interval.low, digits)}, {format_value(interval.high, digits)}]"
-    if extras.against is not None and cell.value is not None:
-        if cell.method == extras.against:
-            text += " (base)"
-        else:
-            test = paired_test(grid[cell.dataset, extras.against, cell.column.label], cell)
-            text += f" ({statistics.p_text(test.p_randomisation)})" if test is not None else ""
-    return text
+    return f"[{format_value(interval.low, digits)}, {format_value(interval.high, digits)}]"
+
+
+def _stars(cell: Cell, grid: Mapping[tuple[str, str, str], Cell], against: str | None) -> str:
+    base = None if against is None else grid.get((cell.dataset, against, cell.column.label))
+    if base is None or cell.value is None or cell.method == against:
+        return ""
+    test = paired_test(base, cell)
+    return "" if test is None else significance.stars(test.p_randomisation)
 
 
 def format_value(value: float, digits: int) -> str:
@@ -328,7 +389,27 @@ def _letter(index: int) -> str:
     return ("" if index < 26 else _letter(index // 26 - 1)) + chr(ord("a") + index % 26)
 
 
-def _footer(data: RunView, reasons: _Reasons) -> Iterator[str]:
+def _notes(data: RunView, reasons: _Reasons) -> Iterator[Note]:
+    yield from map(told, _signature_lines(data))
+    yield told("Values are means over items; n: items with every value / items expected.")
+    yield told("Best is bold, second best underlined, per dataset and among complete cells.")
+    yield from map(told, _repeated([cell for cell in data.cells if cell.repeats > 1]))
+    if any(cell.infinite for cell in data.cells):
+        yield legend(
+            "inf (k of n): k of n items have an infinite value, as the PSNR of an output equal to its reference; such "
+            "a mean has no interval and no rank."
+        )
+    shown = {cell.method for cell in data.cells}
+    yield from (told(line) for one in data.record.methods if one.label in shown for line in one.lossy or ())
+    yield from (legend(line) if line.startswith("[") else told(line) for line in reasons.lines())
+    remarks = (cell for cell in data.cells if cell.set_score is not None and cell.set_score.status in SCORED)
+    remarks = (cell for cell in remarks if cell.complete and cell.reason)
+    yield from map(told, dict.fromkeys(f"{cell.dataset}: {cell.reason}." for cell in remarks))
+    if len(data.devices) > 1:
+        yield told(f"Outputs were made on different devices: {', '.join(sorted(data.devices))}.")
+
+
+def _signature_lines(data: RunView) -> Iterator[str]:
     labels = list(dict.fromkeys(cell.column.label for cell in data.cells))
     told: set[str] = set()
     for label in labels:
@@ -347,21 +428,6 @@ def _footer(data: RunView, reasons: _Reasons) -> Iterator[str]:
         else:
             for dataset, column in used.items():
                 yield f"{heading} on {dataset}: {column.signature}"
-    yield "Values are means over items; n: items with every value / items expected."
-    yield "Best is bold, second best underlined, per dataset and among complete cells."
-    yield from _repeated([cell for cell in data.cells if cell.repeats > 1])
-    if any(cell.infinite for cell in data.cells):
-        yield (
-            "inf (k of n): k of n items have an infinite value, as the PSNR of an output equal to its reference; such "
-            "a mean has no interval and no rank."
-        )
-    shown = {cell.method for cell in data.cells}
-    yield from (line for one in data.record.methods if one.label in shown for line in one.lossy or ())
-    yield from reasons.lines()
-    remarks = (cell for cell in data.cells if cell.set_score is not None and cell.set_score.status in SCORED)
-    yield from dict.fromkeys(f"{cell.dataset}: {cell.reason}." for cell in remarks if cell.complete and cell.reason)
-    if len(data.devices) > 1:
-        yield f"Outputs were made on different devices: {', '.join(sorted(data.devices))}."
 
 
 def _repeated(cells: Sequence[Cell]) -> Iterator[str]:

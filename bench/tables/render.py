@@ -6,156 +6,120 @@ Only syntax lives here: what stands in a table is decided in `layout`.
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from bench.errors import BenchError, suggest
 from bench.results import csv_text as tabular
 from bench.results.view import RunView
-from bench.tables import derived, gains
-from bench.tables.latex import FALLBACK, tex, tex_note, tex_value
-from bench.tables.layout import PLAIN, Extras, Table, lay_out, printable, venues_of
+from bench.tables import gains
+from bench.tables.latex_table import check_width, latex_of
+from bench.tables.layout import PLAIN, Extras, Shown, Table, derived_columns, lay_out, printable, venues_of
+from bench.tables.notes import check as check_notes
+from bench.tables.selection import Choice, select
+from bench.tables.sheet import Form, Sheet, arrange, check_layout
 from bench.tables.significance import interval_of, paired_test
 from bench.tables.time_column import timed
+from bench.tables.wording import in_papers_words, with_short_venues
 
 
-def markdown(table: Table) -> str:
-    """A GitHub table; best is **bold**, second best <u>underlined</u>."""
+def markdown(table: Table, form: Form = Form()) -> str:  # noqa: B008 – immutable
+    """A GitHub table; best is **bold**, second best <u>underlined</u>. Intervals have columns of their own."""
     from tabulate import tabulate
 
+    sheet = arrange(table, form)
     marks: tuple[str, ...] = ("{}", "**{}**", "<u>{}</u>")
-    header = ["Dataset", "Method", *(["Venue"] if table.venues else []), *_headings(table)]
+    ranged = _ranged(sheet)
+    groups = [head.group for head in sheet.heads]
+    heads = list(_with_intervals([_pipe(head.text) for head in sheet.heads], ranged, _INTERVAL))
     body = [
         [
-            _pipe(row.dataset) if row.first else "",
-            _pipe(row.named),
-            *([_pipe(row.venue)] if table.venues else []),
-            *(
-                marks[cell.rank].format(_pipe(cell.text))
-                + _pipe(cell.beside)
-                + (f" [{cell.mark}]" if cell.mark else "")
-                for cell in row.cells
+            *map(_pipe, line.stubs),
+            *_with_intervals(
+                [
+                    marks[cell.rank].format(_pipe(cell.text)) + _pipe(cell.stars + cell.beside) + _marked(cell)
+                    for cell in line.cells
+                ],
+                ranged,
+                [_pipe(cell.interval) for cell in line.cells],
             ),
-            *([row.scored] if table.counted else []),
         ]
-        for row in table.rows
+        for line in sheet.lines
     ]
-    texts = 2 + table.venues
-    align = (*("left" for _ in header[:texts]), *("right" for _ in header[texts:]))
-    text = tabulate(body, [_pipe(name) for name in header], tablefmt="pipe", colalign=align, disable_numparse=True)
-    notes = "\n".join(f"- {printable(line)}" for line in table.footer)
-    return f"**{printable(table.title)}**\n\n{text}\n\n{notes}\n"
+    stubs = list(map(_pipe, sheet.stubs))
+    if any(groups):  # markdown has one line of headings: the groups take it, and metrics are the first line below
+        body.insert(0, [*[""] * len(stubs), *(f"*{head}*" for head in heads)])
+        starts = [_pipe(group) if not place or groups[place - 1] != group else "" for place, group in enumerate(groups)]
+        heads = list(_with_intervals(starts, ranged, ""))
+    align = (*("left" for _ in stubs), *("right" for _ in heads))
+    text = tabulate(body, [*stubs, *heads], tablefmt="pipe", colalign=align, disable_numparse=True)
+    notes = "".join(f"- {printable(line)}\n" for line in sheet.notes)
+    return f"**{printable(sheet.title)}**\n\n{text}\n" + (f"\n{notes}" if notes else "")
 
 
-def _headings(table: Table) -> list[str]:
-    """Metrics with their arrows, and the column of counts."""
-    heads = [f"{name} {arrow}".rstrip() for name, arrow in zip(table.header, table.arrows, strict=True)]
-    return [*heads, *(["n"] if table.counted else [])]
+_INTERVAL = "95 % interval"
+
+
+def _ranged(sheet: Sheet) -> list[bool]:
+    """Which columns have intervals."""
+    return [any(line.cells[place].interval for line in sheet.lines) for place in range(len(sheet.heads))]
+
+
+def _with_intervals(texts: Sequence[str], ranged: Sequence[bool], beside: str | Sequence[str]) -> Iterator[str]:
+    """Texts of the columns, with one more behind each that has intervals."""
+    for place, text in enumerate(texts):
+        yield text
+        if ranged[place]:
+            yield beside if isinstance(beside, str) else beside[place]
+
+
+def _marked(cell: Shown) -> str:
+    return "".join(f" [{mark}]" for mark in (cell.mark, *cell.doubts) if mark)
 
 
 def _pipe(text: str) -> str:
     return printable(text).replace("|", "\\|")
 
 
-_COLUMN_HOLDS = 7
-"""Columns of a table that one column of a paper has room for."""
-
-
-_PAGE = 480.0
-"""Points that a float may be high: less than the text of a page of any usual class."""
-_ROW, _LINE, _LETTERS = 12.0, 9.5, 75
-"""Points of a row and of a line of the notes, and letters on such a line."""
-
-
-def _height(table: Table) -> float:
-    """About how high a table and its notes are in print, in points."""
-    lines = sum(math.ceil(len(line) / _LETTERS) for line in table.footer)
-    return _ROW * (len(table.rows) + 5) + _LINE * lines
-
-
-def latex(table: Table) -> str:
+def latex(table: Table, form: Form = Form()) -> str:  # noqa: B008 – immutable
     r"""A booktabs table; best is \textbf, second best \underline. Its first lines name the packages that it needs."""
-    marks: tuple[str, ...] = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
-    texts = 2 + table.venues
-    columns = "l" * texts + "r" * (len(table.header) + table.counted)
-    # In a paper of two columns a table of many stands across both.
-    kind = "table*" if len(columns) > _COLUMN_HOLDS else "table"
-    out = [
-        rf"\begin{{{kind}}}[t]",
-        r"\centering",
-        rf"\caption{{{tex(table.title)}}}",
-        # Shrunk only where it is wider than the line.
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-    ]
-    heads = [tex(head) for head in _headings(table)]
-    if table.counted:
-        heads[-1] = "$n$"
-    out.append(" & ".join(["Dataset", "Method", *(["Venue"] if table.venues else []), *heads]) + r" \\")
-    sizes: dict[str, int] = {}
-    for row in table.rows:
-        sizes[row.dataset] = sizes.get(row.dataset, 0) + 1
-    for row in table.rows:
-        if row.first:
-            out.append(r"\midrule")
-        name = rf"\multirow{{{sizes[row.dataset]}}}{{*}}{{{tex(row.dataset)}}}" if row.first else ""
-        cells = [
-            marks[cell.rank].format(tex_value(cell.text))
-            + (rf"{{\scriptsize{tex_value(cell.beside)}}}" if cell.beside else "")
-            + (rf"\textsuperscript{{{cell.mark}}}" if cell.mark else "")
-            for cell in row.cells
-        ]
-        said = [name, tex(row.named), *([tex(row.venue)] if table.venues else []), *cells]
-        out.append(" & ".join([*said, *([tex(row.scored)] if table.counted else [])]) + r" \\")
-    out += [r"\bottomrule", r"\end{tabular}}"]
-    notes = [rf"{_note(line)}\par" for line in table.footer]
-    if _height(table) <= _PAGE:
-        out += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright", *notes]
-        out += [r"\end{minipage}", rf"\end{{{kind}}}"]
-    else:
-        # A float breaks over no page: what does not fit stands in the text behind it, below the table's number.
-        out += [rf"\end{{{kind}}}", r"\begingroup\footnotesize\raggedright\setlength{\parindent}{0pt}%"]
-        out += [r"\textbf{Notes to Table~\thetable.}\par", *notes, r"\endgroup"]
-    body = "\n".join(out) + "\n"
-    head = ["% needs \\usepackage{booktabs,multirow,graphicx}; for pdfLaTeX, XeLaTeX and LuaLaTeX"]
-    if FALLBACK in body:
-        head.append(
-            f"% letters in {FALLBACK} need XeLaTeX or LuaLaTeX and a font that has them; pdfLaTeX prints numbers"
-        )
-    return "\n".join(head) + "\n" + body
+    return latex_of(arrange(table, form._replace(plain=True)), form.width)
 
 
-def _note(line: str) -> str:
-    """A line of the footer; the letter it begins with stands as it does in the cells."""
-    found = re.match(r"\[([a-z]+)\] ", line)
-    return rf"\textsuperscript{{{found[1]}}}~{tex_note(line[found.end() :])}" if found else tex_note(line)
-
-
-def html_page(table: Table) -> str:
+def html_page(table: Table, form: Form = Form()) -> str:  # noqa: B008 – immutable
     """A fragment with one table and its footer, styled inline."""
+    sheet = arrange(table, form)
     marks: tuple[str, ...] = ("{}", "<b>{}</b>", "<u>{}</u>")
+    ranged = _ranged(sheet)
 
-    def cell(tag: str, text: str, align: str, tip: str = "") -> str:
+    def cell(tag: str, text: str, align: str, tip: str = "", span: int = 1) -> str:
         title = f' title="{_html(tip)}"' if tip else ""
-        return f'<{tag} style="text-align:{align};padding:2px 8px"{title}>{text}</{tag}>'
+        wide = f' colspan="{span}"' if span > 1 else ""
+        return f'<{tag} style="text-align:{align};padding:2px 8px"{wide}{title}>{text}</{tag}>'
 
-    out = ["<table>", f"<caption>{_html(table.title)}</caption>", "<thead><tr>"]
-    out += [cell("th", name, "left") for name in ("Dataset", "Method", *(["Venue"] if table.venues else []))]
-    out += [cell("th", _html(head), "right") for head in _headings(table)]
-    out += ["</tr></thead>", "<tbody>"]
-    for row in table.rows:
-        said = [row.dataset if row.first else "", row.named, *([row.venue] if table.venues else [])]
-        out += ["<tr>", *(cell("td", _html(text), "left") for text in said)]
-        for shown in row.cells:
-            text = marks[shown.rank].format(_html(shown.text)) + _html(shown.beside)
-            out.append(cell("td", text + (f" <sup>{shown.mark}</sup>" if shown.mark else ""), "right", shown.reason))
-        out += [*([cell("td", row.scored, "right")] if table.counted else []), "</tr>"]
-    out += ["</tbody></table>", "<ul>"]
-    out += [f"<li>{_html(line)}</li>" for line in table.footer]
-    return "\n".join([*out, "</ul>"]) + "\n"
+    out = ["<table>", f"<caption>{_html(sheet.title)}</caption>", "<thead>"]
+    if any(head.group for head in sheet.heads):
+        out += ["<tr>", *(cell("th", "", "left") for _ in sheet.stubs)]
+        for group, columns in itertools.groupby(range(len(sheet.heads)), lambda place: sheet.heads[place].group):
+            out.append(cell("th", _html(group), "center", span=sum(1 + ranged[place] for place in columns)))
+        out.append("</tr>")
+    out += ["<tr>", *(cell("th", _html(name), "left") for name in sheet.stubs)]
+    heads = _with_intervals([_html(head.text) for head in sheet.heads], ranged, _INTERVAL)
+    out += [*(cell("th", head, "right") for head in heads), "</tr></thead>", "<tbody>"]
+    for line in sheet.lines:
+        out += ["<tr>", *(cell("td", _html(text), "left") for text in line.stubs)]
+        for place, shown in enumerate(line.cells):
+            text = marks[shown.rank].format(_html(shown.text)) + _html(shown.stars + shown.beside)
+            signs = "".join(f" <sup>{mark}</sup>" for mark in (shown.mark, *shown.doubts) if mark)
+            out.append(cell("td", text + signs, "right", shown.reason))
+            out += [cell("td", _html(shown.interval), "right")] if ranged[place] else []
+        out += ["</tr>"]
+    out += ["</tbody></table>", *(["<ul>"] if sheet.notes else [])]
+    out += [f"<li>{_html(line)}</li>" for line in sheet.notes]
+    return "\n".join([*out, *(["</ul>"] if sheet.notes else [])]) + "\n"
 
 
 def _html(text: str) -> str:
@@ -165,10 +129,11 @@ def _html(text: str) -> str:
 def records(data: RunView, extras: Extras = PLAIN) -> list[dict[str, object]]:
     """One row per dataset, method and metric; a value that is not finite is null with its status."""
     found: list[dict[str, object]] = []
-    grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
+    whole = extras.whole or data
+    grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in whole.cells}
     venues = venues_of(data) if extras.venue else {}
-    incremented = gains.increments_wanted(data, extras.increments)
-    over = gains.bases(data) if incremented else {}
+    incremented = gains.increments_wanted(whole, extras.increments)
+    over = gains.bases(whole) if incremented else {}
     repeated = any(cell.repeats > 1 for cell in data.cells)
     for cell in data.cells:
         value = cell.value
@@ -194,7 +159,8 @@ def records(data: RunView, extras: Extras = PLAIN) -> list[dict[str, object]]:
             interval = interval_of(cell)
             found[-1] |= {"low": interval and interval.low, "high": interval and interval.high}
         if extras.against is not None:
-            test = paired_test(grid[cell.dataset, extras.against, cell.column.label], cell)
+            base_cell = grid.get((cell.dataset, extras.against, cell.column.label))
+            test = None if base_cell is None else paired_test(base_cell, cell)
             found[-1] |= {"difference": test and test.difference, "p": test and test.p_randomisation}
         if incremented:
             base = over.get(cell.method)
@@ -210,9 +176,10 @@ def _derived(
     data: RunView, extras: Extras, venues: Mapping[str, str] | None, over: Mapping[str, str]
 ) -> Iterator[dict[str, object]]:
     """One row per value of a derived column, of the methods that can have one."""
-    for column in derived.columns(data, gain=extras.gain, seconds=extras.seconds):
+    places = {(cell.dataset, cell.method) for cell in data.cells}
+    for column in derived_columns(data, extras):
         for (dataset, method), entry in column.entries.items():
-            if entry.expected == 0:
+            if entry.expected == 0 or (dataset, method) not in places:
                 continue
             row: dict[str, object] = {
                 "dataset": dataset, "method": method, "metric": column.name, "signature": entry.signature,
@@ -234,11 +201,23 @@ def csv_text(found: Sequence[Mapping[str, object]]) -> str:
     return tabular.of_records(list(found[0]) if found else ["dataset"], found)
 
 
-PAGES: dict[str, Callable[[Table], str]] = {"markdown": markdown, "latex": latex, "html": html_page}
+PAGES: dict[str, Callable[[Table, Form], str]] = {"markdown": markdown, "latex": latex, "html": html_page}
 """Formats for readers."""
 LISTINGS: dict[str, Callable[[Sequence[Mapping[str, object]]], str]] = {"csv": csv_text, "json": json_text}
 """Formats for programs."""
 FORMATS = ("markdown", "latex", "csv", "html", "json")
+
+
+class Style(NamedTuple):
+    """How a table is asked for; what is None is left to the suite and the format."""
+
+    format: str = "markdown"
+    layout: str | None = None
+    notes: str | None = None
+    width: str = "auto"
+    choice: Choice = Choice()
+    plain: bool = False
+    """Without a column of counts or of a lone dataset: what is to be said of them stands below."""
 
 
 def check_style(style: str) -> None:
@@ -247,21 +226,42 @@ def check_style(style: str) -> None:
         raise BenchError(f"unknown format {style!r}{suggest(style, FORMATS)} (known: {', '.join(FORMATS)})")
 
 
-def check(data: RunView, style: str, extras: Extras) -> None:
-    """Raise `BenchError` for a format that there is not, and for a method that the run does not have."""
-    check_style(style)
+def check(data: RunView, style: str | Style, extras: Extras) -> None:
+    """Raise `BenchError` for what is no format, layout or the like, and for a method that the run does not have."""
+    style = style if isinstance(style, Style) else Style(style)
+    check_style(style.format)
+    check_layout(style.layout)
+    check_notes(style.notes or "full")
+    check_width(style.width)
     labels = [method.label for method in data.record.methods]
     if extras.against is not None and extras.against not in labels:
         raise BenchError(f"no method {extras.against!r} in this run{suggest(extras.against, labels)}")
 
 
-def render(data: RunView, style: str, extras: Extras = PLAIN) -> str:
+def render(data: RunView, style: str | Style, extras: Extras = PLAIN) -> str:
     """A run in one of `FORMATS`. Raises `BenchError` for another word, and for a method that the run does not have."""
+    style = style if isinstance(style, Style) else Style(style)
     check(data, style, extras)
-    extras = settled(extras, style)
-    return (
-        PAGES[style](timed(lay_out(data, extras), data)) if style in PAGES else LISTINGS[style](records(data, extras))
-    )
+    extras = settled(extras, style.format)
+    data, extras = select(data, style.choice, extras)
+    if style.format in LISTINGS:
+        return LISTINGS[style.format](records(data, extras))
+    return page(timed(lay_out(data, extras), data), data, style)
+
+
+def page(table: Table, data: RunView, style: Style) -> str:
+    """A table of a run as its suite or the request wants it, in one of `PAGES`."""
+    layout = style.layout or str(data.record.definition.get("layout") or "rows")
+    if layout == "paper":
+        table, layout = in_papers_words(table, data)
+    table = with_short_venues(table) if style.format == "latex" else table
+    return PAGES[style.format](table, form_of(style, layout))
+
+
+def form_of(style: Style, layout: str) -> Form:
+    """LaTeX goes into papers, which have room for short notes; the others stand in its comments."""
+    notes = style.notes or ("short" if style.format == "latex" else "full")
+    return Form(layout, notes, style.width, style.plain)
 
 
 def settled(extras: Extras, style: str) -> Extras:

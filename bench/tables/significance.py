@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from bench.results.view import Cell, RunView
 from bench.tables import statistics
+from bench.tables.notes import Note, legend, told
 
 
 def interval_of(cell: Cell) -> statistics.Interval | None:
@@ -33,9 +34,18 @@ def paired_test(base: Cell, other: Cell) -> statistics.Paired | None:
     return statistics.paired([base.items[item] for item in shared], [other.items[item] for item in shared])
 
 
-def tested(data: RunView, against: str) -> Iterator[statistics.Paired]:
-    """Every test of a table that holds its methods against one of them."""
-    bases = {(cell.dataset, cell.column.label): cell for cell in data.cells if cell.method == against}
+STARS = ((0.001, "∗∗∗"), (0.01, "∗∗"), (0.05, "∗"))
+"""Signs by the p-value below which they stand. Not the asterisk, which markdown reads as emphasis."""
+
+
+def stars(p: float) -> str:
+    """The sign of a p-value; empty where it tells of no difference."""
+    return next((sign for level, sign in STARS if p < level), "")
+
+
+def tested(data: RunView, against: str, whole: RunView | None = None) -> Iterator[statistics.Paired]:
+    """Every test of a table that holds its methods against one of them, which need not be shown itself."""
+    bases = {(cell.dataset, cell.column.label): cell for cell in (whole or data).cells if cell.method == against}
     for cell in data.cells:
         base = bases.get((cell.dataset, cell.column.label))
         test = paired_test(base, cell) if base is not None and cell.method != against else None
@@ -55,32 +65,44 @@ def how(tests: Iterable[statistics.Paired]) -> str:
     return f"{exact}, up to {statistics.EXACT_ITEMS} items; above, {drawn}"
 
 
-def footer(data: RunView, *, ci: bool, against: str | None) -> Iterator[str]:
-    """What intervals and p-values mean, and where they are rough."""
+def notes(data: RunView, whole: RunView, *, ci: bool, against: str | None) -> Iterator[Note]:
+    """What intervals and stars mean, and where they are rough."""
     several = ", ".join(dict.fromkeys(cell.method for cell in data.cells if cell.members > 1))
     if ci:
-        yield (
+        yield legend(
             f"[low, high] is the {statistics.LEVEL:.0%} percentile bootstrap interval of the mean "
             f"({statistics.RESAMPLES} resamples of the items, seed {statistics.SEED}): how far it would move with "
-            "other items of the same kind, not with another training run."
+            "other items of the same kind, not with another training run.",
+            f"[low, high]: {statistics.LEVEL:.0%} bootstrap interval of the mean over items.",
         )
         if several:
-            yield (
+            yield told(
                 f"{several}: resampled are the items and, independently, the members (crossed bootstrap): "
                 "how far the mean would move with other items and another training run; a few members tell little."
             )
     if against is not None:
-        yield (
-            f"p is the chance of a difference at least as large as the one to {against} if the two methods were "
-            f"interchangeable on every item ({how(tested(data, against))}); a small p is not a large difference."
-        )
-        if several:
-            yield f"{several}: an item enters with the mean of its members, so that p speaks of other items alone."
-        left = sum(1 for cell in data.cells if any(map(math.isinf, cell.items.values())))
-        if left:
-            yield "Items with an infinite value are left out of the tests."
+        yield from _test_notes(data, whole, against, several)
     if ci or against is not None:
         for dataset in data.record.datasets:
             count = len(dataset.items)
             if count < statistics.FEW:
-                yield f"{dataset.label} has only {count} items: its intervals and tests are rough."
+                yield told(f"{dataset.label} has only {count} items: its intervals and tests are rough.")
+
+
+def _test_notes(data: RunView, whole: RunView, against: str, several: str) -> Iterator[Note]:
+    tests = list(tested(data, against, whole))
+    levels = ", ".join(f"{sign} p<{level:g}" for level, sign in reversed(STARS))
+    yield legend(
+        f"{levels}: differs from {against}; p is the chance of a difference at least as large if the two methods were "
+        f"interchangeable on every item ({how(tests)}), one by one for {len(tests)} tests; a small p is not a large "
+        "difference.",
+        f"{levels}: differs from {against} (paired randomisation test over items).",
+    )
+    yield told(
+        "Without a star a difference is not shown, or, as for values of a whole set, not tested; JSON and CSV have "
+        "every p."
+    )
+    if several:
+        yield told(f"{several}: an item enters with the mean of its members, so that p speaks of other items alone.")
+    if any(map(math.isinf, (value for cell in data.cells for value in cell.items.values()))):
+        yield told("Items with an infinite value are left out of the tests.")

@@ -13,6 +13,7 @@ from bench.results.samples import FLOORS
 from bench.results.timings import Timing
 from bench.results.view import RunView
 from bench.tables.layout import Shown, Table, printable
+from bench.tables.notes import legend, told
 
 METRIC = "inference-ms"
 """What the papers' tables call a time per image."""
@@ -44,10 +45,11 @@ def timed(table: Table, data: RunView, theirs: PublishedTable | None = None) -> 
             text = _text(times.get(row.method)) + beside
         rows.append(row._replace(cells=[*row.cells, Shown(text, 0)]))
     header, arrows = [*table.header, "Latency, ms"], [*table.arrows, "↓"]
-    footer = [*table.footer, *_footer(data.timings)]
+    notes = [*table.notes, *(legend(line) if line[0] in "*~" else told(line) for line in _footer(data.timings))]
     if printed:
-        footer.append(f"In brackets behind a time: the paper's; {UNSYNCHRONISED}.")
-    return table._replace(header=header, arrows=arrows, rows=rows, footer=footer)
+        notes.append(legend(f"In brackets behind a time: the paper's; {UNSYNCHRONISED}."))
+    columns = [*table.columns, "latency"]
+    return table._replace(header=header, arrows=arrows, rows=rows, notes=notes, columns=columns)
 
 
 def _names(data: RunView, label: str) -> set[str]:

@@ -76,10 +76,10 @@ def test_the_table_has_a_column_of_times_with_what_they_rest_on(ran: Ran):
 
 
 def test_beside_the_papers_values_stand_its_times(ran: Ran):
-    from bench.tables import paper
+    from bench.tables import beside
 
     with Store(ran.request.folder, writable=False) as store:
-        shown = paper.render_beside(view.read_cells(store, ran.number), "markdown")
+        shown = beside.render_beside(view.read_cells(store, ran.number), "markdown")
     assert "(5.63)" in next(line for line in shown.splitlines() if "(c)" in line)
     assert "without waiting for the GPU" in shown
 

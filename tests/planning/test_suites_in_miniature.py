@@ -24,7 +24,7 @@ from bench.results.view import RunView, read_cells
 from bench.runner import steps
 from bench.runner.request import Request
 from bench.suite import definition
-from bench.tables import paper, render
+from bench.tables import beside, render
 from bench.tables.layout import Extras, lay_out
 
 FACES = ["0143.png", "Aaron_Peirsol_0001_00.PNG", "00024_02.png"]
@@ -147,8 +147,8 @@ def tables_of(data: RunView) -> Iterator[str]:
     yield render.render(data, "latex")
     yield render.render(data, "latex", Extras(ci=True, against=base, seconds=True))
     if data.record.definition.get("published") is not None:
-        yield paper.render_beside(data, "latex")
-        yield paper.render_beside(data, "latex", Extras(ci=True, against=base, seconds=True))
+        yield beside.render_beside(data, "latex")
+        yield beside.render_beside(data, "latex", Extras(ci=True, against=base, seconds=True))
 
 
 def compile_latex(tables: list[str]) -> None:
@@ -156,7 +156,10 @@ def compile_latex(tables: list[str]) -> None:
     needed = {line for table in tables for line in re.findall(r"\\usepackage\{[\w,]+\}", table)}
     body = "\n\\clearpage\n".join(tables)
     Path("t.tex").write_text(
-        "\\documentclass{article}\n" + "\n".join(needed) + f"\n\\begin{{document}}\n{body}\\end{{document}}\n"
+        "\\documentclass[10pt,twocolumn]{article}\n"
+        "\\usepackage[letterpaper,textwidth=6.875in,textheight=8.875in,columnsep=0.3125in]{geometry}\n"
+        + "\n".join(needed)
+        + f"\n\\begin{{document}}\n{body}\\end{{document}}\n"
     )
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
@@ -164,7 +167,7 @@ def compile_latex(tables: list[str]) -> None:
     )  # fmt: skip
     assert done.returncode == 0 and Path("t.pdf").is_file(), done.stdout[-3000:]
     wide = re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)", done.stdout)
-    assert not [points for points in wide if float(points) > 40], done.stdout[-3000:]
+    assert not [points for points in wide if float(points) > 1], wide
     assert "Float too large" not in done.stdout, done.stdout[-3000:]
 
 

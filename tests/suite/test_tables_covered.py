@@ -11,7 +11,8 @@ from bench.catalog import published
 from bench.catalog.published import Value, canonical
 from bench.planning.bind import Resolved, resolve
 from bench.suite import definition
-from bench.tables.paper import _datasets, _methods
+from bench.tables.meeting import datasets_met as _datasets
+from bench.tables.meeting import methods_met as _methods
 
 SUITES = {name: definition.load(definition.find(name)) for name in definition.names()}
 OF_TABLE = {file.suite.published: name for name, file in SUITES.items() if file.suite.published}

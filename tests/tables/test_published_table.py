@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.records import dataset_record, run_record
@@ -21,8 +22,10 @@ from bench.results.record import Column
 from bench.results.view import Cell, ItemScore, RunView
 from bench.suite import definition
 from bench.suite.definition import MetricSpec, label_of
-from bench.tables import paper as tables
-from bench.tables.layout import Table
+from bench.tables import beside as tables
+from bench.tables import paper
+from bench.tables.layout import Extras, Table
+from bench.tables.meeting import datasets_met
 
 pytestmark = pytest.mark.skipif(
     not published.folder().is_dir(), reason="results/published was deleted: git checkout results/published"
@@ -52,12 +55,14 @@ def run(values: dict[tuple[str, str, str], float], key: str | None, names: dict[
     return RunView(1, record, {}, cells, frozenset({"cpu"}))
 
 
-def beside(data: RunView) -> Table:
-    return tables.beside(data, tables.of_run(data))
+def beside(data: RunView, **asked: Any) -> Table:
+    return tables.beside(data, tables.of_run(data), Extras(**asked))
 
 
 def text_of(table: Table, dataset: str, method: str, at: int = 0) -> str:
-    return next(row.cells[at].text for row in table.rows if (row.dataset, row.method) == (dataset, method))
+    """A cell as markdown prints it."""
+    cell = next(row.cells[at] for row in table.rows if (row.dataset, row.method) == (dataset, method))
+    return cell.text + cell.beside + "".join(f" [{number}]" for number in cell.doubts)
 
 
 def test_the_papers_value_and_the_difference_stand_beside_ours():
@@ -101,8 +106,12 @@ def test_rows_that_only_one_side_has_stay_and_are_said_to():
     assert "In the paper's table and not in this one: SSIM, UCIQE, UIQM." in footer
 
 
-def test_datasets_that_only_the_paper_has_keep_all_their_rows():
-    table = beside(run({("lol-v1", "CIDNet", "fid"): 46.0, ("other", "CIDNet", "fid"): 46.0}, "iqpir/table2"))
+def test_datasets_that_only_the_paper_has_stand_there_when_they_are_asked_for():
+    data = run({("lol-v1", "CIDNet", "fid"): 46.0, ("other", "CIDNet", "fid"): 46.0}, "iqpir/table2")
+    table = beside(data)
+    assert {row.dataset for row in table.rows} == {"lol-v1", "other"}
+    assert "In the paper's table and not in this one: LOL-v2-real, LOL-v2-synthetic (--all-published)." in table.footer
+    table = beside(data, all_published=True)
     rows = [(row.dataset, row.method, row.first) for row in table.rows if row.dataset == "LOL-v2-synthetic"]
     assert len(rows) == 7 and [first for *_, first in rows] == [True] + [False] * 6
     assert "Not a dataset of the paper's table: other." in table.footer
@@ -146,22 +155,22 @@ def test_a_run_without_a_papers_table_says_what_to_write():
 @pytest.mark.parametrize("style", ["markdown", "latex", "html", "csv", "json"])
 def test_every_papers_table_prints_in_every_format(style):
     for key in published.names():
-        text = tables.render_alone(key, style)
+        text = paper.render_alone(key, style)
         some = published.load(key).values[-1]
         assert (some.printed if style != "csv" else str(some.number)) in text
 
 
 def test_a_papers_table_alone_counts_no_items_and_keeps_increments_in_brackets():
-    table = tables.alone(published.load("iqpfr/table2"))
+    table = paper.alone(published.load("iqpfr/table2"))
     assert not table.counted
     assert text_of(table, "CelebA-Test", "DifFace+", 2) == "73.65 (+6.64) [2]"
     assert "[2] must be +4.64" in table.footer
-    head = tables.render_alone("iqpfr/table2", "markdown").splitlines()[2]
-    assert head.rstrip("| ").endswith("CLIP-IQA ↑")
+    head = paper.render_alone("iqpfr/table2", "markdown").splitlines()[2]
+    assert head.rstrip("| ").endswith("CLIP-IQA ↑") and "Dataset" not in head
 
 
 def test_best_and_second_follow_the_printed_values():
-    table = tables.alone(published.load("iqpir/table4"))
+    table = paper.alone(published.load("iqpir/table4"))
     ranks = {row.method: [cell.rank for cell in row.cells] for row in table.rows}
     assert ranks["IQPIR"] == [1, 1, 1, 1]
     assert ranks["Reti-Diff"] == [2, 2, 0, 2]
@@ -169,7 +178,7 @@ def test_best_and_second_follow_the_printed_values():
 
 
 def test_values_that_nobody_read_in_the_paper_are_not_called_printed():
-    table = tables.alone(published.load("rar/unknown"))
+    table = paper.alone(published.load("rar/unknown"))
     assert table.footer[0].startswith("Reported for RAR")
     assert any("unverified" in line for line in table.footer[1:])
 
@@ -248,7 +257,7 @@ def asked(*metrics: dict[str, object], protocol: str | None = None, key: str = "
 
 
 def texts(data: RunView) -> list[str]:
-    return [cell.text for cell in next(row for row in beside(data).rows if row.method == "CUE").cells]
+    return [cell.text + cell.beside for cell in next(row for row in beside(data).rows if row.method == "CUE").cells]
 
 
 GRAY = {"metric": "psnr", "options": {"gtmean": "gray"}}
@@ -271,9 +280,11 @@ def test_a_papers_value_stands_in_the_column_of_its_protocol_alone():
 )
 def test_an_option_that_changes_the_meaning_leaves_the_value_out(options: dict[str, object]):
     data = asked({"metric": "psnr", "options": options}, protocol="reti-diff/lol")
-    assert texts(data) == ["20.00"]
-    footer = "\n".join(beside(data).footer)
-    assert "No value of the paper beside" in footer and "In the paper's table and not in this one: PSNR" in footer
+    assert texts(data) == ["20.00", "(21.86)"]
+    table = beside(data)
+    footer = "\n".join(table.footer)
+    assert table.header[-1] == "PSNR§" and "§ The paper's values alone: no column here measures PSNR" in footer
+    assert "No value of the paper beside" in footer and "ours less it" not in footer
 
 
 def test_an_option_that_repeats_the_protocol_changes_nothing():
@@ -316,5 +327,5 @@ def test_the_suite_of_a_table_measures_under_the_tables_protocol(name: str):
     asked = definition.load(definition.find(name)).suite
     table = published.load(str(asked.published))
     for one in asked.datasets:
-        for _, theirs in tables._datasets([dataset_record(label_of(one), name=one.dataset)], table):
+        for _, theirs in datasets_met([dataset_record(label_of(one), name=one.dataset)], table):
             assert (one.protocol or asked.protocol) == table.protocol_of(theirs), one.dataset

@@ -93,7 +93,7 @@ def test_the_value_is_the_mean_over_items_and_n_counts_items():
     assert [row.scored for row in layout.lay_out(data).rows] == ["6/6 × 20 repeats", "6/6"]
     text = render.render(data, "markdown")
     assert "dice: every item was restored × 20 repeats" in text
-    assert r"6/6 $\times$ 20 repeats \\" in render.render(data, "latex")
+    assert r"on d $\times$ 20 repeats" in render.render(data, "latex")
     rows = json.loads(render.render(data, "json"))
     assert [(row["n"], row["expected"], row["repeats"]) for row in rows] == [(6, 6, 20), (6, 6, 1)]
     assert [row["repeats"] for row in csv.DictReader(io.StringIO(render.render(data, "csv")))] == ["20", "1"]

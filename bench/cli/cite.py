@@ -1,0 +1,23 @@
+"""`bench cite`: how a run's numbers were made, for a paper."""
+
+from __future__ import annotations
+
+import click
+
+from bench.cli import options
+
+
+@click.command()
+@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@options.results
+def command(run: str | None, results: str | None) -> int:
+    """Print the line and the BibTeX that a paper needs to say how a run's numbers were made."""
+    from bench import paths
+    from bench.results import view
+    from bench.results.store import Store
+    from bench.tables import citation
+
+    with Store.reading(paths.results(results)) as store:
+        data = view.read_cells(store, view.find_run(store, run))
+    click.echo(citation.cite(data), nl=False)
+    return 0

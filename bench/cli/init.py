@@ -1,0 +1,46 @@
+"""`bench init`: write a suite for folders that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="""\b
+    bench init --lq photos/low --gt photos/high --outputs 'outputs/*'
+    bench run mine.yaml"""
+)
+@click.option("--lq", required=True, metavar="DIR", help="Folder or pattern of the inputs.")
+@click.option("--gt", metavar="DIR", help="Folder or pattern of the references.")
+@click.option("--outputs", "outputs", multiple=True, metavar="GLOB", help="Folders of outputs, each of a method.")
+@click.option("--metric", "metrics", multiple=True, metavar="X", help="Metrics, comma-separated; repeatable.")
+@click.option("-o", "--output", "file", default="mine.yaml", show_default=True, help="The suite; - prints it.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def command(
+    lq: str, gt: str | None, outputs: tuple[str, ...], metrics: tuple[str, ...], file: str, force: bool
+) -> int:  # fmt: skip
+    """Write a suite with comments: inputs, references, and a method for each folder of outputs."""
+    from bench.errors import BenchError
+    from bench.files import write
+    from bench.folder_scores import comparison, split_specs
+    from bench.planning.bind import resolve
+    from bench.planning.draft import Outputs, draft
+    from bench.suite import definition
+
+    chosen = [spec for text in metrics for spec in split_specs(text)]
+    found = comparison.folders(outputs) if outputs else []
+    if outputs and not found:
+        found = comparison.alone(outputs)
+    text = draft(lq, gt, [Outputs(*one) for one in found], chosen)
+    if file == "-":
+        click.echo(text, nl=False)
+        return 0
+    if Path(file).exists() and not force:
+        raise BenchError(f"{file} is there already: -o OTHER.yaml, or --force to write over it")
+    write(Path(file), text.encode("utf-8"))
+    resolved = resolve(definition.load(definition.find(file)))
+    counts = f"{len(resolved.methods)} methods on {len(resolved.datasets[0].dataset.items)} images"
+    click.echo(f"{file}: {counts}; bench run {file}", err=True)
+    return 0
