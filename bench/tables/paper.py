@@ -160,4 +160,5 @@ def place_of(table: PublishedTable) -> str:
     paper, _, name = table.key.partition("/")
     number = name.removeprefix("table")
     shown = f"table {number}" if number != name else f"its table of {name}"
-    return f"{paper.upper()}, {shown} ({table.paper})"
+    start = table.paper[: len(paper)]
+    return f"{start if start.casefold() == paper else paper.upper()}, {shown} ({table.paper})"
