@@ -29,6 +29,10 @@ from bench.tables.layout import Extras, lay_out
 
 FACES = ["0143.png", "Aaron_Peirsol_0001_00.PNG", "00024_02.png"]
 PAIRS = ["1", "22", "23"]
+CDD11 = [
+    "low", "haze", "rain", "snow", "low_haze", "low_rain", "low_snow", "haze_rain", "haze_snow", "low_haze_rain",
+    "low_haze_snow",
+]  # fmt: skip
 MIXTURES = {"A": "d2/rain+haze", "B": "d2/haze+noise", "C": "d3/rain+noise+low resolution"}
 LISTS = {
     "uieb/splits/uie_test_list.txt": "1_img_.png\n22_img_.png\n23_img_.png\n",
@@ -68,6 +72,10 @@ FILES: dict[str, tuple[list[str], list[str]]] = {
     "euvp": (
         [f"euvp-test/test_samples/Inp/test_p{n}_.jpg" for n in PAIRS],
         [f"euvp-test/test_samples/GTr/test_p{n}_.jpg" for n in PAIRS],
+    ),
+    "cdd-11": (
+        [f"cdd-11/CDD-11_test/{mixture}/{n:05d}.png" for mixture in CDD11 for n in range(3)],
+        [f"cdd-11/CDD-11_test/clear/{n:05d}.png" for n in range(3)],
     ),
     "mio100": (
         [f"mio100/LQ/{mixture}/{n:03d}.png" for mixture in MIXTURES.values() for n in range(3)],
