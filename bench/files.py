@@ -1,30 +1,14 @@
-"""Writing files whole or not at all: the one way in which the harness replaces a file."""
+"""The one way in which the harness replaces a file, whole or not at all, and reads one that a user names."""
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.errors import BenchError, one_line
+from iqpir.named_files import MOST_TEXT, read, read_text, replacing
 
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A temporary file in the same folder that takes the target's place at the end; nothing of it is left on an error.
-
-    Its name is short wherever the target's own is, and begins with `.part-`. Raises `OSError`.
-    """
-    temporary = target.with_name(f".part-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        yield temporary
-        temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+__all__ = ["MOST_TEXT", "put", "read", "read_text", "replacing", "write", "write_for"]
 
 
 def write(target: Path, payload: bytes) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqpir.errors import ImageFailure, IQPIRError, one_line, shown
+from iqpir.named_files import replacing
 from iqpir.rar.kinds import CLEAN, DEGRADATIONS, described
 
 if TYPE_CHECKING:
@@ -75,12 +75,8 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, st
     writer.writeheader()
     writer.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 TRACE = (*ROUND, *DEGRADATIONS, CLEAN)

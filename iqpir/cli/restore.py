@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from iqpir import named_files
 from iqpir.errors import ImageFailure, IQPIRError, one_line, shown
 
 if TYPE_CHECKING:
@@ -282,14 +282,8 @@ def _one(given: Path, made: Path, restorer: AnyRestorer | RARRestorer, whole: Fa
 def write_png(pixels: np.ndarray, path: Path) -> None:
     """uint8 or uint16 RGB [H,W,3] to a file that is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, written = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=".png")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_png(pixels))
-        Path(written).replace(path)
-    except BaseException:
-        Path(written).unlink(missing_ok=True)
-        raise
+    with named_files.replacing(path) as temporary:
+        temporary.write_bytes(_png(pixels))
 
 
 def _png(pixels: np.ndarray) -> bytes:

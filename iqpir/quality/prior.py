@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from iqpir import named_files
 from iqpir.errors import IQPIRError, one_line
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class QualityPrior:
     def load(cls, path: str | os.PathLike[str]) -> QualityPrior:
         """Read what `save` wrote. Raises `IQPIRError`, one line that begins with the path."""
         try:
-            body = json.loads(Path(path).read_text(encoding="utf-8"))
+            body = json.loads(named_files.read_text(Path(path)))
             return _from_json(body)
         except OSError as error:
             raise IQPIRError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -267,12 +267,5 @@ def _whole(body: Mapping[str, Any], key: str, where: str) -> int:
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old text or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with named_files.replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from iqpir import named_files
 from iqpir.errors import IQPIRError, suggest
 from iqpir.plus import ScoreConditioner, Site
 from iqpir.training.common import Data
@@ -71,7 +72,7 @@ class PlusSettings:
         import yaml
 
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = yaml.safe_load(named_files.read_text(path))
         except OSError as error:
             raise IQPIRError(f"{path}: cannot be read: {error.strerror or error}") from error
         except yaml.YAMLError as error:
