@@ -35,6 +35,7 @@ from bench.metrics.remote import close, elsewhere
 from bench.metrics.scorer import Scorer
 from bench.results import csv_text
 from bench.results.features import value_of
+from bench.results.view import mean
 
 MetricSpec = str | Mapping[str, Mapping[str, Any]]
 """`"psnr"`, `"psnr[space=y,crop=4]"` or `{"psnr": {"space": "y", "crop": 4}}`."""
@@ -396,7 +397,7 @@ def _mean(values: Sequence[float], rows: Sequence[Row], digits: int) -> str:
     infinite = sum(map(math.isinf, values))
     if infinite:
         return f"inf ({infinite} of {len(values)})"
-    return f"{math.fsum(values) / len(values):z.{digits}f}"
+    return f"{mean(values):z.{digits}f}"
 
 
 def _number(row: Row, digits: int) -> str:

@@ -79,7 +79,8 @@ def _guarded(metric: SetMetric, measured: Callable[[], tuple[float, str | None]]
 
 def pack(features: np.ndarray) -> bytes:
     """One image's features as the store keeps them: in float32 where that loses nothing, as of most networks."""
-    short = features.astype(np.float32)
+    with np.errstate(over="ignore"):  # what overflows is not kept in float32
+        short = features.astype(np.float32)
     exact = features.dtype == np.float64 and np.array_equal(short.astype(np.float64), features)
     buffer = io.BytesIO()
     np.save(buffer, short if exact else features, allow_pickle=False)

@@ -12,6 +12,7 @@ from bench.errors import ItemError
 from bench.metrics.base import SetMetric, Signature
 from bench.metrics.view import View
 from bench.results.features import pack, unpack, value_of
+from bench.results.view import mean
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ def test_what_is_no_number_is_a_failure_with_its_reason(what: Any) -> None:
 def test_numbers_are_values(what: Any, status: str) -> None:
     score = value_of(Gives(what=what), np.ones((2, 3)), None)
     assert score.status == status and score.value == {"ok": 3.0, "inf": np.inf}.get(status)
+
+
+def test_the_mean_of_the_largest_numbers_is_a_number() -> None:
+    assert mean([1.5e308, 1.7e308]) == pytest.approx(1.6e308, rel=1e-15)
+    assert mean([0.1] * 10) == 0.1 and mean([1.0, np.inf]) == np.inf and np.isnan(mean([-np.inf, np.inf]))
 
 
 def test_features_come_back_as_they_were_and_damaged_ones_are_refused() -> None:
