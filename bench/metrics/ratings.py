@@ -13,7 +13,6 @@ import csv
 import hashlib
 import io
 import math
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple, Self
 
 from bench import files, paths
 from bench.catalog.registry import Entry
+from bench.data.decimal_text import decimal
 from bench.errors import BenchError, one_line, suggest
 from bench.metrics.base import Metric, Signature
 from bench.metrics.kinds import Kind, Votes
@@ -29,8 +29,6 @@ from bench.metrics.view import View
 VARIANTS = ("score", "rank", "top-1")
 """`score`: the mean of the votes. `rank`: points, as many as there are methods for the first place, 1 for the last.
 `top-1`: percent of the raters who put it first."""
-_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-"""A number as spreadsheets write it; Python alone also reads `4_0` and other scripts' digits."""
 _ENTRY: dict[str, Any] = {"entry": True}
 
 
@@ -215,7 +213,10 @@ def _read(metric: RatedMetric, place: str, text: str) -> Iterator[Vote]:
 
 
 def _number(metric: RatedMetric, where: str, given: str) -> float:
-    value = float(given) if _DECIMAL.fullmatch(given) else math.nan
+    try:
+        value = decimal(given)
+    except ValueError:
+        value = math.nan
     if metric.variant == "score":
         if not metric.lowest <= value <= metric.highest:
             raise BenchError(f"{where}: score {given!r} is not between {metric.lowest:g} and {metric.highest:g}")
