@@ -91,8 +91,12 @@ def no_results_here() -> None:
     """From now on standard output is standard error, for C libraries and programs that this process starts as well."""
     with suppress(OSError):
         os.dup2(2, 1)
+        _spare.append(os.dup(2))
 
 
+_spare: list[int] = []
+"""Another number of standard error, in a process of `no_results_here`: the next file that is opened takes the number of
+one that was closed, and what is printed would be written into it."""
 _watchers: list[Callable[[str | None], object]] = []
 _running: list[str | None] = []
 
@@ -381,6 +385,7 @@ def _process() -> tuple[_Setting, ...]:
         _Setting("locale", lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
         _Setting("warnings filters", lambda: tuple(warnings.filters), _set_filters),
         *(_Setting(f"sys.{stream.name}", stream.is_open, stream.put_back) for stream in map(_Stream, _STREAMS)),
+        _Setting("file numbers 1 and 2", _standard_files, lambda _: [os.dup2(_spare[-1], number) for number in (1, 2)]),
         _search_path(),
         _Setting("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
         _Setting("logging", lambda: logging.root.manager.disable, logging.disable),
@@ -414,6 +419,19 @@ def _thread() -> tuple[_Setting, ...]:
         ),
         _Setting("default device", torch.get_default_device, lambda device: torch.set_default_device(device)),
     )
+
+
+def _standard_files() -> tuple[tuple[int, int] | None, ...] | None:
+    """Which files standard output and standard error are; None where they are not looked after."""
+    return tuple(map(_file_of, (1, 2))) if _spare else None
+
+
+def _file_of(number: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 _STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}

@@ -8,6 +8,7 @@ import locale
 import logging
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -162,6 +163,17 @@ def test_a_process_that_is_forked_inside_ends_where_it_would_come_out(around: st
         if os.getpid() != here:
             os._exit(42)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+@pytest.mark.parametrize("harm", ["os.close(1)", "os.close(2)", "os.dup2(os.open(os.devnull, os.O_RDONLY), 2)"])
+def test_a_file_number_that_is_closed_is_taken_by_no_other_file(harm: str) -> None:
+    program = (
+        "import os\nfrom bench.catalog.isolation import Guard, no_results_here\nno_results_here()\n"
+        f"with Guard() as guard:\n    guard.call('code', lambda: {harm})\n"
+        "assert os.open(os.devnull, os.O_RDONLY) > 2\nos.write(1, b'one ')\nos.write(2, b'two')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "one two")
 
 
 def test_a_folder_that_is_deleted_under_a_call_fails_only_where_it_is_needed(tmp_path: Path) -> None:
