@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, as `iqpir.files` does it, with a refusal for files that users named."""
+"""Files that a user names, read and replaced as `iqpir.files` does it, with a refusal that says what is wrong."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.errors import BenchError, one_line
-from iqpir.files import replacing, write
+from iqpir.files import MOST_TEXT, read, read_text, replacing, write
 
-__all__ = ["put", "replacing", "write", "write_for"]
+__all__ = ["MOST_TEXT", "put", "read", "read_text", "replacing", "write", "write_for"]
 
 
 def write_for(target: Path, make: Callable[[Path], object]) -> None:

@@ -44,8 +44,11 @@ def find(path: str | os.PathLike[str], base: Path | None) -> Path:
     """A path as a suite writes it: absolute, else below the working directory, else below the suite file's folder.
 
     A path that exists in neither place is returned below the working directory, for the message that will say so.
-    `path` may be a glob pattern; then its fixed leading folder decides.
+    `path` may be a glob pattern; then its fixed leading folder decides. Raises `BenchError` for an empty one, by which
+    nobody means the working directory.
     """
+    if not os.fspath(path):
+        raise BenchError("a path is empty: name a folder or a file ('.' is the working directory)")
     given = Path(path).expanduser()
     if given.is_absolute() or base is None:
         return given if given.is_absolute() else Path.cwd() / given

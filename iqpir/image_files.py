@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from iqpir import codecs
+from iqpir import codecs, files
 from iqpir.errors import ImageFailure, IQPIRError, shown
 
 if TYPE_CHECKING:
     import torch
 
 _LIMIT = 2**28
+_MOST_BYTES = 8 * _LIMIT
 """Pixels of the largest image that is decoded: whole photographs are restored too."""
 
 
@@ -70,7 +71,7 @@ def begins_as_image(path: Path) -> bool:
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file. Raises `ImageFailure` with the system's reason."""
     try:
-        return path.read_bytes()
+        return files.read(path, _MOST_BYTES)
     except OSError as error:
         raise ImageFailure(f"cannot be read: {error.strerror or error}") from error
 

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Self
 
-from bench.catalog.isolation import watched
+from bench.catalog.isolation import no_results_here, watched
 from bench.errors import BenchError, ItemError, described
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def _serve(
     """What the process does: questions in, answers out, until nobody asks any more."""
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    no_results_here()
     prepared: Any = None
     ready = False
     with watched(lambda what: answers.send(("runs", what))), suppress(EOFError, OSError):

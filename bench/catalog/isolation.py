@@ -2,9 +2,10 @@
 
 Methods, metrics and detectors share one process with each other, with decoding and with the driver. Some of what they
 can change is the whole process's: random generators, default dtype, threads, working directory, environment, locale,
-warnings filters, signal handlers, switches of torch. A `Guard` knows how all of it stood when work began, looks after
-every call whether it still stands so, and puts it back where it does not. Random generators begin every call at the
-same fixed state, so that what draws from them depends neither on the order of work nor on the process.
+warnings filters, standard streams, signal handlers, switches of torch. A `Guard` knows how all of it stood when work
+began, looks after every call whether it still stands so, and puts it back where it does not. Random generators begin
+every call at the same fixed state, so that what draws from them depends neither on the order of work nor on the
+process.
 
 A call that ran while another one had changed something may have seen it, and is done again alone. Code that changes
 things twice runs alone from then on. Not looked at, because it cannot be seen or is dear to read: thread pools of
@@ -14,7 +15,9 @@ BLAS, flush-to-zero, what a library keeps to itself, and a GPU's generators wher
 from __future__ import annotations
 
 import ctypes
+import gc
 import locale
+import logging
 import os
 import random
 import signal
@@ -23,7 +26,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self, TypeVar
 
@@ -48,10 +51,22 @@ class _Setting:
 
 
 @contextmanager
+def _forks_ended() -> Iterator[None]:
+    """A process that is forked inside ends where it would come out: it would do the work of this one a second time."""
+    owner = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != owner:
+            os._exit(1)
+
+
+@contextmanager
 def exits_raised(what: str | None = None) -> Iterator[None]:
     """Inside, `os._exit` raises `SystemExit`: a stranger's code cannot end this process without a word.
 
-    A process that was forked inside still ends by it, as it has to. `what` says what runs, for who watches.
+    A process that was forked inside still ends by it, as it has to, or where it would come out. `what` says what runs,
+    for who watches. What it prints goes to standard error: standard output carries results alone.
     """
     original, owner = os._exit, os.getpid()
 
@@ -64,13 +79,24 @@ def exits_raised(what: str | None = None) -> Iterator[None]:
     _running.append(what)
     _tell()
     try:
-        yield
+        with _forks_ended(), redirect_stdout(sys.stderr):
+            yield
     finally:
         os._exit = original
         _running.pop()
         _tell()
 
 
+def no_results_here() -> None:
+    """From now on standard output is standard error, for C libraries and programs that this process starts as well."""
+    with suppress(OSError):
+        os.dup2(2, 1)
+        _spare.append(os.dup(2))
+
+
+_spare: list[int] = []
+"""Another number of standard error, in a process of `no_results_here`: the next file that is opened takes the number of
+one that was closed, and what is printed would be written into it."""
 _watchers: list[Callable[[str | None], object]] = []
 _running: list[str | None] = []
 
@@ -161,7 +187,8 @@ class Guard:
         """What the action returned or raised; what it did to this thread is undone."""
         before = [each.read() for each in self._thread]
         try:
-            return _Outcome(action(), None)
+            with _forks_ended():
+                return _Outcome(action(), None)
         except BaseException as error:
             if from_keyboard(error):
                 raise
@@ -357,6 +384,11 @@ def _process() -> tuple[_Setting, ...]:
         _Setting("environment", lambda: dict(os.environ._data), _set_environment),  # type: ignore[attr-defined]
         _Setting("locale", lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
         _Setting("warnings filters", lambda: tuple(warnings.filters), _set_filters),
+        *(_Setting(f"sys.{stream.name}", stream.is_open, stream.put_back) for stream in map(_Stream, _STREAMS)),
+        _Setting("file numbers 1 and 2", _standard_files, lambda _: [os.dup2(_spare[-1], number) for number in (1, 2)]),
+        _search_path(),
+        _Setting("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+        _Setting("logging", lambda: logging.root.manager.disable, logging.disable),
         _Setting("SIGINT", lambda: signal.getsignal(signal.SIGINT), lambda how: signal.signal(signal.SIGINT, how)),
         _Setting("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         _Setting("default dtype", torch.get_default_dtype, torch.set_default_dtype),
@@ -386,6 +418,51 @@ def _thread() -> tuple[_Setting, ...]:
             "autocast", lambda: torch.is_autocast_enabled("cpu"), lambda on: torch.set_autocast_enabled("cpu", on)
         ),
         _Setting("default device", torch.get_default_device, lambda device: torch.set_default_device(device)),
+    )
+
+
+def _standard_files() -> tuple[tuple[int, int] | None, ...] | None:
+    """Which files standard output and standard error are; None where they are not looked after."""
+    return tuple(map(_file_of, (1, 2))) if _spare else None
+
+
+def _file_of(number: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+_STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
+
+
+class _Stream:
+    """One of Python's standard streams: who closes or replaces it does so for everybody who prints."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._ours = getattr(sys, name)
+
+    def is_open(self) -> bool:
+        return getattr(sys, self.name) is self._ours and not getattr(self._ours, "closed", False)
+
+    def put_back(self, was_open: bool) -> None:
+        if was_open and getattr(self._ours, "closed", False):
+            # Closing the object leaves the system's file open.
+            number, mode = list(_STREAMS).index(self.name), _STREAMS[self.name]
+            encoding, errors = (getattr(self._ours, name, None) for name in ("encoding", "errors"))
+            self._ours = open(number, mode, closefd=False, encoding=encoding, errors=errors)  # noqa: SIM115 – it stays
+        setattr(sys, self.name, self._ours)
+
+
+def _search_path() -> _Setting:
+    """Where modules are looked for: what code adds stays, and finds its own modules; what it takes away comes back."""
+    before = tuple(sys.path)
+    return _Setting(
+        "sys.path",
+        lambda: set(before).issubset(sys.path),
+        lambda _: sys.path.extend(place for place in before if place not in sys.path),
     )
 
 

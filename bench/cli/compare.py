@@ -24,7 +24,7 @@ def command(base: str, head: str, words: tuple[str, ...], style: str, results: s
 
     BASE and HEAD are run numbers or suites (their newest run), DIR:RUN for a run in another results folder, or
     baseline files. --fail-on asks what bench check asks, with BASE as the baseline; what it finds is told on
-    standard error.
+    standard error. Exit code 1 as well where no cell has a value on both sides, so that nothing was compared.
     """
     from bench.gate import arguments, findings
     from bench.gate.summary import render
@@ -32,9 +32,13 @@ def command(base: str, head: str, words: tuple[str, ...], style: str, results: s
 
     fatal = findings.kinds(words or ["none"])
     first, second = arguments.of(base, results), arguments.of(head, results)
-    click.echo(compare.render(compare.changes(first.cells, second.cells), style), nl=False)
+    changes = compare.changes(first.cells, second.cells)
+    click.echo(compare.render(changes, style), nl=False)
+    compared = any(change.compared for change in changes)
+    if not compared:
+        click.echo("nothing was compared: no cell has a comparable value on both sides", err=True)
     if not fatal:
-        return 0
+        return int(not compared)
     found = findings.compare(first.snapshot, second.snapshot)
     click.echo(render(found, first, second, fatal, "text"), err=True, nl=False)
-    return int(bool(found.failing(fatal)))
+    return int(not compared or bool(found.failing(fatal)))

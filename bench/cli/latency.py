@@ -56,7 +56,7 @@ def command(
     random ones and named so. Exit code 1: a method failed; its row has the reason.
     """
     from bench import paths
-    from bench.catalog.rehearsal import load_rehearsed, rehearse
+    from bench.catalog.rehearsal import Elsewhere, load_rehearsed
     from bench.latency import selection, session
     from bench.machine import check_device
     from bench.results import timings
@@ -81,8 +81,8 @@ def command(
         details=not brief,
         timeout=timeout,
     )
-    rehearse("looking at methods", selection.check, (job.subjects, allow_commands, plugins), plugins, timeout)
-    selection.check(job.subjects, allow_commands)
+    with Elsewhere("looking at methods", plugins, timeout) as elsewhere:
+        elsewhere.ask(selection.check, job.subjects, allow_commands)
     table = tables.check_published(asked.published)
     found: list[timings.Timing] = []
     with Store(paths.results(results)) as store:

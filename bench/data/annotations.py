@@ -10,6 +10,7 @@ empty or missing is a problem of its item, named with file and line, and never a
 from __future__ import annotations
 
 import math
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 from bench import paths
 from bench.data.boxes import Annotations, Boxes, digest_of, plain
+from bench.data.decimal_text import decimal
 from bench.data.images import shown
 from bench.data.items import Item
 from bench.data.pairing import item_id
@@ -75,7 +77,7 @@ class AnnotationSource:
         named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
         if not named or len({plain(name) for name in classes or ()}) < len(classes or ()):
             raise BenchError(f"{where}: classes is a list of different names, in the order of their numbers")
-        if ("path" in given) == ("file" in given):
+        if ("path" in given) == ("file" in given) or not isinstance(given.get("path", given.get("file")), str):
             raise BenchError(f"{where}: name the folder or zip with path")
         path = paths.find(given["path"], base) if "path" in given else paths.home() / given["file"]
         return cls(owner, path, kind, tuple(classes or ()), empty, shapes)
@@ -122,7 +124,7 @@ class AnnotationSource:
             for file in sorted(self.path.rglob("*.txt")):
                 if file.is_file():
                     with file.open("rb") as stream:
-                        yield file.relative_to(self.path).as_posix(), stream.read(_LIMIT)
+                        yield file.relative_to(self.path).as_posix(), stream.read(_LIMIT + 1)
             return
         if not self.path.is_file():
             raise MissingFile(
@@ -133,7 +135,7 @@ class AnnotationSource:
                 for info in sorted(archive.infolist(), key=lambda one: one.filename):
                     if info.filename.lower().endswith(".txt"):
                         with archive.open(info) as stream:
-                            yield info.filename, stream.read(_LIMIT)
+                            yield info.filename, stream.read(_LIMIT + 1)
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
             raise BenchError(f"annotations {shown(self.path)} cannot be read: {one_line(error)}") from error
 
@@ -141,6 +143,8 @@ class AnnotationSource:
         where = f"{shown(self.path.name)}/{shown(name)}"
         rows: list[tuple[float, ...]] = []
         line = 1
+        if len(data) > _LIMIT:
+            return _Said(where, (), f"{where}: larger than {_LIMIT} bytes, which no annotation of one image is")
         try:
             lines = data.decode("utf-8-sig").splitlines()
             if self.format == "bbgt" and (not lines or lines[0].strip() != _HEADER):
@@ -165,14 +169,14 @@ class AnnotationSource:
                 raise ValueError(f"unknown class {words[0]!r}{suggest(words[0], self.classes)}")
             number = places[plain(words[0])]
         else:
-            number = int(words[0]) if words[0].isdecimal() else -1
+            number = int(words[0]) if re.fullmatch("[0-9]{1,9}", words[0]) else -1
             if not 0 <= number < len(self.classes):
-                raise ValueError(f"class {words[0]!r} is not a number from 0 to {len(self.classes) - 1}")
+                raise ValueError(f"class {one_line(words[0], 40)!r} is not a number from 0 to {len(self.classes) - 1}")
         try:
-            numbers = [float(word) for word in words[1:]]
+            numbers = [decimal(word) for word in words[1:]]
         except ValueError:
             many = "four" if len(words) == 5 else len(words) - 1
-            raise ValueError(f"{' '.join(words[1:])!r} are not {many} numbers") from None
+            raise ValueError(f"{one_line(' '.join(words[1:]), 80)!r} are not {many} numbers") from None
         ignored: tuple[float, ...] = ()
         if self.format == "bbgt":
             box = self._upright(numbers)

@@ -20,7 +20,7 @@ from bench.folder_scores.asked import Asked
 from bench.identity import content_hash
 from bench.machine import usable_cores
 from bench.metrics.base import SetMetric
-from bench.metrics.kinds import NO_REFERENCE
+from bench.metrics.kinds import NO_REFERENCE, stacked
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.remote import close, elsewhere
 from bench.metrics.scorer import Scorer
@@ -178,5 +178,8 @@ def _aggregated(
         return _row("", one, Status.FAILED, None, f"0 of {expected} images gave features")
     reason = None if len(found) == expected else f"{len(found)} of {expected} images"
     ours, theirs = ([feature for _, feature in sorted(side, key=lambda pair: pair[0])] for side in (found, references))
-    score = value_of(one.metric, np.stack(ours), np.stack(theirs) if one.metric.kind.two_sets else None)
+    try:
+        score = value_of(one.metric, stacked(ours), stacked(theirs) if one.metric.kind.two_sets else None)
+    except ItemError as error:
+        return _row("", one, Status.FAILED, None, one_line(error))
     return _row("", one, score.status, score.value, score.reason or reason)

@@ -11,6 +11,7 @@ from bench.folder_scores.asked import Asked
 from bench.folder_scores.scoring import Row
 from bench.metrics.base import SetMetric
 from bench.results import csv_text
+from bench.results.view import mean
 
 _NOTES = 12
 
@@ -71,7 +72,7 @@ def _mean(values: Sequence[float], rows: Sequence[Row], digits: int) -> str:
     infinite = sum(map(math.isinf, values))
     if infinite:
         return f"inf ({infinite} of {len(values)})"
-    return f"{math.fsum(values) / len(values):z.{digits}f}"
+    return f"{mean(values):z.{digits}f}"
 
 
 def _number(row: Row, digits: int) -> str:

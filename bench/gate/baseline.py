@@ -48,11 +48,11 @@ def write(snapshot: Snapshot, file: Path) -> Snapshot:
 def read(file: Path) -> Snapshot:
     """A baseline. Raises `BenchError`, one line, for a file that is not there, no strict JSON, or of another form."""
     try:
-        given = file.read_text(encoding="utf-8")
+        given = files.read_text(file)
     except FileNotFoundError:
         raise BenchError(f"no baseline {file}: bench baseline SUITE writes one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchError(f"{file}: cannot be read: {one_line(error)}") from None
+    except OSError as error:
+        raise BenchError(f"{file}: cannot be read: {one_line(error.strerror or error)}") from None
     try:
         data = json.loads(given, parse_constant=_no_constant, object_pairs_hook=_once)
     except json.JSONDecodeError as error:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import yaml
 
-from bench.catalog.plugins import load_plugins
 from bench.catalog.registry import registry
 from bench.errors import BenchError, suggest
 from bench.latency.session import TimedMethod
@@ -92,12 +91,11 @@ def with_options(subjects: Sequence[TimedMethod], given: Sequence[str]) -> tuple
     return tuple(one._replace(options={**one.options, **more}) for one in subjects)
 
 
-def check(subjects: Sequence[TimedMethod], commands: bool, plugins: Sequence[str] = ()) -> None:
+def check(subjects: Sequence[TimedMethod], commands: bool) -> None:
     """Raise one `BenchError` that names every method which could not be timed, before any work.
 
     One whose weights are missing can, where its network is known: with random ones.
     """
-    load_plugins(plugins)
     problems: list[str] = []
     for subject in subjects:
         entry = registry("method").get(subject.name)

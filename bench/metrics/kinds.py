@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from bench.errors import BenchError
+from bench.errors import BenchError, ItemError
 from bench.identity import digest
 
 _PACKAGE = "bench.metrics."
@@ -180,9 +180,18 @@ def boxed(item: str, output: bytes) -> bytes:
 
 
 def _stacked(places: Sequence[Place], stored: Stored) -> np.ndarray:
-    """Features of many images [N,…], each read once however often it occurs."""
+    """Features of many images [N,…], each read once however often it occurs. Raises `ItemError`."""
     known = {place: stored.features(place) for place in dict.fromkeys(places)}
-    return np.stack([known[place] for place in places])
+    return stacked([known[place] for place in places])
+
+
+def stacked(features: Sequence[np.ndarray]) -> np.ndarray:
+    """Features of the images of a set, each of one shape, as [N,…]. Raises `ItemError` for those of several."""
+    shapes = sorted({one.shape for one in features})
+    if len(shapes) > 1:
+        first, second = list(shapes[0]), list(shapes[1])
+        raise ItemError(f"images have features of different shapes, {first} and {second}; those of a set have one")
+    return np.stack(features)
 
 
 def own_name(kind: Kind) -> str | None:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from bench import paths
+from bench import files, paths
 from bench.catalog.registry import Entry
+from bench.data.decimal_text import decimal
 from bench.errors import BenchError, one_line, suggest
 from bench.metrics.base import Metric, Signature
 from bench.metrics.kinds import Kind, Votes
@@ -27,7 +29,6 @@ from bench.metrics.view import View
 VARIANTS = ("score", "rank", "top-1")
 """`score`: the mean of the votes. `rank`: points, as many as there are methods for the first place, 1 for the last.
 `top-1`: percent of the raters who put it first."""
-_LIMIT_BYTES = 64 << 20
 _ENTRY: dict[str, Any] = {"entry": True}
 
 
@@ -169,9 +170,7 @@ def paths_shown(path: str) -> str:
 
 def _raw(file: Path) -> bytes:
     try:
-        if file.stat().st_size > _LIMIT_BYTES:
-            raise BenchError(f"{paths_shown(str(file))}: larger than {_LIMIT_BYTES} bytes, which no sheet of votes is")
-        return file.read_bytes()
+        return files.read(file, files.MOST_TEXT)
     except OSError as error:
         raise BenchError(f"{paths_shown(str(file))}: cannot be read: {error.strerror or error}") from None
 
@@ -182,7 +181,7 @@ def _columns(last: str) -> tuple[str, ...]:
 
 def _read(metric: RatedMetric, place: str, text: str) -> Iterator[Vote]:
     columns = _columns(metric.column)
-    reader = csv.reader(text.splitlines(), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     first: dict[tuple[str, ...], int] = {}
     raters: dict[str, int] = {}
     try:
@@ -215,13 +214,13 @@ def _read(metric: RatedMetric, place: str, text: str) -> Iterator[Vote]:
 
 def _number(metric: RatedMetric, where: str, given: str) -> float:
     try:
-        value = float(given)
+        value = decimal(given)
     except ValueError:
         value = math.nan
     if metric.variant == "score":
         if not metric.lowest <= value <= metric.highest:
             raise BenchError(f"{where}: score {given!r} is not between {metric.lowest:g} and {metric.highest:g}")
-    elif not (value >= 1 and value == math.floor(value)):
+    elif not (value >= 1 and value.is_integer()):
         raise BenchError(f"{where}: rank {given!r} is none of 1, 2, …")
     return value
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.catalog.isolation import Guard, exits_raised
 from bench.catalog.user_code import is_ours
-from bench.errors import NotApplicable, described, one_line
+from bench.errors import ItemError, NotApplicable, described, kind_of, one_line
 from bench.metrics.base import SetMetric
 from bench.metrics.kinds import Kind, Placed, SetMember, Stored
 from bench.metrics.outcome import Status, of_number
@@ -41,7 +41,11 @@ def aggregate(
     by default.
     """
     stored = Stored(lambda place: unpack(store.features(*place, extractor)), store.content_hashes, truth)
-    return (value or value_of)(metric, *metric.kind.gathered(members, stored))
+    try:
+        features, references = metric.kind.gathered(members, stored)
+    except ItemError as error:
+        return Score(Status.FAILED, None, one_line(error))
+    return (value or value_of)(metric, features, references)
 
 
 def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
@@ -50,7 +54,10 @@ def value_of(metric: SetMetric, features: Any, references: Any) -> Score:
     def measured() -> tuple[float, str | None]:
         # What is annotated is held against many methods' boxes: a stranger's metric gets a copy to write into.
         theirs = references if is_ours(type(metric)) else copy.deepcopy(references)
-        value = float(metric.aggregate(features) if references is None else metric.aggregate(features, theirs))
+        found: Any = metric.aggregate(features) if references is None else metric.aggregate(features, theirs)
+        if isinstance(found, (str, bytes)):  # which `float` would read
+            raise ItemError(f"aggregate returned {kind_of(found)}, expected a number")
+        value = float(found)
         return value, None if references is None or np.isnan(value) else metric.remark(theirs)
 
     try:
@@ -72,7 +79,8 @@ def _guarded(metric: SetMetric, measured: Callable[[], tuple[float, str | None]]
 
 def pack(features: np.ndarray) -> bytes:
     """One image's features as the store keeps them: in float32 where that loses nothing, as of most networks."""
-    short = features.astype(np.float32)
+    with np.errstate(over="ignore"):  # what overflows is not kept in float32
+        short = features.astype(np.float32)
     exact = features.dtype == np.float64 and np.array_equal(short.astype(np.float64), features)
     buffer = io.BytesIO()
     np.save(buffer, short if exact else features, allow_pickle=False)
@@ -80,6 +88,10 @@ def pack(features: np.ndarray) -> bytes:
 
 
 def unpack(blob: bytes) -> np.ndarray:
-    """What `pack` made, read as data; floats are float64 whatever they were kept as."""
-    features = np.load(io.BytesIO(blob), allow_pickle=False)
+    """What `pack` made, read as data; floats are float64 whatever they were kept as. Raises `ItemError`."""
+    try:
+        features = np.load(io.BytesIO(blob), allow_pickle=False)
+    except (ValueError, EOFError, OSError, TypeError) as error:  # by what of it is damaged
+        damage = one_line(error, 80)
+        raise ItemError(f"stored features are damaged ({damage}): bench run --fresh makes them anew") from None
     return features.astype(np.float64) if features.dtype == np.float32 else features

@@ -50,8 +50,20 @@ class StoredRestoration(NamedTuple):
     batch: int | None
     threads: int | None
 
+    def checked(self) -> StoredRestoration:
+        """Itself, or a failure where the row is none that was ever written: the next run restores it again."""
+        made = self.output is not None and self.output_hash is not None
+        if self.status in ("ok", "failed", "input") and made == (self.status == "ok"):
+            return self
+        found = f"{one_line(str(self.status), 40)} with{'' if made else 'out'} an output"
+        return self._replace(status="failed", reason=_damaged(found), output=None, output_hash=None)
+
 
 _STATUSES = ",".join(f"'{status}'" for status in Status)
+_NO_EXTRACTION = (
+    f"(extraction.status NOT IN ({_STATUSES}) OR extraction.status='ok' AND typeof(extraction.features)!='blob')"
+)
+"""A row of features that is none that was ever written."""
 
 
 class Score(NamedTuple):
@@ -71,8 +83,11 @@ class Score(NamedTuple):
             and (self.status not in SCORED or self.value is not None)
         ):
             return self
-        found = one_line(repr(self.value if known else self.status), 60)
-        return Score("failed", None, f"its stored row is damaged ({found}); bench run SUITE makes it anew")
+        return Score("failed", None, _damaged(one_line(repr(self.value if known else self.status), 60)))
+
+
+def _damaged(found: str) -> str:
+    return f"its stored row is damaged ({found}); bench run SUITE makes it anew"
 
 
 class RunRow(NamedTuple):
@@ -186,7 +201,7 @@ class Store(Database):
 
     def restorations(self, keys: Iterable[bytes]) -> dict[bytes, StoredRestoration]:
         rows = self._rows_in(self._RESTORATION + "key IN (?)", keys)
-        return {row[0]: StoredRestoration(*row[1:]) for row in rows}
+        return {row[0]: StoredRestoration(*row[1:]).checked() for row in rows}
 
     def put_restoration(
         self,
@@ -270,8 +285,15 @@ class Store(Database):
 
     def extractions(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
         """By (output, reference), without the features themselves."""
-        sql = "SELECT output, reference, status, reason FROM extraction WHERE signature=? AND output IN (?)"
-        return {(r[0], r[1]): Score(r[2], None, r[3]) for r in self._rows_in(sql, outputs, [signature])}
+        whole = f"CASE WHEN {_NO_EXTRACTION} THEN NULL ELSE status END"
+        columns = f"output, reference, {whole}, reason"
+        sql = f"SELECT {columns} FROM extraction WHERE signature=? AND output IN (?)"  # noqa: S608 – words of ours alone
+        return {
+            (row[0], row[1]): Score("failed", None, _damaged("its features"))
+            if row[2] is None
+            else Score(row[2], None, row[3])
+            for row in self._rows_in(sql, outputs, [signature])
+        }
 
     def features(self, output: int, reference: int, signature: int) -> bytes:
         sql = "SELECT features FROM extraction WHERE output=? AND reference=? AND signature=? AND status='ok'"
@@ -292,7 +314,7 @@ class Store(Database):
         self._rows(
             "INSERT INTO extraction VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
             "features=excluded.features, reason=excluded.reason, seconds=excluded.seconds "
-            "WHERE ? OR extraction.status IN ('failed','nan')",
+            f"WHERE ? OR extraction.status IN ('failed','nan') OR {_NO_EXTRACTION}",
             (output, reference, signature, status, features, reason, seconds, anew),
         )
 
@@ -385,7 +407,7 @@ class Store(Database):
             "r.seconds, r.device, r.batch, r.threads FROM unit JOIN restoration r ON r.id=unit.restoration "
             "JOIN content given ON given.id=r.input LEFT JOIN content made ON made.id=r.output WHERE unit.run=?"
         )
-        return {row[1]: (row[0], StoredRestoration(*row[1:])) for row in self._rows(sql, (run,))}
+        return {row[1]: (row[0], StoredRestoration(*row[1:]).checked()) for row in self._rows(sql, (run,))}
 
     # Claims; what they mean is `bench.results.claims`
 

@@ -42,7 +42,12 @@ class ItemScore(NamedTuple):
 
 def mean(values: Sequence[float]) -> float:
     """Mean of one value or more; infinite with an infinite one, NaN when infinities of both signs meet."""
-    return sum(values) if any(map(math.isinf, values)) else math.fsum(values) / len(values)
+    if any(map(math.isinf, values)):
+        return sum(values)
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # their sum is no number any more, and their mean is
+        return math.fsum(value / len(values) for value in values)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from bench import files
 from bench.errors import BenchError, one_line
 
 MOST_BYTES = 1 << 20
@@ -112,11 +113,9 @@ class _Reader:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BenchError(f"{path}: larger than {MOST_BYTES} bytes, which no suite file is")
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{path}: cannot be read: {one_line(error)}") from None
+        return files.read_text(path, most=MOST_BYTES)
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {one_line(error.strerror or error)}") from None
 
 
 def _included(data: dict[str, Any], lines: Lines) -> list[str]:

@@ -34,6 +34,11 @@ class Change(NamedTuple):
     """Why two numbers cannot be compared; empty otherwise."""
     digits: int
 
+    @property
+    def compared(self) -> bool:
+        """Whether two numbers were held against each other."""
+        return self.verdict in ("same", "better", "worse", "undecided")
+
 
 def changes(base: RunView, head: RunView) -> list[Change]:
     """Every cell of either run, in the order of the head and then of what vanished."""

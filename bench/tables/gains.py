@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.errors import BenchError
-from bench.results.view import Cell, RunView
+from bench.results.view import Cell, RunView, mean
 
 COLUMN = "gain"
 """What JSON, CSV and the papers' tables call the column."""
@@ -108,7 +108,7 @@ def _gain(base: str, pairs: Mapping[str, tuple[Cell, Cell]]) -> Gain:
         if reason is not None:
             return Gain(base, labels, None, f"{label}: {reason}")
     parts = [improvement(*pair) for pair in pairs.values()]
-    return Gain(base, labels, 100 * math.fsum(part for part in parts if part is not None) / len(parts), None)
+    return Gain(base, labels, 100 * mean([part for part in parts if part is not None]), None)
 
 
 def _reason(base: Cell, cell: Cell) -> str | None:

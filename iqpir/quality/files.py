@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iqpir import files
 from iqpir.errors import IQPIRError, one_line, shown, suggest
 from iqpir.files import write
 
@@ -97,7 +98,7 @@ def read_scores(path: str | os.PathLike[str], column: str | None = None) -> Scor
     """
     where = Path(path)
     try:
-        text = where.read_text(encoding="utf-8-sig")
+        text = files.read(where, files.MOST_TEXT).decode("utf-8-sig")
     except OSError as error:
         raise IQPIRError(f"{where}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -202,7 +202,7 @@ class QualityPrior:
     def load(cls, path: str | os.PathLike[str]) -> QualityPrior:
         """Read what `save` wrote. Raises `IQPIRError`, one line that begins with the path."""
         try:
-            body = json.loads(Path(path).read_text(encoding="utf-8"))
+            body = json.loads(files.read_text(Path(path)))
             return _from_json(body)
         except OSError as error:
             raise IQPIRError(f"{path}: cannot be read: {error.strerror or error}") from error

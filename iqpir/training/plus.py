@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from iqpir import files
 from iqpir.errors import IQPIRError, suggest
 from iqpir.files import write_csv
 from iqpir.plus import ScoreConditioner, Site
@@ -71,7 +72,7 @@ class PlusSettings:
         import yaml
 
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = yaml.safe_load(files.read_text(path))
         except OSError as error:
             raise IQPIRError(f"{path}: cannot be read: {error.strerror or error}") from error
         except yaml.YAMLError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from iqpir import files
 from iqpir.errors import IQPIRError, suggest
 from iqpir.network.config import PRESETS as NETWORKS
 from iqpir.network.config import IQPIRConfig, preset
@@ -268,9 +269,9 @@ def read_yaml(path: Path) -> object:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise IQPIRError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        return yaml.safe_load(files.read_text(path))
+    except OSError as error:
+        raise IQPIRError(f"{path}: cannot be read: {error.strerror or error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise IQPIRError(

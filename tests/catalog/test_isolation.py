@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import locale
+import logging
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -19,13 +22,18 @@ import numpy as np
 import pytest
 import torch
 
-from bench.catalog.isolation import Guard, _equal, changes
+from bench.catalog.isolation import Guard, _equal, changes, exits_raised
 
 DISTURBANCES: dict[str, Callable[[], object]] = {
     "working directory": lambda: os.chdir("/"),
     "environment": lambda: os.environ.update(STRANGE="1"),
     "locale": lambda: locale.setlocale(locale.LC_ALL, "C"),
     "warnings filters": lambda: warnings.simplefilter("error"),
+    "sys.stdout": lambda: sys.stdout.close(),
+    "sys.stderr": lambda: setattr(sys, "stderr", None),
+    "sys.path": lambda: sys.path.clear(),
+    "garbage collection": gc.disable,
+    "logging": lambda: logging.disable(logging.CRITICAL),
     "recursion limit": lambda: sys.setrecursionlimit(4321),
     "default dtype": lambda: torch.set_default_dtype(torch.float64),
     "threads of torch": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
@@ -54,7 +62,10 @@ def another_locale():
 
 
 @pytest.mark.parametrize("name", DISTURBANCES)
-def test_what_a_call_does_ends_with_it_whether_it_returns_or_raises(name: str) -> None:
+def test_what_a_call_does_ends_with_it_whether_it_returns_or_raises(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdout", (tmp_path / "said").open("w"))  # pytest's own must not be closed
     if name == "locale" and locale.setlocale(locale.LC_ALL) == "C":
         pytest.skip("there is one locale only")
 
@@ -129,6 +140,40 @@ def test_what_disturbs_again_and_again_runs_alone() -> None:
         ]
         values = {future.result() for future in futures}
     assert values == {3.0, None} and not met
+
+
+@pytest.mark.parametrize("leave", [lambda: None, lambda: sys.exit(0)], ids=["returns", "exits"])
+@pytest.mark.parametrize("around", ["guard", "exits"])
+def test_a_process_that_is_forked_inside_ends_where_it_would_come_out(around: str, leave: Callable[[], object]) -> None:
+    here = os.getpid()
+
+    def forking() -> int:
+        child = os.fork()
+        if not child:
+            leave()
+        return child
+
+    try:
+        if around == "guard":
+            child = Guard().call("code", forking)
+        else:
+            with exits_raised():
+                child = forking()
+    finally:
+        if os.getpid() != here:
+            os._exit(42)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+@pytest.mark.parametrize("harm", ["os.close(1)", "os.close(2)", "os.dup2(os.open(os.devnull, os.O_RDONLY), 2)"])
+def test_a_file_number_that_is_closed_is_taken_by_no_other_file(harm: str) -> None:
+    program = (
+        "import os\nfrom bench.catalog.isolation import Guard, no_results_here\nno_results_here()\n"
+        f"with Guard() as guard:\n    guard.call('code', lambda: {harm})\n"
+        "assert os.open(os.devnull, os.O_RDONLY) > 2\nos.write(1, b'one ')\nos.write(2, b'two')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "one two")
 
 
 def test_a_folder_that_is_deleted_under_a_call_fails_only_where_it_is_needed(tmp_path: Path) -> None:

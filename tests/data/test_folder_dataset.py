@@ -38,6 +38,14 @@ def test_a_folder_means_all_its_images_at_every_level(place: Path) -> None:
     assert names("in") == ["a.JPEG", "b.png", "deep/er/c.tif"]
 
 
+def test_an_empty_path_is_not_the_working_directory(place: Path) -> None:
+    write("a.png")
+    for given in ({"lq": ""}, {"lq": ".", "gt": ""}, {"lq": ".", "split": ""}):
+        with pytest.raises(BenchError, match="a path is empty"):
+            folder("d", None, **given)  # type: ignore[arg-type]
+    assert names(".") == ["a.png"]
+
+
 def test_a_pattern_matches_like_a_shell_but_ignores_the_case_of_suffixes(place: Path) -> None:
     write("in/a.jpg", "in/b.JPG", "in/c.png", "in/deep/d.jpg")
     assert names("in/*.jpg") == ["a.jpg", "b.JPG"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.catalog.registry import registry
-from bench.errors import BenchError
+from bench.errors import BenchError, ItemError
 from bench.metrics.build import build_metric
 from bench.metrics.kinds import Kind, OfBoxes, OfSets, PerImage, Placed, SetMember, Stored, TwoSets, Votes, own_name
 from bench.results.record import Column, DatasetRecord, RunRecord, read
@@ -61,6 +61,12 @@ def test_a_member_of_two_sets_is_complete_with_both_of_its_features():
     assert TwoSets(True).complete([other, one], {(1, 0), (11, 0), (2, 0)}) == [one]
     assert TwoSets(True).complete([SetMember(b"a", 1, 0)], {(1, 0), (0, 0)}) == []
     assert OfSets(True).complete([other, one, one], {(1, 11), (2, 12)}) == [one, one, other]
+
+
+def test_features_of_different_shapes_make_no_set():
+    stored = Stored(lambda place: np.zeros(place[0]), lambda outputs: {}, lambda member: pytest.fail("no boxes"))
+    with pytest.raises(ItemError, match=r"different shapes, \[1\] and \[2\]"):
+        OfSets(False).gathered([SetMember(b"a", 1, 0), SetMember(b"b", 2, 0)], stored)
 
 
 def test_references_are_gathered_in_the_order_of_their_own_content():

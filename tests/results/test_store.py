@@ -79,6 +79,33 @@ def test_a_damaged_score_is_a_failure_that_gives_way(store: Store, tmp_path: Pat
     assert store.scores([place[0]], place[2])[place[0], 0] == Score("ok", 30.0, None)
 
 
+@pytest.mark.parametrize("damage", ["status='weird'", "status=''", "status=7", "output=NULL", "status='failed'"])
+def test_a_damaged_restoration_is_a_failure_that_gives_way(store: Store, tmp_path: Path, damage: str):
+    first = put(store, "k")
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db, db:
+        db.execute(f"UPDATE restoration SET {damage}")
+    read = store.restorations([key("k")])[key("k")]
+    assert (read.status, read.output, read.output_hash) == ("failed", None, None)
+    assert "its stored row is damaged" in str(read.reason)
+    number = store.create_run("s", key("plan"), "{}")
+    store.put_units(number, [(0, 0, first, 0)])
+    assert store.restorations_of(number)[first][1] == read
+    assert put(store, "k") == first and store.restorations([key("k")])[key("k")].status == "ok"
+
+
+@pytest.mark.parametrize("damage", ["status='weird'", "features=NULL", "features='abc'"])
+def test_a_damaged_row_of_features_is_a_failure_that_gives_way(store: Store, tmp_path: Path, damage: str):
+    output, signature = store.content_id(key("out")) or 0, store.signature_id("fid|v:1", "") or 0
+    store.put_extraction(output, 0, signature, status="ok", features=b"numbers", reason=None)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db, db:
+        db.execute(f"UPDATE extraction SET {damage}")
+    read = store.extractions([output], signature)[output, 0]
+    assert read.status == "failed" and "its stored row is damaged" in str(read.reason)
+    store.put_extraction(output, 0, signature, status="ok", features=b"numbers", reason=None)
+    assert store.extractions([output], signature)[output, 0].status == "ok"
+    assert store.features(output, 0, signature) == b"numbers"
+
+
 @pytest.mark.parametrize("damage", ["created='abc'", "finished='abc'", "suite=x'ff'"])
 def test_a_damaged_line_of_a_run_is_read_as_a_damaged_record(store: Store, tmp_path: Path, damage: str):
     number = store.create_run("s", key("plan"), "{}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -230,6 +231,34 @@ def test_a_plugin_that_ends_the_process_before_any_work_is_one_line(workplace: W
     plugin = workplace.write("gone.py", body)
     done = workplace.bench("run", workplace.suite("[gone]", "[psnr]"), "--plugin", plugin)
     assert done.code == 2 and "os._exit(0)" in done.err and len(done.err.strip().splitlines()) == 1, done
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_code_prints_is_in_no_result(workplace: Workplace, workers: int) -> None:
+    workplace.pairs(1)
+    plugin = workplace.write(
+        "talks.py",
+        "import os, subprocess, bench\nfrom bench.methods.base import Method\n"
+        "def talk(where):\n"
+        "    print('said', where, flush=True)\n"
+        "    if where == 'restore':\n"
+        "        os.write(1, b'said by C')\n"
+        "        subprocess.run(['echo', 'said by a program'])\n"
+        "class Talks(Method):\n"
+        "    name = 'talks'\n"
+        "    def identity(self):\n        talk('identity')\n        return {'v': 1}\n"
+        "    def load(self, device, dtype):\n        talk('load')\n"
+        "    def restore(self, images, seeds=None):\n        talk('restore')\n        return images\n"
+        "def make():\n    talk('factory')\n    return Talks()\n"
+        "talk('import')\n"
+        "bench.register_method('talks', make)\n",
+    )
+    job, env = workplace.suite("[talks]", "[psnr]"), {"BENCH_TEST_OWN_WORKERS": "1"}
+    done = workplace.bench("run", job, "--plugin", plugin, "--format", "json", "--workers", workers, env=env)
+    assert_calm(done, 0)
+    assert [row["n"] for row in json.loads(done.out)] == [1]
+    for where in ("import", "factory", "identity", "load", "restore", "by C", "by a program"):
+        assert f"said {where}" in done.err
 
 
 def test_selftest_fails_a_method_that_ends_its_process(workplace: Workplace) -> None:

@@ -88,6 +88,9 @@ def test_the_signature_holds_study_scale_raters_votes_and_the_sheet_but_no_name(
         (SCORES.replace("B,bob,0", "B,bob,-1"), "votes.csv:5: score '-1' is not between 0 and 5"),
         (SCORES.replace("B,bob,0", "B,bob,nan"), "votes.csv:5: score 'nan' is not between"),
         (SCORES.replace("B,bob,0", "B,bob,good"), "votes.csv:5: score 'good' is not between"),
+        (SCORES.replace("B,bob,0", "B,bob,0_4"), "votes.csv:5: score '0_4' is not between"),
+        (SCORES.replace("B,bob,0", "B,bob,٤"), "votes.csv:5: score '٤' is not between"),
+        (SCORES.replace("d,1,B,bob", 'd,"1\n1",B,bob'), "votes.csv:2: 'bob' has no vote on 'B' for item '1'"),
         (SCORES.replace("B,bob,0", "B,bob"), "votes.csv:5: a vote needs all of dataset, item, method, rater, score"),
         (SCORES.replace("B,bob,0", "B,,0"), "votes.csv:5: a vote needs all of"),
         (SCORES + "d,2,B,bob,1\n", "votes.csv:10: 'bob' votes on 'B', '2' of 'd' a second time, first on line 9"),
@@ -110,6 +113,8 @@ def test_a_wrong_sheet_of_scores_is_one_line_with_its_place(text: str, said: str
         (RANKS.replace("B,bob,1", "B,bob,3"), "votes.csv:5: 'bob' ranks item '1' of 'd' by 3, 3, 2, which is no order"),
         (RANKS.replace("C,ann,3", "C,ann,4"), "votes.csv:2: 'ann' ranks item '1' of 'd' by 1, 2, 4"),
         (RANKS.replace("C,ann,3", "C,ann,1.5"), "votes.csv:4: rank '1.5' is none of 1, 2"),
+        (RANKS.replace("C,ann,3", "C,ann,inf"), "votes.csv:4: rank 'inf' is none of 1, 2"),
+        (RANKS.replace("C,ann,3", "C,ann,1e400"), "votes.csv:4: rank '1e400' is none of 1, 2"),
         (RANKS.replace("C,ann,3", "C,ann,0"), "votes.csv:4: rank '0' is none of 1, 2"),
     ],
 )  # fmt: skip

@@ -65,6 +65,12 @@ def test_new_and_vanished_cells_are_findings():
     assert [(change.method, change.verdict) for change in found] == [("other", "new"), ("m", "vanished")]
 
 
+def test_a_run_that_failed_is_compared_with_nothing():
+    broken = run(cell([None, None]), cell(LOW, method="new"))
+    assert not any(change.compared for change in compare.changes(run(cell([None, None])), broken))
+    assert any(change.compared for change in compare.changes(run(cell(LOW)), run(cell(LOW))))
+
+
 def test_the_json_form_is_strict():
     rows = json.loads(
         compare.render(compare.changes(run(cell(LOW)), run(cell(HIGH))), "json"), parse_constant=pytest.fail

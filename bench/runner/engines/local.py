@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from bench.catalog.helper_process import context, end, interrupts_held, last_words, main_forgotten, patience
-from bench.catalog.isolation import exits_raised, watched
+from bench.catalog.isolation import exits_raised, no_results_here, watched
 from bench.catalog.plugins import made_elsewhere
 from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError, described
@@ -342,6 +342,7 @@ def _serve(
     """What a worker process does: tasks in, results out, until there are no more or nobody is there to take them."""
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    no_results_here()
     inbox: queue.SimpleQueue[list[Task] | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(tasks, inbox), daemon=True).start()
     lock = threading.Lock()
