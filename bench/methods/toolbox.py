@@ -62,6 +62,9 @@ class Toolbox:
     def assets(self) -> list[Asset]:
         return [asset for method in self.methods for asset in method.assets()]
 
+    def foreign_code(self) -> str | None:
+        return next((told for method in self.methods if (told := method.foreign_code()) is not None), None)
+
     def unavailable(self) -> str | None:
         return next((reason for method in self.methods if (reason := method.unavailable()) is not None), None)
 

@@ -23,6 +23,7 @@ _GROUPS = {
     "not measurable": "",
     "programs": "a clone and a python each, as bench info {first} says; options {{repo: …, python: …}} "
     "and --allow-commands",
+    "clones": "",
     "outputs": "no code or weights are public; outputs made elsewhere are scored by options {{path: FOLDER}}",
     "training": "no weights are published; what iqpir train makes is taken by options {{weights: FILE}}",
 }
@@ -90,6 +91,8 @@ def group_of(gone: Missing) -> str:
         return "metric weights"
     if gone.kind == "dataset":
         return "data by hand" if fields.get("instructions") else "datasets"
+    if fields.get("kind") == "clone" or (fields.get("kind") == "plus" and "--allow-commands" in gone.detail):
+        return "clones"
     if fields.get("status") in ("training", "timing-only") or fields.get("kind") in ("rar", "agent"):
         return "training"
     if fields.get("kind") in ("command", "folder"):
