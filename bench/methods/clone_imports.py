@@ -1,7 +1,7 @@
 """Importing from a clone of somebody's repository without leaving a trace of it in this process.
 
-Repositories are no packages: many have a top-level folder `basicsr`, `models` or `utils`, and each counts on being first
-in `sys.path`. So a clone's modules are in `sys.modules`, and its folder in `sys.path`, only while code of that
+Repositories are no packages: many have a top-level folder `basicsr`, `models` or `utils`, and each counts on being the
+first in `sys.path`. So a clone's modules are in `sys.modules`, and its folder in `sys.path`, only while code of that
 clone runs; what had those names before is put back after. Its code is strangers' code all the same: this keeps two
 clones apart, it is no protection from either.
 """

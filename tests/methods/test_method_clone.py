@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from support.networks import picture
 from torch import nn
@@ -18,6 +19,8 @@ import bench
 from bench.catalog.registry import registry
 from bench.errors import BenchError
 from bench.methods.build import build_method
+from iqpir.cli import group
+from iqpir.errors import IQPIRError
 from iqpir.plus import ScoreConditioner, Site
 
 ARCH = """
@@ -333,3 +336,67 @@ def test_a_suite_runs_it_only_with_permission(rows, monkeypatch):
     means = bench.load_results("results/bench.db").groupby("method")["value"].mean()
     assert means["plus 0.05"] == means["host"] != means["plus 0.95"]
     assert (rows / "imported").exists()
+
+
+TRAINING = """host: {repo: a, module: "basicsr.archs.net_arch:Net", arguments: {channels: 3}, weights: net.pth}
+sites: [{module: features, kind: film, channels: 3}]
+lq: low
+gt: high
+scores: scores.csv
+steps: 3
+batch: 1
+crop: 8
+rate: 0.01
+rows_rate: 0.01
+drop: 0.0
+"""
+
+
+def trained(place: Path, text: str, *more: str):
+    draw = np.random.default_rng(0)
+    for folder in ("low", "high"):
+        (place / folder).mkdir(exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (12, 14, 3), dtype=np.uint8)).save(place / folder / "0.png")
+    (place / "scores.csv").write_text("imagename,score\n0.png,0.95\n")
+    (place / "plus.yaml").write_text(text)
+    arguments = ["train", "plus", str(place / "plus.yaml"), "-o", str(place / "out"), *more]
+    return CliRunner().invoke(group, arguments, standalone_mode=False)
+
+
+def test_training_writes_what_a_suite_runs(place):
+    done = trained(place, TRAINING, "--allow-commands")
+    assert done.exception is None, done.exception
+    image = picture(8, 8, 0.4)
+    found = [
+        bench.load_method("plus", host=options(place), weights=str(place / "out/plus.safetensors"), score=score)
+        for score in (0.95, 0.05)
+    ]
+    one, other = (method.restore(image) for method in found)
+    assert (one - other).abs().max() > 1e-4
+    moved = ScoreConditioner.load(Same(), place / "out/control.safetensors")
+    assert not torch.equal(moved.host.features.weight, eye()["features.weight"])
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        (TRAINING, [], "host 'clone' imports code from the clone a: --allow-commands lets it"),
+        (TRAINING.replace("repo: a,", "repo: gone,"), ["--allow-commands"], "gone, and there is no such folder"),
+        (TRAINING.replace("repo: a,", ""), ["--allow-commands"], r"host is PROVIDER:NAME, or \{repo: CLONE"),
+        (
+            TRAINING.replace("features, kind", "featrues, kind"),
+            ["--allow-commands"],
+            "has no module 'featrues'; did you",
+        ),
+        (TRAINING + "base: x\n", ["--allow-commands"], "unknown key 'base'"),
+        (TRAINING + "host_options: 3\n", ["--allow-commands"], "host_options is a mapping"),
+        (TRAINING + "host_options: {size: [16, 16]}\n", ["--allow-commands"], "images of 16×16 alone: crop: 16"),
+    ],
+)
+def test_training_is_refused_in_one_line(place, text, more, message):
+    (place / "a/basicsr/__init__.py").write_text("" if more else "raise SystemExit('ran')\n")
+    done = trained(place, text, *more)
+    assert isinstance(done.exception, IQPIRError), done.exception
+    assert "\n" not in str(done.exception)
+    with pytest.raises(IQPIRError, match=message):
+        raise done.exception
