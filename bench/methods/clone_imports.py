@@ -8,6 +8,7 @@ clones apart, it is no protection from either.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.machinery
 import sys
@@ -117,7 +118,7 @@ class Clone:
                 raise BenchError(f"{self._where}: {module}:{attribute} is {type(thing).__name__}, no class or function")
             self._check_arguments(f"{module}:{attribute}", thing, arguments)
             try:
-                made = thing(**arguments)
+                made = thing(**copy.deepcopy(dict(arguments)))  # some write into what they are given
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
