@@ -87,8 +87,10 @@ class Method(ABC):
         return None
 
     def foreign_code(self) -> str | None:
-        """What it would run that a suite names and nobody has installed, as in "starts a program that the suite names"; None for
-        nothing. A suite alone never runs code: --allow-commands is the permission."""
+        """What it would run that a suite names, as in "starts a program that the suite names"; None for nothing.
+
+        A suite alone never runs code: --allow-commands is the permission.
+        """
         return None
 
     def untrained_twin(self) -> Method | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,12 @@ from torch import nn
 import bench
 from bench.catalog.registry import registry
 from bench.errors import BenchError
+from bench.latency import selection
+from bench.latency.session import TimedMethod
 from bench.methods.build import build_method
+from bench.methods.chain import ChainMethod
+from bench.planning.bind import Missing
+from bench.planning.missing import screen
 from iqpir.cli import group
 from iqpir.errors import IQPIRError
 from iqpir.plus import ScoreConditioner, Site
@@ -336,6 +342,31 @@ def test_a_suite_runs_it_only_with_permission(rows, monkeypatch):
     means = bench.load_results("results/bench.db").groupby("method")["value"].mean()
     assert means["plus 0.05"] == means["host"] != means["plus 0.95"]
     assert (rows / "imported").exists()
+
+
+def test_it_is_timed_only_with_permission(rows):
+    given = {"clone": options(rows), "plus": {"host": options(rows), "weights": str(rows / "plus.safetensors")}}
+    subjects = [TimedMethod(name, name, each) for name, each in given.items()]
+    with pytest.raises(BenchError) as caught:
+        selection.check(subjects, commands=False)
+    said = str(caught.value).splitlines()
+    assert len(said) == 2 and all("imports code from the clone" in line and "--allow-commands" in line for line in said)
+    selection.check(subjects, commands=True)
+
+
+def test_a_chain_asks_for_the_permission_that_its_tools_need(rows):
+    tool = {"method": "clone", "options": options(rows)}
+    entry = replace(registry("method").get("clone"), fields={"kind": "chain", "tools": {"noise": [tool]}})
+    assert "imports code from the clone" in str(ChainMethod.from_entry(entry, {}, None).foreign_code())
+    entry = replace(entry, fields={"kind": "chain", "tools": {"noise": ["identity"]}})
+    assert ChainMethod.from_entry(entry, {}, None).foreign_code() is None
+
+
+def test_a_plus_whose_clone_is_missing_says_so_and_not_that_its_weights_are(rows):
+    plus = build_method(registry("method").get("daefr+"), {"weights": str(rows / "plus.safetensors")}, None)
+    said = " ".join(screen("quickstart", [Missing("method", "daefr+", str(plus.unavailable()))]).split())
+    assert "git clone https://github.com/LIAGM/DAEFR: options: {repo: CLONE" in said
+    assert "iqpir train" not in said
 
 
 TRAINING = """host: {repo: a, module: "basicsr.archs.net_arch:Net", arguments: {channels: 3}, weights: net.pth}
