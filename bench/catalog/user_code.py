@@ -84,6 +84,17 @@ def code_digest(modules: Iterable[str]) -> str:
     Where it lies does not enter it, nor in which order it is imported. A package that is named itself counts also
     where it is installed.
     """
+    digest = hashlib.sha256()
+    for name, content in sorted(reached(modules).items()):
+        digest.update(f"{name}|{content.hex()}|".encode())
+    return digest.hexdigest()
+
+
+def reached(modules: Iterable[str]) -> dict[str, bytes]:
+    """What the files of these modules and of the user's that they reach by import say, by module; nothing is imported.
+
+    A module that cannot be found is left out.
+    """
     given = list(modules)
     found: dict[str, bytes] = {}
     todo = [above for name in given for above in _upwards(name)]
@@ -101,10 +112,7 @@ def code_digest(modules: Iterable[str]) -> str:
             said = _read(place)
             found[name] = said.digest
             todo += _imported(place, said)
-    digest = hashlib.sha256()
-    for name, content in sorted(found.items()):
-        digest.update(f"{name}|{content.hex()}|".encode())
-    return digest.hexdigest()
+    return found
 
 
 def _upwards(name: str) -> Iterator[str]:

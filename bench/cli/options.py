@@ -15,7 +15,9 @@ results = click.option(
     "--results", type=click.Path(file_okay=False), help="Results folder (BENCH_RESULTS, else ./results)."
 )
 allow_commands = click.option(
-    "--allow-commands", is_flag=True, help="Let methods of kind command start the programs they name."
+    "--allow-commands",
+    is_flag=True,
+    help="Let methods start the programs, and import from the clones, that a suite names.",
 )
 
 

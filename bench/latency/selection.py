@@ -101,8 +101,9 @@ def check(subjects: Sequence[TimedMethod], commands: bool) -> None:
         entry = registry("method").get(subject.name)
         try:
             method = build_method(entry, subject.options, None if subject.base is None else Path(subject.base))
-            if entry.fields.get("kind") == "command" and not commands:
-                raise BenchError("starts a program: --allow-commands lets it")
+            foreign = method.foreign_code() if isinstance(method, Method) and not commands else None
+            if foreign is not None:
+                raise BenchError(f"{foreign}: --allow-commands lets it")
             gone = [asset for asset in method.assets() if not asset.path.is_file()]
             if isinstance(method, Method) and not (gone and method.untrained_twin() is not None):
                 if gone:

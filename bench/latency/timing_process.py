@@ -85,8 +85,9 @@ class TimingWorker:
         method = build_method(entry, options, None if base is None else Path(base))
         if not isinstance(method, Method):
             raise BenchError("outputs that exist already: there is nothing to time")
-        if entry.fields.get("kind") == "command" and not commands:
-            raise BenchError(f"{name} starts a program: --allow-commands lets it")
+        foreign = None if commands else method.foreign_code()
+        if foreign is not None:
+            raise BenchError(f"{name} {foreign}: --allow-commands lets it")
         missing = [asset for asset in method.assets() if not asset.path.is_file()]
         twin = method.untrained_twin() if missing else None
         if twin is not None:

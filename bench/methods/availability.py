@@ -27,7 +27,7 @@ def status(entry: Entry) -> str:
     kind = fields.get("kind")
     if kind == "folder":
         return "results-only"
-    if kind == "command":
+    if kind in ("command", "clone"):
         return "command"
     if kind in ("rar", "agent") and shipped(RAR_TINY) is None:
         return "training"

@@ -86,6 +86,13 @@ class Method(ABC):
         """Why it cannot run on this machine, in one line with the remedy; None where only `assets` can be missing."""
         return None
 
+    def foreign_code(self) -> str | None:
+        """What it would run that a suite names, as in "starts a program that the suite names"; None for nothing.
+
+        A suite alone never runs code: --allow-commands is the permission.
+        """
+        return None
+
     def untrained_twin(self) -> Method | None:
         """The same network with random weights, to be timed where the weights are missing; None where there is none."""
         return None

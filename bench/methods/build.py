@@ -34,6 +34,7 @@ ADAPTERS = {
     "folder": "bench.methods.folder:FolderMethod",
     "iqpir": "bench.methods.iqpir:IqpirMethod",
     "plus": "bench.methods.plus:PlusMethod",
+    "clone": "bench.methods.clone:CloneMethod",
     "command": "bench.methods.command:CommandMethod",
     "rar": "bench.methods.rar:RarMethod",
     "chain": "bench.methods.chain:ChainMethod",
@@ -55,7 +56,7 @@ def build_method(entry: Entry, options: Mapping[str, Any], base: Path | None) ->
     if kind == "plugin":
         return _plugin(entry, where, options)
     if kind not in ADAPTERS:
-        known = suggest(kind, KINDS) or f" (one of {', '.join(KINDS)})"
+        known = ("kind" in entry.fields and suggest(kind, KINDS)) or f" (one of {', '.join(KINDS)})"
         raise BenchError(f"{where}: unknown kind {kind!r}{known}")
     adapter: Adapter = pkgutil.resolve_name(ADAPTERS[kind])
     return adapter.from_entry(entry, options, base)

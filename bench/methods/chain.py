@@ -62,6 +62,9 @@ class ChainMethod(ToldMethod):
     def assets(self) -> list[Asset]:
         return self._tools.assets()
 
+    def foreign_code(self) -> str | None:
+        return self._tools.foreign_code()
+
     def unavailable(self) -> str | None:
         return self._tools.unavailable()
 
@@ -125,6 +128,9 @@ class AgentMethod(Method):
 
     def assets(self) -> list[Asset]:
         return self._tools.assets()
+
+    def foreign_code(self) -> str | None:
+        return self._tools.foreign_code()
 
     def unavailable(self) -> str | None:
         return self._weights.unavailable() or self._tools.unavailable()

@@ -180,6 +180,9 @@ class CommandMethod(Method):
                 passed.append(name)
         return fixed, passed
 
+    def foreign_code(self) -> str | None:
+        return "starts a program that the suite names"
+
     def unavailable(self) -> str | None:
         weights = f"; weights: {self._weights}" if self._weights else ""
         if self._home is not None and self._repo is None:

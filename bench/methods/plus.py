@@ -16,6 +16,7 @@ from bench.errors import BenchError
 from bench.fetch.assets import Asset
 from bench.methods.base import Box, Method
 from bench.methods.build import build_method
+from bench.methods.clone import CloneMethod
 from bench.methods.loading import NamedFile, loading
 from bench.methods.module import ModuleMethod
 from bench.methods.network import NetworkMethod
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
     from iqpir.plus import ScoreConditioner
 
 OPTIONS = {
-    "host": Option("host", type=str, required=True),
+    "host": Option("host", required=True),
     "host_options": Option("host_options"),
     "weights": Option("weights", type=str),
     "score": Option("score", 0.9, float, min=0, max=1),
     "guidance": Option("guidance", 1.0, float, min=0),
 }
-Host = NetworkMethod | ModuleMethod
+Host = NetworkMethod | ModuleMethod | CloneMethod
+CLONE = "clone"
+"""The catalogue's entry of a network in any clone."""
 SOURCES = ("iqpir.plus", "iqpir.network.conditioning", __name__)
 
 
@@ -65,10 +68,13 @@ class PlusMethod(Method):
     def assets(self) -> list[Asset]:
         return self._host.assets() if self._file is not None else []
 
+    def foreign_code(self) -> str | None:
+        return self._host.foreign_code()
+
     def unavailable(self) -> str | None:
         """Nobody publishes weights of a "+", so that without the option there is nothing to run."""
         if self._file is not None:
-            return None
+            return self._host.unavailable()
         made = f"iqpir train plus makes them from {self._host.name}, options: {{weights: FILE}} takes them"
         return f"no weights of {self.name} are published: {made}"
 
@@ -109,15 +115,25 @@ class PlusMethod(Method):
         self._host.close()
 
 
-def host_of(where: str, name: str, options: Mapping[str, Any], base: Path | None) -> Host:
-    """The method of that name, if it has a network that a score can be given to. Raises `BenchError`."""
-    entry = registry("method").get(name)
+def host_of(where: str, named: Any, options: Mapping[str, Any], base: Path | None) -> Host:
+    """The method of that name, if it has a network that a score can be given to; a mapping is the options of `clone`.
+
+    Raises `BenchError`.
+    """
     if not isinstance(options, Mapping):
         raise BenchError(f"{where}: host_options are a mapping of the host's options, not {options!r}")
-    if entry.fields.get("kind") not in ("network", "spandrel", "plugin"):
+    name = named
+    if isinstance(named, Mapping):
+        if "repo" not in named:
+            raise BenchError(f"{where}: host is the name of a method, or {{repo: CLONE, module: …, weights: FILE}}")
+        name, options = CLONE, {**named, **options}
+    if not isinstance(name, str):
+        raise BenchError(f"{where}: host is the name of a method or a mapping with repo and module, not {name!r}")
+    entry = registry("method").get(name)
+    if entry.fields.get("kind") not in ("network", "spandrel", "plugin", "clone"):
         raise BenchError(f"{where}: host {name!r} is of kind {entry.fields.get('kind')!r}; a host is a network")
     host = build_method(entry, options, base)
-    if isinstance(host, ModuleMethod) and host.module is not None:
+    if isinstance(host, CloneMethod) or (isinstance(host, ModuleMethod) and host.module is not None):
         return host
     if not isinstance(host, NetworkMethod):
         raise BenchError(f"{where}: host {name!r} is no torch module; bench.methods.module.from_module takes one")

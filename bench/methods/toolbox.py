@@ -62,6 +62,9 @@ class Toolbox:
     def assets(self) -> list[Asset]:
         return [asset for method in self.methods for asset in method.assets()]
 
+    def foreign_code(self) -> str | None:
+        return next((told for method in self.methods if (told := method.foreign_code()) is not None), None)
+
     def unavailable(self) -> str | None:
         return next((reason for method in self.methods if (reason := method.unavailable()) is not None), None)
 
@@ -76,7 +79,9 @@ class Toolbox:
 
 def _tool(where: str, kind: str, wanted: Any, base: Path | None, made: dict[str, Method]) -> Tool:
     name, options = (wanted, {}) if isinstance(wanted, str) else (wanted.get("method"), wanted.get("options", {}))
-    shown = str(name) + (f" ({', '.join(f'{key} {value:g}' for key, value in options.items())})" if options else "")
+    # Numbers alone: the name is part of the identity, and where a file lies is not.
+    numbers = [f"{key} {value:g}" for key, value in options.items() if isinstance(value, int | float)]
+    shown = str(name) + (f" ({', '.join(numbers)})" if numbers else "")
     if shown not in made:
         entry = registry("method").get(str(name))
         if entry.fields.get("kind") in ("chain", "agent"):

@@ -271,8 +271,9 @@ def _methods(file: SuiteFile, selection: Selection, problems: list[str], missing
             built = [MethodMember(options, build_method(entry, options, file.base)) for options in variant.members]
             _check_alike([one.method for one in built], len(variant.repeats))
             detail = next(filter(None, (_lacking(one.method) for one in built)), None)
-            if detail is None and entry.fields.get("kind") == "command" and not selection.commands:
-                detail = f"{variant.label} starts a program that the suite names: bench run --allow-commands lets it"
+            if detail is None and not selection.commands:
+                foreign = next(filter(None, (_foreign(one.method) for one in built)), None)
+                detail = foreign and f"{variant.label} {foreign}: bench run --allow-commands lets it"
             seeds = spec.seeds or file.suite.seeds
             on = None if spec.datasets is None else frozenset(spec.datasets)
             present = built[0].method if detail is None else None
@@ -294,6 +295,10 @@ def _lacking(method: Method | StoredMethod) -> str | None:
     """Why a method cannot run on this machine; None where it can."""
     gone = [asset for asset in method.assets() if not asset.path.is_file()]
     return _how_to_get(gone) if gone else method.unavailable()
+
+
+def _foreign(method: Method | StoredMethod) -> str | None:
+    return method.foreign_code() if isinstance(method, Method) else None
 
 
 def _check_alike(members: Sequence[Method | StoredMethod], repeats: int) -> None:

@@ -23,6 +23,7 @@ _GROUPS = {
     "not measurable": "",
     "programs": "a clone and a python each, as bench info {first} says; options {{repo: …, python: …}} "
     "and --allow-commands",
+    "clones": "",
     "outputs": "no code or weights are public; outputs made elsewhere are scored by options {{path: FOLDER}}",
     "training": "no weights are published; what iqpir train makes is taken by options {{weights: FILE}}",
 }
@@ -81,6 +82,11 @@ def _hashed(entry: Entry) -> bool:
     return all(one.get("sha256") or one.get("prefix") for one in files if isinstance(one, dict) and one.get("url"))
 
 
+def _about_a_clone(detail: str) -> bool:
+    """Whether it is the host's clone, or the permission to use it, that a "+" lacks, and not its trained file."""
+    return "--allow-commands" in detail or "{repo: CLONE" in detail
+
+
 def group_of(gone: Missing) -> str:
     """Who or what brings a missing thing; one of the groups of the screen."""
     fields = registry(gone.kind).get(gone.label).fields
@@ -90,6 +96,8 @@ def group_of(gone: Missing) -> str:
         return "metric weights"
     if gone.kind == "dataset":
         return "data by hand" if fields.get("instructions") else "datasets"
+    if fields.get("kind") == "clone" or (fields.get("kind") == "plus" and _about_a_clone(gone.detail)):
+        return "clones"
     if fields.get("status") in ("training", "timing-only") or fields.get("kind") in ("rar", "agent"):
         return "training"
     if fields.get("kind") in ("command", "folder"):

@@ -40,7 +40,7 @@ class Request:
     latency: bool = True
     """Whether the methods of a suite with `latency:` are timed at all."""
     allow_commands: bool = False
-    """Whether methods of kind `command` may start the programs that the suite names: a suite alone never runs code."""
+    """Whether methods may start programs and import from clones that the suite names: a suite alone never runs code."""
 
     part: str = "test"
     """`train` for the images that `finetune:` trains detectors on."""

@@ -25,7 +25,8 @@ def command() -> None:
 @click.option("-o", "--out", metavar="OUT", help="Folder of the results. Default: results/train/NAME-OF-CONFIG.")
 @_DEVICE
 @_STEPS
-def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
+@click.option("--allow-commands", is_flag=True, help="Let the host be imported from the clone that CONFIG names.")
+def plus(config: Path, out: str | None, device: str, steps: int | None, allow_commands: bool) -> int:
     """Give a host a score and fine-tune it; beside it the host alone, on the same batches, for comparison.
 
     Writes OUT/plus.safetensors, OUT/control.safetensors and OUT/losses.csv. Both run in a suite: {method: plus,
@@ -44,7 +45,10 @@ def plus(config: Path, out: str | None, device: str, steps: int | None) -> int:
     check_device(device)
     settings = PlusSettings.load(config)
     settings = replace(settings, steps=steps or settings.steps)
-    host = load_host(settings.host)
+    host = load_host(settings.host, settings.host_options, base=settings.base, commands=allow_commands)
+    if host.size is not None and host.size != (settings.crop, settings.crop):
+        only = "×".join(map(str, host.size))
+        raise IQPIRError(f"{config}: the host takes images of {only} alone: crop: {host.size[0]}")
     if not (settings.sites or host.sites):
         raise IQPIRError(f"{config}: host {settings.host!r} has no sites of its own: name some under the key sites")
     settings = replace(settings, sites=settings.sites or host.sites)

@@ -27,8 +27,8 @@ from iqpir.training.paired_folders import AnyPairs
 class PlusSettings:
     """What `iqpir train plus` reads from its YAML file."""
 
-    host: str
-    """`PROVIDER:NAME`, such as `bench:sci-medium`."""
+    host: str | Mapping[str, Any]
+    """`PROVIDER:NAME`, such as `bench:sci-medium`, or a network in a clone: `{repo, module, arguments, weights}`."""
     lq: str = ""
     """Folder of degraded images; relative paths are those of the settings file's folder."""
     gt: str = ""
@@ -36,6 +36,10 @@ class PlusSettings:
     """CSV of the GT images' scores, as `iqpir assess GT` writes it."""
     data: Data | None = None
     """In place of these three: generated pairs, whose targets have the scores that their degradation gives them."""
+    host_options: Mapping[str, Any] | None = None
+    """The host's own, such as `repo` and `weights` of one that lives in a clone; paths as above."""
+    base: Path | None = None
+    """The settings file's folder."""
     sites: tuple[Site, ...] = ()
     """Where the score goes in; empty: where the host's provider says."""
     bins: int = 10
@@ -52,6 +56,10 @@ class PlusSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.host, str) and not (isinstance(self.host, Mapping) and "repo" in self.host):
+            raise IQPIRError("host is PROVIDER:NAME, or {repo: CLONE, module: PACKAGE.MODULE:CLASS, weights: FILE}")
+        if self.host_options is not None and not isinstance(self.host_options, Mapping):
+            raise IQPIRError(f"host_options is a mapping of the host's options, not {self.host_options!r}")
         for name in ("bins", "steps", "batch", "crop"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
@@ -88,7 +96,7 @@ class PlusSettings:
 
     @classmethod
     def _from(cls, content: dict[str, Any], base: Path) -> PlusSettings:
-        known = {field.name for field in fields(cls)}
+        known = {field.name for field in fields(cls)} - {"base"}
         for key in content:
             if key not in known:
                 raise IQPIRError(f"unknown key {key!r}{suggest(str(key), known)}")
@@ -109,7 +117,7 @@ class PlusSettings:
             content["sites"] = tuple(Site(**site) for site in sites)
         except TypeError as error:
             raise IQPIRError(f"a site has the keys module, kind, channels, size and repeats: {error}") from error
-        return cls(**content)
+        return cls(**content, base=base)
 
 
 class Trained(NamedTuple):

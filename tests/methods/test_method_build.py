@@ -43,7 +43,7 @@ from bench.methods.build import build_method
 from bench.catalog.registry import registry
 for entry in registry("method"):
     given = {"path": sys.argv[1] if entry.fields["kind"] == "folder" else sys.argv[2], "argv": ["true", "{output}"]}
-    given |= {"host": "sci-medium", "weights": sys.argv[2]}
+    given |= {"host": "sci-medium", "weights": sys.argv[2], "module": "archs.net:Net"}
     declared = (entry.fields.get("options") or {}).items()
     options = {name: given[name] for name, form in declared if isinstance(form, dict) and form.get("required")}
     if entry.fields["kind"] == "plus":

@@ -93,7 +93,7 @@ def test_a_rate_of_zero_leaves_the_host_as_it_was(folders):
 
 
 def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
-    monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name: hosts.Host(Gain()))
+    monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name, *_, **__: hosts.Host(Gain()))
     config, out = str(folders / "plus.yaml"), folders / "out"
     done = CliRunner().invoke(group, ["train", "plus", config, "-o", str(out), "--steps", "30"], standalone_mode=False)
     assert done.exception is None and "with the score" in done.output, done
@@ -124,7 +124,7 @@ def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
 def test_wrong_settings_are_one_line(folders, monkeypatch, before, after, message):
     monkeypatch.chdir(folders)
     if "nowhere" not in after:
-        monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name: hosts.Host(Gain()))
+        monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name, *_, **__: hosts.Host(Gain()))
     config = folders / "plus.yaml"
     config.write_text(config.read_text().replace(before, after, 1))
     done = CliRunner().invoke(group, ["train", "plus", str(config)], standalone_mode=False)
