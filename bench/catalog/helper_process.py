@@ -20,7 +20,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Self
 
-from bench.catalog.isolation import no_results_here, watched
+from bench.catalog.isolation import watched
+from bench.catalog.streams import no_results_here
 from bench.errors import BenchError, ItemError, described
 
 if TYPE_CHECKING:

@@ -26,10 +26,11 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self, TypeVar
 
+from bench.catalog.streams import STREAMS, Stream, put_files_back, results_apart, standard_files
 from bench.errors import from_keyboard
 
 Result = TypeVar("Result")
@@ -79,7 +80,7 @@ def exits_raised(what: str | None = None) -> Iterator[None]:
     _running.append(what)
     _tell()
     try:
-        with _forks_ended(), redirect_stdout(sys.stderr):
+        with _forks_ended(), results_apart():
             yield
     finally:
         os._exit = original
@@ -87,16 +88,6 @@ def exits_raised(what: str | None = None) -> Iterator[None]:
         _tell()
 
 
-def no_results_here() -> None:
-    """From now on standard output is standard error, for C libraries and programs that this process starts as well."""
-    with suppress(OSError):
-        os.dup2(2, 1)
-        _spare.append(os.dup(2))
-
-
-_spare: list[int] = []
-"""Another number of standard error, in a process of `no_results_here`: the next file that is opened takes the number of
-one that was closed, and what is printed would be written into it."""
 _watchers: list[Callable[[str | None], object]] = []
 _running: list[str | None] = []
 
@@ -384,8 +375,8 @@ def _process() -> tuple[_Setting, ...]:
         _Setting("environment", lambda: dict(os.environ._data), _set_environment),  # type: ignore[attr-defined]
         _Setting("locale", lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
         _Setting("warnings filters", lambda: tuple(warnings.filters), _set_filters),
-        *(_Setting(f"sys.{stream.name}", stream.is_open, stream.put_back) for stream in map(_Stream, _STREAMS)),
-        _Setting("file numbers 1 and 2", _standard_files, lambda _: [os.dup2(_spare[-1], number) for number in (1, 2)]),
+        *(_Setting(f"sys.{stream.name}", stream.is_open, stream.put_back) for stream in map(Stream, STREAMS)),
+        _Setting("file numbers 1 and 2", standard_files, put_files_back),
         _search_path(),
         _Setting("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
         _Setting("logging", lambda: logging.root.manager.disable, logging.disable),
@@ -419,41 +410,6 @@ def _thread() -> tuple[_Setting, ...]:
         ),
         _Setting("default device", torch.get_default_device, lambda device: torch.set_default_device(device)),
     )
-
-
-def _standard_files() -> tuple[tuple[int, int] | None, ...] | None:
-    """Which files standard output and standard error are; None where they are not looked after."""
-    return tuple(map(_file_of, (1, 2))) if _spare else None
-
-
-def _file_of(number: int) -> tuple[int, int] | None:
-    try:
-        status = os.fstat(number)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-_STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
-
-
-class _Stream:
-    """One of Python's standard streams: who closes or replaces it does so for everybody who prints."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._ours = getattr(sys, name)
-
-    def is_open(self) -> bool:
-        return getattr(sys, self.name) is self._ours and not getattr(self._ours, "closed", False)
-
-    def put_back(self, was_open: bool) -> None:
-        if was_open and getattr(self._ours, "closed", False):
-            # Closing the object leaves the system's file open.
-            number, mode = list(_STREAMS).index(self.name), _STREAMS[self.name]
-            encoding, errors = (getattr(self._ours, name, None) for name in ("encoding", "errors"))
-            self._ours = open(number, mode, closefd=False, encoding=encoding, errors=errors)  # noqa: SIM115 – it stays
-        setattr(sys, self.name, self._ours)
 
 
 def _search_path() -> _Setting:

@@ -355,12 +355,9 @@ def blur(image: np.ndarray, sigma_x: float, sigma_y: float, angle: float) -> np.
 
     Multiplied in the frequency domain, where the Gaussian is exact for any width and its cost does not depend on it.
     """
-    from scipy.fft import next_fast_len
-
     margin = int(np.ceil(4 * max(sigma_x, sigma_y)))
     height, width = image.shape[:2]
-    # Lengths without prime factors above 5: other Fourier transforms are slower.
-    rows, columns = (next_fast_len(side + 2 * margin, real=True) for side in (height, width))
+    rows, columns = _fast_length(height + 2 * margin), _fast_length(width + 2 * margin)
     frame = ((0, 0), (margin, rows - height - margin), (margin, columns - width - margin))
     padded = np.pad(image.transpose(2, 0, 1), frame, mode="symmetric")
     fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None, :]
@@ -368,6 +365,18 @@ def blur(image: np.ndarray, sigma_x: float, sigma_y: float, angle: float) -> np.
     response = np.exp(-2 * np.pi**2 * ((sigma_x * along) ** 2 + (sigma_y * across) ** 2))
     smooth = np.fft.irfft2(np.fft.rfft2(padded) * response, s=(rows, columns))
     return smooth[:, margin : margin + height, margin : margin + width].transpose(1, 2, 0)
+
+
+def _fast_length(size: int) -> int:
+    """The smallest length not below `size` without prime factors above 5: other Fourier transforms are slower."""
+    while True:
+        rest = size
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return size
+        size += 1
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Thread
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ import pytest
 import torch
 
 from bench.catalog.isolation import Guard, _equal, changes, exits_raised
+from bench.catalog.streams import Stream, results_apart
 
 DISTURBANCES: dict[str, Callable[[], object]] = {
     "working directory": lambda: os.chdir("/"),
@@ -168,7 +170,8 @@ def test_a_process_that_is_forked_inside_ends_where_it_would_come_out(around: st
 @pytest.mark.parametrize("harm", ["os.close(1)", "os.close(2)", "os.dup2(os.open(os.devnull, os.O_RDONLY), 2)"])
 def test_a_file_number_that_is_closed_is_taken_by_no_other_file(harm: str) -> None:
     program = (
-        "import os\nfrom bench.catalog.isolation import Guard, no_results_here\nno_results_here()\n"
+        "import os\nfrom bench.catalog.isolation import Guard\nfrom bench.catalog.streams import no_results_here\n"
+        "no_results_here()\n"
         f"with Guard() as guard:\n    guard.call('code', lambda: {harm})\n"
         "assert os.open(os.devnull, os.O_RDONLY) > 2\nos.write(1, b'one ')\nos.write(2, b'two')\n"
     )
@@ -208,3 +211,45 @@ def test_a_guarded_call_costs_less_than_a_hundredth_of_a_small_metric() -> None:
     with scorer.guard as guard:
         whole = fastest(lambda: scorer.score(*images), 50)
         assert fastest(lambda: guard.call("nothing", lambda: None), 2000) < whole / 100
+
+
+def test_threads_that_keep_results_apart_together_put_standard_output_back() -> None:
+    outside, first_in, second_in = sys.stdout, Event(), Event()
+
+    def first() -> None:
+        with results_apart():
+            first_in.set()
+            assert second_in.wait(10)
+
+    stream = Stream("stdout")
+    thread = Thread(target=first)
+    thread.start()
+    assert first_in.wait(10) and sys.stdout is sys.stderr and stream.is_open()
+    with results_apart():
+        second_in.set()
+        thread.join(10)  # who came first leaves first
+        assert sys.stdout is sys.stderr and Stream("stdout").is_open()
+    assert sys.stdout is outside and stream.is_open()
+
+
+def test_a_call_beside_another_that_prints_is_no_disturbance() -> None:
+    calls, inside, done = [], Event(), Event()
+
+    def other() -> None:
+        with exits_raised():
+            inside.set()
+            assert done.wait(10)
+
+    with Guard() as guard:
+        thread = Thread(target=other)
+
+        def action() -> None:
+            calls.append(1)
+            if len(calls) == 1:
+                thread.start()
+                assert inside.wait(10)
+
+        guard.call("code", action)
+        done.set()
+        thread.join(10)
+    assert calls == [1]

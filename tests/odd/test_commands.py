@@ -249,7 +249,7 @@ def test_a_missing_folder_is_called_missing(place: Path, damaged: int) -> None:
 
 
 def test_folders_that_share_no_id_are_told_of_the_option_there_is(place: Path, damaged: int) -> None:
-    for folder, name in (("mine", "0002_retinexformer"), ("theirs", "0002")):
+    for folder, name in (("mine", "scene 0002, 7 of 9"), ("theirs", "0002-9")):
         (place / folder).mkdir()
         (place / folder / f"{name}.png").write_bytes(encoded("PNG"))
     arguments = ("score", "mine", "--reference", "theirs", "--metric", "psnr")

@@ -23,9 +23,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from bench.catalog.helper_process import context, end, interrupts_held, last_words, main_forgotten, patience
-from bench.catalog.isolation import exits_raised, no_results_here, watched
+from bench.catalog.isolation import exits_raised, watched
 from bench.catalog.plugins import made_elsewhere
 from bench.catalog.registry import Entry, registry
+from bench.catalog.streams import no_results_here
 from bench.errors import BenchError, described
 from bench.machine import usable_cores
 from bench.metrics.average_precision import AveragePrecision

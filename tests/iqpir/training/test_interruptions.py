@@ -63,7 +63,8 @@ KILLED = """
 import os, signal, sys
 import torch
 from iqpir.cli import main
-from iqpir.training import engine, stages
+from iqpir import files
+from iqpir.training import stages
 
 torch.set_num_threads(1)
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -73,9 +74,9 @@ if sys.argv[3] == "step":  # in the fifth step, after the fourth was saved
         die() if step == 4 else losses(self, player, batch, step)
     )
 else:  # while the fourth is saved: its tensors are written, and nothing names them yet
-    write = engine._write
-    engine._write = lambda path, content: (
-        die() if path.name == "state.json" and b'"step": 4' in content else write(path, content)
+    write = files.write
+    files.write = lambda path, content: (
+        die() if path.name == "state.json" and '"step": 4' in content else write(path, content)
     )
 main(["train", "autoencoder", sys.argv[1], "-o", sys.argv[2]])
 """
