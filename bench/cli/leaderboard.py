@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     bench leaderboard lol ../theirs/results:lol    with one of another store"""
 )
 @click.argument("runs", nargs=-1, required=True, metavar="SUITE|RUN...")
-@click.option("-d", "--dataset", "datasets", multiple=True, metavar="D", help="Only this dataset, or pattern.")
-@click.option("-m", "--method", "methods", multiple=True, metavar="M", help="Only this method, or pattern.")
+@options.only_datasets
+@options.only_methods
 @click.option("--metric", "metrics", multiple=True, metavar="X", help="Only this metric, or pattern.")
 @click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
 @options.layout

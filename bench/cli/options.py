@@ -26,6 +26,12 @@ def timeout(what: str) -> Callable[[Any], Any]:
     return click.option("--timeout", type=FiniteRange(min=0, min_open=True), metavar="SECONDS", help=what)
 
 
+only_datasets = click.option(
+    "-d", "--dataset", "datasets", multiple=True, metavar="D", help="Only this dataset, or pattern of labels."
+)
+only_methods = click.option(
+    "-m", "--method", "methods", multiple=True, metavar="M", help="Only this method, or pattern of labels."
+)
 layout = click.option(
     "--layout",
     metavar="FORM",

@@ -22,10 +22,8 @@ _OF_A_RUN = ("ci", "against", "common_items", "fired", "seconds", "gain", "incre
     bench table iqpir/table2 --published            a paper's table on its own"""
 )
 @click.argument("run", required=False, metavar="[SUITE|RUN|PAPER/TABLE]")
-@click.option(
-    "-d", "--dataset", "datasets", multiple=True, metavar="D", help="Only this dataset, or pattern of labels."
-)
-@click.option("-m", "--method", "methods", multiple=True, metavar="M", help="Only this method, or pattern of labels.")
+@options.only_datasets
+@options.only_methods
 @click.option("--metric", "metrics", multiple=True, metavar="X", help="Only this metric or pattern; gain, seconds too.")
 @click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
 @options.layout
