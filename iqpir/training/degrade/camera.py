@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from iqpir.training.degrade.base import log_uniform, sensor, to_linear, to_srgb,
 from iqpir.training.degrade.weather import guided
 
 Darkness = Literal["linear", "mio100", "cdd11"]
+DARKNESS: tuple[Darkness, ...] = get_args(Darkness)
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 

@@ -54,8 +54,8 @@ class Composite(Degradation):
     """Shares of images with none, one, two and three kinds."""
     mixtures: tuple[tuple[str, ...], ...] = ()
     """Instead of a draw: one of these, all equally likely, done from left to right. "blur": motion or defocus."""
-    dark: Literal["linear", "mio100", "cdd11"] = "linear"
-    """How low light is made, see `iqpir.training.degrade.camera`."""
+    dark: Literal["linear", "mio100", "cdd11", "any"] = "linear"
+    """How low light is made, see `iqpir.training.degrade.camera`; `any`: one of the three for each image."""
     stops: Range = (0.8, 3.6)
     """Light lost under `dark: linear`."""
     haze: Range = (0.5, 2.0)
@@ -109,8 +109,9 @@ class Composite(Degradation):
             raise IQPIRError(f"degradation 'composite': a mixture has at most {MOST} kinds")
         if len(self.counts) != MOST + 1 or min(self.counts) < 0 or not sum(self.counts):
             raise IQPIRError(f"degradation 'composite': counts is {self.counts}; four shares are needed")
-        if self.dark not in ("linear", "mio100", "cdd11"):
-            raise IQPIRError(f"degradation 'composite': dark is {self.dark!r}, not linear, mio100 or cdd11")
+        if self.dark not in (*camera.DARKNESS, "any"):
+            known = ", ".join(camera.DARKNESS)
+            raise IQPIRError(f"degradation 'composite': dark is {self.dark!r}, not {known} or any")
 
     @classmethod
     def mio100(cls) -> Self:
@@ -185,7 +186,8 @@ class Composite(Degradation):
         """One kind, as far into its range as `amount` says."""
         match kind:
             case "low light":
-                made = camera.darkened(image, self.dark, _within(self.stops, amount), amount, rng)
+                how = camera.DARKNESS[int(rng.integers(3))] if self.dark == "any" else self.dark
+                made = camera.darkened(image, how, _within(self.stops, amount), amount, rng)
                 return _Spoiled(made, camera.stops_lost(image, made) / 4)
             case "haze":
                 return self._hazy(image, amount, np.minimum(distance, np.float32(self.deepest)), rng)

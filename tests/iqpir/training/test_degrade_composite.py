@@ -120,6 +120,20 @@ def test_the_stops_of_low_light_are_read_back():
     assert camera.stops_lost(flat(0.3), flat(0.6)) == 0
 
 
+def test_any_darkness_is_each_of_the_three():
+    """On gray 0.5 each kind leaves its own: the linear one at least 0.8 stops of light less, MiO100's shift, power or
+    range, CDD-11's with noise of 0.03 or more."""
+    image = torch.full((3, 48, 48), 0.5)
+    spread, value = [], []
+    for seed in range(60):
+        made = Composite(kinds=("low light",), counts=(0, 1, 0, 0), dark="any")(image, np.random.default_rng(seed)).image
+        spread.append(float(made.std()))
+        value.append(float(made.mean()))
+    noisy, smooth = sum(each > 0.025 for each in spread), sum(each < 0.002 for each in spread)
+    assert noisy >= 10 and smooth >= 10 and 60 - noisy - smooth >= 10
+    assert max(value) < 0.5
+
+
 def test_mio100_darkens_by_shift_gamma_or_range():
     """HSV's value of two gray levels, by hand."""
     image = flat(0.8)
