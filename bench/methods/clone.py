@@ -15,9 +15,9 @@ from bench import paths
 from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError, MissingFile, one_line
 from bench.identity import canonical
-from bench.methods.base import Method, package_versions
+from bench.methods.base import package_versions
 from bench.methods.clone_imports import Clone
-from bench.methods.loading import NamedFile, loaded, loading, parameter_count
+from bench.methods.loading import NamedFile, NetworkHolder, loading
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.padding import pad_to_multiple
 from bench.methods.versions import code_versions
@@ -57,7 +57,7 @@ PLACES = ("params_ema", "params", "state_dict")
 """Where training scripts put tensors in a file; the first that is there is what they test with."""
 
 
-class CloneMethod(Method):
+class CloneMethod(NetworkHolder):
     """`range`, `output` and the clone's own imports are the network's forward pass; padding is the adapter's."""
 
     def __init__(self, entry: Entry, options: Mapping[str, Any], base: Path | None) -> None:
@@ -87,7 +87,6 @@ class CloneMethod(Method):
         named = options["weights"]
         self._file = None if named is None else NamedFile(self._where, "weights", named, base)
         self._code: str | None = None
-        self._network: Module | None = None
         self._dtype: Any = None
 
     @classmethod
@@ -180,21 +179,6 @@ class CloneMethod(Method):
             raise ItemError(f"{self.name} takes images of {only} alone, and this one is {width}×{height}")
         padded = pad_to_multiple(images, self._options["multiple"]).to(self._dtype)
         return self.network(padded)[..., :height, :width].float()
-
-    @property
-    def network(self) -> Module:
-        """The loaded network from [0,1] to [0,1], without padding."""
-        return loaded(self._network, self.name)
-
-    def run_instead(self, forward: Any) -> None:
-        """Let something else stand in the loaded network's place: what is called as it is."""
-        self._network = forward
-
-    def parameters(self) -> int | None:
-        return parameter_count(self._network)
-
-    def close(self) -> None:
-        self._network = None
 
 
 class _Forward:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import paths
 from bench.errors import BenchError, one_line
 from bench.identity import file_hash
+from bench.methods.base import Method
 from iqpir.errors import IQPIRError
 from iqpir.weights import shipped
 
@@ -66,6 +67,27 @@ def loaded(thing: T | None, name: str) -> T:
 
 def parameter_count(network: Module | None) -> int | None:
     return None if network is None else sum(one.numel() for one in network.parameters())
+
+
+class NetworkHolder(Method):
+    """A method that is one network, which `load` leaves in `_network`."""
+
+    _network: Module | None = None
+
+    @property
+    def network(self) -> Module:
+        """The loaded network itself: without padding, without tiles."""
+        return loaded(self._network, self.name)
+
+    def run_instead(self, forward: Any) -> None:
+        """Let something else stand in the loaded network's place: what is called as it is."""
+        self._network = forward
+
+    def parameters(self) -> int | None:
+        return parameter_count(self._network)
+
+    def close(self) -> None:
+        self._network = None
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from bench.catalog.registry import Entry
 from bench.errors import BenchError, ItemError
 from bench.fetch.assets import Asset
 from bench.identity import file_hash
-from bench.methods.base import Box, Method, package_versions
-from bench.methods.loading import loaded, loading, parameter_count
+from bench.methods.base import Box, package_versions
+from bench.methods.loading import NetworkHolder, loading
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.padding import pad_to_multiple
 from bench.methods.tiling import tiled
@@ -43,7 +43,7 @@ _HELPERS = (__name__, tiled.__module__, fit.__module__, pad_to_multiple.__module
 """Modules of ours that stand between a network and its output, whichever it is."""
 
 
-class NetworkMethod(Method):
+class NetworkMethod(NetworkHolder):
     """Wraps `target: module:Class`; the catalogue's other `options` are the class's keyword arguments."""
 
     def __init__(self, entry: Entry, options: Mapping[str, Any]) -> None:
@@ -67,7 +67,6 @@ class NetworkMethod(Method):
         self._weights = [self._asset(file) for file in files]
         self._layouts = [Layout.from_fields(self._where, file) for file in files]
         self._digests: dict[str, str] = {}
-        self._network: Module | None = None
         self._dtype: Any = None
         if 0 < self._options["tile"] <= self._options["overlap"]:
             tile, overlap = self._options["tile"], self._options["overlap"]
@@ -169,18 +168,3 @@ class NetworkMethod(Method):
         padded = pad_to_multiple(images, self._multiple).to(self._dtype)
         output = self.network(padded, seeds) if self.stochastic else self.network(padded)
         return output[..., : height * self.scale, : width * self.scale].float()
-
-    @property
-    def network(self) -> Module:
-        """The loaded network, without padding and tiles."""
-        return loaded(self._network, self.name)
-
-    def run_instead(self, forward: Any) -> None:
-        """Let something else stand in the loaded network's place: what is called as it is."""
-        self._network = forward
-
-    def parameters(self) -> int | None:
-        return parameter_count(self._network)
-
-    def close(self) -> None:
-        self._network = None
