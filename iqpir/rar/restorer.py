@@ -101,9 +101,15 @@ class Mixing(nn.Module):
         return tokens.transpose(1, 2).unflatten(2, (rows, columns))
 
 
+class Features(NamedTuple):
+    fine: Tensor
+    """[B,widths[0],h,w]."""
+    deep: Tensor
+    """[B,widths[2],h/4,w/4]."""
+
+
 class Trunk(nn.Module):
-    """Latents [B,C,h,w], sides multiples of 4 → features [B,widths[0],h,w]: a U-Net of three levels, with attention
-    over the coarsest."""
+    """Latents [B,C,h,w], sides multiples of 4 → features: a U-Net of three levels, with attention over the coarsest."""
 
     def __init__(self, config: RARConfig) -> None:
         super().__init__()
@@ -121,7 +127,7 @@ class Trunk(nn.Module):
         self.from_middle = nn.ConvTranspose2d(middle, fine, 2, stride=2)
         self.up1 = _blocks(fine, told, blocks)
 
-    def forward(self, latent: Tensor, condition: Condition) -> Tensor:
+    def forward(self, latent: Tensor, condition: Condition) -> Features:
         vector = condition.vector
         fine = _through(self.down1, self.enter(latent), vector)
         middle = _through(self.down2, self.to_middle(fine), vector)
@@ -129,11 +135,15 @@ class Trunk(nn.Module):
         for block, mixing in zip(self.deep, self.mixing, strict=True):
             deep = mixing(block(deep, vector), condition)
         middle = _through(self.up2, middle + self.from_deep(deep), vector)
-        return _through(self.up1, fine + self.from_middle(middle), vector)
+        return Features(_through(self.up1, fine + self.from_middle(middle), vector), deep)
 
 
 class FlowRestorer(nn.Module):
-    """A velocity field between the latents of a degraded and of its clean image."""
+    """A velocity field between the latents of a degraded and of its clean image.
+
+    Light, haze and colour change an image by a factor and a shift that vary slowly, and its latent likewise, which is
+    nearly linear in it: maps of both come from the coarsest features, and the finest add what is left.
+    """
 
     def __init__(self, config: RARConfig) -> None:
         super().__init__()
@@ -142,13 +152,18 @@ class FlowRestorer(nn.Module):
         self.time = nn.Sequential(nn.Linear(_WAVES, width), nn.SiLU(), nn.Linear(width, width))
         self.trunk = Trunk(config)
         self.head = nn.Conv2d(config.widths[0], config.latent_channels, 3, padding=1)
-        nn.init.zeros_(self.head.weight)  # a new restorer changes nothing
-        nn.init.zeros_(self.head.bias)
+        self.grade = nn.Conv2d(width, 2 * config.latent_channels, 1)
+        for layer in (self.head, self.grade):  # a new restorer changes nothing
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def velocity(self, latent: Tensor, condition: Condition, time: Tensor) -> Tensor:
         """`time` [B] in [0,1]: 0 at the degraded end."""
         vector = condition.vector + self.time(_waves(time))
-        return self.head(self.trunk(latent, condition._replace(vector=vector)))
+        features = self.trunk(latent, condition._replace(vector=vector))
+        coarse_grade = F.interpolate(self.grade(features.deep), latent.shape[-2:], mode="bilinear", align_corners=False)
+        factor, shift = coarse_grade.chunk(2, dim=1)
+        return self.head(features.fine) + factor * latent + shift
 
     def forward(self, latent: Tensor, condition: Condition) -> Tensor:
         """A round: the flow from 0 to 1 in equal Euler steps, from the latent itself."""
@@ -171,7 +186,7 @@ class CodeRestorer(nn.Module):
 
     def logits(self, latent: Tensor, condition: Condition) -> Tensor:
         """[B,groups,codes,h,w]."""
-        return self.head(self.norm(self.trunk(latent, condition))).unflatten(1, (self.groups, -1))
+        return self.head(self.norm(self.trunk(latent, condition).fine)).unflatten(1, (self.groups, -1))
 
     def forward(self, latent: Tensor, condition: Condition, codebooks: LatentAutoencoder) -> Tensor:
         """A round: the latent of the likeliest codes."""

@@ -73,7 +73,9 @@ def test_the_images_between_rounds_are_those_of_fewer_rounds(weights: Path):
         fewer = loaded(weights, adaptive=False, rounds=number).restore(images())
         for place in (0, 1):
             levels = (fewer[place] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-            np.testing.assert_array_equal(told[place].pictures[number], levels)
+            # Decoded in another batch, a value may lie on the other side of a rounding.
+            np.testing.assert_allclose(told[place].pictures[number].astype(int), levels, atol=1)
+            assert (told[place].pictures[number] == levels).mean() > 0.99
 
 
 def test_what_was_told_is_told_once(weights: Path):

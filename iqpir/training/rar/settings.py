@@ -61,11 +61,15 @@ class _Assessing(_RAR):
 class _Restoring(_RAR):
     """What the stages share in which the restorers learn."""
 
+    flow: float = 1.0
+    """Weight of the velocity's squared error, in the latent."""
     image: float = 6.0
     """Weight of the L1 distance of where the flow leads, decoded, from the clean image. In the latent, detail counts as
     much as light and colour, of which an image's error is mostly made: at 1 a flow learns texture first."""
     code: float = 0.1
     """Weight of the codes' cross-entropy, in nats."""
+    code_share: float = 1.0
+    """Share of a batch's samples on which the code restorer learns; the flow restorer learns on all."""
     blind: float = 0.1
     """Share of samples that are restored without being told anything, so that it can be measured what that costs."""
     start: float = 0.3
@@ -74,6 +78,7 @@ class _Restoring(_RAR):
     def __post_init__(self) -> None:
         super().__post_init__()
         need(0 <= self.blind <= 1 and 0 <= self.start <= 1, "blind and start are shares in [0,1]")
+        need(0 < self.code_share <= 1, "code_share is a share in (0,1]")
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,6 @@ class RARRestorerSettings(_Restoring):
     assessor: str = ""
     """File of the stage rar-assessor; relative to the settings' folder."""
     restorers: tuple[str, ...] = ("flow", "code")
-    flow: float = 1.0
 
     STAGE = "rar-restorer"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,8 @@ class RARAssessorStage(RARStage):
 
     @torch.no_grad()
     def _states(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents [4·B,…], severities of the first three states [3·B,kinds], qualities [4,B]."""
+        """Latents [4·B,…], severities of the first three states [3·B,kinds], qualities [4,B]. What comes as an image is
+        judged as it is; only the state on the flow is decoded, and held against what a latent can show at best."""
         steps, severity = batch["steps"], batch["severity"]
         each = torch.arange(len(steps), device=steps.device)
         between = torch.randint(1, steps.shape[1] - 1, (len(steps),), device=steps.device)
@@ -172,12 +174,11 @@ class RARAssessorStage(RARStage):
         clean, _, bad = latent.chunk(3)
         low, high = _OVERSHOOT
         time = low + (high - low) * torch.rand(len(steps), device=steps.device)
-        latent = torch.cat([latent, on_the_way(bad, clean, time)])
+        flowing = on_the_way(bad, clean, time)
         labels = torch.cat([severity[:, 0], severity[each, between], severity[:, -1]])
-        return latent, labels, self.qualities(latent, clean)
-
-    def qualities(self, latent: Tensor, clean: Tensor) -> Tensor:
-        return qualities(self, latent, clean)
+        images = (known + 1) / 2
+        judged = closeness(images, images[: len(steps)].repeat(3, 1, 1, 1)).view(3, -1)
+        return torch.cat([latent, flowing]), labels, torch.cat([judged, qualities(self, flowing, clean)])
 
     def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
         latent, severity, quality = self._states(batch)
@@ -231,7 +232,10 @@ class _Restoring(RARStage):
         return error, F.l1_loss(self.averaged.latent.decode(end), gt)
 
     def code_term(self, latent: Tensor, clean: Tensor, condition: Condition) -> Tensor:
-        return F.cross_entropy(self.averaged.code.logits(latent, condition).transpose(1, 2), self._codes(clean))
+        some = math.ceil(self.settings.code_share * len(latent))
+        told = Condition(condition.tokens[:some], condition.vector[:some])
+        logits = self.averaged.code.logits(latent[:some], told)
+        return F.cross_entropy(logits.transpose(1, 2), self._codes(clean[:some]))
 
     def _codes(self, clean: Tensor) -> Tensor:
         return self.averaged.latent.codes(clean)
@@ -364,7 +368,7 @@ class RARJointStage(_Restoring):
         restorers = self.averaged.config.restorers
         if "flow" in restorers:
             found[f"flow {turn + 1}"], found[f"image {turn + 1}"] = self.flow_terms(latent, clean, gt, condition)
-            error = error + found[f"flow {turn + 1}"] + settings.image * found[f"image {turn + 1}"]
+            error = error + settings.flow * found[f"flow {turn + 1}"] + settings.image * found[f"image {turn + 1}"]
         if "code" in restorers and (turn == 0 or restorers == ("code",)):
             found[f"code {turn + 1}"] = self.code_term(latent, clean, condition)
             error = error + settings.code * found[f"code {turn + 1}"]

@@ -126,7 +126,9 @@ def test_any_darkness_is_each_of_the_three():
     image = torch.full((3, 48, 48), 0.5)
     spread, value = [], []
     for seed in range(60):
-        made = Composite(kinds=("low light",), counts=(0, 1, 0, 0), dark="any")(image, np.random.default_rng(seed)).image
+        made = Composite(kinds=("low light",), counts=(0, 1, 0, 0), dark="any")(
+            image, np.random.default_rng(seed)
+        ).image
         spread.append(float(made.std()))
         value.append(float(made.mean()))
     noisy, smooth = sum(each > 0.025 for each in spread), sum(each < 0.002 for each in spread)

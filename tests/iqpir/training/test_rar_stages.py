@@ -118,8 +118,9 @@ def test_no_round_of_the_joint_stage_begins_with_a_state_that_knows_the_target(r
     seen: list[torch.Tensor] = []
     own = stage.averaged.assess
     stage.averaged.assess = lambda latent: (seen.append(latent.detach()), own(latent))[1]
-    for parameter in stage.averaged.flow.head.parameters():
-        parameter.data.zero_()
+    for layer in (stage.averaged.flow.head, stage.averaged.flow.grade):
+        for parameter in layer.parameters():
+            parameter.data.zero_()
     batch = _batch()
     stage.losses("network", batch, 0)
     bad, clean = stage.latents(batch)
@@ -132,7 +133,9 @@ def test_the_rounds_are_weighted_as_asked(recipe: Path, trained: Path):
     found = {name: value.item() for name, value in stage.losses("network", _batch(), 0).items()}
     settings = stage.settings
     rounds = [
-        found[f"flow {turn}"] + settings.image * found[f"image {turn}"] + settings.code * found.get(f"code {turn}", 0)
+        settings.flow * found[f"flow {turn}"]
+        + settings.image * found[f"image {turn}"]
+        + settings.code * found.get(f"code {turn}", 0)
         for turn in (1, 2)
     ]
     told = settings.kinds * (found["kinds"] + found["clean"]) + settings.severity * found["severity"]
@@ -148,6 +151,7 @@ def test_settings_that_cannot_be_are_refused(recipe: Path, trained: Path, tmp_pa
         ("rar-latent", "changes", {"parts": ["latent"]}, "parts follow"),
         ("rar-latent", "changes", {"groups": 3}, "groups must divide"),
         ("rar-restorer", "restorers", ["gan"], "flow, code or both"),
+        ("rar-restorer", "code_share", 0, "code_share is a share"),
         ("rar-joint", "weights", [], "one for each round"),
     ):
         path = tmp_path / "wrong.yaml"
