@@ -52,6 +52,7 @@
     }
   }
   function show(...parts) {
+    main.className = trial ? "trial" : "";
     main.replaceChildren(...parts);
     scrollTo(0, 0);
   }
@@ -198,6 +199,7 @@
   async function ask(step, length) {
     const [given, judged] = study.questions[step.question];
     const names = turned(judged, step.turn);
+    trial = null;
     show(el("p", { className: "note" }, t("loading")));
     let pictures;
     try {
@@ -218,11 +220,13 @@
       const improved = panel(shown[0], t("improved"), 0);
       panels = step.turn % 2 ? [improved, original] : [original, improved];
     } else if (study.design === "pairs") {
-      panels = [panel(shown[0], t("left"), 0), original, panel(shown[1], t("right"), 1)];
+      panels = [panel(shown[0], "A", 0), original, panel(shown[1], "B", 1)];
     } else {
       panels = [original, ...shown.map((image, index) => panel(image, String(index + 1), index))];
     }
-    const images = el("div", { className: "images" + (panels.length > 3 ? " many" : panels.length > 2 ? " three" : "") }, ...panels);
+    const images = el("div", { className: "images" + (panels.length > 3 ? " many" : "") }, ...panels);
+    const across = innerWidth > 700 ? Math.ceil(panels.length / (panels.length > 4 ? 2 : 1)) : 2;
+    images.style.gridTemplateColumns = `repeat(${across}, 1fr)`;
     zoom = { scale: 1, x: 0, y: 0, most: 1 };
     trial = {
       step, names, images, length, since: 0, now: 0, answers: study.criteria.map(() => null), ranks: study.criteria.map(() => []),
@@ -260,13 +264,16 @@
     const label = el("span", {}, t("criterion." + criterion));
     const button = (text, value) => el("button", {
       type: "button", ariaPressed: "false", onclick: () => choose(index, value), "data-value": String(value),
-    }, text);
+    }, ...[text].flat());
     let buttons;
     if (study.design === "rating") {
       buttons = [];
       for (let value = study.lowest; value <= study.highest; value += 1) buttons.push(button(String(value), value));
     } else if (study.design === "pairs") {
-      buttons = [button("← " + t("left_better"), 0), button("↓ " + t("no_difference"), 2), button(t("right_better") + " →", 1)];
+      const arrow = (sign) => el("span", { className: "arrow", ariaHidden: "true" }, sign);
+      buttons = [
+        button([arrow("← "), t("first_better")], 0), button([arrow("↓ "), t("no_difference")], 2), button([t("second_better"), arrow(" →")], 1),
+      ];
     } else {
       buttons = [el("button", { type: "button", onclick: () => { trial.ranks[index] = []; trial.answers[index] = null; trial.now = index; mark(); } }, t("again"))];
     }
