@@ -69,10 +69,10 @@ def bradley_terry(table: np.ndarray) -> np.ndarray:
 
 
 def no_maximum(table: np.ndarray) -> str | None:
-    """Why there are no finite strengths (Ford 1957: each must be reached from each by preferences); None if there are."""
+    """Why there are no finite strengths (Ford 1957: each is reached from each by preferences); None if there are."""
     from scipy.sparse.csgraph import connected_components
 
-    groups, which = connected_components(table > 0, directed=True, connection="strong")
+    groups, _ = connected_components(table > 0, directed=True, connection="strong")
     if groups == 1:
         return None
     joined, _ = connected_components(table > 0, directed=False)

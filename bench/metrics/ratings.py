@@ -3,9 +3,9 @@ those that `bench study` has collected (`bench.metrics.people`).
 
 A rating belongs to the item and the method whose output was shown, as a reference belongs to its item by name. Names
 only find the votes: what fixes the number is the file's content, whose hash stands in the signature, so that votes of
-other people, or one vote changed, are another number. Nothing of a sheet is stored per output: a vote is part of what a run was
-asked, like its list of items, and stands in the run's record – two methods whose outputs are the same pixels can be
-rated differently, which a key of pixels could not hold.
+other people, or one vote changed, are another number. Nothing of a sheet is stored per output: a vote is part of what
+a run was asked, like its list of items, and stands in the run's record – two methods whose outputs are the same pixels
+can be rated differently, which a key of pixels could not hold.
 """
 
 from __future__ import annotations

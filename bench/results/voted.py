@@ -122,7 +122,7 @@ def _filled(
         if asked.of == "bt":
             values = strengths(found, list(dict.fromkeys(methods)))
             seen = {owner for one in found for owner, _, _ in one.owners}
-            given = _grid(methods, dataset, {owner: 1.0 for owner in seen})
+            given = _grid(methods, dataset, dict.fromkeys(seen, 1.0))
             return replace(column, signature=signature, given=given, strengths=values, not_given=missing)
         per_output = opinions(found, asked) if asked.of == "mos" else ranks(found, asked.of)
     except (BenchError, ItemError) as error:
@@ -188,7 +188,7 @@ def matrix(each: Sequence[Opinion]) -> tuple[list[Owner], list[str], np.ndarray]
 
 def opinions(found: Sequence[Judged], asked: Asked) -> dict[Owner, float]:
     """Mean opinion scores. Raises `ItemError`."""
-    outputs, people, given = matrix(scores(found))
+    outputs, _, given = matrix(scores(found))
     if asked.reject == "bt500":
         given = given[:, ~opinion.rejected(given)]
         if not given.size:

@@ -56,9 +56,7 @@ def _hessian(counts: np.ndarray, chance: np.ndarray) -> np.ndarray:
 def gain(known: Posterior, first: int, second: int) -> float:
     """Expected information of one more answer, in nats."""
     covariance = known.covariance
-    spread = math.sqrt(
-        max(covariance[first, first] + covariance[second, second] - 2 * covariance[first, second], 0.0)
-    )
+    spread = math.sqrt(max(covariance[first, first] + covariance[second, second] - 2 * covariance[first, second], 0.0))
     chances = _logistic(known.mean[first] - known.mean[second] + spread * _NODES)
     weights = _WEIGHTS / _WEIGHTS.sum()
     return _entropy(float(weights @ chances)) - float(weights @ np.array([_entropy(one) for one in chances]))

@@ -88,7 +88,8 @@ def _one(results: Path, file: Path, sitting: Sitting, rules: Rules, given: Path 
     if before is not None and len(before.ballots) > len(session.ballots):
         return Outcome(before, False, file)
     other = next(
-        (one for one in others if one.observer == session.observer and one.session != session.session and one.kept), None
+        (one for one in others if one.observer == session.observer and one.session != session.session and one.kept),
+        None,
     )
     if other is not None and session.kept:
         reason = f"double submission: {session.observer} has sent session {other.session[:8]}"
@@ -114,4 +115,6 @@ def _key(results: Path, file: Path, study: str, given: Path | None) -> tuple[Key
             if given is not None:
                 raise BenchError(f"{file}: votes of study {study}, and {given} is the key of {key.study}")
     known = [place.stem for place in (results / votes.KEYS).glob("*.json")]
-    raise BenchError(f"{file}: votes of study {study}, whose key is not here{suggest(study, known)}: --key FILE names it")
+    raise BenchError(
+        f"{file}: votes of study {study}, whose key is not here{suggest(study, known)}: --key FILE names it"
+    )

@@ -105,7 +105,9 @@ def _gather(store: Store, data: RunView, results: Path, wish: Wish) -> _Gathered
     for given, labels, what in zip((wish.datasets, wish.methods), known, ("dataset", "method"), strict=True):
         for name in given:
             if name not in labels:
-                raise BenchError(f"run {data.number} has no {what} {name!r} (it has {', '.join(dict.fromkeys(labels))})")
+                raise BenchError(
+                    f"run {data.number} has no {what} {name!r} (it has {', '.join(dict.fromkeys(labels))})"
+                )
     for dataset in data.record.datasets:
         if wish.datasets and dataset.label not in wish.datasets:
             continue
@@ -122,12 +124,18 @@ def _scene(
 ) -> bool:
     """Add an item, where it can be shown with every method; say why where it cannot."""
     outputs: dict[str, None] = {}
-    methods = [one for one in data.record.methods if one.is_for(dataset) and (not wish.methods or one.label in wish.methods)]
+    methods = [
+        one for one in data.record.methods if one.is_for(dataset) and (not wish.methods or one.label in wish.methods)
+    ]
     for method in methods:
         row = next(
             (unit.row for unit in data.units[dataset, method.label] if unit.item == item and unit.repeat == 0), None
         )
-        if row is None or row.output_hash is None or artefacts.read(results, row.output_hash, row.suffix or "png") is None:
+        if (
+            row is None
+            or row.output_hash is None
+            or artefacts.read(results, row.output_hash, row.suffix or "png") is None
+        ):
             why = method.unavailable or (row.reason if row is not None else None) or "not on disk: bench run makes it"
             gathered.left_out.append(f"{dataset}/{item}: no output of {method.label} ({one_line(why, 120)})")
             return False

@@ -32,7 +32,7 @@ class Rules:
     """Probability below which one side is chosen too often to be chance (two-sided binomial)."""
 
 
-def screen(key: Key, seal: str, sitting: Sitting, rules: Rules = Rules()) -> Session:  # noqa: B008 – immutable
+def screen(key: Key, seal: str, sitting: Sitting, rules: Rules = Rules()) -> Session:
     """A sitting as it is stored: its answers by the hashes of what was judged, and whether it is kept."""
     reasons: list[str] = [sitting.clash] if sitting.clash else []
     if sitting.seal and sitting.seal != seal:
@@ -180,8 +180,4 @@ def _one_sided(first: int, second: int, count: int, rules: Rules) -> str | None:
 
 def _at_least(count: int, trials: int, chance: float) -> float:
     """Probability of so many successes or more."""
-    return math.fsum(
-        math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(count, trials + 1)
-    )
-
-
+    return math.fsum(math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(count, trials + 1))

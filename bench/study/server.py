@@ -162,7 +162,9 @@ def _refused(status: HTTPStatus, why: str) -> Reply:
 def _chooser(key: Key) -> Chooser:
     """Of a study in pairs; which methods a question compares is known to the server alone."""
     if key.design != "pairs":
-        raise BenchError(f"--active chooses pairs, and study {key.study} is a {key.design}: bench study make --design pairs")
+        raise BenchError(
+            f"--active chooses pairs, and study {key.study} is a {key.design}: bench study make --design pairs"
+        )
     methods: dict[tuple[str, ...], int] = {}
     pairs = {}
     for place, question in enumerate(key.questions.values()):
@@ -294,7 +296,7 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 
 def serve(folder: Path, host: str, port: int, *, active: bool, ready: Any) -> None:
-    """Serve until interrupted. `ready` is called with the address and how many events the log has. Raises `BenchError`."""
+    """Serve until interrupted. `ready` gets the address and how many events the log has. Raises `BenchError`."""
     found = files_of(folder)
     key, _ = keys.read(folder / keys.FILE)
     with VoteLog(folder / LOG) as log:
@@ -303,7 +305,9 @@ def serve(folder: Path, host: str, port: int, *, active: bool, ready: Any) -> No
         try:
             server = Server((host, port), found, taker)
         except (OSError, OverflowError) as error:
-            raise BenchError(f"{host}:{port} cannot be listened at: {one_line(getattr(error, 'strerror', None) or error)}") from None
+            raise BenchError(
+                f"{host}:{port} cannot be listened at: {one_line(getattr(error, 'strerror', None) or error)}"
+            ) from None
         with server:
             ready(f"http://{host}:{server.server_address[1]}/", before)
             server.serve_forever(poll_interval=0.2)

@@ -171,7 +171,9 @@ def _log(file: Path, raw: bytes) -> Read:
         if events.setdefault(found.number, found.event) != found.event:
             clashes[found.study, found.session] = f"event {found.number} comes twice and differs"
     sittings = [
-        Sitting(study, session, "", tuple(events[number] for number in sorted(events)), clashes.get((study, session), ""))
+        Sitting(
+            study, session, "", tuple(events[number] for number in sorted(events)), clashes.get((study, session), "")
+        )
         for (study, session), events in sessions.items()
     ]
     return Read(sittings, problems)

@@ -53,7 +53,9 @@ class VoteLog:
             raise BenchError(f"{self.path}: cannot be written: {one_line(error.strerror or error)}") from None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ def command(
     style: str,
     results: str | None,
 ) -> int:
-    """Check people's votes and store them with the pixels that they are about, so that runs with those pixels have them.
+    """Check people's votes and store them with the pixels that they are about: runs with those pixels have them.
 
     VOTES are files that participants saved, a folder of them, or the folder of a study that was served. Every session
     is said to be kept or left out, with each reason: unknown items, double submissions, failed traps, straight lines,

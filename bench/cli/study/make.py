@@ -68,7 +68,10 @@ def command(
     from bench.study import make
 
     low, dash, high = scale.partition("-")
-    if not (dash and low.isascii() and low.isdigit() and high.isascii() and high.isdigit()) or not int(low) < int(high) <= 10:
+    if (
+        not (dash and low.isascii() and low.isdigit() and high.isascii() and high.isdigit())
+        or not int(low) < int(high) <= 10
+    ):
         raise BenchError(f"--scale {scale!r} is not LOW-HIGH, two whole numbers from 0 to 10, such as 0-5")
     asked = tuple(part.strip() for part in (criteria or "").split(",") if part.strip())
     if len(set(asked)) != len(asked) or any(len(part) > 60 or "|" in part or not part.isprintable() for part in asked):
