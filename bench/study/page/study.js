@@ -232,7 +232,7 @@
       step, names, images, length, since: 0, now: 0, answers: study.criteria.map(() => null), ranks: study.criteria.map(() => []),
     };
     trial.rows = study.criteria.map(row);
-    trial.next = el("button", { type: "button", id: "next", disabled: true, onclick: answer }, t("next"));
+    trial.next = el("button", { type: "button", id: "next", "data-step": String(state.step), disabled: true, onclick: answer }, t("next"));
     trial.percent = el("span", { className: "note" });
     const zoomer = (text, factor, label) => el("button", { type: "button", ariaLabel: label, onclick: () => zoomAt(0.5, 0.5, factor) }, text);
     const bar = el("div", {});
