@@ -138,7 +138,8 @@ def _plan(
     traps = [index for index, question in enumerate(made.questions) if question.trap]
     steps += [Step(one, _turned(made, one, int(draw.integers(0, 64)))) for one in traps]
     steps = _spread([steps[place] for place in draw.permutation(len(steps))], made)
-    for one in draw.permutation(mine)[:repeats]:
+    early = {step.question for step in steps[: max(len(steps) - APART, 1)]}
+    for one in sorted(draw.permutation(mine), key=lambda question: question not in early)[:repeats]:
         first = next(place for place, step in enumerate(steps) if step.question == one)
         again = Step(int(one), _turned(made, int(one), steps[first].turn + 1))
         earliest = min(first + APART, len(steps))

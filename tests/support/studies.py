@@ -20,9 +20,10 @@ ITEMS = 6
 QUALITY = {"GT": 6.0, "Amberfox": 4.6, "Bluejay": 3.0, "Cinnabar": 1.4, "LQ": -1.0, "ruin": -2.0}
 SUITE = """\
 schema: 1
-datasets: [{dataset: folder, options: {lq: low, gt: high}, label: photographs}]
+datasets: [{dataset: folder, options: {lq: low, gt: high}, label: Dragonet}]
 methods: [METHODS]
-metrics: [psnr, ssim, mos, {mos: {criterion: noise}}, {mos: {variant: p910}}, bt, rank, iqpir/mos, iqpfr/rank, iqpfr/rank-top-1]
+metrics: [psnr, ssim, mos, {mos: {criterion: noise}}, {mos: {variant: p910}}, bt, rank, iqpir/mos, iqpfr/rank,
+  iqpfr/rank-top-1]
 """
 
 
