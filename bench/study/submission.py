@@ -20,6 +20,8 @@ from bench.results.votes import Name
 from bench.suite.complaints import said
 
 MOST_FILE = 64 << 20
+MOST_LOG = 256 << 20
+"""Bytes of a server's log, at which it takes no more."""
 MOST_EVENT = 64 << 10
 """Bytes of one event, for the server as well."""
 _CHECKED = ConfigDict(extra="forbid", strict=True)
@@ -36,7 +38,7 @@ class Screen:
 
     width: _Count
     height: _Count
-    ratio: _Number
+    ratio: Annotated[_Number, Field(ge=0)]
     zoomed: bool
     dark: _Count
     bright: _Count
@@ -67,7 +69,7 @@ class Vote:
     """Criterion → a value per image, as `bench.results.votes.Ballot` has them."""
     seconds: Annotated[_Number, Field(ge=0)]
     shown: Annotated[list[_Count], Field(min_length=2, max_length=2)]
-    zoom: _Number
+    zoom: Annotated[_Number, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -130,7 +132,7 @@ class Read(NamedTuple):
 def read(file: Path) -> Read:
     """A participant's file or a server's log. Raises `BenchError`, one line, for what is neither."""
     try:
-        raw = files.read(file, MOST_FILE)
+        raw = files.read(file, MOST_LOG if file.suffix == ".jsonl" else MOST_FILE)
     except OSError as error:
         raise BenchError(f"{file}: cannot be read: {one_line(error.strerror or error)}") from None
     if file.suffix == ".jsonl":

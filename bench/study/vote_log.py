@@ -15,9 +15,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from bench.errors import BenchError, one_line
-
-MOST_LOG = 1 << 30
-"""Bytes at which no more is taken."""
+from bench.study.submission import MOST_LOG
 
 
 class LogFull(Exception):

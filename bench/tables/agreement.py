@@ -138,6 +138,8 @@ def _pearson(one: np.ndarray, other: np.ndarray) -> float:
 
 def _fitted(values: np.ndarray, scores: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Values on the scale of the scores; as they are where no curve fits."""
+    import warnings
+
     from scipy import optimize
 
     one, other = values[used], scores[used]
@@ -145,7 +147,11 @@ def _fitted(values: np.ndarray, scores: np.ndarray, used: np.ndarray) -> np.ndar
         return values
     start = (float(other.max()), float(other.min()), float(one.mean()), float(one.std()))
     try:
-        found, _ = optimize.curve_fit(_curve, one, other, start, maxfev=20_000)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", optimize.OptimizeWarning
+            )  # of the parameters' covariance, which is not used
+            found, _ = optimize.curve_fit(_curve, one, other, start, maxfev=20_000)
     except RuntimeError:
         return values
     return np.asarray(_curve(values, *found))

@@ -105,7 +105,8 @@ def test_only_the_page_and_its_images_are_served(running: Running):
     assert running.ask("HEAD", f"/images/{image}.png") == (200, b"")
     for path in (
         "/images/", "/images", "/key.json", "/../key.json", "/images/../../key.json", "/%2e%2e/key.json",
-        "/votes.jsonl", "//etc/passwd", "/images/..%2f..%2fkey.json", "/.git/config", "/api/", "/people.txt", "/page/index.html", "*",
+        "/votes.jsonl", "//etc/passwd", "/images/..%2f..%2fkey.json", "/.git/config", "/api/", "/people.txt",
+        "/page/index.html", "*",
     ):  # fmt: skip
         assert running.ask("GET", path)[0] == 404, path
 
@@ -223,6 +224,7 @@ def _serve(port_file: Path) -> None:
     serving.serve_forever(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_killed_at_fifty_moments_it_has_every_vote_that_was_acknowledged():
@@ -243,17 +245,19 @@ def test_killed_at_fifty_moments_it_has_every_vote_that_was_acknowledged():
         while not ready.exists() and time.monotonic() < deadline:
             time.sleep(0.005)
         serving = Running(int(ready.read_text()), key)
-        timer = threading.Timer(draw.uniform(0.0, 0.05), os.kill, (child, signal.SIGKILL))
-        timer.start()
+        timer = threading.Timer(draw.uniform(0.0, 0.1), os.kill, (child, signal.SIGKILL))
         try:
-            while len(acknowledged) < len(every):
-                line = every[len(acknowledged)]
+            while True:
+                line = every[len(acknowledged) % len(every)]
                 if serving.post("/api/vote", line)[0] != 200:
                     break
                 acknowledged.append(line)
+                if timer.ident is None:
+                    timer.start()
         except (OSError, http.client.HTTPException, ValueError):
             pass
-        timer.join()
+        if timer.ident is not None:
+            timer.join()
         os.waitpid(child, 0)
     with (STUDY / "votes.jsonl").open("ab") as log:
         log.write(b'{"study":"torn')
@@ -262,7 +266,7 @@ def test_killed_at_fifty_moments_it_has_every_vote_that_was_acknowledged():
     read = submission.read(STUDY / "votes.jsonl")
     assert len(read.problems) == 1 and "torn when the server was stopped" in read.problems[0]
     held = {(one.session, number) for one in read.sittings for number in range(len(one.events))}
-    assert len(acknowledged) > 50
+    assert len(acknowledged) >= 50
     assert {(line["session"], line["number"]) for line in acknowledged} <= held
     assert not any(one.clash for one in read.sittings)
 
@@ -272,5 +276,3 @@ def test_a_log_is_of_one_server(tmp_path: Path):
         log.append(b"{}")
         with pytest.raises(BenchError, match="another server takes votes"):
             VoteLog(tmp_path / "votes.jsonl").__enter__()
-    with pytest.raises(BenchError, match="cannot be written"):
-        VoteLog(tmp_path / "none" / "votes.jsonl").__enter__()
