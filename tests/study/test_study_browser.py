@@ -28,7 +28,7 @@ PEOPLE = [
 
 
 @pytest.fixture
-def address(made: str) -> Iterator[str]:
+def address(design: str) -> Iterator[str]:
     """Of a server for the study."""
     with VoteLog(STUDY / "votes.jsonl") as log:
         taker = server.Taker(keys.read(STUDY / keys.FILE)[0], log, active=False)
@@ -39,13 +39,13 @@ def address(made: str) -> Iterator[str]:
 
 
 @pytest.fixture(params=["rating", "pairs", "ranking"])
-def made(request: pytest.FixtureRequest, folder: Path) -> str:
+def design(request: pytest.FixtureRequest, folder: Path) -> str:
     study("--design", request.param, "--items", "4", "--people", "4", "--traps", "2", "--repeats", "1", "--criteria",
           "overall" if request.param != "rating" else "overall,noise", "--votes", "7")  # fmt: skip
     return request.param
 
 
-def test_people_vote_from_a_disk_and_by_a_server(made: str, address: str, capsys: pytest.CaptureFixture[str]):
+def test_people_vote_from_a_disk_and_by_a_server(design: str, address: str, capsys: pytest.CaptureFixture[str]):
     requests: list[str] = []
     Path("votes").mkdir()
     with browser() as started:
@@ -71,15 +71,17 @@ def test_people_vote_from_a_disk_and_by_a_server(made: str, address: str, capsys
     assert [found[f"p{n}"].kept for n in (1, 2, 3)] == [True] * 3, told
     assert not found["p4"].kept and re.search(r"p4 .*left out: (traps|straight)", told)
     assert found["p3"].language == "de"
-    assert all(len(one.votes) == (14 if made == "rating" else 4 if made == "ranking" else 7) for one in found.values())
+    assert all(
+        len(one.votes) == (14 if design == "rating" else 4 if design == "ranking" else 7) for one in found.values()
+    )
     local = str(Path.cwd())
     sent = "\n".join(requests).replace(local, "")
     secret = [*METHODS, "Dragonet", "scene", *(one["hash"] for one in key_of(STUDY)["images"].values())]
     assert [name for name in secret if name in sent] == []
 
 
-@pytest.mark.parametrize("made", ["pairs"], indirect=True)
-def test_images_are_zoomed_together(made: str, address: str) -> None:
+@pytest.mark.parametrize("design", ["pairs"], indirect=True)
+def test_images_are_zoomed_together(design: str, address: str) -> None:
     with browser() as started:
         sitting = Sitting(started, Voter(1), key_of(STUDY), QUALITY)
         sitting.begin(address)
