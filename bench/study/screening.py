@@ -51,7 +51,7 @@ def screen(key: Key, seal: str, sitting: Sitting, rules: Rules = Rules()) -> Ses
             known.append(vote)
         else:
             reasons.append(wrong)
-    ballots, twice = _ballots(key, known, _expected_repeats(key, person))
+    ballots, twice = _ballots(key, known, repeats_of(key, person))
     reasons += twice
     asked = len(key.plans[person - 1]) if 1 <= person <= len(key.plans) else 0
     if asked and len(known) < math.ceil(rules.complete * asked):
@@ -92,15 +92,15 @@ def _valid(key: Key, values: Sequence[float], images: int) -> bool:
     return sorted(values) == list(range(1, images + 1))
 
 
-def _expected_repeats(key: Key, person: int) -> set[str]:
-    """Questions that the person's plan asks twice."""
+def repeats_of(key: Key, person: int) -> int:
+    """How many questions a person is asked twice; which ones, a server that chooses questions decides."""
     if not 1 <= person <= len(key.plans):
-        return set()
-    asked = [key.order[step] for step, _ in key.plans[person - 1]]
-    return {question for question in asked if asked.count(question) > 1}
+        return 0
+    asked = [step for step, _ in key.plans[person - 1]]
+    return len(asked) - len(set(asked))
 
 
-def _ballots(key: Key, votes: Sequence[Vote], repeated: set[str]) -> tuple[list[Ballot], list[str]]:
+def _ballots(key: Key, votes: Sequence[Vote], repeats: int) -> tuple[list[Ballot], list[str]]:
     """One ballot per vote and criterion; answers beyond those that were asked for are a reason."""
     found: list[Ballot] = []
     reasons: list[str] = []
@@ -108,7 +108,8 @@ def _ballots(key: Key, votes: Sequence[Vote], repeated: set[str]) -> tuple[list[
     for vote in votes:
         question = key.questions[vote.question]
         times[vote.question] = times.get(vote.question, 0) + 1
-        if times[vote.question] > 1 + (vote.question in repeated):
+        repeats -= times[vote.question] == 2
+        if times[vote.question] > 2 or repeats < 0:
             reasons.append(f"double submission: question {vote.question} is answered {times[vote.question]} times")
             continue
         kind = "trap" if question.trap else "repeat" if times[vote.question] > 1 else "vote"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -123,16 +123,27 @@ class Taker:
                 return _refused(HTTPStatus.INSUFFICIENT_STORAGE, "too many sessions")
             self._sessions.add(asked.session)
             place = asked.session, asked.step
-            planned = plan[asked.step]
-            if self.key.questions[self.key.order[planned[0]]].trap:
-                self._given.setdefault(place, (planned[0], planned[1]))
-            elif place not in self._given:
-                chosen = self._chooser.choose(asked.session)
-                if chosen is None:
-                    return Reply(HTTPStatus.OK, {"done": True})
-                self._given[place] = chosen
-            question, turn = self._given[place]
-        return Reply(HTTPStatus.OK, {"question": question, "turn": turn})
+            chosen = self._given.get(place) or self._chosen(asked, plan, self._chooser)
+            if chosen is None:
+                return Reply(HTTPStatus.OK, {"done": True})
+            self._given[place] = chosen
+        return Reply(HTTPStatus.OK, {"question": chosen[0], "turn": chosen[1]})
+
+    def _chosen(self, asked: _Next, plan: Sequence[tuple[int, int]], chooser: Chooser) -> tuple[int, int] | None:
+        """Where the plan has a trap or a repeat, there is one; all else is chosen."""
+        question, turn = plan[asked.step]
+        if self._trap(question):
+            return question, turn
+        if question in [earlier for earlier, _ in plan[: asked.step]]:
+            before = [self._given.get((asked.session, step)) for step in range(asked.step)]
+            had = [one for one in before if one is not None and not self._trap(one[0])]
+            once = [one for one in had if [other for other, _ in had].count(one[0]) == 1]
+            if once:
+                return once[0][0], 1 - once[0][1]
+        return chooser.choose(asked.session)
+
+    def _trap(self, question: int) -> bool:
+        return self.key.questions[self.key.order[question]].trap
 
     def _room(self, session: str) -> bool:
         return session in self._sessions or len(self._sessions) < SESSIONS_EACH * self.key.people
