@@ -55,9 +55,7 @@ def test_people_vote_from_a_disk_and_by_a_server(design: str, address: str, caps
             sitting.begin(address if served else (STUDY / "page/index.html").resolve().as_uri())
             sitting.vote()
             if served:
-                sitting.page.wait_for_function(
-                    "/received|angekommen/.test(document.getElementById('sent').textContent)"
-                )
+                sitting.wait_until_sent()
             else:
                 sitting.save(Path("votes"))
             assert sitting.errors == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -90,6 +91,10 @@ class Sitting:
             page.wait_for_timeout(20)  # of 20-fold time: nobody answers before the page takes answers
             self._answer()
             done += 1
+
+    def wait_until_sent(self) -> None:
+        """Until the page says that a server has all answers. By a locator: the page's policy forbids `eval`."""
+        self.page.locator("#sent", has_text=re.compile("received|angekommen")).wait_for()
 
     def save(self, folder: Path) -> Path:
         with self.page.expect_download() as waiting:
