@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from tabulate import tabulate
 
+from bench.results.voted import Judged
 from bench.study.summary import Apart, DatasetSummary, Estimate, PairSummary, RankSummary, RatingSummary, Summary
 
 
@@ -78,11 +80,18 @@ def _lines(summary: Summary) -> Iterator[str]:
 
 def _dataset(dataset: DatasetSummary) -> Iterator[str]:
     if dataset.rating is not None:
-        yield from _rating(dataset.rating)
+        yield from (*_rating(dataset.rating), _cast(dataset.votes["mos"]))
     if dataset.pairs is not None:
-        yield from _pairs(dataset.pairs)
+        yield from (*_pairs(dataset.pairs), _cast(dataset.votes["bt"]))
     if dataset.rank is not None:
-        yield from _rank(dataset.rank)
+        yield from (*_rank(dataset.rank), _cast(dataset.votes["rank"]))
+
+
+def _cast(found: Sequence[Judged]) -> str:
+    """How evenly votes lie: what has few needs more."""
+    each = Counter(owner for one in found for owner, _, _ in one.owners)
+    few = sum(count == min(each.values()) for count in each.values())
+    return f"- {len(each)} outputs have {min(each.values())} to {max(each.values())} votes each ({few} have the fewest)"
 
 
 def _rating(found: RatingSummary) -> Iterator[str]:
