@@ -17,7 +17,7 @@ from bench.study import key as keys
 from bench.study import server
 from bench.study.vote_log import VoteLog
 
-pytestmark = pytest.mark.usefixtures("folder")
+pytestmark = [pytest.mark.usefixtures("folder"), pytest.mark.slow]
 STUDY = Path("asked")
 PEOPLE = [
     Voter(1, keys=True),
