@@ -17,6 +17,8 @@ COMMANDS = {
     "cite": "Say for a paper how a run's numbers were made.",
     "latency": "Time methods side by side, every sample kept.",
     "report": "Write a run as one HTML page: tables, pictures, failures.",
+    "study": "Ask people: make a study of a run, take votes, say what they say.",
+    "agreement": "Say how far each metric agrees with people.",
     "figure": "Draw a run for a paper: pictures, distributions, sweeps, ascents.",
     "compare": "Compare two runs item by item, with paired tests.",
     "baseline": "Write down what a run gave, for later runs to be held against.",

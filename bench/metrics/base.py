@@ -106,6 +106,10 @@ class Metric(ABC):
         """
         return None, None
 
+    def asked_of_people(self) -> Mapping[str, str] | None:
+        """What is made of people's votes when a run is read (`bench.metrics.people.Asked`); None for what is not."""
+        return None
+
     def looking_with(self, weights: WeightFile) -> Self:
         """The same with a detector's weights that were trained for one method; for a metric of boxes."""
         return self

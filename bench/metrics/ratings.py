@@ -1,10 +1,11 @@
-"""What people say of restored images: votes in a CSV file, read and checked, never computed.
+"""What people say of restored images: votes in a CSV file, read and checked, never computed; or, without a file,
+those that `bench study` has collected (`bench.metrics.people`).
 
 A rating belongs to the item and the method whose output was shown, as a reference belongs to its item by name. Names
 only find the votes: what fixes the number is the file's content, whose hash stands in the signature, so that votes of
-other people, or one vote changed, are another number. Nothing is stored per output: a vote is part of what a run was
-asked, like its list of items, and stands in the run's record – two methods whose outputs are the same pixels can be
-rated differently, which a key of pixels could not hold.
+other people, or one vote changed, are another number. Nothing of a sheet is stored per output: a vote is part of what
+a run was asked, like its list of items, and stands in the run's record – two methods whose outputs are the same pixels
+can be rated differently, which a key of pixels could not hold.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bench.data.decimal_text import decimal
 from bench.errors import BenchError, one_line, suggest
 from bench.metrics.base import Metric, Signature
 from bench.metrics.kinds import Kind, Votes
+from bench.metrics.people import Asked, Voted
 from bench.metrics.view import View
 
 VARIANTS = ("score", "rank", "top-1")
@@ -66,7 +68,7 @@ class RatedMetric(Metric):
 
     @property
     def kind(self) -> Kind:
-        return Votes(False)
+        return Votes(False) if self.ratings else Voted(False)
 
     @classmethod
     def from_entry(cls, entry: Entry, view: View, options: Mapping[str, Any]) -> Self:
@@ -114,6 +116,12 @@ class RatedMetric(Metric):
                 near = suggest(vote.item, known)
                 raise BenchError(f"{where}: dataset {vote.dataset!r} has no item {vote.item!r}{near}")
 
+    def asked_of_people(self) -> Mapping[str, str] | None:
+        """Without a sheet, what votes of `bench study` say."""
+        if self.ratings:
+            return None
+        return Asked({"score": "mos", "rank": "points", "top-1": "top-1"}[self.variant])._asdict()
+
     def given(
         self, dataset: str, methods: Sequence[str], items: Sequence[str]
     ) -> tuple[Mapping[str, Sequence[float | None]] | None, str | None]:
@@ -143,8 +151,9 @@ class RatedMetric(Metric):
             return f"nobody rated it in {paths_shown(self.ratings)}"
         columns = ", ".join(_columns(self.column))
         return (
-            f"no votes are given: people's go into a CSV file with the columns {columns}; a suite that includes this "
-            f"one takes it by metrics: [{{{self.name}: {{ratings: FILE.csv}}}}]"
+            f"no votes are given: bench study make asks people and bench study add takes what they say; or a CSV file "
+            f"with the columns {columns}, which a suite that includes this one takes by metrics: "
+            f"[{{{self.name}: {{ratings: FILE.csv}}}}]"
         )
 
 

@@ -61,6 +61,7 @@ def _column(plan: Plan, bound: BoundDataset, metric: BoundMetric) -> Column:
         given=given,
         not_given=reason,
         own_kind=own_name(metric.kind),
+        voted=metric.metric.asked_of_people(),
     )
 
 

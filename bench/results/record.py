@@ -56,6 +56,10 @@ class Column:
     """Why an item has none of them."""
     own_kind: str | None = None
     """Of a kind of metric with a file of its own: `kinds.own_name`."""
+    voted: Mapping[str, str] | None = None
+    """What is made of votes on its outputs when it is read (`people.Asked`); None for all else."""
+    strengths: Mapping[str, float | None] | None = None
+    """Values of whole methods that votes gave, by method; never recorded, filled in when it is read."""
 
     @property
     def kind(self) -> Kind:
@@ -161,7 +165,7 @@ class RunRecord:
                 del dataset["annotation"], dataset["detector"]
             _leave_out(dataset, "unavailable")
             for column in dataset["columns"]:
-                _leave_out(column, "own_kind")
+                _leave_out(column, "own_kind", "voted", "strengths")
         for method in made["methods"]:
             _leave_out(method, "datasets", "modes", "lossy", "members")
         return made

@@ -61,7 +61,9 @@ def _of_people(unit: Unit, method: MethodRecord, column: Column) -> Verdict | No
     if column.given is None:
         return None
     value = column.given[method.label][unit.position]
-    return Verdict(Status.NOT_APPLICABLE, reason=column.not_given) if value is None else Verdict(Status.OK, value)
+    if value is None:
+        return Verdict(Status.NOT_APPLICABLE, reason=column.not_given)
+    return Verdict(Status.OK, None if column.is_set else value)
 
 
 def _of_rows(unit: Unit, column: Column, held: Mapping[Place, Score]) -> Verdict:

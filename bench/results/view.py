@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.errors import BenchError, suggest
 from bench.metrics.kinds import Place
 from bench.metrics.outcome import LOST, SCORED, Status, of_number
-from bench.results import record, traces, units
+from bench.results import record, traces, units, voted
 from bench.results.features import complete
 from bench.results.record import Column, DatasetRecord, MethodRecord, RunRecord
 from bench.results.status import of_unit
@@ -232,6 +232,7 @@ def read_cells(store: Store, number: int) -> RunView:
         raise BenchError(f"no run {number} in {store.path} (bench runs)")
     described, provenance = record.read(row)
     found = units.read(store, number, described)
+    described = voted.answered(described, found, store.folder)
     cells: list[Cell] = []
     for dataset in described.datasets:
         for method in described.methods:
@@ -296,6 +297,10 @@ class _CellReader:
             yield ItemScore(unit.item, unit.repeat, *of_unit(unit, self.dataset, self.method, column, held))
 
     def _set_score(self, column: Column) -> ItemScore:
+        if column.strengths is not None:
+            value = column.strengths.get(self.method.label)
+            status = Status.NOT_APPLICABLE if value is None else of_number(value)
+            return ItemScore("", 0, status, value, column.not_given if value is None else None)
         extractor = self.store.signature_id(column.row_signature, column.mode, create=False)
         signature = self.store.signature_id(column.signature, column.mode, create=False)
         made = [

@@ -12,6 +12,7 @@ from bench.catalog.registry import registry
 from bench.errors import BenchError, ItemError
 from bench.metrics.build import build_metric
 from bench.metrics.kinds import Kind, OfBoxes, OfSets, PerImage, Placed, SetMember, Stored, TwoSets, Votes, own_name
+from bench.metrics.people import Voted, VotedSet
 from bench.results.record import Column, DatasetRecord, RunRecord, read
 from bench.results.store import RunRow
 
@@ -22,10 +23,14 @@ def of(name: str) -> Kind:
     return build_metric(registry("metric").get(name), {}, {}).kind
 
 
+NAMES = ("psnr", "piqe", "psnr-pooled", "fid", "ap50", "iqpir/mos", "mos", "bt", "rank")
+
+
 def test_metrics_of_the_catalogue_know_their_kind():
-    kinds = {name: type(of(name)) for name in ("psnr", "piqe", "psnr-pooled", "fid", "ap50", "iqpir/mos")}
+    kinds = {name: type(of(name)) for name in NAMES}
     assert kinds == {
-        "psnr": PerImage, "piqe": PerImage, "psnr-pooled": OfSets, "fid": TwoSets, "ap50": OfBoxes, "iqpir/mos": Votes,
+        "psnr": PerImage, "piqe": PerImage, "psnr-pooled": OfSets, "fid": TwoSets, "ap50": OfBoxes,
+        "iqpir/mos": Voted, "mos": Voted, "bt": VotedSet, "rank": Voted,
     }  # fmt: skip
 
 
@@ -36,6 +41,7 @@ def test_metrics_of_the_catalogue_know_their_kind():
         (PerImage(True), True, False, True),
         (OfSets(True), False, False, False), (TwoSets(True), True, False, True), (OfBoxes(False), True, False, False),
         (OfBoxes(False), False, True, True), (Votes(False), True, True, False),
+        (Voted(False), True, True, False), (VotedSet(False), True, True, False),
     ],
 )  # fmt: skip
 def test_a_kind_says_whether_a_dataset_gives_it_anything_to_compute(
@@ -53,7 +59,7 @@ def test_what_a_unit_needs_begins_with_what_decides():
         == ((OUT, 0),)
     )
     assert TwoSets(True).places(OUT, REF) == ((REF, 0), (OUT, 0))
-    assert TwoSets(True).places(OUT, 0) == Votes(False).places(OUT, REF) == ()
+    assert TwoSets(True).places(OUT, 0) == Votes(False).places(OUT, REF) == Voted(False).places(OUT, REF) == ()
 
 
 def test_a_member_of_two_sets_is_complete_with_both_of_its_features():
