@@ -66,6 +66,9 @@ class _Restoring(_RAR):
     image: float = 6.0
     """Weight of the L1 distance of where the flow leads, decoded, from the clean image. In the latent, detail counts as
     much as light and colour, of which an image's error is mostly made: at 1 a flow learns texture first."""
+    decibels: float = 0.0
+    """Weight of the mean logarithm of each image's squared error there: an image that is nearly clean counts as much as
+    one that is lost, of which an L1 distance is mostly made."""
     code: float = 0.1
     """Weight of the codes' cross-entropy, in nats."""
     code_share: float = 1.0

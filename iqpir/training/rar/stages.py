@@ -222,14 +222,16 @@ class _Restoring(RARStage):
         return Condition(made.tokens * kept[:, None, None], made.vector * kept[:, None])
 
     def flow_terms(self, latent: Tensor, clean: Tensor, gt: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """Errors of the velocity at a random time, and of the image that it leads to."""
+        """The velocity's error at a random time, and the weighted one of the image that it leads to."""
         time = times(len(latent), self.settings.start, latent)
         velocity = self.averaged.flow.velocity(on_the_way(latent, clean, time), condition, time)
         error = F.mse_loss(velocity, clean - latent)
-        if not self.settings.image:
+        if not (self.settings.image or self.settings.decibels):
             return error, torch.zeros_like(error)
         end = on_the_way(latent, clean, time) + (1 - time)[:, None, None, None] * velocity
-        return error, F.l1_loss(self.averaged.latent.decode(end), gt)
+        made = self.averaged.latent.decode(end)
+        squared = (made - gt).square().mean(dim=(1, 2, 3))
+        return error, self.settings.image * F.l1_loss(made, gt) + self.settings.decibels * (squared + 4e-4).log().mean()
 
     def code_term(self, latent: Tensor, clean: Tensor, condition: Condition) -> Tensor:
         some = math.ceil(self.settings.code_share * len(latent))
@@ -320,7 +322,7 @@ class RARRestorerStage(_Restoring):
         total = bad.new_zeros(())
         if "flow" in settings.restorers:
             found["flow"], found["image"] = self.flow_terms(bad, clean, batch["gt"], condition)
-            total = total + settings.flow * found["flow"] + settings.image * found["image"]
+            total = total + settings.flow * found["flow"] + found["image"]
         if "code" in settings.restorers:
             found["code"] = self.code_term(bad, clean, condition)
             total = total + settings.code * found["code"]
@@ -368,7 +370,7 @@ class RARJointStage(_Restoring):
         restorers = self.averaged.config.restorers
         if "flow" in restorers:
             found[f"flow {turn + 1}"], found[f"image {turn + 1}"] = self.flow_terms(latent, clean, gt, condition)
-            error = error + settings.flow * found[f"flow {turn + 1}"] + settings.image * found[f"image {turn + 1}"]
+            error = error + settings.flow * found[f"flow {turn + 1}"] + found[f"image {turn + 1}"]
         if "code" in restorers and (turn == 0 or restorers == ("code",)):
             found[f"code {turn + 1}"] = self.code_term(latent, clean, condition)
             error = error + settings.code * found[f"code {turn + 1}"]

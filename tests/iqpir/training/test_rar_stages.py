@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,15 +134,31 @@ def test_the_rounds_are_weighted_as_asked(recipe: Path, trained: Path):
     found = {name: value.item() for name, value in stage.losses("network", _batch(), 0).items()}
     settings = stage.settings
     rounds = [
-        settings.flow * found[f"flow {turn}"]
-        + settings.image * found[f"image {turn}"]
-        + settings.code * found.get(f"code {turn}", 0)
+        settings.flow * found[f"flow {turn}"] + found[f"image {turn}"] + settings.code * found.get(f"code {turn}", 0)
         for turn in (1, 2)
     ]
     told = settings.kinds * (found["kinds"] + found["clean"]) + settings.severity * found["severity"]
     told += settings.quality * found["quality"] + settings.rank * found["rank"]
     expected = rounds[0] * 0.5 / 1.5 + rounds[1] / 1.5 + settings.assess * told
     assert found["total"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_image_that_is_nearly_clean_counts_as_much_as_one_that_is_lost(recipe: Path, trained: Path):
+    """By hand, of a flow that changes nothing: 6·L1 and half of the mean of ln(MSE + 4e-4)."""
+    stage = make_stage(load("rar-restorer", recipe, trained), trained / "rar-restorer")
+    stage.settings = replace(stage.settings, image=6.0, decibels=0.5, start=1.0)
+    for layer in (stage.averaged.flow.head, stage.averaged.flow.grade):
+        for parameter in layer.parameters():
+            parameter.data.zero_()
+    batch = _batch()
+    with torch.no_grad():
+        bad, clean = stage.latents(batch)
+        _, image = stage.flow_terms(bad, clean, batch["gt"], stage.told(stage.averaged.assess(bad)))
+        off = stage.averaged.latent.decode(bad) - batch["gt"]
+    by_hand = 6 * off.abs().mean() + 0.5 * sum(float(np.log((each**2).mean() + 4e-4)) for each in off.numpy()) / len(
+        off
+    )
+    assert float(image) == pytest.approx(float(by_hand), rel=1e-4)
 
 
 def test_settings_that_cannot_be_are_refused(recipe: Path, trained: Path, tmp_path: Path):
