@@ -185,7 +185,7 @@ def _prepared(image: Tensor, side: int) -> Tensor:
     square = Image.new("RGB", (longest, longest), tuple(int(255 * value) for value in _MEAN))
     square.paste(Image.fromarray(pixels), ((longest - width) // 2, (longest - height) // 2))
     small = np.asarray(square.resize((side, side), Image.Resampling.BICUBIC), dtype=np.float32) / 255
-    normal = (small - np.float32(_MEAN)) / np.float32(_STD)
+    normal = (small - np.array(_MEAN, np.float32)) / np.array(_STD, np.float32)
     return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)))[None]
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bench.catalog import published
 from bench.catalog.registry import Registry, registry
-from bench.results.record import MethodRecord
+from bench.results.record import Column, MethodRecord
 from bench.results.view import RunView
 from bench.suite.definition import label_of
 
@@ -72,6 +72,27 @@ def _trained(method: MethodRecord, methods: Registry) -> list[str]:
     host = given if isinstance(given, str) and given in methods else None
     own = list(fields.get("trained_on", []))
     return list(dict.fromkeys([*own, *(methods.get(host).fields.get("trained_on", []) if host else [])]))
+
+
+def detection_lines(columns: Iterable[Column]) -> Iterator[str]:
+    """What an AP is of, where a table has one: it means one of two things that share a name."""
+    found = {
+        (fields["det"].partition("@")[0], fields.get("tuned", ""))
+        for fields in (dict(part.partition(":")[::2] for part in one.signature.split("|")) for one in columns)
+        if "det" in fields
+    }
+    for detector, training in sorted(found):
+        if training:
+            how = ", ".join(training.replace("=", " ").split(",")[1:])
+            yield (
+                f"AP of {detector} trained anew on what each method makes of the train part ({how}): how much can be "
+                "learnt from its images. Not comparable with AP of one detector for all methods."
+            )
+        else:
+            yield (
+                f"AP of one {detector} for all methods, not trained on their images: how well they suit it. Not "
+                "comparable with AP of detectors that were, as papers mostly report it for dark photographs."
+            )
 
 
 def overlap_lines(found: Iterable[Overlap]) -> Iterator[str]:

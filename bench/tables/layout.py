@@ -394,6 +394,7 @@ def _notes(data: RunView, reasons: _Reasons) -> Iterator[Note]:
     yield told("Values are means over items; n: items with every value / items expected.")
     yield told("Best is bold, second best underlined, per dataset and among complete cells.")
     yield from map(told, _repeated([cell for cell in data.cells if cell.repeats > 1]))
+    yield from map(told, footnotes.detection_lines(cell.column for cell in data.cells))
     if any(cell.infinite for cell in data.cells):
         yield legend(
             "inf (k of n): k of n items have an infinite value, as the PSNR of an output equal to its reference; such "

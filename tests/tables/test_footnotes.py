@@ -84,3 +84,20 @@ def test_what_overlaps_is_something_that_a_method_was_trained_on() -> None:
     trained = {one for entry in registry("method") for one in entry.fields.get("trained_on", [])}
     for entry in registry("dataset"):
         assert set(entry.fields.get("overlaps", {})) <= trained, entry.name
+
+
+@pytest.mark.parametrize(
+    "tuned, said",
+    [
+        (
+            "|tuned:each-method,epochs=25,size=608",
+            "anew on what each method makes of the train part (epochs 25, size 608)",
+        ),
+        ("", "AP of one yolov3u for all methods, not trained on their images"),
+    ],
+)
+def test_what_an_ap_is_of_is_said_below_the_table(tuned: str, said: str) -> None:
+    signature = f"ap50|det:yolov3u@abcd{tuned}|names:12345678|in:608|class:mean of 12"
+    columns = [Column("ap50", "AP50", signature, "detections", "", False, False, True, 2, None)] * 2
+    [line] = footnotes.detection_lines([*columns, column("psnr")])
+    assert said in line and "Not comparable with AP of" in line
