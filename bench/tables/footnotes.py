@@ -74,6 +74,29 @@ def _trained(method: MethodRecord, methods: Registry) -> list[str]:
     return list(dict.fromkeys([*own, *(methods.get(host).fields.get("trained_on", []) if host else [])]))
 
 
+def nearest(data: RunView) -> dict[str, str]:
+    """Columns without a value because their metric cannot be had here → which others stand for it best, in a line."""
+    metrics = registry("metric")
+    specs = {label_of(spec): spec.metric for spec in data.record.metrics}
+    entries = {label: metrics.get(name) for label, name in specs.items() if name in metrics}
+    cells = {label: [cell for cell in data.cells if cell.column.label == label] for label in entries}
+    here = {entries[label].name: those[0].column.heading for label, those in cells.items() if those}
+    found: dict[str, str] = {}
+    for label, entry in entries.items():
+        stand_ins: Mapping[str, str] = entry.fields.get("nearest", {})
+        lost = any(cell.status == "unavailable" for cell in cells[label])
+        if not stand_ins or not lost or any(cell.value is not None for cell in cells[label]):
+            continue
+        told = [
+            f"{here[name]}, in this table ({how})" if name in here else f"{metrics.get(name).fields['symbol']} ({how})"
+            for name, how in stand_ins.items()
+        ]
+        found[label] = (
+            f"¶ {here[entry.name]} cannot be computed here. Nearest, with values of their own: {'; '.join(told)}."
+        )
+    return found
+
+
 def detection_lines(columns: Iterable[Column]) -> Iterator[str]:
     """What an AP is of, where a table has one: it means one of two things that share a name."""
     found = {

@@ -1,4 +1,4 @@
-"""DifFace's estimator with a score on a stand-in for its repository: layout, class name and constructor, in miniature."""
+"""DifFace's estimator with a score on a stand-in for its repository: layout, class and constructor, in miniature."""
 
 from __future__ import annotations
 
