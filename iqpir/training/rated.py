@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -62,10 +62,10 @@ class RatedSettings(Strict):
             found = cls.from_dict(read_yaml(path) or {})
         except IQPIRError as error:
             raise IQPIRError(f"{path}: {error}") from error
-        placed = {
+        placed: dict[str, Any] = {
             name: str(path.parent / value)
             for name in ("images", "ratings", "backbone")
-            if (value := getattr(found, name))
+            if (value := getattr(found, name)) is not None
         }
         return replace(found, **placed)
 
