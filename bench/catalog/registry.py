@@ -86,6 +86,7 @@ FIELDS: dict[str, set[str]] = {
         "unavailable",
         "amends",
         "variant",
+        "nearest",
     },
     "protocol": _COMMON | {"view", "metrics", "quantise", "verified", "notes", "detection"},
     "detector": _COMMON | {"weights", "classes"},

@@ -119,7 +119,8 @@ def _by_hand(name: str) -> str | None:
 
 def _plan(assets: list[Asset]) -> None:
     for asset in assets:
-        size = "? bytes" if asset.bytes is None else f"{asset.bytes:,} bytes"
+        about = "? bytes" if asset.gigabytes is None else f"about {asset.gigabytes:g} GB"
+        size = about if asset.bytes is None else f"{asset.bytes:,} bytes"
         source = asset.url or "by hand"
         click.echo(f"{asset.verify().status:<10}  {asset.file}  {size}  {asset.licence or 'licence unknown'}  {source}")
 

@@ -51,6 +51,8 @@ class Asset:
     """The folder below the cache folder that an archive is unpacked into."""
     password: str | None = None
     """What its publisher, or everybody who uses it, says that the archive opens with."""
+    gigabytes: float | None = None
+    """What its publisher's page says of its size, rounded: for plans, never for checks, where `bytes` is not known."""
 
     def __post_init__(self) -> None:
         parts = PurePosixPath(self.file)
@@ -84,12 +86,18 @@ class Asset:
             url=fields.get("url"),
             sha256=fields.get("sha256"),
             bytes=fields.get("bytes"),
+            gigabytes=fields.get("gigabytes"),
             licence=fields.get("licence", licence),
             instructions=fields.get("instructions"),
             prefix=None if fields.get("prefix") is None else str(fields["prefix"]),
             unpack=fields.get("unpack"),
             password=None if fields.get("password") is None else str(fields["password"]),
         )
+
+    @property
+    def size_about(self) -> float | None:
+        """Bytes, as well as they are known before the file comes."""
+        return self.bytes if self.bytes is not None else self.gigabytes and self.gigabytes * 1e9
 
     @property
     def path(self) -> Path:

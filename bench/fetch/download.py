@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -62,8 +62,17 @@ class _ChangedError(Exception):
     """What lies in the part is not the beginning of what the server has now."""
 
 
-def download(part: Part, url: str, network: Network, bar: Bar, say: Callable[[str], None]) -> None:
+def download(
+    part: Part,
+    url: str,
+    network: Network,
+    bar: Bar,
+    say: Callable[[str], None],
+    login: Mapping[str, str] | None = None,
+) -> None:
     """Bring the missing bytes of a part. `say` gets one line per further attempt. Raises `FetchError`.
+
+    login: headers for the host of `url` alone; a host that it redirects to does not see them.
 
     The part then holds as many bytes as were declared; `Part.place` says whether they are the file.
     """
@@ -74,7 +83,7 @@ def download(part: Part, url: str, network: Network, bar: Bar, say: Callable[[st
         while True:
             before = part.size
             try:
-                _attempt(session, part, url, network, bar)
+                _attempt(session, part, url, network, bar, login or {})
                 return
             except _ChangedError as change:
                 say(f"{part.asset.file}: {change}; starting over")
@@ -92,7 +101,9 @@ def download(part: Part, url: str, network: Network, bar: Bar, say: Callable[[st
                 bar.end()
 
 
-def _attempt(session: requests.Session, part: Part, url: str, network: Network, bar: Bar) -> None:
+def _attempt(
+    session: requests.Session, part: Part, url: str, network: Network, bar: Bar, login: Mapping[str, str]
+) -> None:
     noted = part.origin()
     if part.size:
         _check_resumable(part, noted, url)
@@ -104,7 +115,7 @@ def _attempt(session: requests.Session, part: Part, url: str, network: Network, 
         headers["Range"] = f"bytes={part.size}-"
         if noted and noted.validator:
             headers["If-Range"] = noted.validator
-    response = _open(session, url, headers, network)
+    response = _open(session, url, headers, network, login)
     with response:
         total = _begin(response, part, noted, url)
         bar.begin(part.size, total)
@@ -119,7 +130,9 @@ def _check_resumable(part: Part, noted: Origin | None, url: str) -> None:
         raise _ChangedError("nothing would show whether the beginning that lies here still fits")
 
 
-def _open(session: requests.Session, url: str, headers: dict[str, str], network: Network) -> requests.Response:
+def _open(
+    session: requests.Session, url: str, headers: dict[str, str], network: Network, login: Mapping[str, str]
+) -> requests.Response:
     """The response to a GET, redirects followed by hand so that each target is looked at. Raises `FetchError`."""
     import requests
 
@@ -134,9 +147,11 @@ def _open(session: requests.Session, url: str, headers: dict[str, str], network:
         if here in seen or len(seen) > MAX_REDIRECTS:
             raise FetchError(f"{url} redirects in a circle ({len(seen)} steps)")
         seen.append(here)
+        known = urlsplit(here)[:2] == urlsplit(url)[:2]
+        asked = {**headers, **login} if known else headers
         try:
             response = session.get(
-                here, headers=headers, stream=True, allow_redirects=False, timeout=(network.connect, network.read)
+                here, headers=asked, stream=True, allow_redirects=False, timeout=(network.connect, network.read)
             )
         except requests.Timeout as error:
             raise PassingError(f"{_host(here)} does not answer within {network.read:g} s") from error

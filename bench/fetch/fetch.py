@@ -6,6 +6,7 @@ One asset that cannot be had does not stop the others; the caller decides what a
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from bench.fetch.assets import Asset
 from bench.fetch.bars import Bar
 from bench.fetch.download import Network, download
 from bench.fetch.part import FetchError, Part, WrongContentError, disk_errors
+
+_WORTH_SAYING = 1e9
+"""Bytes from which a download is announced."""
 
 Status = Literal["present", "downloaded", "mirrored", "manual", "failed"]
 
@@ -75,7 +79,25 @@ def fetch(
     wanted = _distinct(assets)
     terms = Terms(_folder(mirror), pin, force, progress, network, say)
     told: set[str] = set()
+    _announce(wanted, terms)
     return [_unpacked(_fetch_one(asset, terms, told), terms) for asset in wanted]
+
+
+def _announce(wanted: list[Asset], terms: Terms) -> None:
+    """Say how much will come before it comes, where that is so much that somebody may want to think again."""
+    if terms.mirror is not None:
+        return
+    coming = [one for one in wanted if one.url and one.size_about and (terms.force or not one.path.is_file())]
+    total = sum(one.size_about or 0 for one in coming)
+    if total < _WORTH_SAYING:
+        return
+    home = paths.home()
+    place = next(folder for folder in (home, *home.parents) if folder.exists())
+    with disk_errors(place):
+        free = shutil.disk_usage(place).free
+    owners = ", ".join(dict.fromkeys(one.owner for one in coming))
+    files = f"{len(coming)} file{'s' if len(coming) > 1 else ''}"
+    terms.say(f"{owners}: {files}, {total / 1e9:.1f} GB to download; {free / 1e9:.1f} GB are free at {home}")
 
 
 def _folder(given: Path | None) -> Path | None:
@@ -211,7 +233,7 @@ def _receive(part: Part, terms: Terms) -> None:
         case "http" | "https":
             download(part, url, terms.network, bar, terms.say)
         case "hf":
-            hubs.from_hub(part, url, bar)
+            hubs.from_hub(part, url, terms.network, bar, terms.say)
         case "gdrive":
             hubs.from_drive(part, url, terms.network, bar)
         case other:

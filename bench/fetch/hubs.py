@@ -1,19 +1,18 @@
 """Files of the Hugging Face hub (`hf://`) and of Google Drive (`gdrive://`), through the libraries kept for them.
 
-The libraries only bring bytes: what they bring passes through the same `Part` as any download.
+The libraries only know where things are: what comes passes through the same `Part` as any download.
 """
 
 from __future__ import annotations
 
 import inspect
-import tempfile
-from pathlib import Path
+from collections.abc import Callable
 from typing import NamedTuple
 
 from bench.errors import one_line
 from bench.fetch.bars import Bar
-from bench.fetch.download import Network
-from bench.fetch.part import FetchError, Part, disk_errors
+from bench.fetch.download import Network, download
+from bench.fetch.part import FetchError, Part
 
 
 class HubFile(NamedTuple):
@@ -38,35 +37,23 @@ def parse_hub(url: str) -> HubFile:
     return HubFile(kind, "/".join(parts[:2]), "/".join(parts[2:]), revision or None)
 
 
-def from_hub(part: Part, url: str, bar: Bar) -> None:
-    """The file of an `hf://` address into the part. Raises `FetchError`."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+def from_hub(part: Part, url: str, network: Network, bar: Bar, say: Callable[[str], None]) -> None:
+    """The missing bytes of an `hf://` address into the part. Raises `FetchError`.
+
+    The library knows the address (and the mirror that `HF_ENDPOINT` names) and the login; the bytes come by our own
+    download, for the library's begins a file of gigabytes anew when the call before it was broken off.
+    """
+    from huggingface_hub import constants, get_token, hf_hub_url
 
     wanted = parse_hub(url)
-    with disk_errors(part.path), tempfile.TemporaryDirectory(dir=part.path.parent, prefix=".hub-") as folder:
-        quiet = not bar.shown and not are_progress_bars_disabled()
-        if quiet:
-            disable_progress_bars()
-        try:
-            address = hf_hub_url(wanted.repo, wanted.path, repo_type=wanted.kind, revision=wanted.revision)
-            size = get_hf_file_metadata(address).size
-            _check_size(part, url, size)
-            file = hf_hub_download(
-                wanted.repo,
-                wanted.path,
-                repo_type=wanted.kind,
-                revision=wanted.revision,
-                local_dir=folder,
-            )
-        except FetchError:
-            raise
-        except Exception as error:  # the library's errors share no class across versions
-            raise FetchError(f"{url} cannot be brought: {type(error).__name__}: {one_line(error, 200)}") from error
-        finally:
-            if quiet:
-                enable_progress_bars()
-        part.copy(Path(file))
+    if constants.HF_HUB_OFFLINE:
+        raise FetchError(f"{url} cannot be brought: HF_HUB_OFFLINE forbids it; unset it, or use --mirror")
+    try:
+        address = hf_hub_url(wanted.repo, wanted.path, repo_type=wanted.kind, revision=wanted.revision)
+        token = get_token()
+    except Exception as error:  # the library's errors share no class across versions
+        raise FetchError(f"{url} cannot be brought: {type(error).__name__}: {one_line(error, 200)}") from error
+    download(part, address, network, bar, say, login={"Authorization": f"Bearer {token}"} if token else None)
 
 
 def from_drive(part: Part, url: str, network: Network, bar: Bar) -> None:
@@ -106,12 +93,3 @@ class _Counted:
 
     def flush(self) -> None:
         self._part.flush()
-
-
-def _check_size(part: Part, url: str, size: int | None) -> None:
-    declared = part.asset.bytes
-    if size is not None and declared is not None and size != declared:
-        raise FetchError(f"{url} offers {size} bytes and the catalogue says {declared}: not the same file")
-    if size is not None:
-        part.reserve(size)
-        part.limit = size

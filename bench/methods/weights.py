@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, one_line
+from bench.methods.tfjs import is_package, read_package
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +68,8 @@ def _at(content: Mapping[str, Any], place: str, path: Path) -> dict[str, Tensor]
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """What a weight file holds, on the CPU: safetensors by suffix, else a pickle of tensors and plain data.
+    """What a weight file holds, on the CPU: safetensors by suffix, an npm package with a TensorFlow.js graph by its
+    first bytes, else a pickle of tensors and plain data.
 
     Raises `BenchError` for a file that is damaged, holds code, or is no mapping.
     """
@@ -90,6 +92,8 @@ def read_weights(path: Path) -> dict[str, Any]:
                 return load_file(path)
             except safetensors.SafetensorError as error:
                 raise BenchError(f"{path} is not a safetensors file: {one_line(error)}") from error
+        if is_package(path):
+            return dict(read_package(path))
         with torch.serialization.safe_globals([argparse.Namespace, *_numbers()]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except damaged as error:

@@ -5,6 +5,7 @@ The networks are in `bench.metrics.networks`; the metrics of pyiqa have their ad
 
 from __future__ import annotations
 
+import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -55,8 +56,8 @@ class NetworkMetric(ImageMetric):
     @classmethod
     def from_entry(cls, entry: Entry, view: View, options: Mapping[str, Any]) -> Self:
         given = str(options.get("weights") or "")
-        if given and not Path(given).expanduser().is_file():
-            raise BenchError(f"metric {entry.name!r}: weights file {given} does not exist")
+        if given:
+            cls.check_weights(Path(given).expanduser(), f"metric {entry.name!r}: weights")
         return cls(
             view=view,
             **options,
@@ -69,6 +70,12 @@ class NetworkMetric(ImageMetric):
                 for one in entry.fields.get("weights") or []
             ),
         )
+
+    @classmethod
+    def check_weights(cls, given: Path, where: str) -> None:
+        """Raise `BenchError` when what a user names in place of the catalogue's weights is not there."""
+        if not given.is_file():
+            raise BenchError(f"{where} file {given} does not exist")
 
     def own_fields(self) -> list[tuple[str, object]]:
         """Signature fields of the metric's own options."""
@@ -101,7 +108,6 @@ class NetworkMetric(ImageMetric):
         return self._loaded.net(device, lambda: self.build(self._paths()).requires_grad_(False))
 
     def _paths(self) -> list[Path]:
-
         kept = self.files[:-1] if self.weights else self.files
         for weight in kept:
             if weight.asset.url is None:
@@ -126,15 +132,18 @@ class NetworkMetric(ImageMetric):
         return torch.tensor(values, dtype=torch.float64, device=restored.device)
 
 
-def read_state(path: Path, *, where: str) -> dict[str, Any]:
-    """A checkpoint's mapping, read as data (`weights_only`). Raises `BenchError` in one line."""
-    found = read_data(path, where=where)
+def read_state(path: Path, *, where: str, mapped: bool = False) -> dict[str, Any]:
+    """A checkpoint's mapping, read as data (`weights_only`). Raises `BenchError` in one line.
+
+    mapped: leave the tensors on the disk until they are copied, for files of gigabytes.
+    """
+    found = read_data(path, where=where, mapped=mapped)
     if not isinstance(found, dict):
         raise BenchError(f"{where}: {path} holds a {type(found).__name__}, not a checkpoint")
     return found
 
 
-def read_data(path: Path, *, where: str) -> Any:
+def read_data(path: Path, *, where: str, mapped: bool = False) -> Any:
     """What `torch.save` or safetensors wrote, on the CPU; nothing in it runs. Raises `BenchError` in one line."""
     import torch
 
@@ -143,7 +152,8 @@ def read_data(path: Path, *, where: str) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Only the newer of torch's two formats, a ZIP file, can be mapped.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except Exception as error:  # the unpickler raises whatever a broken or hostile file makes it raise
         raise BenchError(f"{where}: {path} cannot be read: {type(error).__name__}: {one_line(error, 160)}") from error
 

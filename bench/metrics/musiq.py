@@ -53,7 +53,7 @@ class MusiqGfiqa(NetworkMetric):
         return [("size", "512-bilinear")]
 
     def build(self, files: list[Path]) -> torch.nn.Module:
-        from bench.metrics.networks.musiq_gfiqa import MusiqGfiqa as Network
+        from iqpir.quality.musiq_gfiqa import MusiqGfiqa as Network
 
         where = f"metric {self.name!r}"
         state = read_state(files[-1], where=where)
@@ -78,7 +78,7 @@ def _squared(image: Tensor, *, eight_bit: bool) -> Tensor:
     import numpy as np
     import torch
 
-    from bench.metrics.networks.musiq_gfiqa import SIDE
+    from iqpir.quality.musiq_gfiqa import SIDE
 
     if image.shape[-2:] == (SIDE, SIDE):
         return image

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from bench.errors import MissingFile
 from bench.planning import finetuning
 from bench.results.leases import Lease
 from bench.results.store import Store
@@ -27,10 +28,17 @@ def take(request: Request, progress: Progress | None = None, note: Any = lambda 
     rehearse_request(request)
     if finetuning.asked(definition.load(definition.find(request.suite))) is None:
         return carry_out(request, progress, note)
-    resolve_request(request)  # what is wrong with the run itself is said before anything is trained
+    resolved = resolve_request(request)  # what is wrong with the run itself is said before anything is trained
     # One lease for all of them, so that what a step needs is not collected before it begins.
     with Store(request.folder) as store, Lease(store, "run", note):
         train = replace(request, part=finetuning.TRAIN)
         restored = carry_out(train, progress, note)
-        trained = finetuning.prepare(resolve_request(train), restored.data, store, request.device, note)
+        try:
+            trained = finetuning.prepare(resolve_request(train), restored.data, store, request.device, note)
+        except MissingFile as error:
+            # Where no boxes are there to test on either, the rest of the suite needs no detector.
+            if not request.available or any(dataset.annotations is not None for dataset in resolved.datasets):
+                raise
+            note(f"no detector is trained: {error}")
+            trained = []
         return carry_out(replace(request, trained=tuple(trained)), progress, note)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bench.catalog import published
 from bench.catalog.registry import Registry, registry
-from bench.results.record import MethodRecord
+from bench.results.record import Column, MethodRecord
 from bench.results.view import RunView
 from bench.suite.definition import label_of
 
@@ -72,6 +72,50 @@ def _trained(method: MethodRecord, methods: Registry) -> list[str]:
     host = given if isinstance(given, str) and given in methods else None
     own = list(fields.get("trained_on", []))
     return list(dict.fromkeys([*own, *(methods.get(host).fields.get("trained_on", []) if host else [])]))
+
+
+def nearest(data: RunView) -> dict[str, str]:
+    """Columns without a value because their metric cannot be had here → which others stand for it best, in a line."""
+    metrics = registry("metric")
+    specs = {label_of(spec): spec.metric for spec in data.record.metrics}
+    entries = {label: metrics.get(name) for label, name in specs.items() if name in metrics}
+    cells = {label: [cell for cell in data.cells if cell.column.label == label] for label in entries}
+    here = {entries[label].name: those[0].column.heading for label, those in cells.items() if those}
+    found: dict[str, str] = {}
+    for label, entry in entries.items():
+        stand_ins: Mapping[str, str] = entry.fields.get("nearest", {})
+        lost = any(cell.status == "unavailable" for cell in cells[label])
+        if not stand_ins or not lost or any(cell.value is not None for cell in cells[label]):
+            continue
+        told = [
+            f"{here[name]}, in this table ({how})" if name in here else f"{metrics.get(name).fields['symbol']} ({how})"
+            for name, how in stand_ins.items()
+        ]
+        found[label] = (
+            f"¶ {here[entry.name]} cannot be computed here. Nearest, with values of their own: {'; '.join(told)}."
+        )
+    return found
+
+
+def detection_lines(columns: Iterable[Column]) -> Iterator[str]:
+    """What an AP is of, where a table has one: it means one of two things that share a name."""
+    found = {
+        (fields["det"].partition("@")[0], fields.get("tuned", ""))
+        for fields in (dict(part.partition(":")[::2] for part in one.signature.split("|")) for one in columns)
+        if "det" in fields
+    }
+    for detector, training in sorted(found):
+        if training:
+            how = ", ".join(training.replace("=", " ").split(",")[1:])
+            yield (
+                f"AP of {detector} trained anew on what each method makes of the train part ({how}): how much can be "
+                "learnt from its images. Not comparable with AP of one detector for all methods."
+            )
+        else:
+            yield (
+                f"AP of one {detector} for all methods, not trained on their images: how well they suit it. Not "
+                "comparable with AP of detectors that were, as papers mostly report it for dark photographs."
+            )
 
 
 def overlap_lines(found: Iterable[Overlap]) -> Iterator[str]:

@@ -15,7 +15,7 @@ _SIGNS = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}", '"': "{''}",
     "<": r"$<$", ">": r"$>$", "–": "--", "—": "---", "…": r"\dots{}", "“": "``", "”": "''", "‘": "{`}", "’": "'",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "→": r"$\rightarrow$", "←": r"$\leftarrow$", "†": r"$\dagger$",
-    "‡": r"$\ddagger$", "×": r"$\times$", "·": r"$\cdot$", "±": r"$\pm$", "−": r"$-$", "≤": r"$\leq$",
+    "‡": r"$\ddagger$", "¶": r"\P{}", "×": r"$\times$", "·": r"$\cdot$", "±": r"$\pm$", "−": r"$-$", "≤": r"$\leq$",
     "≥": r"$\geq$", "≈": r"$\approx$", "∞": r"$\infty$", "°": r"$^{\circ}$", "²": r"$^{2}$", "³": r"$^{3}$",
     "µ": r"$\mu$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\varepsilon$",
     "η": r"$\eta$", "θ": r"$\theta$", "κ": r"$\kappa$", "λ": r"$\lambda$", "μ": r"$\mu$", "ν": r"$\nu$",

@@ -210,7 +210,7 @@ def _head_lines(sheet: Sheet, place: int, setting: Setting) -> list[str]:
 
 def _in_lines(head: str, below: float, setting: Setting) -> list[str]:
     """A heading, in two lines where it is of several words and much wider than what stands below it."""
-    words = re.sub(r" (?=[↑↓†]|$)", "\N{NO-BREAK SPACE}", head).split(" ")
+    words = re.sub(r" (?=[↑↓†¶]|$)", "\N{NO-BREAK SPACE}", head).split(" ")
     if len(words) < 2 or text_width(head, setting.size) < 1.35 * below:
         return [head]
     cuts = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))]

@@ -132,16 +132,18 @@ def lay_out(data: RunView, extras: Extras = PLAIN) -> Table:
     over = gains.bases(whole) if extras.increments else {}
     shared = footnotes.overlaps(data)
     made_for = footnotes.prior(data)
+    nearest = footnotes.nearest(data)
     reasons = _Reasons(data.cells)
     rows = list(_rows(data, extras, _Marks(grid, over, _ranks(data.cells), reasons, shared), more))
     directions = {cell.column.label: cell.column.higher_is_better for cell in data.cells}
     headings = {cell.column.label: cell.column.heading for cell in data.cells}
-    header = [headings[label] + ("†" if label in made_for else "") for label in labels]
+    header = [headings[label] + "†" * (label in made_for) + "¶" * (label in nearest) for label in labels]
     notes = [*_notes(data, reasons), *significance.notes(data, whole, ci=extras.ci, against=extras.against)]
     notes += [legend(gains.increment_line(whole), "(+x): by how much better than its base.")] if over else []
     notes += [told(line) for one in more for line in one.footer]
     notes += [
         *([legend(footnotes.PRIOR_LINE, footnotes.PRIOR_BRIEF)] if made_for else []),
+        *map(legend, nearest.values()),
         *map(legend, footnotes.overlap_lines(shared)),
     ]
     return Table(
@@ -394,6 +396,7 @@ def _notes(data: RunView, reasons: _Reasons) -> Iterator[Note]:
     yield told("Values are means over items; n: items with every value / items expected.")
     yield told("Best is bold, second best underlined, per dataset and among complete cells.")
     yield from map(told, _repeated([cell for cell in data.cells if cell.repeats > 1]))
+    yield from map(told, footnotes.detection_lines(cell.column for cell in data.cells))
     if any(cell.infinite for cell in data.cells):
         yield legend(
             "inf (k of n): k of n items have an infinite value, as the PSNR of an output equal to its reference; such "

@@ -74,7 +74,7 @@ def arrange(table: Table, form: Form) -> Sheet:
     """A table as a form asks. Counts of items that no column shows are said below."""
     if form.notes == "none":
         table = table._replace(rows=[row._replace(sign="", cells=[*map(_unmarked, row.cells)]) for row in table.rows])
-        table = table._replace(header=[name.rstrip("†§") for name in table.header])
+        table = table._replace(header=[name.rstrip("†§¶") for name in table.header])
     sheet = {"rows": _rows, "columns": _columns, "methods": _methods}[form.layout](table, form.plain)
     shown = chosen(table.notes, form.notes)
     counted = counts(table) if form.notes != "none" and (form.plain or form.layout != "rows") else []

@@ -10,7 +10,7 @@ from bench.tables.latex import KNOWN
 _PER_MILLE = {
     "abdhknpqu": 556, "ceszt": 444, "fijlI.,:;|!'[]": 306, "m": 833, "w": 722, "r()-": 392, "ovxyg": 528,
     "ACHNDUVXYO": 778, "BEFLPSTJZGKQR": 785, "M": 917, "W": 1028, "%×+−<>=&": 833, "0123456789/*?$#": 500, " ": 333,
-    "↑↓†‡∗": 500,
+    "↑↓†‡¶∗": 500,
 }  # fmt: skip
 _WIDTHS = {sign: width for signs, width in _PER_MILLE.items() for sign in signs}
 _OTHER = 800

@@ -61,7 +61,7 @@ def _heading(name: str, column: str, printed: Mapping[str, str], meeting: Meetin
     metric = meeting.metrics.get(column)
     if metric is None or metric not in printed or any(stranger == column for stranger, _ in meeting.strangers()):
         return name
-    return printed[metric] + (name[-1] if name[-1:] in "†§" else "")
+    return printed[metric] + name[len(name.rstrip("†§¶")) :]
 
 
 def _foreign(metric: str | None, dataset: str, used: set[tuple[str, str]], metrics: set[str]) -> bool:

@@ -219,13 +219,19 @@ for _name, (_short, _long) in _STAGES.items():
 @command.command(short_help="A small no-reference quality network.")
 @click.argument("config", type=click.Path(path_type=Path), required=False)
 @click.option("-o", "--out", metavar="FILE", help="Default: results/train/quality/NAME-OF-CONFIG.safetensors.")
+@click.option("--like", metavar="NAME", help="Instead, a network on people's ratings; musiq-gfiqa is known.")
 @_DEVICE
 @_STEPS
-def quality(config: Path | None, out: str | None, device: str, steps: int | None) -> int:
+def quality(config: Path | None, out: str | None, like: str | None, device: str, steps: int | None) -> int:
     """Train a small no-reference quality network on generated distortions; without CONFIG by its own settings.
 
     Then a prior can have it as a member: iqpir assess IMAGES --member iqpir:FILE.
+
+    With --like musiq-gfiqa, CONFIG names a folder of images and a CSV of ratings, and the network is the one that the
+    papers call MUSIQ-GFIQA, whose weights are not published: {musiq-g: {weights: FILE}} in a suite measures with it.
     """
+    if like is not None:
+        return _rater(config, out, like, device, steps)
     from dataclasses import asdict, replace
 
     from iqpir.devices import check_device
@@ -251,6 +257,37 @@ def quality(config: Path | None, out: str | None, device: str, steps: int | None
     trained.network.save(where, {"settings": asdict(settings)})
     last = trained.errors[-min(50, len(trained.errors)) :]
     click.echo(f"{where}: mean absolute error of the last {len(last)} steps {sum(last) / len(last):.4f}")
+    return 0
+
+
+def _rater(config: Path | None, out: str | None, like: str, device: str, steps: int | None) -> int:
+    from dataclasses import replace
+
+    from iqpir.devices import check_device
+    from iqpir.errors import IQPIRError, suggest
+    from iqpir.training.rated import LIKE, RatedSettings, train_rater
+
+    check_device(device)
+    if like not in LIKE:
+        raise IQPIRError(f"--like {like}: unknown{suggest(like, LIKE)} (known: {', '.join(LIKE)})")
+    if config is None:
+        raise IQPIRError(f"--like {like} needs a settings file with the keys images and ratings")
+    settings = RatedSettings.load(config)
+    settings = replace(settings, steps=steps or settings.steps)
+    where = Path(out or f"results/train/quality/{config.stem}.pth")
+    if where.suffix != ".pth":
+        raise IQPIRError(f"{where}: the name must end in .pth")
+    with steps_bar(settings.steps) as bar:
+
+        def progress(step: int, error: float) -> None:
+            bar.set_description_str(f"error {error:.3f}")
+            bar.update(step - bar.n)
+
+        trained = train_rater(settings, device=device, progress=progress)
+    trained.save(where, settings)
+    click.echo(
+        f"{where}: rank correlation {trained.agreement:.3f} with the ratings of {trained.held_out} held-out images"
+    )
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.shapes import suite_text, write_shapes
 
+from bench.errors import BenchError
 from bench.results.store import Store
 from bench.results.view import read_cells
 from bench.runner import steps
@@ -84,3 +85,15 @@ def test_nothing_is_written_into_the_users_home_and_nothing_is_asked_of_servers(
 
     assert ultralytics.__version__ and not utils.ONLINE and not events.enabled and not utils.SETTINGS["sync"]
     assert Path(utils.USER_CONFIG_DIR).parent.parent.name == "home"  # a BENCH_HOME of these tests, not the user's
+
+
+def test_without_boxes_to_train_on_nothing_is_scored_by_an_untrained_detector(place: Path):
+    write_shapes(place / "train", 4, seed=1)
+    write_shapes(place / "test", 2, seed=2)
+    for label in (place / "train" / "labels").glob("*.txt"):
+        label.unlink()
+    (place / "train" / "labels").rmdir()
+    suite = place / "shapes.yaml"
+    suite.write_text(suite_text(place, 1, "[identity]", size=32))
+    with pytest.raises(BenchError, match="needs its annotations"):
+        steps.run(Request(str(suite), available=True))

@@ -7,8 +7,8 @@ import multiprocessing
 import os
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from bench.cli import fetch as cli
 from bench.errors import BenchError
 from bench.fetch import hubs
 from bench.fetch.assets import Asset
+from bench.fetch.download import Network
 from bench.fetch.fetch import fetch
 from bench.fetch.part import FetchError
 
@@ -255,41 +256,84 @@ def test_a_drive_that_refuses_is_one_line(drive, asset, bring):
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes) -> dict[str, Any]:
-    import huggingface_hub
-
-    state: dict[str, Any] = {"content": data, "size": len(data), "asked": []}
-
-    def download(repo_id: str, filename: str, *, repo_type: str, revision: str | None, local_dir: str) -> str:
-        state["asked"].append((repo_id, filename, repo_type, revision))
-        file = Path(local_dir, filename)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(state["content"])
-        return str(file)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    metadata = types.SimpleNamespace
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url: metadata(size=state["size"]))
-    return state
+def other_server(server: Any) -> Iterator[Any]:
+    running = type(server)()
+    yield running
+    running.close()
 
 
-def test_a_file_of_the_hub_is_brought_and_verified(hub, asset, bring, data, home):
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, server: Any) -> Any:
+    """A hub of our own: what the library asks of it is what it asks of the real one."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", server.url(""))
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url("/{repo_id}/resolve/{revision}/{filename}")
+    )
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    return server
+
+
+IMPATIENT = Network(connect=2, read=0.3, retries=0)
+HUB_FILE = "/owner/name/resolve/abc/a/thing.bin"
+
+
+def test_a_file_of_the_hub_is_brought_and_verified(hub, asset, bring, data, home, answer):
+    hub.routes[HUB_FILE] = answer()
     assert bring(replace(asset, url="hf://owner/name/a/thing.bin@abc")).status == "downloaded"
-    assert hub["asked"] == [("owner/name", "a/thing.bin", "model", "abc")]
+    assert [path for path, _ in hub.requests] == [HUB_FILE]
     assert asset.path.read_bytes() == data
     assert [path.name for path in asset.path.parent.iterdir()] == ["thing.bin"]
 
 
-def test_a_file_of_the_hub_with_another_size_is_not_downloaded(hub, asset, bring):
-    hub["size"] = 5
+def test_a_file_of_the_hub_goes_on_where_an_earlier_call_broke_off(hub, asset, bring, data, answer):
+    hub.routes[HUB_FILE] = answer(send=70_000)
+    wanted = replace(asset, url="hf://owner/name/a/thing.bin@abc")
+    broken = bring(wanted, network=IMPATIENT)
+    assert broken.status == "failed" and "70000 bytes are kept" in broken.detail
+    hub.requests.clear()
+    hub.routes[HUB_FILE] = answer()
+    assert bring(wanted).status == "downloaded" and asset.path.read_bytes() == data
+    assert [headers.get("range") for _, headers in hub.requests] == ["bytes=70000-"]
+
+
+def test_the_login_is_for_the_hub_and_not_for_where_it_sends_us(hub, other_server, asset, bring, answer):
+    other_server.routes["/blob"] = answer()
+    hub.routes[HUB_FILE] = answer(status=302, headers={"Location": other_server.url("/blob")})
+    assert bring(replace(asset, url="hf://owner/name/a/thing.bin@abc")).status == "downloaded"
+    assert [headers.get("authorization") for _, headers in hub.requests] == ["Bearer hf_secret"]
+    assert [headers.get("authorization") for _, headers in other_server.requests] == [None]
+
+
+def test_an_offline_hub_is_not_asked(hub, asset, bring, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE forbids it" in bring(replace(asset, url="hf://owner/name/a/thing.bin@abc")).detail
+    assert hub.requests == []
+
+
+def test_a_file_of_the_hub_with_another_size_is_not_downloaded(hub, asset, bring, answer):
+    hub.routes["/owner/name/resolve/main/x"] = answer(data=b"12345")
     assert "offers 5 bytes" in bring(replace(asset, url="hf://owner/name/x")).detail
-    assert hub["asked"] == []
+    assert not asset.path.exists()
 
 
-def test_a_wrong_file_of_the_hub_is_refused(hub, asset, bring, data):
-    hub["content"] = bytes(len(data))
+def test_a_wrong_file_of_the_hub_is_refused(hub, asset, bring, data, answer):
+    hub.routes["/owner/name/resolve/main/x"] = answer(data=bytes(len(data)))
     assert str(asset.sha256) in bring(replace(asset, url="hf://owner/name/x")).detail
     assert not asset.path.exists()
+
+
+def test_a_large_download_is_announced_before_its_first_byte(asset, bring, server, answer):
+    said: list[str] = []
+    server.routes["/thing.bin"] = answer(status=404)
+    shards = [replace(asset, file=f"a/{part}.bin", bytes=None, gigabytes=6.25) for part in ("one", "two")]
+    fetch(shards, progress=False, network=IMPATIENT, say=said.append)
+    assert said[0].startswith(f"{asset.owner}: 2 files, 12.5 GB to download; ")
+    assert "GB are free at" in said[0]
 
 
 def run(*arguments: str) -> tuple[Any, str, str]:

@@ -33,8 +33,11 @@ NAMES = sorted(
     if entry.fields["kind"] == "network" and entry.fields.get("status") == "runs"
 )
 """Those whose official files can be pinned; the others have tests of their own."""
-OWN_TESTS = {"sci-easy", "sci-medium", "sci-difficult"}  # test_method_sci.py has their equations
-TRUNCATE = {"sci", "ruas", "pairlie", "uretinex"}
+OWN_TESTS = {"sci-easy", "sci-medium", "sci-difficult", "maxim-lol"}
+"""test_method_sci.py has the equations of SCI, test_method_maxim.py what TensorFlow makes of MAXIM's graph."""
+TRUNCATE = {"sci", "ruas", "pairlie", "uretinex", "maxim"}
+REGISTRIES = {"maxim-lol": "https://registry.npmjs.org/@upscalerjs/"}
+"""Where the weights come from, if not from the authors' repository."""
 ROUNDED = {"cue": 1e-4}
 """How far the float32 of the golden file itself is off, where it is more than 2e-5."""
 MULTIPLES = {"zero-dce++": 12}
@@ -193,7 +196,8 @@ def test_an_entry_says_who_made_it_under_which_licence_and_that_it_runs(name):
     assert fields["home"].startswith("https://github.com/")
     assert set(fields["paper"]) == {"title", "authors", "venue"}
     for asset in build_method(registry("method").get(name), {}, None).assets():
-        assert asset.url.startswith(fields["home"] + "/raw/") and asset.sha256 and asset.bytes
+        source = REGISTRIES.get(name, fields["home"] + "/raw/")
+        assert asset.url.startswith(source) and asset.sha256 and asset.bytes
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -21,7 +21,7 @@ BUILDABLE = [entry for entry in ENTRIES if not entry.fields.get("unavailable")]
 COLUMNS = {
     "PSNR": "psnr", "SSIM": "ssim", "LPIPS": "lpips", "FID": "fid", "BIQE": "biqi", "UCIQE": "uciqe", "UIQM": "uiqm",
     "TOPIQ-G": "topiq_nr-face-v1", "Musiq-G": "musiq-g", "Musiq-K": "musiq", "Musiq-A": "musiq-ava", "Arniqa": "arniqa",
-    "MDFS": "mdfs", "Q-Align": "qalign", "CLIP-IQA": "clipiqa", "Uranker": "uranker", "MANIQA": "maniqa",
+    "MDFS": "mdfs", "Q-Align": "q-align", "CLIP-IQA": "clipiqa", "Uranker": "uranker", "MANIQA": "maniqa",
     "NIMA": "nima",
 }  # fmt: skip
 SPELLINGS = {

@@ -113,7 +113,7 @@ def test_a_checkpoint_is_read_without_running_what_it_pickles(tmp_path):
 
 @pytest.fixture(scope="module")
 def gfiqa(tmp_path_factory):
-    from bench.metrics.networks.musiq_gfiqa import Regression
+    from iqpir.quality.musiq_gfiqa import Regression
 
     with torch.device("meta"):
         from torchvision.models import resnet50
@@ -137,7 +137,7 @@ def test_musiq_gfiqa_gives_what_the_authors_network_gives(gfiqa):
 
 
 def test_musiq_gfiqa_has_the_names_of_the_authors_checkpoint():
-    from bench.metrics.networks.musiq_gfiqa import Regression
+    from iqpir.quality.musiq_gfiqa import Regression
 
     with torch.device("meta"):
         names = list(Regression().state_dict())

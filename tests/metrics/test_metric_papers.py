@@ -47,7 +47,7 @@ def test_every_other_column_of_the_papers_has_a_name(heading, better):
     "column, name",
     [
         ("topiq-g", "topiq_nr-face-v1"), ("musiq-k", "musiq"), ("musiq-a", "musiq-ava"), ("arniqa", "arniqa"),
-        ("q-align", "qalign"), ("clip-iqa", "clipiqa"), ("lpips-alex", "lpips"), ("face-identity", "idd"),
+        ("qalign", "q-align"), ("clip-iqa", "clipiqa"), ("lpips-alex", "lpips"), ("face-identity", "idd"),
     ],
 )  # fmt: skip
 def test_an_alias_is_the_same_metric_with_the_same_signature(column, name):
@@ -164,7 +164,7 @@ def test_a_random_call_would_be_found():
 def test_our_learned_metrics_are_planned_without_torch():
     program = (
         "import sys\nfrom bench.catalog.registry import registry\nfrom bench.metrics.build import build_metric\n"
-        "for name in ('musiq-g', 'musiq-native', 'mdfs', 'idd'):\n"
+        "for name in ('musiq-g', 'musiq-native', 'mdfs', 'idd', 'q-align'):\n"
         "    print(build_metric(registry('metric').get(name), {}, {}).signature())\n"
         "assert 'torch' not in sys.modules and 'cv2' not in sys.modules\n"
     )

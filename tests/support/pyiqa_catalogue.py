@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 NATIVE = {"psnr", "ssim", "fid", "ms_ssim", "gmsd", "fsim", "vif", "piqe", "niqe", "brisque"}
+NATIVE |= {"qalign", "qalign_8bit", "qalign_4bit"}
 HUB = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main/"
 TORCHVISION = "https://download.pytorch.org/models/"
 FACEXLIB = "https://github.com/xinntao/facexlib/releases/download/"
@@ -95,7 +96,7 @@ UNAVAILABLE = {
     "compare2score": "it needs the Hugging Face repository q-future/Compare2Score, which bench does not fetch yet",
 }
 REPOSITORIES = {
-    "qalign": "it needs the Hugging Face repository q-future/one-align, which bench does not fetch yet",
+    "qalign": "pyiqa 0.1.16 cannot run it with the transformers it requires; q-align is the same model on our network",
     "qrealign": "it needs a Hugging Face repository of Q-ReAlign, which bench does not fetch yet",
 }
 LUMA = dict.fromkeys(["psnry", "ssim", "ms_ssim", "cw_ssim", "niqe", "niqe_matlab", "nrqm", "entropy"], "yiq")

@@ -84,3 +84,45 @@ def test_what_overlaps_is_something_that_a_method_was_trained_on() -> None:
     trained = {one for entry in registry("method") for one in entry.fields.get("trained_on", [])}
     for entry in registry("dataset"):
         assert set(entry.fields.get("overlaps", {})) <= trained, entry.name
+
+
+@pytest.mark.parametrize(
+    "tuned, said",
+    [
+        (
+            "|tuned:each-method,epochs=25,size=608",
+            "anew on what each method makes of the train part (epochs 25, size 608)",
+        ),
+        ("", "AP of one yolov3u for all methods, not trained on their images"),
+    ],
+)
+def test_what_an_ap_is_of_is_said_below_the_table(tuned: str, said: str) -> None:
+    signature = f"ap50|det:yolov3u@abcd{tuned}|names:12345678|in:608|class:mean of 12"
+    columns = [Column("ap50", "AP50", signature, "detections", "", False, False, True, 2, None)] * 2
+    [line] = footnotes.detection_lines([*columns, column("psnr")])
+    assert said in line and "Not comparable with AP of" in line
+
+
+def lost(metric: str) -> Cell:
+    return Cell("lfw-test", "identity", column(metric), 1, [ItemScore("i", 0, "unavailable", None, "no weights")])
+
+
+def scored(metric: str) -> Cell:
+    return Cell("lfw-test", "identity", column(metric), 1, [ItemScore("i", 0, "ok", 1.0, None)])
+
+
+def test_a_metric_that_cannot_be_had_is_marked_with_what_stands_for_it_best() -> None:
+    data = run(["lfw-test"], [{"label": "identity", "name": "identity"}], ["musiq-g", "musiq-k", "psnr"])
+    data = data._replace(cells=[lost("musiq-g"), scored("musiq-k"), scored("psnr")])
+    table = lay_out(data)
+    assert list(table.header) == ["MUSIQ-G¶", "MUSIQ-K", "PSNR"]
+    [line] = [note.text for note in table.notes if note.text.startswith("¶") and note.needed]
+    assert "TOPIQ-G (the same faces and ratings" in line and "MUSIQ-K, in this table (Google's MUSIQ" in line
+    assert r"MUSIQ-G\P{}" in latex(table) and "¶" not in "".join(lay_out(run(["lfw-test"], METHODS, ["psnr"])).footer)
+
+
+def test_a_metric_with_some_value_or_that_only_failed_is_not_marked() -> None:
+    data = run(["lfw-test"], [{"label": "identity", "name": "identity"}], ["musiq-g"])
+    assert footnotes.nearest(data) == {}
+    failed = Cell("lfw-test", "identity", column("musiq-g"), 1, [ItemScore("i", 0, "error", None, "why")])
+    assert footnotes.nearest(data._replace(cells=[failed])) == {}

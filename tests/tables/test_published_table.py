@@ -127,7 +127,7 @@ def test_a_doubt_is_a_footnote_with_one_number_per_wording():
 
 
 def test_metrics_that_the_method_was_made_for_carry_a_dagger():
-    values = {("lfw-test", "DR2", metric): 0.5 for metric in ("topiq-g", "musiq-g", "qalign", "clip-iqa")}
+    values = {("lfw-test", "DR2", metric): 0.5 for metric in ("topiq-g", "musiq-g", "q-align", "clip-iqa")}
     table = beside(run(values, "iqpir/table1"))
     assert [name.endswith("†") for name in table.header] == [True, True, True, False]
     assert any(line.startswith("† ") for line in table.footer)

@@ -120,3 +120,11 @@ class MusiqGfiqa(nn.Module):
         mean, std = image.new_tensor((_MEAN, _STD)).view(2, 1, 3, 1, 1)
         x = net.maxpool(net.relu(net.bn1(net.conv1((image - mean) / std))))
         return net.layer4(net.layer3(net.layer2(net.layer1(x))))
+
+
+def parts(network: MusiqGfiqa) -> dict[str, dict[str, Tensor]]:
+    """The two state dicts under the names that the checkpoint has for them."""
+    return {
+        "model_backbone_state_dict": network.backbone.state_dict(),
+        "model_transformer_state_dict": network.regression.state_dict(),
+    }
