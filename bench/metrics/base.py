@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from bench.catalog.user_code import code_of
 from bench.errors import BenchError, one_line
 from bench.metrics.kinds import Kind, PerImage, set_kind
-from bench.metrics.view import View
+from bench.metrics.view import Levels, View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +147,10 @@ class ImageMetric(Metric):
         `reference` is None exactly for NR metrics. Raises `ItemError` with the reason where an image cannot be scored
         (smaller than the window, say). The value may not depend on the batch, the order or the number of threads.
         """
+
+    def score_levels(self, levels: Levels) -> float | None:
+        """The same value, bit for bit, of one 8-bit image by a shorter way; None where there is none."""
+        return None
 
 
 class SetMetric(Metric):
