@@ -17,8 +17,8 @@ from bench.fetch.assets import Asset
 from bench.identity import digest
 from bench.metrics.base import ImageMetric, Signature
 from bench.metrics.loaded import Loaded
-from bench.metrics.primitives.matlab import GRAYS, gray_levels
-from bench.metrics.view import View
+from bench.metrics.primitives.matlab import GRAYS, gray_levels, gray_of_levels
+from bench.metrics.view import Levels, View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,9 +118,14 @@ class LiveMetric(ImageMetric):
         """float64 RGB [B,3,H,W] in [0,1] → float64 [B]. `ItemError` for an image that is too small or flat."""
         import torch
 
-        model = self.model()
-        values = [self._one(model, gray_levels(planes, self.gray)) for planes in restored.cpu().numpy()]
-        for value in values:
-            if not math.isfinite(value):
-                raise ItemError(f"{self.family} is undefined for this image: its value is {value}")
+        values = [self._of_gray(gray_levels(planes, self.gray)) for planes in restored.cpu().numpy()]
         return torch.tensor(values, dtype=torch.float64, device=restored.device)
+
+    def score_levels(self, levels: Levels) -> float:
+        return self._of_gray(gray_of_levels(levels.restored, self.gray))
+
+    def _of_gray(self, gray: np.ndarray) -> float:
+        value = self._one(self.model(), gray)
+        if not math.isfinite(value):
+            raise ItemError(f"{self.family} is undefined for this image: its value is {value}")
+        return value

@@ -133,28 +133,37 @@ def _covariance(band: np.ndarray) -> np.ndarray:
     import numpy as np
 
     height, width = (size - 2 for size in band.shape)
-    mean = _window_sums(band) / (height * width)
+    mean = _window_sums(band, np.ones_like(band), height, width).ravel() / (height * width)
     second = np.empty((3, 3, 3, 3))
     for down, across in product(range(3), range(-2, 3)):
         if down == 0 and across < 0:
             continue
         left, right = max(-across, 0), max(across, 0)
-        shifted = band[down:, right : band.shape[1] - left]
-        sums = _window_sums(band[: band.shape[0] - down, left : band.shape[1] - right] * shifted, height, width)
+        still, shifted = (
+            band[: band.shape[0] - down, left : band.shape[1] - right],
+            band[down:, right : band.shape[1] - left],
+        )
+        sums = _window_sums(still, shifted, height, width)
         for row, column in np.ndindex(*sums.shape):
             one, other = (row, column + left), (row + down, column + right)
             second[(*one, *other)] = second[(*other, *one)] = sums[row, column]
     return second.reshape(9, 9) / (height * width) - np.outer(mean, mean)
 
 
-def _window_sums(plane: np.ndarray, height: int = 0, width: int = 0) -> np.ndarray:
-    """Sums over every window [height, width] (by default 2 less than the plane) that fits; few do, and they overlap."""
+def _window_sums(ours: np.ndarray, theirs: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Sums of products over every window [height, width] that fits; few do, and they overlap."""
     import numpy as np
 
-    height, width = height or plane.shape[0] - 2, width or plane.shape[1] - 2
-    offsets = plane.shape[0] - height + 1
-    common = plane[offsets - 1 : height].sum(axis=0)
-    rows = [
-        common + plane[k : offsets - 1].sum(axis=0) + plane[height : height + k].sum(axis=0) for k in range(offsets)
-    ]
-    return np.array([[row[j : j + width].sum() for j in range(len(row) - width + 1)] for row in rows])
+    rows, columns = (size - side + 1 for size, side in zip(ours.shape, (height, width), strict=True))
+    # What all windows share is summed once. einsum, because a matrix product may be divided among threads.
+    common = np.einsum("ij,ij->j", ours[rows - 1 : height], theirs[rows - 1 : height])
+    edge = ours[: rows - 1] * theirs[: rows - 1], ours[height:] * theirs[height:]
+    sums = np.stack([common + edge[0][row:].sum(axis=0) + edge[1][:row].sum(axis=0) for row in range(rows)])
+    middle = sums[:, columns - 1 : width].sum(axis=1)
+    return np.stack(
+        [
+            middle + sums[:, k : columns - 1].sum(axis=1) + sums[:, width : width + k].sum(axis=1)
+            for k in range(columns)
+        ],
+        axis=1,
+    )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ROWS = 64
-"""Rows of a whole image summed at a time, to stay in the cache; a constant, because the order of sums depends on it."""
+"""Rows of a whole image worked on at a time, to stay in the cache; a constant: the order of sums depends on it."""
 
 _FLAT = 1e-10
 """Where a level and its mean are nearer than this, they are equal but for rounding."""
@@ -78,16 +78,26 @@ def normalised(image: np.ndarray, *, border: str) -> np.ndarray:
 
     mean = smoothed(image, border=border)
     spread = smoothed(image * image, border=border)
-    difference = image - mean
+    difference = np.empty_like(mean)
+    for top in range(0, len(image), _ROWS):
+        rows = slice(top, top + _ROWS)
+        _normalise(image[rows], mean[rows], spread[rows], difference[rows])
+    return difference
+
+
+def _normalise(image: np.ndarray, mean: np.ndarray, spread: np.ndarray, out: np.ndarray) -> None:
+    """`normalised` of some rows, given their local means and mean squares, which it writes over."""
+    import numpy as np
+
+    np.subtract(image, mean, out=out)
     np.multiply(mean, mean, out=mean)
     spread -= mean
     np.sqrt(np.abs(spread, out=spread), out=spread)
     spread += 1
-    flat = np.abs(difference, out=mean) < _FLAT
+    flat = np.abs(out, out=mean) < _FLAT
     if flat.any():
-        difference[flat] = flat_sign(image[flat]) * _FLAT
-    difference /= spread
-    return difference
+        out[flat] = flat_sign(image[flat]) * _FLAT
+    out /= spread
 
 
 def smoothed(image: np.ndarray, *, border: str) -> np.ndarray:
