@@ -24,6 +24,7 @@ _LEVELS = 4
 _NOISE = 0.4
 """Variance of the visual noise, for images in 0..255."""
 _TOL = 1e-15
+_FLAT = "vif is undefined: the reference is flat"
 _SMALLEST = 41
 """Below it the coarsest level has no block away from the border."""
 
@@ -59,9 +60,31 @@ class Vif(ImageMetric):
         height, width = restored.shape[-2:]
         if min(height, width) < _SMALLEST:
             raise ItemError(f"vif needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
-        pairs = zip(restored[:, 0].cpu().numpy(), reference[:, 0].cpu().numpy(), strict=True)
-        values = [_fidelity(ours * 255, theirs * 255) for ours, theirs in pairs]
-        return torch.tensor(values, dtype=torch.float64, device=restored.device)
+        if restored.device.type != "cpu":
+            return self.score_batch(restored, reference)
+        pairs = zip(restored[:, 0].numpy(), reference[:, 0].numpy(), strict=True)
+        return torch.tensor([_fidelity(ours * 255, theirs * 255) for ours, theirs in pairs], dtype=torch.float64)
+
+    def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
+        """As `score`, of a whole batch at once on its device, in torch."""
+        import torch
+
+        from bench.metrics import batched
+
+        if bool((reference.amin(dim=(1, 2, 3)) == reference.amax(dim=(1, 2, 3))).any()):
+            raise ItemError(_FLAT)
+        pyramids = (batched.subbands(planes * 255, _LEVELS) for planes in (restored, reference))
+        kept = torch.zeros(len(restored), dtype=torch.float64, device=restored.device)
+        whole = kept.clone()
+        for level, (bands, references) in enumerate(zip(*pyramids, strict=True)):
+            height, width = (size // 3 * 3 for size in bands[0].shape[1:])
+            for one, other in zip(bands, references, strict=True):
+                cut = one[:, :height, :width], other[:, :height, :width]
+                found = batched.information(*cut, 2 ** (_LEVELS - level) + 1, noise=_NOISE, tol=_TOL)
+                kept, whole = kept + found[0], whole + found[1]
+        if bool((whole <= 0).any()):
+            raise ItemError(_FLAT)
+        return kept / whole
 
 
 def _fidelity(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -73,7 +96,7 @@ def _fidelity(ours: np.ndarray, theirs: np.ndarray) -> float:
                 found = _information(_whole_blocks(band), _whole_blocks(reference), 2 ** (_LEVELS - level) + 1)
                 kept, whole = kept + found.kept, whole + found.whole
     if whole <= 0:
-        raise ItemError("vif is undefined: the reference is flat")
+        raise ItemError(_FLAT)
     return kept / whole
 
 

@@ -73,12 +73,12 @@ def imresize(image: np.ndarray, scale: float) -> np.ndarray:
     """
     import numpy as np
 
-    rows, columns = (_resampling(size, scale) for size in image.shape)
+    rows, columns = (resampling(size, scale) for size in image.shape)
     return np.ascontiguousarray((columns @ np.ascontiguousarray((rows @ image).T)).T)
 
 
 @functools.lru_cache(maxsize=64)
-def _resampling(size: int, scale: float) -> csr_array:
+def resampling(size: int, scale: float) -> csr_array:
     """The sparse matrix [⌈scale·size⌉, size] that resizes a column."""
     import numpy as np
     from scipy.sparse import csr_array

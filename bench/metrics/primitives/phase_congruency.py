@@ -24,9 +24,9 @@ class _Bank(NamedTuple):
     """Filters of one size. Radial and angular factors are kept apart: half the memory of their products."""
 
     radial: np.ndarray
-    """[scales, H, 2W], each factor twice: for the real and the imaginary part."""
+    """[scales, H, W]"""
     angular: np.ndarray
-    """[orientations, H, 2W]"""
+    """[orientations, H, W]"""
     noise: tuple[float, ...]
     """By orientation: the threshold over the median amplitude of the finest scale."""
 
@@ -41,7 +41,7 @@ def phase_congruency(plane: np.ndarray, *, epsilon: float, lower_median: bool) -
     import numpy as np
     import torch
 
-    bank = _bank(*plane.shape)
+    bank = _doubled(*plane.shape)
     # Without its mean, which every filter drops anyway, the spectrum of a bright image loses no digits.
     spectrum = torch.fft.fft2(torch.from_numpy((plane - plane.mean()).astype(np.complex128))).numpy()
     turned, response = np.empty_like(spectrum), torch.empty(plane.shape, dtype=torch.complex128)
@@ -103,7 +103,16 @@ def _median(amplitudes: np.ndarray, lower: bool) -> float:
 
 
 @functools.lru_cache(maxsize=4)
-def _bank(height: int, width: int) -> _Bank:
+def _doubled(height: int, width: int) -> _Bank:
+    """Each factor twice, for the real and the imaginary part: [scales, H, 2W] and [orientations, H, 2W]."""
+    import numpy as np
+
+    bank = filters(height, width)
+    return _Bank(np.repeat(bank.radial, 2, axis=2), np.repeat(bank.angular, 2, axis=2), bank.noise)
+
+
+def filters(height: int, width: int) -> _Bank:
+    """The bank of one size."""
     import numpy as np
     from scipy import fft
 
@@ -130,7 +139,7 @@ def _bank(height: int, width: int) -> _Bank:
         return tau * (math.sqrt(math.pi / 2) + _NOISE_DEVIATIONS * deviation) / _OVERESTIMATE
 
     noise = tuple(threshold(spread) for spread in angular)
-    return _Bank(np.repeat(radial, 2, axis=2), np.repeat(angular, 2, axis=2), noise)
+    return _Bank(radial, angular, noise)
 
 
 def _frequencies(size: int) -> np.ndarray:

@@ -42,7 +42,8 @@ class _Filters(NamedTuple):
 
 
 @functools.cache
-def _filters() -> _Filters:
+def kernels() -> _Filters:
+    """The filters of the pyramid that VIF needs."""
     import numpy as np
 
     first, low = (np.pad(np.array(quarter), (0, len(quarter) - 1), mode="reflect") for quarter in (_FIRST, _LOW))
@@ -58,7 +59,7 @@ def subbands(plane: np.ndarray, levels: int) -> Iterator[tuple[np.ndarray, np.nd
     def filtered(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         return cv2.filter2D(image, cv2.CV_64F, kernel, borderType=cv2.BORDER_REFLECT_101)
 
-    filters = _filters()
+    filters = kernels()
     low = filtered(plane, filters.first)
     for level in range(levels):
         if level:
