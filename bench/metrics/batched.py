@@ -194,9 +194,9 @@ def fsim(
 ) -> tuple[Tensor, Tensor]:
     """Planes Y, or Y, I and Q, [B,H,W] in 0..255 → the weighted sum and the sum of weights, [B] each."""
     luma, gradient, chroma, exponent = constants
-    pc = [phase_congruency(each[0], epsilon=epsilon, lower_median=not original) for each in (ours, theirs)]
-    weight = torch.maximum(*pc)
-    local = weight * _ratio(*pc, luma) * _ratio(scharr(ours[0]), scharr(theirs[0]), gradient)
+    one, other = (phase_congruency(each[0], epsilon=epsilon, lower_median=not original) for each in (ours, theirs))
+    weight = torch.maximum(one, other)
+    local = weight * _ratio(one, other, luma) * _ratio(scharr(ours[0]), scharr(theirs[0]), gradient)
     if len(ours) > 1:
         colour = _ratio(ours[1], theirs[1], chroma) * _ratio(ours[2], theirs[2], chroma)
         local = local * colour.abs() ** exponent

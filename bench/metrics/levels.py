@@ -41,7 +41,8 @@ def values(*, single: bool = False) -> np.ndarray:
     """What the levels stand for: k / 255 in float64 [256]; with `single`, divided in float32."""
     import numpy as np
 
-    table = (np.arange(256, dtype=np.float32 if single else np.float64) / 255).astype(np.float64)
+    levels = np.arange(256.0)
+    table = (levels.astype(np.float32) / np.float32(255)).astype(np.float64) if single else levels / 255
     table.flags.writeable = False
     return table
 
