@@ -119,7 +119,7 @@ def _channels(image: np.ndarray, variant: _Variant, chroma: bool) -> list[np.nda
     import cv2
     import numpy as np
 
-    factor, rows, columns, margins = _shrinking(*image.shape[1:], variant)
+    factor, rows, columns, margins = _shrinking(image.shape[1], image.shape[2], variant)
     if any(map(any, margins)):
         image = np.pad(image, [(0, 0), *margins])
     if factor > 1:
@@ -153,7 +153,7 @@ def _channels_of_batch(images: Tensor, variant: _Variant, chroma: bool) -> list[
     """`_channels` of [B,3,H,W], each [B,rows,columns]."""
     import torch.nn.functional as F
 
-    factor, rows, columns, ((above, below), (left, right)) = _shrinking(*images.shape[2:], variant)
+    factor, rows, columns, ((above, below), (left, right)) = _shrinking(images.shape[2], images.shape[3], variant)
     images = F.pad(images, (left, right, above, below))[..., : rows * factor, : columns * factor]
     red, green, blue = (F.avg_pool2d(images, factor) * 255).unbind(1)
     return [r * red + g * green + b * blue for r, g, b in variant.yiq[: 3 if chroma else 1]]
