@@ -189,8 +189,7 @@ def _impaired(edges: np.ndarray) -> np.ndarray:
     segments = [along[k : k + runs] for k in range(_SEGMENT)]
     mean = sum(segments[1:], segments[0]) / _SEGMENT
     squares = sum(np.square(segment - mean) for segment in segments)
-    impaired: np.ndarray = (np.sqrt(squares / (_SEGMENT - 1)) < _IMPAIRED).any(axis=(0, 1))
-    return impaired
+    return np.asarray((np.sqrt(squares / (_SEGMENT - 1)) < _IMPAIRED).any(axis=(0, 1)))
 
 
 def _noisy(deviation: np.ndarray, middle: np.ndarray, surround: np.ndarray) -> np.ndarray:

@@ -167,9 +167,9 @@ def _covariance(band: np.ndarray) -> np.ndarray:
             band[down:, right : band.shape[1] - left],
         )
         sums = _window_sums(still, shifted, height, width)
-        for row, column in np.ndindex(*sums.shape):
-            one, other = (row, column + left), (row + down, column + right)
-            second[(*one, *other)] = second[(*other, *one)] = sums[row, column]
+        row, column = (np.arange(count) for count in sums.shape)
+        one, other = (row[:, None], column + left), (row[:, None] + down, column + right)
+        second[(*one, *other)] = second[(*other, *one)] = sums
     return second.reshape(9, 9) / (height * width) - np.outer(mean, mean)
 
 
@@ -180,13 +180,17 @@ def _window_sums(ours: np.ndarray, theirs: np.ndarray, height: int, width: int) 
     rows, columns = (size - side + 1 for size, side in zip(ours.shape, (height, width), strict=True))
     # What all windows share is summed once. einsum, because a matrix product may be divided among threads.
     common = np.einsum("ij,ij->j", ours[rows - 1 : height], theirs[rows - 1 : height])
-    edge = ours[: rows - 1] * theirs[: rows - 1], ours[height:] * theirs[height:]
-    sums = np.stack([common + edge[0][row:].sum(axis=0) + edge[1][:row].sum(axis=0) for row in range(rows)])
+    first, last = ours[: rows - 1] * theirs[: rows - 1], ours[height:] * theirs[height:]
+    sums = common + _sides(rows) @ np.concatenate([first, last])
     middle = sums[:, columns - 1 : width].sum(axis=1)
-    return np.stack(
-        [
-            middle + sums[:, k : columns - 1].sum(axis=1) + sums[:, width : width + k].sum(axis=1)
-            for k in range(columns)
-        ],
-        axis=1,
-    )
+    sides = np.concatenate([sums[:, : columns - 1], sums[:, width:]], axis=1)
+    return middle[:, None] + sides @ _sides(columns).T
+
+
+@functools.cache
+def _sides(windows: int) -> np.ndarray:
+    """Which of what lies before and behind the common part belongs to each of so many windows: 0 and 1."""
+    import numpy as np
+
+    shape = windows, windows - 1
+    return np.concatenate([1 - np.tri(*shape, -1), np.tri(*shape, -1)], axis=1)

@@ -44,20 +44,26 @@ def phase_congruency(plane: np.ndarray, *, epsilon: float, lower_median: bool) -
     bank = _doubled(*plane.shape)
     # Without its mean, which every filter drops anyway, the spectrum of a bright image loses no digits.
     spectrum = torch.fft.fft2(torch.from_numpy((plane - plane.mean()).astype(np.complex128))).numpy()
-    turned, response = np.empty_like(spectrum), torch.empty(plane.shape, dtype=torch.complex128)
-    filtered = torch.empty_like(response)
+    turned, filtered = np.empty_like(spectrum), torch.empty(plane.shape, dtype=torch.complex128)
+    response = torch.empty_like(filtered)
+    factors, pairs = filtered.numpy(), response.numpy().view(np.float64).reshape(*plane.shape, 2)
     even, odd = (np.empty((_SCALES, *plane.shape)) for _ in range(2))
-    energy, amplitude, scratch = np.zeros(plane.shape), np.zeros(plane.shape), np.empty(plane.shape)
+    mean_even, mean_odd, scratch = (np.empty(plane.shape) for _ in range(3))
+    energy, amplitude = np.zeros(plane.shape), np.zeros(plane.shape)
     for angular, noise in zip(bank.angular, bank.noise, strict=True):
         _scaled(spectrum, angular, out=turned)
+        mean_even.fill(0)
+        mean_odd.fill(0)
         for scale, radial in enumerate(bank.radial):
-            _scaled(turned, radial, out=filtered.numpy())
-            pairs = torch.fft.ifft2(filtered, out=response).numpy().view(np.float64).reshape(*plane.shape, 2)
+            _scaled(turned, radial, out=factors)
+            torch.fft.ifft2(filtered, out=response)
             cv2.split(pairs, [even[scale], odd[scale]])
             amplitude += cv2.magnitude(even[scale], odd[scale], magnitude=scratch)
+            mean_even += even[scale]
+            mean_odd += odd[scale]
             if not scale:
                 threshold = noise * _median(scratch, lower_median)
-        energy += _in_phase(even, odd, epsilon, threshold)
+        energy += _in_phase(even, odd, mean_even, mean_odd, epsilon, threshold)
     return np.divide(energy, amplitude, out=np.zeros(plane.shape), where=amplitude > 0)
 
 
@@ -68,15 +74,16 @@ def _scaled(spectrum: np.ndarray, doubled: np.ndarray, out: np.ndarray) -> None:
     np.multiply(spectrum.view(np.float64), doubled, out=out.view(np.float64))
 
 
-def _in_phase(even: np.ndarray, odd: np.ndarray, epsilon: float, threshold: float) -> np.ndarray:
+def _in_phase(
+    even: np.ndarray, odd: np.ndarray, mean_even: np.ndarray, mean_odd: np.ndarray, epsilon: float, threshold: float
+) -> np.ndarray:
     """Energy along the mean phase of the scales, less what deviates from it and the threshold; [H,W] from [scales,H,W].
 
-    Turned by the mean phase, what agrees with it is real and what deviates imaginary.
+    Turned by the mean phase, what agrees with it is real and what deviates imaginary. Writes over the means.
     """
     import cv2
     import numpy as np
 
-    mean_even, mean_odd = even.sum(axis=0), odd.sum(axis=0)
     length = cv2.magnitude(mean_even, mean_odd)
     found = length * length
     length += epsilon
