@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 VARIANTS = ("matlab", "pyiqa")
 
-_STRIP = 4 * 16
+_STRIP = 8 * 16
 """Rows computed at a time, so that they stay in the cache; values do not depend on it."""
 _LUMA = (0.299, 0.587, 0.114)
 _BLOCK, _SEGMENT = 16, 6
