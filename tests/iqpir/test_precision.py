@@ -74,3 +74,21 @@ def test_what_has_no_units_is_not_tried(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_convolution_of_either_kind_is_timed():
     assert all(0 < precision._seconds("cpu", half=half) < 60 for half in (False, True))
+
+
+def test_a_run_goes_on_in_what_it_began_with_where_the_machine_still_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from types import SimpleNamespace
+
+    from iqpir.training import engine
+
+    (tmp_path / "state.json").write_text('{"step": 4, "tensors": "4.safetensors", "precision": "bf16"}')
+    monkeypatch.setattr(engine, "mixed", lambda precision, device: f"measured {precision}")
+    monkeypatch.setattr(engine, "native_bfloat16", lambda device: True)
+    auto, asked = SimpleNamespace(precision="auto"), SimpleNamespace(precision="no")
+    assert engine._precision(auto, tmp_path, "cpu") == "bf16"
+    assert engine._precision(auto, tmp_path / "new", "cpu") == "measured auto"
+    assert engine._precision(asked, tmp_path, "cpu") == "measured no"
+    monkeypatch.setattr(engine, "native_bfloat16", lambda device: False)
+    assert engine._precision(auto, tmp_path, "cpu") == "measured auto"
