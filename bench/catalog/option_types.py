@@ -9,13 +9,13 @@ from __future__ import annotations
 import types
 import typing
 from functools import cache
-from typing import Any
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, one_line
 
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 _WORDS = {
     bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "a mapping",
     tuple: "a list", type(None): "nothing", None: "nothing",
@@ -27,6 +27,8 @@ def value_of(wanted: Any, value: Any, where: str) -> Any:
 
     `where` begins the message: `method 'x': option 'y'`. YAML has lists alone, so one is taken for a tuple.
     """
+    from pydantic import ValidationError
+
     adapter = _adapter(wanted)
     try:
         return adapter.validate_python(value)
@@ -57,4 +59,6 @@ def named(wanted: Any) -> str:
 
 @cache
 def _adapter(wanted: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(wanted, config=_STRICT)
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(wanted, config=ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True))

@@ -7,14 +7,14 @@ same thing and only the second needs its features stored.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from bench.catalog.user_code import code_of
 from bench.errors import BenchError, one_line
 from bench.metrics.kinds import Kind, PerImage, set_kind
-from bench.metrics.view import View
+from bench.metrics.view import Levels, View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from bench.catalog.registry import Entry
     from bench.detection.detector import WeightFile
     from bench.fetch.assets import Asset
+
+
+Made = TypeVar("Made")
+Shared = dict[Hashable, Any]
+"""What one metric made of a view and another may use; keys are tuples that say all that it depends on."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,22 @@ class ImageMetric(Metric):
         `reference` is None exactly for NR metrics. Raises `ItemError` with the reason where an image cannot be scored
         (smaller than the window, say). The value may not depend on the batch, the order or the number of threads.
         """
+
+    def score_sharing(self, restored: Tensor, reference: Tensor | None, shared: Shared) -> float | None:
+        """The same value of one image [C,H,W], with what metrics of equal view put into `shared`; None: by `score`."""
+        return None
+
+    def score_levels(self, levels: Levels) -> float | None:
+        """The same value, bit for bit, of one 8-bit image by a shorter way; None where there is none."""
+        return None
+
+
+def once(shared: Shared, key: Hashable, make: Callable[[], Made]) -> Made:
+    """What is under the key, made where it is not there yet."""
+    if key not in shared:
+        shared[key] = make()
+    found: Made = shared[key]
+    return found
 
 
 class SetMetric(Metric):

@@ -18,6 +18,7 @@ from bench.metrics.primitives.matlab import imresize
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 FEATURES = {
     "text": "through text files as in the release: features to six decimals, scaled ones to six digits",
@@ -58,9 +59,14 @@ class Brisque(LiveMetric):
         return _Machine(libsvm.read_range(files["allrange"]), libsvm.read_model(files["allmodel"], _COUNT))
 
     def one(self, model: _Machine, levels: np.ndarray) -> float:
+        return self.of_features(model, image_features(levels))
+
+    def features_on_device(self, gray: Tensor) -> list[np.ndarray]:
+        return image_features_on_device(gray)
+
+    def of_features(self, model: _Machine, found: np.ndarray) -> float:
         import numpy as np
 
-        found = image_features(levels)
         if not np.isfinite(found).all():
             raise ItemError("brisque is undefined: the image has no texture to take statistics of")
         text = self.features == "text"
@@ -71,18 +77,35 @@ def image_features(levels: np.ndarray) -> np.ndarray:
     """Gray levels [H,W] → 36 features, 18 at full and 18 at half size. Raises `ItemError` for a very small image."""
     import numpy as np
 
-    height, width = levels.shape
+    _check(*levels.shape)
+    scales = (levels, imresize(levels, 0.5))
+    return np.concatenate([_features(*nss.fits(nss.normalised(image, border="zero")[None])) for image in scales])
+
+
+def image_features_on_device(gray: Tensor) -> list[np.ndarray]:
+    """`image_features` of each image of [B,H,W], their moments summed by torch where they lie."""
+    import numpy as np
+
+    from bench.metrics import batched
+
+    _check(*gray.shape[1:])
+    scales = []
+    for image in (gray, batched.halved(gray)):
+        moments = batched.moments(batched.normalised(image, "zero"))
+        size = image[0].numel()
+        scales.append([_features(*nss.fits_of(moments[:, :, [k]], size)) for k in range(len(gray))])
+    return [np.concatenate(pair) for pair in zip(*scales, strict=True)]
+
+
+def _check(height: int, width: int) -> None:
     if min(height, width) < _SMALLEST:
         raise ItemError(f"brisque needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
-    half = imresize(levels, 0.5)
-    return np.concatenate([_features(nss.normalised(image, border="zero")) for image in (levels, half)])
 
 
-def _features(field: np.ndarray) -> np.ndarray:
+def _features(found: nss.Asymmetric, mean: np.ndarray, power: np.ndarray) -> np.ndarray:
     """Shape and variance of the coefficients, then shape, mean and both variances of each of the four products."""
     import numpy as np
 
-    found, mean, power = nss.fits(field[None])
     one, two, three = (gamma[1:, 0] for gamma in nss.gammas(found.shape))
     left, right = found.left[1:, 0], found.right[1:, 0]
     centre = (right - left) * (two / one) * (np.sqrt(one) / np.sqrt(three))

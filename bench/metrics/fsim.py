@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _T1, _T2, _T3, _LAMBDA = 0.85, 160.0, 200.0, 0.03
 _SMALLEST = 8
+_FLAT = "fsim is undefined: neither image has any phase congruency (both are flat)"
 
 
 class _Variant(NamedTuple):
@@ -71,9 +72,25 @@ class Fsim(ImageMetric):
         height, width = restored.shape[-2:]
         if min(height, width) < _SMALLEST:
             raise ItemError(f"fsim needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
-        pairs = zip(restored.cpu().numpy(), reference.cpu().numpy(), strict=True)
+        if restored.device.type != "cpu":
+            return self.score_batch(restored, reference)
+        pairs = zip(restored.numpy(), reference.numpy(), strict=True)
         values = [_similarity(*pair, VARIANTS[self.variant], self.chroma) for pair in pairs]
-        return torch.tensor(values, dtype=torch.float64, device=restored.device)
+        return torch.tensor(values, dtype=torch.float64)
+
+    def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
+        """As `score`, of a whole batch at once on its device, in torch."""
+        from bench.metrics import batched
+
+        variant = VARIANTS[self.variant]
+        ours, theirs = (_channels_of_batch(images, variant, self.chroma) for images in (restored, reference))
+        constants = (_T1, _T2, _T3, _LAMBDA)
+        local, total = batched.fsim(
+            ours, theirs, epsilon=variant.epsilon, original=variant.original, constants=constants
+        )
+        if bool((total == 0).any()):
+            raise ItemError(_FLAT)
+        return local / total
 
 
 def _similarity(restored: np.ndarray, reference: np.ndarray, variant: _Variant, chroma: bool) -> float:
@@ -87,7 +104,7 @@ def _similarity(restored: np.ndarray, reference: np.ndarray, variant: _Variant, 
     weight = np.maximum(pc_ours, pc_theirs)
     total = float(weight.sum())
     if total == 0:
-        raise ItemError("fsim is undefined: neither image has any phase congruency (both are flat)")
+        raise ItemError(_FLAT)
     local = weight * _ratio(pc_ours, pc_theirs, _T1) * _ratio(_gradient(ours[0]), _gradient(theirs[0]), _T2)
     if chroma:
         colour = _ratio(ours[1], theirs[1], _T3) * _ratio(ours[2], theirs[2], _T3)
@@ -102,21 +119,43 @@ def _channels(image: np.ndarray, variant: _Variant, chroma: bool) -> list[np.nda
     import cv2
     import numpy as np
 
-    height, width = image.shape[1:]
-    side = min(height, width) / 256
-    factor = max(1, math.floor(side + 0.5) if variant.original else round(side))
-    rows, columns = height // factor, width // factor
-    if factor > 1 and variant.original:
-        # MATLAB centres an odd window on the sample and puts an even one after it; beyond the image it sees zeros.
-        lead = (factor - 1) // 2
-        rows, columns = -(-height // factor), -(-width // factor)
-        margins = [(lead, max(count * factor - lead - size, 0)) for count, size in ((rows, height), (columns, width))]
-        if any(map(any, margins)):
-            image = np.pad(image, [(0, 0), *margins])
+    factor, rows, columns, margins = _shrinking(image.shape[1], image.shape[2], variant)
+    if any(map(any, margins)):
+        image = np.pad(image, [(0, 0), *margins])
     if factor > 1:
         image = image[:, : rows * factor, : columns * factor]
         image = np.stack([cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA) for plane in image])
     red, green, blue = image * 255
+    return [r * red + g * green + b * blue for r, g, b in variant.yiq[: 3 if chroma else 1]]
+
+
+class _Shrinking(NamedTuple):
+    factor: int
+    rows: int
+    columns: int
+    margins: list[tuple[int, int]]
+    """Zeros before and after the rows, and the columns."""
+
+
+def _shrinking(height: int, width: int, variant: _Variant) -> _Shrinking:
+    side = min(height, width) / 256
+    factor = max(1, math.floor(side + 0.5) if variant.original else round(side))
+    if factor == 1 or not variant.original:
+        return _Shrinking(factor, height // factor, width // factor, [(0, 0), (0, 0)])
+    # MATLAB centres an odd window on the sample and puts an even one after it; beyond the image it sees zeros.
+    lead = (factor - 1) // 2
+    rows, columns = -(-height // factor), -(-width // factor)
+    margins = [(lead, max(count * factor - lead - size, 0)) for count, size in ((rows, height), (columns, width))]
+    return _Shrinking(factor, rows, columns, margins)
+
+
+def _channels_of_batch(images: Tensor, variant: _Variant, chroma: bool) -> list[Tensor]:
+    """`_channels` of [B,3,H,W], each [B,rows,columns]."""
+    import torch.nn.functional as F
+
+    factor, rows, columns, ((above, below), (left, right)) = _shrinking(images.shape[2], images.shape[3], variant)
+    images = F.pad(images, (left, right, above, below))[..., : rows * factor, : columns * factor]
+    red, green, blue = (F.avg_pool2d(images, factor) * 255).unbind(1)
     return [r * red + g * green + b * blue for r, g, b in variant.yiq[: 3 if chroma else 1]]
 
 

@@ -17,8 +17,8 @@ from bench.fetch.assets import Asset
 from bench.identity import digest
 from bench.metrics.base import ImageMetric, Signature
 from bench.metrics.loaded import Loaded
-from bench.metrics.primitives.matlab import GRAYS, gray_levels
-from bench.metrics.view import View
+from bench.metrics.primitives.matlab import GRAYS, gray_levels, gray_of_levels
+from bench.metrics.view import Levels, View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +108,9 @@ class LiveMetric(ImageMetric):
 
     def _one(self, model: Any, levels: np.ndarray) -> float:
         """As `one`, and refused for an image of a single level: its number would be its border's, or rounding's."""
-        found = self.one(model, levels)  # which has reasons of its own, such as the size
+        return self._refused_if_flat(self.one(model, levels), levels)  # `one` has reasons of its own, such as the size
+
+    def _refused_if_flat(self, found: float, levels: np.ndarray) -> float:
         if levels.min() == levels.max():
             level = int(levels.flat[0])
             raise ItemError(f"{self.family} is undefined: the image has no texture, every pixel has gray level {level}")
@@ -116,11 +118,46 @@ class LiveMetric(ImageMetric):
 
     def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         """float64 RGB [B,3,H,W] in [0,1] → float64 [B]. `ItemError` for an image that is too small or flat."""
+        import numpy as np
         import torch
 
-        model = self.model()
-        values = [self._one(model, gray_levels(planes, self.gray)) for planes in restored.cpu().numpy()]
-        for value in values:
-            if not math.isfinite(value):
-                raise ItemError(f"{self.family} is undefined for this image: its value is {value}")
-        return torch.tensor(values, dtype=torch.float64, device=restored.device)
+        grays = [gray_levels(planes, self.gray) for planes in restored.cpu().numpy()]
+        if restored.device.type != "cpu":
+            return self.score_batch(torch.from_numpy(np.stack(grays)).to(restored.device))
+        return torch.tensor([self._of_gray(gray) for gray in grays], dtype=torch.float64)
+
+    def score_batch(self, gray: Tensor) -> Tensor:
+        """Of gray levels [B,H,W], made of images as for `score`; by torch on their device as far as the metric can."""
+        import torch
+
+        features = self.features_on_device(gray)
+        planes = gray.cpu().numpy()
+        if features is None:
+            values = [self._of_gray(plane) for plane in planes]
+        else:
+            model = self.model()
+            values = [
+                self._checked(self.of_features(model, found), plane)
+                for found, plane in zip(features, planes, strict=True)
+            ]
+        return torch.tensor(values, dtype=torch.float64, device=gray.device)
+
+    def features_on_device(self, gray: Tensor) -> list[np.ndarray] | None:
+        """Of gray levels [B,H,W]: what `of_features` takes of each image; None where only `one` can."""
+        return None
+
+    def of_features(self, model: Any, found: np.ndarray) -> float:
+        """The value of one image's features."""
+        raise NotImplementedError
+
+    def score_levels(self, levels: Levels) -> float:
+        return self._of_gray(gray_of_levels(levels.restored, self.gray))
+
+    def _of_gray(self, gray: np.ndarray) -> float:
+        return self._checked(self._one(self.model(), gray), gray)
+
+    def _checked(self, value: float, gray: np.ndarray) -> float:
+        self._refused_if_flat(value, gray)
+        if not math.isfinite(value):
+            raise ItemError(f"{self.family} is undefined for this image: its value is {value}")
+        return value

@@ -7,10 +7,12 @@ are halved, where negative structure is cut and how channels are combined differ
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, ItemError, suggest
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Shared, Signature, once
+from bench.metrics.primitives import ssim_maps as maps
+from bench.metrics.primitives.ssim_maps import Constants, Means
 from bench.metrics.view import View
 
 if TYPE_CHECKING:
@@ -25,19 +27,9 @@ CHOICES = {
     "channels": ("mean", "pooled"),
 }
 
-_SIGMA, _RADIUS = 1.5, 5
-_C1, _C2 = 0.01**2, 0.03**2
-_SMALLEST = 2 * _RADIUS * 2 ** (len(WEIGHTS) - 1) + 1
+_WINDOW = "gauss11s1.5"
+_SMALLEST = 10 * 2 ** (len(WEIGHTS) - 1) + 1
 """161: the least side that, halved four times and rounded up, still holds the 11×11 window."""
-_STRIP = 96
-"""Rows computed at a time, so that a strip's maps stay in the cache. A constant: the order of sums depends on it."""
-
-
-class _Means(NamedTuple):
-    structure: float
-    """Mean of the contrast-structure map."""
-    ssim: float
-    """Mean of the map with luminance; only looked at on the coarsest scale."""
 
 
 @dataclass(frozen=True)
@@ -75,29 +67,62 @@ class MsSsim(ImageMetric):
         import torch
 
         assert reference is not None
-        height, width = restored.shape[-2:]
-        if min(height, width) < _SMALLEST:
-            raise ItemError(f"ms-ssim needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
-        values = [self._one(*pair) for pair in zip(restored.cpu().numpy(), reference.cpu().numpy(), strict=True)]
-        return torch.tensor(values, dtype=torch.float64, device=restored.device)
+        if restored.device.type != "cpu":
+            return self.score_batch(restored, reference)
+        values = [self.score_sharing(*pair, {}) for pair in zip(restored, reference, strict=True)]
+        return torch.tensor(values, dtype=torch.float64)
 
-    def _one(self, ours: np.ndarray, theirs: np.ndarray) -> float:
+    def score_sharing(self, restored: Tensor, reference: Tensor | None, shared: Shared) -> float:
         import numpy as np
 
-        scales = np.array([self._scales(x, y) for x, y in zip(ours, theirs, strict=True)])
+        assert reference is not None
+        self._check(restored)
+        planes = list(zip(restored.numpy(), reference.numpy(), strict=True))
+        finest = once(shared, (_WINDOW, False, self._constants), lambda: [self._means(*pair) for pair in planes])
+        scales = np.array([self._scales(*pair, first) for pair, first in zip(planes, finest, strict=True)])
         if self.channels == "pooled":
             scales = scales.mean(axis=0, keepdims=True)
         return float(np.prod(np.maximum(scales, 0) ** WEIGHTS, axis=1).mean())
 
-    def _scales(self, x: np.ndarray, y: np.ndarray) -> list[float]:
-        """The factor of each scale, before its exponent, of two [H,W]."""
+    def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
+        """As `score`, of a whole batch at once on its device, in torch."""
+        import torch
+
+        self._check(restored)
+        x, y, c = restored, reference, self._constants
         factors = []
         for scale in range(len(WEIGHTS)):
-            means = _means(x, y, self.clamp == "map")
+            found = maps.batch_means(x, y, _WINDOW, c, c.c1, c.c2, reflect=False)
             last = scale == len(WEIGHTS) - 1
-            factors.append(means.ssim if last else means.structure)
+            factors.append(found.ssim if last else found.structure)
             if not last:
-                x, y = self._halved(x), self._halved(y)
+                x, y = self._halved_batch(x), self._halved_batch(y)
+        scales = torch.stack(factors)
+        if self.channels == "pooled":
+            scales = scales.mean(dim=2, keepdim=True)
+        exponents = torch.tensor(WEIGHTS, dtype=torch.float64, device=restored.device)[:, None, None]
+        return (scales.clamp(min=0) ** exponents).prod(dim=0).mean(dim=1)
+
+    @property
+    def _constants(self) -> Constants:
+        return Constants(clamp=self.clamp == "map")
+
+    def _check(self, image: Tensor) -> None:
+        height, width = image.shape[-2:]
+        if min(height, width) < _SMALLEST:
+            raise ItemError(f"ms-ssim needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
+
+    def _means(self, x: np.ndarray, y: np.ndarray) -> Means:
+        return maps.means(x, y, _WINDOW, self._constants)
+
+    def _scales(self, x: np.ndarray, y: np.ndarray, finest: Means) -> list[float]:
+        """The factor of each scale, before its exponent, of two [H,W]."""
+        factors = [finest.structure]
+        for _ in WEIGHTS[1:]:
+            x, y = self._halved(x), self._halved(y)
+            means = self._means(x, y)
+            factors.append(means.structure)
+        factors[-1] = means.ssim
         return factors
 
     def _halved(self, plane: np.ndarray) -> np.ndarray:
@@ -111,50 +136,12 @@ class MsSsim(ImageMetric):
             plane = np.pad(plane, margins, mode="edge" if symmetric else "constant")
         return cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
+    def _halved_batch(self, planes: Tensor) -> Tensor:
+        import torch.nn.functional as F
 
-def _means(x: np.ndarray, y: np.ndarray, clamp: bool) -> _Means:
-    """Means over the area where the window fits. Strips and OpenCV's per-pixel sums: no thread can change a bit."""
-    import numpy as np
-
-    height, width = x.shape
-    rows = height - 2 * _RADIUS
-    work = np.empty((6, min(_STRIP, rows) + 2 * _RADIUS, width))
-    sums = [
-        _strip_sums(x[top : top + _STRIP + 2 * _RADIUS], y[top : top + _STRIP + 2 * _RADIUS], work, clamp)
-        for top in range(0, rows, _STRIP)
-    ]
-    structure, ssim = np.sum(sums, axis=0) / (rows * (width - 2 * _RADIUS))
-    return _Means(float(structure), float(ssim))
-
-
-def _strip_sums(x: np.ndarray, y: np.ndarray, work: np.ndarray, clamp: bool) -> tuple[float, float]:
-    """Sums of the structure and the SSIM map inside a strip of rows; `work` is [6, rows, columns] to compute in."""
-    import cv2
-    import numpy as np
-
-    taps = np.exp(-(np.arange(-_RADIUS, _RADIUS + 1) ** 2) / (2 * _SIGMA**2))
-    taps /= taps.sum()
-    power, cross, *means = work[:, : len(x)]
-    np.add(np.multiply(x, x, out=power), np.multiply(y, y, out=cross), out=power)
-    np.multiply(x, y, out=cross)
-    for one, mean in zip((x, y, power, cross), means, strict=True):
-        cv2.sepFilter2D(one, cv2.CV_64F, taps, taps, dst=mean, borderType=cv2.BORDER_CONSTANT)
-    inner = slice(_RADIUS, len(x) - _RADIUS)
-    mx, my, spread, structure = (mean[inner] for mean in means)
-    both, squares = power[inner], cross[inner]
-    np.multiply(mx, my, out=both)
-    np.add(np.multiply(mx, mx, out=mx), np.multiply(my, my, out=my), out=squares)
-    structure -= both
-    structure *= 2
-    structure += _C2
-    spread -= squares
-    spread += _C2
-    structure /= spread
-    if clamp:
-        np.maximum(structure, 0, out=structure)
-    both *= 2
-    both += _C1
-    squares += _C1
-    both /= squares
-    both *= structure
-    return float(structure[:, _RADIUS:-_RADIUS].sum()), float(both[:, _RADIUS:-_RADIUS].sum())
+        below, right = (size % 2 for size in planes.shape[-2:])
+        if self.halving == "symmetric":
+            planes = F.pad(planes, (0, right, 0, below), mode="replicate")
+        else:
+            planes = F.pad(planes, (right, 0, below, 0))
+        return F.avg_pool2d(planes, 2)

@@ -18,6 +18,7 @@ from bench.metrics.primitives.matlab import imresize
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 VARIANTS = {
     "live": "float64 as in MATLAB, with MATLAB's rounding in flat areas",
@@ -72,9 +73,17 @@ class Niqe(LiveMetric):
             ) from error
 
     def one(self, model: _Gaussian, levels: np.ndarray) -> float:
+        return self._distance(model, block_features(levels, single=self.variant == "basicsr"))
+
+    def features_on_device(self, gray: Tensor) -> list[np.ndarray] | None:
+        return None if self.variant == "basicsr" else block_features_on_device(gray)
+
+    def of_features(self, model: _Gaussian, features: np.ndarray) -> float:
+        return self._distance(model, features)
+
+    def _distance(self, model: _Gaussian, features: np.ndarray) -> float:
         import numpy as np
 
-        features = block_features(levels, single=self.variant == "basicsr")
         whole = features[~np.isnan(features).any(axis=1)]
         if len(whole) < 2:
             raise ItemError("niqe is undefined: fewer than two of the image's 96×96 blocks have any texture")
@@ -95,10 +104,7 @@ def block_features(levels: np.ndarray, *, single: bool = False) -> np.ndarray:
     """
     import numpy as np
 
-    rows, columns = (size // _BLOCK for size in levels.shape)
-    if rows * columns < 2:
-        height, width = levels.shape
-        raise ItemError(f"niqe needs two blocks of {_BLOCK}×{_BLOCK} (192×96 pixels), the view is {width}×{height}")
+    rows, columns = _grid(*levels.shape)
     image = np.ascontiguousarray(levels[: rows * _BLOCK, : columns * _BLOCK])
     scales = []
     for block in (_BLOCK, _BLOCK // 2):
@@ -108,6 +114,30 @@ def block_features(levels: np.ndarray, *, single: bool = False) -> np.ndarray:
         if block == _BLOCK:
             image = basicsr.halved(image.astype(np.float32)) if single else imresize(image, 0.5)
     return np.concatenate(scales, axis=1)
+
+
+def block_features_on_device(gray: Tensor) -> list[np.ndarray]:
+    """`block_features` of each image of [B,H,W], their moments summed by torch where they lie."""
+    import numpy as np
+
+    from bench.metrics import batched
+
+    rows, columns = _grid(*gray.shape[1:])
+    image, scales = gray[:, : rows * _BLOCK, : columns * _BLOCK], []
+    for block in (_BLOCK, _BLOCK // 2):
+        field = batched.normalised(image, "replicate").unfold(1, block, block).unfold(2, block, block)
+        moments = batched.moments(field.flatten(0, 2))
+        scales.append(_features(nss.fits_of(moments, block * block)[0]).reshape(len(gray), rows * columns, -1))
+        if block == _BLOCK:
+            image = batched.halved(image)
+    return list(np.concatenate(scales, axis=2))
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
+    rows, columns = height // _BLOCK, width // _BLOCK
+    if rows * columns < 2:
+        raise ItemError(f"niqe needs two blocks of {_BLOCK}×{_BLOCK} (192×96 pixels), the view is {width}×{height}")
+    return rows, columns
 
 
 def _features(found: nss.Asymmetric) -> np.ndarray:

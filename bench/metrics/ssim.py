@@ -7,33 +7,23 @@ contrast) are fields, each named in the signature. Not MS-SSIM, and without the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, ItemError, suggest
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Shared, Signature, once
+from bench.metrics.primitives import ssim_maps as maps
+from bench.metrics.primitives.ssim_maps import Constants, Means
 from bench.metrics.view import View
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 CHOICES = {
-    "window": ("gauss11s1.5", "gauss13s1.5", "uniform7"),
+    "window": maps.WINDOWS,
     "border": ("valid", "reflect"),
     "covariance": ("population", "sample", "sample25"),
     "data_range": ("1", "2", "restored"),
 }
-
-_STRIP = 96
-"""Rows computed at a time, so that a strip's maps stay in the cache. A constant: the order of sums depends on it."""
-
-
-class _Constants(NamedTuple):
-    c1: float
-    c2: float
-    scale: float
-    """Covariance correction n / (n − 1), or 1."""
-    clamp: bool
 
 
 @dataclass(frozen=True)
@@ -86,119 +76,50 @@ class Ssim(ImageMetric):
         import torch
 
         assert reference is not None
-        taps = _taps(self.window)
-        height, width = restored.shape[-2:]
-        if min(height, width) < len(taps):
-            raise ItemError(f"ssim needs {len(taps)}×{len(taps)} pixels or more, the view is {width}×{height}")
-        mean = _mean_torch if restored.is_cuda else _mean_opencv
-        values = [
-            mean(ours, theirs, taps, self.border == "valid", self._constants(ours, len(taps)))
-            for ours, theirs in zip(restored, reference, strict=True)
-        ]
-        return torch.tensor(values, dtype=torch.float64, device=restored.device)
+        if restored.device.type != "cpu":
+            return self.score_batch(restored, reference)
+        values = [self.score_sharing(*pair, {}) for pair in zip(restored, reference, strict=True)]
+        return torch.tensor(values, dtype=torch.float64)
 
-    def _constants(self, restored: Tensor, size: int) -> _Constants:
-        span = float(restored.max() - restored.min()) if self.data_range == "restored" else float(self.data_range)
+    def score_sharing(self, restored: Tensor, reference: Tensor | None, shared: Shared) -> float:
+        assert reference is not None
+        self._check(restored)
+        constants = self._constants(self._span(restored))
+        reflect = self.border == "reflect"
+
+        def means() -> list[Means]:
+            pairs = zip(restored.numpy(), reference.numpy(), strict=True)
+            return [maps.means(x, y, self.window, constants, reflect=reflect) for x, y in pairs]
+
+        found = once(shared, (self.window, reflect, constants), means)
+        return sum(mean.ssim for mean in found) / len(found)
+
+    def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
+        """As `score`, of a whole batch at once on its device, in torch."""
+        import torch
+
+        self._check(restored)
+        constants = self._constants(1.0)
+        spans = torch.tensor([self._span(image) for image in restored], dtype=torch.float64, device=restored.device)
+        c1, c2 = ((k * spans).square()[:, None, None, None] for k in (self.k1, self.k2))
+        reflect = self.border == "reflect"
+        return maps.batch_means(restored, reference, self.window, constants, c1, c2, reflect=reflect).ssim.mean(dim=1)
+
+    def _check(self, image: Tensor) -> None:
+        height, width = image.shape[-2:]
+        size = len(maps.taps(self.window))
+        if min(height, width) < size:
+            raise ItemError(f"ssim needs {size}×{size} pixels or more, the view is {width}×{height}")
+
+    def _span(self, restored: Tensor) -> float:
+        if self.data_range != "restored":
+            return float(self.data_range)
+        span = float(restored.max() - restored.min())
         if span == 0:
             raise ItemError("ssim with data_range 'restored' is undefined: the restored image is flat")
-        pixels = {"sample": size**2, "sample25": 25}.get(self.covariance)
+        return span
+
+    def _constants(self, span: float) -> Constants:
+        pixels = {"sample": len(maps.taps(self.window)) ** 2, "sample25": 25}.get(self.covariance)
         scale = 1.0 if pixels is None else pixels / (pixels - 1)
-        return _Constants((self.k1 * span) ** 2, (self.k2 * span) ** 2, scale, self.clamp)
-
-
-def _taps(window: str) -> np.ndarray:
-    import numpy as np
-
-    if window == "uniform7":
-        return np.full(7, 1 / 7)
-    radius = 6 if window == "gauss13s1.5" else 5
-    taps = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * 1.5**2))
-    return taps / taps.sum()
-
-
-def _mean_opencv(ours: Tensor, theirs: Tensor, taps: np.ndarray, valid: bool, constants: _Constants) -> float:
-    """Mean SSIM of two [C,H,W]. Each output pixel has its own sum, so OpenCV's threads cannot change a bit."""
-    import numpy as np
-
-    radius = len(taps) // 2
-    planes = [ours.numpy(), theirs.numpy()]
-    if not valid:
-        planes = [np.pad(plane, ((0, 0), (radius, radius), (radius, radius)), mode="symmetric") for plane in planes]
-    _, height, width = planes[0].shape
-    rows, columns = height - 2 * radius, width - 2 * radius
-    # Written over by every strip: fresh arrays of this size would each cost page faults.
-    work = np.empty((6, min(_STRIP, rows) + 2 * radius, width))
-    sums = [
-        _strip_sum(x[top : top + _STRIP + 2 * radius], y[top : top + _STRIP + 2 * radius], work, taps, constants)
-        for x, y in zip(*map(np.ascontiguousarray, planes), strict=True)
-        for top in range(0, rows, _STRIP)
-    ]
-    return float(np.sum(sums)) / (len(ours) * rows * columns)
-
-
-def _strip_sum(x: np.ndarray, y: np.ndarray, work: np.ndarray, taps: np.ndarray, constants: _Constants) -> float:
-    """Sum of the SSIM map over the inside of a strip of rows; `work` is [6, rows, columns] to compute in."""
-    import cv2
-    import numpy as np
-
-    radius = len(taps) // 2
-    power, cross, *means = work[:, : len(x)]
-    np.multiply(x, x, out=power)
-    np.multiply(y, y, out=cross)
-    power += cross
-    np.multiply(x, y, out=cross)
-    for one, mean in zip((x, y, power, cross), means, strict=True):
-        cv2.sepFilter2D(one, cv2.CV_64F, taps, taps, dst=mean, borderType=cv2.BORDER_CONSTANT)
-    inner = slice(radius, len(x) - radius)
-    mx, my, spread, structure = (mean[inner] for mean in means)
-    luminance, squares = power[inner], cross[inner]
-    np.multiply(mx, my, out=luminance)
-    mx *= mx
-    my *= my
-    np.add(mx, my, out=squares)
-    structure -= luminance
-    structure *= 2 * constants.scale
-    structure += constants.c2
-    spread -= squares
-    if constants.scale != 1:
-        spread *= constants.scale
-    spread += constants.c2
-    if constants.clamp:
-        np.maximum(structure, 0, out=structure)
-    luminance *= 2
-    luminance += constants.c1
-    luminance *= structure
-    squares += constants.c1
-    squares *= spread
-    luminance /= squares
-    return float(luminance[:, radius:-radius].sum())
-
-
-def _mean_torch(ours: Tensor, theirs: Tensor, taps: np.ndarray, valid: bool, constants: _Constants) -> float:
-    """The same on a GPU: two separable float64 convolutions."""
-    import torch
-    import torch.nn.functional as F
-
-    kernel = torch.as_tensor(taps, dtype=torch.float64, device=ours.device)
-    maps = torch.stack([ours, theirs, ours * ours + theirs * theirs, ours * theirs]).flatten(0, 1)[:, None]
-    if not valid:
-        radius = len(taps) // 2
-        rows, columns = (_mirrored(size, radius, ours.device) for size in ours.shape[-2:])
-        maps = maps[:, :, rows][:, :, :, columns]
-    maps = F.conv2d(F.conv2d(maps, kernel[None, None, :, None]), kernel[None, None, None, :])
-    mx, my, power, cross = maps.reshape(4, len(ours), *maps.shape[-2:])
-    structure = (2 * constants.scale * (cross - mx * my) + constants.c2) / (
-        constants.scale * (power - mx * mx - my * my) + constants.c2
-    )
-    if constants.clamp:
-        structure = structure.clamp(min=0)
-    luminance = (2 * mx * my + constants.c1) / (mx * mx + my * my + constants.c1)
-    return float((luminance * structure).mean())
-
-
-def _mirrored(size: int, radius: int, device: object) -> Tensor:
-    """Indices of a row padded by `radius` on both sides, mirrored with the edge repeated."""
-    import numpy as np
-    import torch
-
-    return torch.as_tensor(np.pad(np.arange(size), radius, mode="symmetric")).to(str(device))
+        return Constants((self.k1 * span) ** 2, (self.k2 * span) ** 2, scale, self.clamp)

@@ -83,6 +83,16 @@ class Fit(NamedTuple):
         return cls(rule, int(sides[1]), int(sides[2]))
 
 
+class Levels(NamedTuple):
+    """What a metric compares, as 8-bit levels."""
+
+    restored: np.ndarray
+    """uint8 [C,H,W], of any strides."""
+    reference: np.ndarray | None
+    single: bool
+    """Whether `apply` gives a level as float32 has its 255th."""
+
+
 @dataclass(frozen=True)
 class View:
     """The options of a view; each is a field of the signature of every metric that uses it.
@@ -144,6 +154,22 @@ class View:
             reference = self._one(reference, eight_bit)
             eight_bit = eight_bit and not floats
         return self._one(restored, eight_bit), reference
+
+    def levels(self, restored: np.ndarray, reference: np.ndarray | None) -> Levels | None:
+        """RGB uint8 [H,W,3], the reference None for NR metrics → uint8 [C,H,W], of which `apply` gives the floats.
+
+        None where what the view gives is not on the 256 levels, or where it is for `apply` to say what does not fit.
+        """
+        sizes = {image.shape for image in (restored, reference) if image is not None}
+        fits = len(sizes) == 1 and len(restored.shape) == 3 and 2 * self.crop < min(restored.shape[:2])
+        if not fits or self.space not in _LEVELS or self.fit != "no" or self.gtmean != "no" or restored.shape[2] != 3:
+            return None
+        theirs = None if reference is None else self._levels(reference)
+        return Levels(self._levels(restored), theirs, self.space == "yiq")
+
+    def _levels(self, image: np.ndarray) -> np.ndarray:
+        rows, columns = (slice(self.crop, size - self.crop) for size in image.shape[:2])
+        return _LEVELS[self.space](image[rows, columns])
 
     def _fitted(self, image: Tensor) -> Tensor:
         fit = Fit.parse(self.fit)
@@ -212,25 +238,17 @@ def _gray(image: Tensor) -> Tensor:
 
 
 def _yiq_luma(image: Tensor) -> Tensor:
-    """pyiqa's luma. One 8-bit colour in a thousand lies exactly between two levels, where the last bit decides.
-
-    pyiqa's float32 matrix product sums in an order that differs between processors; here it is always a chain of fused
-    multiply-adds (red, green, blue), followed in float64, so that the value is the same on every machine.
-    """
+    """pyiqa's luma, which it divides by 255 in float32; see `levels.fused_luma`."""
     import numpy as np
     import torch
 
-    red, green, blue = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    from bench.metrics.levels import fused_luma
+
     planes = image.detach().cpu().numpy()
     luma = np.empty((len(planes), 1, *planes.shape[2:]))
     for pixels, out in zip(planes, luma[:, 0], strict=True):
         for top in range(0, len(out), 32):  # a few rows at a time stay in the cache
-            rows = pixels[:, top : top + 32].astype(np.float32)
-            total = rows[0] * red
-            for plane, weight in ((rows[1], green), (rows[2], blue)):
-                total = (plane * np.float64(weight) + total).astype(np.float32)
-            total *= np.float32(255)
-            np.divide(np.rint(total, out=total), 255, out=out[top : top + 32])
+            out[top : top + 32] = fused_luma(pixels[:, top : top + 32].astype(np.float32)) / np.float32(255)
     return torch.from_numpy(luma).to(image.device)
 
 
@@ -247,13 +265,17 @@ def _gray_levels(levels: np.ndarray, order: tuple[int, int, int]) -> np.ndarray:
     return (9798 * red + 19235 * green + 3735 * blue + (1 << 14)) >> 15
 
 
+def _pillow_levels(levels: np.ndarray) -> np.ndarray:
+    """Pillow's convert("L") of int32 [B,3,H,W]."""
+    red, green, blue = levels.transpose(1, 0, 2, 3)
+    gray: np.ndarray = (19595 * red + 38470 * green + 7471 * blue + (1 << 15)) >> 16
+    return gray
+
+
 def _gray_u8(image: Tensor) -> Tensor:
-    """Pillow's convert("L")."""
     import torch
 
-    red, green, blue = _levels(image).transpose(1, 0, 2, 3)
-    gray = (19595 * red + 38470 * green + 7471 * blue + (1 << 15)) >> 16
-    return torch.from_numpy(gray[:, None] / 255.0).to(image.device)
+    return torch.from_numpy(_pillow_levels(_levels(image))[:, None] / 255.0).to(image.device)
 
 
 def _gray_u8_swapped(image: Tensor) -> Tensor:
@@ -355,3 +377,26 @@ _COLOUR = {
     "gray-u8": _gray_u8,
     "gray-u8-swapped": _gray_u8_swapped,
 }
+
+
+def _whole(image: np.ndarray) -> np.ndarray:
+    """uint8 [H,W,3] → int32 [1,3,H,W]."""
+    import numpy as np
+
+    return image.transpose(2, 0, 1)[None].astype(np.int32)
+
+
+def _yiq_levels(image: np.ndarray) -> np.ndarray:
+    from bench.metrics.levels import yiq_luma
+
+    return yiq_luma(image)[None]
+
+
+_LEVELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "rgb": lambda image: image.transpose(2, 0, 1),
+    "bgr": lambda image: image.transpose(2, 0, 1)[::-1],
+    "yiq": _yiq_levels,
+    "gray-u8": lambda image: _pillow_levels(_whole(image)).astype("uint8"),
+    "gray-u8-swapped": lambda image: _gray_levels(_whole(image), (2, 1, 0)).astype("uint8"),
+}
+"""Spaces that leave 8-bit pixels on their levels: uint8 RGB [H,W,3] → uint8 [C,H,W]."""

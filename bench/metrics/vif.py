@@ -24,6 +24,7 @@ _LEVELS = 4
 _NOISE = 0.4
 """Variance of the visual noise, for images in 0..255."""
 _TOL = 1e-15
+_FLAT = "vif is undefined: the reference is flat"
 _SMALLEST = 41
 """Below it the coarsest level has no block away from the border."""
 
@@ -59,9 +60,31 @@ class Vif(ImageMetric):
         height, width = restored.shape[-2:]
         if min(height, width) < _SMALLEST:
             raise ItemError(f"vif needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
-        pairs = zip(restored[:, 0].cpu().numpy(), reference[:, 0].cpu().numpy(), strict=True)
-        values = [_fidelity(ours * 255, theirs * 255) for ours, theirs in pairs]
-        return torch.tensor(values, dtype=torch.float64, device=restored.device)
+        if restored.device.type != "cpu":
+            return self.score_batch(restored, reference)
+        pairs = zip(restored[:, 0].numpy(), reference[:, 0].numpy(), strict=True)
+        return torch.tensor([_fidelity(ours * 255, theirs * 255) for ours, theirs in pairs], dtype=torch.float64)
+
+    def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
+        """As `score`, of a whole batch at once on its device, in torch."""
+        import torch
+
+        from bench.metrics import batched
+
+        if bool((reference.amin(dim=(1, 2, 3)) == reference.amax(dim=(1, 2, 3))).any()):
+            raise ItemError(_FLAT)
+        pyramids = (batched.subbands(planes * 255, _LEVELS) for planes in (restored, reference))
+        kept = torch.zeros(len(restored), dtype=torch.float64, device=restored.device)
+        whole = kept.clone()
+        for level, (bands, references) in enumerate(zip(*pyramids, strict=True)):
+            height, width = (size // 3 * 3 for size in bands[0].shape[1:])
+            for one, other in zip(bands, references, strict=True):
+                cut = one[:, :height, :width], other[:, :height, :width]
+                found = batched.information(*cut, 2 ** (_LEVELS - level) + 1, noise=_NOISE, tol=_TOL)
+                kept, whole = kept + found[0], whole + found[1]
+        if bool((whole <= 0).any()):
+            raise ItemError(_FLAT)
+        return kept / whole
 
 
 def _fidelity(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -73,7 +96,7 @@ def _fidelity(ours: np.ndarray, theirs: np.ndarray) -> float:
                 found = _information(_whole_blocks(band), _whole_blocks(reference), 2 ** (_LEVELS - level) + 1)
                 kept, whole = kept + found.kept, whole + found.whole
     if whole <= 0:
-        raise ItemError("vif is undefined: the reference is flat")
+        raise ItemError(_FLAT)
     return kept / whole
 
 
@@ -133,28 +156,41 @@ def _covariance(band: np.ndarray) -> np.ndarray:
     import numpy as np
 
     height, width = (size - 2 for size in band.shape)
-    mean = _window_sums(band) / (height * width)
+    mean = _window_sums(band, np.ones_like(band), height, width).ravel() / (height * width)
     second = np.empty((3, 3, 3, 3))
     for down, across in product(range(3), range(-2, 3)):
         if down == 0 and across < 0:
             continue
         left, right = max(-across, 0), max(across, 0)
-        shifted = band[down:, right : band.shape[1] - left]
-        sums = _window_sums(band[: band.shape[0] - down, left : band.shape[1] - right] * shifted, height, width)
-        for row, column in np.ndindex(*sums.shape):
-            one, other = (row, column + left), (row + down, column + right)
-            second[(*one, *other)] = second[(*other, *one)] = sums[row, column]
+        still, shifted = (
+            band[: band.shape[0] - down, left : band.shape[1] - right],
+            band[down:, right : band.shape[1] - left],
+        )
+        sums = _window_sums(still, shifted, height, width)
+        row, column = (np.arange(count) for count in sums.shape)
+        one, other = (row[:, None], column + left), (row[:, None] + down, column + right)
+        second[(*one, *other)] = second[(*other, *one)] = sums
     return second.reshape(9, 9) / (height * width) - np.outer(mean, mean)
 
 
-def _window_sums(plane: np.ndarray, height: int = 0, width: int = 0) -> np.ndarray:
-    """Sums over every window [height, width] (by default 2 less than the plane) that fits; few do, and they overlap."""
+def _window_sums(ours: np.ndarray, theirs: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Sums of products over every window [height, width] that fits; few do, and they overlap."""
     import numpy as np
 
-    height, width = height or plane.shape[0] - 2, width or plane.shape[1] - 2
-    offsets = plane.shape[0] - height + 1
-    common = plane[offsets - 1 : height].sum(axis=0)
-    rows = [
-        common + plane[k : offsets - 1].sum(axis=0) + plane[height : height + k].sum(axis=0) for k in range(offsets)
-    ]
-    return np.array([[row[j : j + width].sum() for j in range(len(row) - width + 1)] for row in rows])
+    rows, columns = (size - side + 1 for size, side in zip(ours.shape, (height, width), strict=True))
+    # What all windows share is summed once. einsum, because a matrix product may be divided among threads.
+    common = np.einsum("ij,ij->j", ours[rows - 1 : height], theirs[rows - 1 : height])
+    first, last = ours[: rows - 1] * theirs[: rows - 1], ours[height:] * theirs[height:]
+    sums = common + _sides(rows) @ np.concatenate([first, last])
+    middle = sums[:, columns - 1 : width].sum(axis=1)
+    sides = np.concatenate([sums[:, : columns - 1], sums[:, width:]], axis=1)
+    return middle[:, None] + sides @ _sides(columns).T
+
+
+@functools.cache
+def _sides(windows: int) -> np.ndarray:
+    """Which of what lies before and behind the common part belongs to each of so many windows: 0 and 1."""
+    import numpy as np
+
+    shape = windows, windows - 1
+    return np.concatenate([1 - np.tri(*shape, -1), np.tri(*shape, -1)], axis=1)

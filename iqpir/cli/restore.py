@@ -48,7 +48,13 @@ if TYPE_CHECKING:
 @click.option("--face-weights", metavar="DIR", type=click.Path(path_type=Path), help="facexlib's two files.")
 @click.option("--upscale", type=click.IntRange(1, 8), default=1, show_default=True, help="With --faces.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16", "auto"]),
+    default="float32",
+    show_default=True,
+    help="auto: bfloat16 where this machine is faster with it.",
+)
 @click.option("--keep", is_flag=True, help="Leave outputs that exist: go on where a run was stopped.")
 def command(
     source: Path,
@@ -90,6 +96,11 @@ def command(
         "score": None if score is None else _scores(score),
         "gray": gray,
     }
+    if dtype == "auto":
+        from iqpir.precision import choice
+
+        dtype, said = choice(device).dtype, choice(device).reason
+        click.echo(said, err=True)
     system = _system(weights, {**asked, "alpha": alpha}, rounds, trace, faces, device, dtype)
     restorer = _restorer(weights, alpha, device, dtype, asked) if system is None else system
     told: list[dict[str, str]] = []

@@ -83,6 +83,7 @@ def _train(name: str, config: Path, out: str | None, device: str, steps: int | N
     from dataclasses import replace
 
     from iqpir.devices import check_device
+    from iqpir.precision import choice
     from iqpir.training.engine import Report, train
     from iqpir.training.image_check import check_images
     from iqpir.training.settings import load, recipe
@@ -91,6 +92,8 @@ def _train(name: str, config: Path, out: str | None, device: str, steps: int | N
     check_device(device)
     where = _root(config, out)
     settings = load(name, config, where)
+    if settings.precision == "auto":
+        click.echo(choice(device).reason, err=True)
     settings = replace(settings, steps=steps or settings.steps)
     check_images([settings])
     if recipe(config) is not None:

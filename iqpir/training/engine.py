@@ -28,7 +28,7 @@ from torch.utils.data import Dataset
 
 from iqpir import files
 from iqpir.errors import IQPIRError
-from iqpir.precision import mixed
+from iqpir.precision import mixed, native_bfloat16
 from iqpir.training.batch_loading import Timed, training_loader
 from iqpir.training.common import Common
 from iqpir.training.stage_data import collate, paired
@@ -114,11 +114,21 @@ def train(
     from accelerate import Accelerator
 
     settings = stage.settings
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed(settings.precision, device))
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=_precision(settings, folder, device))
     run = _Run(stage, folder, accelerator)
     begin = run.resume()
     end = settings.steps if steps is None else steps
     return run.work(begin, end, report)
+
+
+def _precision(settings: Common, folder: Path, device: str) -> str:
+    """As accelerate names it. A run goes on in what it began with: "auto" measures, and may measure otherwise later."""
+    state = folder / "state.json"
+    if settings.precision == "auto" and state.is_file() and native_bfloat16(device):
+        kept = _read_json(state).get("precision")
+        if kept in ("no", "bf16"):
+            return str(kept)
+    return mixed(settings.precision, device)
 
 
 class _Run:
@@ -215,7 +225,8 @@ class _Run:
         file = f"state-{step}.safetensors"
         with files.replacing(self.folder / file) as partial:
             save_file(ready, partial)
-        files.write(self.folder / "state.json", json.dumps({"step": step, "tensors": file}))
+        note = {"step": step, "tensors": file, "precision": self.accelerator.mixed_precision}
+        files.write(self.folder / "state.json", json.dumps(note))
         for old in self.folder.glob("state-*.safetensors"):
             if old.name != file:
                 old.unlink()

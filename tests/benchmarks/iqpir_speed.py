@@ -1,6 +1,7 @@
 """The restorer's plan beside the authors' order of operations: times, peak memory and differences, as JSON.
 
-`python tests/benchmarks/iqpir_speed.py [--repeat 5] [--threads 2] [--device cpu] [--faces DIR] [--compiled]`. The eager
+`python tests/benchmarks/iqpir_speed.py [--repeat 5] [--threads 2] [--device cpu] [--faces DIR] [--bf16]
+[--compiled]`. The eager
 side is NCHW float32 with the network's own weights: cloned encoder features, one operation per step, attention by
 products and a softmax, a softmax and top-1 for the codes, one-hot products for the lookup. All sides run in one process
 in turn, so that each ratio is of neighbours in time; `ratio_median` is over those pairs, `ratio_fastest` of the fastest
@@ -31,6 +32,7 @@ from torch.nn import functional as F
 from iqpir.network.blocks import AttnBlock, Downsample, ResBlock, Upsample
 from iqpir.network.config import preset
 from iqpir.network.model import IQPIR
+from iqpir.precision import choice, native_bfloat16
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -160,6 +162,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--faces", type=Path, help="a folder of faces; else the procedural input alone")
     parser.add_argument("--limit", type=int, default=4)
+    parser.add_argument(
+        "--bf16", action="store_true", help="time bfloat16 even where it has no units and takes minutes"
+    )
     parser.add_argument("--compiled", action="store_true", help="time torch.compile as well, with its start-up")
     arguments = parser.parse_args()
     from support.procedural import image, shapes_of, weights
@@ -170,10 +175,15 @@ def main() -> None:
         shapes = shapes_of(IQPIR(preset("full")))
     net = IQPIR.from_state_dict(weights(shapes)).eval().to(device)
     x, score = image().to(device), torch.tensor([0.9], device=device)
-    plans = {name: net.optimize(kind, device) for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+    kinds = {"fp32": torch.float32}
+    if arguments.bf16 or native_bfloat16(str(device)):
+        kinds["bf16"] = torch.bfloat16
+    else:
+        print(choice(str(device)).reason, file=sys.stderr)
+    plans = {name: net.optimize(kind, device) for name, kind in kinds.items()}
     start_up = {name: plan.warm_up() for name, plan in plans.items()}
     if arguments.compiled:
-        for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        for name, kind in kinds.items():
             plans[f"{name} compiled"] = net.optimize(kind, device, compiled=True)
             start_up[f"{name} compiled"] = plans[f"{name} compiled"].warm_up()
     calls: dict[str, Callable[[], Any]] = {"eager": lambda: eager(net, x, score), "plain": lambda: net(x, score)}
@@ -195,7 +205,8 @@ def main() -> None:
             peaks[name] = peak.grown
             if name in plans:
                 plans[name].release()
-        accuracy = [agreement(net, plans["bf16"], each.to(device), score) for each in (x, *faces(arguments))]
+        seen = (x, *faces(arguments)) if "bf16" in plans else ()
+        accuracy = [agreement(net, plans["bf16"], each.to(device), score) for each in seen]
     report: dict[str, Any] = {
         "torch": torch.__version__, "device": str(device), "threads": arguments.threads, "repeat": arguments.repeat,
     }  # fmt: skip
@@ -212,6 +223,7 @@ def main() -> None:
         }
     report["start_up_seconds"] = start_up
     report["max_difference_from_eager"] = differences
+    report["auto"] = choice(str(device)).reason
     report["bf16_beside_fp32"] = accuracy
     print(json.dumps(report, indent=1))
 

@@ -77,3 +77,30 @@ def test_the_default_protocol_gives_rgb_and_a_suite_may_ask_for_luma():
 def test_an_unknown_halving_names_the_legal_ones():
     with pytest.raises(BenchError, match="symmetric, zero-first; did you mean 'symmetric'"):
         MsSsim(halving="symetric")
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_beside_ssim_the_finest_scale_is_filtered_once_and_the_values_are_as_alone(pair, monkeypatch, swapped):
+    from bench.metrics.primitives import ssim_maps
+    from bench.metrics.scorer import Scorer
+    from bench.metrics.ssim import Ssim
+
+    metrics = [MsSsim(clamp="map"), Ssim(clamp=True)]
+    if swapped:
+        metrics.reverse()
+    alone = [Scorer([metric], "cpu").score(*pair)[0].value for metric in metrics]
+    assert alone == [float(metric.score(*metric.view.apply(*pair.tensors()))) for metric in metrics]
+    sizes, means = [], ssim_maps.means
+    monkeypatch.setattr(ssim_maps, "means", lambda x, *rest, **more: sizes.append(x.shape) or means(x, *rest, **more))
+    together = Scorer(metrics, "cpu").score(*pair)
+    assert [outcome.value for outcome in together] == alone
+    assert sizes.count(pair[0].shape[:2]) == 3  # once per channel
+
+
+def test_options_of_their_own_are_not_shared(pair):
+    from bench.metrics.scorer import Scorer
+    from bench.metrics.ssim import Ssim
+
+    metrics = [MsSsim(), Ssim(clamp=True), Ssim(k1=0.02), Ssim(border="reflect"), Ssim(window="uniform7"), Ssim()]
+    together = [outcome.value for outcome in Scorer(metrics, "cpu").score(*pair)]
+    assert together == [Scorer([metric], "cpu").score(*pair)[0].value for metric in metrics]

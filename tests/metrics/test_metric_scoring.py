@@ -62,11 +62,17 @@ def test_only_wanted_metrics_are_scored(pair):
 
 
 def test_metrics_with_equal_views_share_one(pair, monkeypatch):
-    seen = []
-    apply = View.apply
-    monkeypatch.setattr(View, "apply", lambda self, *a, **k: seen.append(self) or apply(self, *a, **k))
+    seen = {"apply": [], "levels": []}
+    for name, calls in seen.items():
+        plain = getattr(View, name)
+        monkeypatch.setattr(
+            View, name, lambda self, *a, plain=plain, calls=calls, **k: calls.append(self) or plain(self, *a, **k)
+        )
     outcomes([Psnr(), Ssim(), Psnr(View(space="y")), Ssim(View(space="y"))], *pair)
-    assert seen == [View(), View(space="y")]
+    assert seen == {"apply": [View(space="y")], "levels": [View(), View(space="y")]}
+    seen["apply"].clear()
+    outcomes([Psnr(), Ssim(), Psnr(View(space="y")), Ssim(View(space="y"))], *(each / 255.0 for each in pair))
+    assert seen["apply"] == [View(), View(space="y")]
 
 
 def test_a_failing_metric_stops_no_other(pair):

@@ -114,16 +114,6 @@ def test_an_image_below_the_window_is_an_item_error():
         value(Ssim(), small, small)
 
 
-def test_the_gpu_path_equals_the_cpu_path(pair):
-    from bench.metrics import ssim
-
-    for metric in (Ssim(), Ssim(window="uniform7", border="reflect", covariance="sample", clamp=True)):
-        ours, theirs = (tensor[0] for tensor in pair.tensors())
-        taps = ssim._taps(metric.window)
-        arguments = (ours, theirs, taps, metric.border == "valid", metric._constants(ours, len(taps)))
-        assert ssim._mean_torch(*arguments) == pytest.approx(ssim._mean_opencv(*arguments), abs=1e-12)
-
-
 def test_a_value_has_the_same_bits_in_every_batch_and_with_every_number_of_threads(pair):
     restored, reference = pair.tensors()
     before = cv2.getNumThreads(), torch.get_num_threads()

@@ -11,7 +11,7 @@ from support.classical_loops import as_tensor
 from bench.catalog.registry import registry
 from bench.errors import ItemError
 from bench.metrics.build import build_metric
-from bench.metrics.primitives.steerable import _filters
+from bench.metrics.primitives.steerable import kernels
 from bench.metrics.view import View
 from bench.metrics.vif import Vif, _covariance
 
@@ -50,7 +50,7 @@ def test_nearly_flat_dark_and_bright_images_are_the_release(level):
 def test_the_filters_are_the_published_ones():
     from pyiqa.archs.vif_arch import sp5_filters
 
-    known, ours = sp5_filters(), _filters()
+    known, ours = sp5_filters(), kernels()
     assert np.array_equal(ours.first, known["lo0filt"]) and np.array_equal(ours.low, known["lofilt"])
     assert np.array_equal(ours.across, known["bfilts"][:, 0].reshape(7, 7).T)
     assert np.array_equal(-ours.down, known["bfilts"][:, 3].reshape(7, 7).T)

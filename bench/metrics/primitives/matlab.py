@@ -50,6 +50,21 @@ def gray_levels(planes: np.ndarray, kind: str) -> np.ndarray:
     return np.floor(total, out=total)
 
 
+def gray_of_levels(levels: np.ndarray, kind: str) -> np.ndarray:
+    """`gray_levels` of uint8 RGB [3,H,W], whose whole levels it equals."""
+    import cv2
+    import numpy as np
+
+    if kind not in _WEIGHTS:
+        return gray_levels(levels / np.float64(255), kind)
+    tables = [np.arange(256) * weight for weight in _WEIGHTS[kind]]
+    tables[0] += 0.5 + _NEVER_TIES
+    total, *others = (cv2.LUT(np.ascontiguousarray(one), table) for one, table in zip(levels, tables, strict=True))
+    for other in others:
+        total += other
+    return np.floor(total, out=total)
+
+
 def imresize(image: np.ndarray, scale: float) -> np.ndarray:
     """MATLAB's `imresize(image, scale)`: float64 [H,W] → [⌈scale·H⌉, ⌈scale·W⌉], bicubic, antialiased when shrinking.
 
@@ -58,12 +73,12 @@ def imresize(image: np.ndarray, scale: float) -> np.ndarray:
     """
     import numpy as np
 
-    rows, columns = (_resampling(size, scale) for size in image.shape)
+    rows, columns = (resampling(size, scale) for size in image.shape)
     return np.ascontiguousarray((columns @ np.ascontiguousarray((rows @ image).T)).T)
 
 
 @functools.lru_cache(maxsize=64)
-def _resampling(size: int, scale: float) -> csr_array:
+def resampling(size: int, scale: float) -> csr_array:
     """The sparse matrix [⌈scale·size⌉, size] that resizes a column."""
     import numpy as np
     from scipy.sparse import csr_array

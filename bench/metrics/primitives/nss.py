@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ROWS = 64
-"""Rows of a whole image summed at a time, to stay in the cache; a constant, because the order of sums depends on it."""
+"""Rows of a whole image worked on at a time, to stay in the cache; a constant: the order of sums depends on it."""
 
-_FLAT = 1e-10
+FLAT = 1e-10
 """Where a level and its mean are nearer than this, they are equal but for rounding."""
 
 # Sign of x − μ in a flat area, one character per level of 0..255. MATLAB smooths with the two factors of a singular
@@ -78,27 +78,43 @@ def normalised(image: np.ndarray, *, border: str) -> np.ndarray:
 
     mean = smoothed(image, border=border)
     spread = smoothed(image * image, border=border)
-    difference = image - mean
+    difference = np.empty_like(mean)
+    for top in range(0, len(image), _ROWS):
+        rows = slice(top, top + _ROWS)
+        _normalise(image[rows], mean[rows], spread[rows], difference[rows])
+    return difference
+
+
+def _normalise(image: np.ndarray, mean: np.ndarray, spread: np.ndarray, out: np.ndarray) -> None:
+    """`normalised` of some rows, given their local means and mean squares, which it writes over."""
+    import numpy as np
+
+    np.subtract(image, mean, out=out)
     np.multiply(mean, mean, out=mean)
     spread -= mean
     np.sqrt(np.abs(spread, out=spread), out=spread)
     spread += 1
-    flat = np.abs(difference, out=mean) < _FLAT
+    flat = np.abs(out, out=mean) < FLAT
     if flat.any():
-        difference[flat] = flat_sign(image[flat]) * _FLAT
-    difference /= spread
-    return difference
+        out[flat] = flat_sign(image[flat]) * FLAT
+    out /= spread
 
 
 def smoothed(image: np.ndarray, *, border: str) -> np.ndarray:
     """The image under the 7×7 Gaussian of σ 7/6, float64."""
     import cv2
+
+    taps = window()
+    kind = {"replicate": cv2.BORDER_REPLICATE, "zero": cv2.BORDER_CONSTANT}[border]
+    return cv2.sepFilter2D(image, cv2.CV_64F, taps, taps, borderType=kind)
+
+
+def window() -> np.ndarray:
+    """One side of the 7×7 Gaussian of σ 7/6."""
     import numpy as np
 
     taps = np.exp(-(np.arange(-3, 4) ** 2) / (2 * (7 / 6) ** 2))
-    taps /= taps.sum()
-    kind = {"replicate": cv2.BORDER_REPLICATE, "zero": cv2.BORDER_CONSTANT}[border]
-    return cv2.sepFilter2D(image, cv2.CV_64F, taps, taps, borderType=kind)
+    return taps / taps.sum()
 
 
 def flat_sign(levels: np.ndarray) -> np.ndarray:
@@ -133,8 +149,15 @@ def fits(blocks: np.ndarray) -> tuple[Asymmetric, np.ndarray, np.ndarray]:
     ring = wrapped(blocks)
     step = _ROWS if len(blocks) == 1 else blocks.shape[1]
     sums = sum(_sums(ring[:, top : top + step + 1]) for top in range(0, blocks.shape[1], step))
-    plus, minus, right, left, positive, negative = np.asarray(sums)
-    size = blocks[0].size
+    return fits_of(np.asarray(sums), blocks[0].size)
+
+
+def fits_of(sums: np.ndarray, size: int) -> tuple[Asymmetric, np.ndarray, np.ndarray]:
+    """`fits` of blocks of that many pixels by their moments [6,5,K]: sums, sums of squares and counts of the positive
+    and of the negative values."""
+    import numpy as np
+
+    plus, minus, right, left, positive, negative = sums
     mean, power = (plus - minus) / size, (right + left) / size
     with np.errstate(divide="ignore", invalid="ignore"):
         left, right = np.sqrt(left / negative), np.sqrt(right / positive)

@@ -28,7 +28,7 @@ class _Bank(NamedTuple):
     angular: np.ndarray
     """[orientations, H, W]"""
     noise: tuple[float, ...]
-    """By orientation: the threshold over the root of the median energy of the finest scale."""
+    """By orientation: the threshold over the median amplitude of the finest scale."""
 
 
 def phase_congruency(plane: np.ndarray, *, epsilon: float, lower_median: bool) -> np.ndarray:
@@ -37,41 +37,89 @@ def phase_congruency(plane: np.ndarray, *, epsilon: float, lower_median: bool) -
     `epsilon` keeps the mean phase finite where there is no energy: 1e-4 in Kovesi's code, for images in 0..255.
     `lower_median` takes the lower of the two middle values instead of their mean.
     """
+    import cv2
     import numpy as np
-    from scipy import fft
+    import torch
 
-    bank = _bank(*plane.shape)
+    bank = _doubled(*plane.shape)
     # Without its mean, which every filter drops anyway, the spectrum of a bright image loses no digits.
-    spectrum = fft.fft2(plane - plane.mean())
+    spectrum = torch.fft.fft2(torch.from_numpy((plane - plane.mean()).astype(np.complex128))).numpy()
+    turned, filtered = np.empty_like(spectrum), torch.empty(plane.shape, dtype=torch.complex128)
+    response = torch.empty_like(filtered)
+    factors, pairs = filtered.numpy(), response.numpy().view(np.float64).reshape(*plane.shape, 2)
+    even, odd = (np.empty((_SCALES, *plane.shape)) for _ in range(2))
+    mean_even, mean_odd, scratch = (np.empty(plane.shape) for _ in range(3))
     energy, amplitude = np.zeros(plane.shape), np.zeros(plane.shape)
     for angular, noise in zip(bank.angular, bank.noise, strict=True):
-        responses = fft.ifft2(spectrum * angular * bank.radial, axes=(1, 2), overwrite_x=True)
-        squares = np.square(responses.real)
-        squares += np.square(responses.imag)
-        threshold = noise * math.sqrt(_median(squares[0], lower_median))
-        amplitude += np.sqrt(squares, out=squares).sum(axis=0)
-        mean = responses.sum(axis=0)
-        mean /= np.sqrt(np.square(mean.real) + np.square(mean.imag)) + epsilon
-        # Turned by the mean phase: what agrees with it is real, what deviates imaginary.
-        responses *= mean.conj()
-        found = responses.real.sum(axis=0)
-        found -= np.abs(responses.imag, out=squares).sum(axis=0)
-        found -= threshold
-        energy += np.maximum(found, 0, out=found)
+        _scaled(spectrum, angular, out=turned)
+        mean_even.fill(0)
+        mean_odd.fill(0)
+        for scale, radial in enumerate(bank.radial):
+            _scaled(turned, radial, out=factors)
+            torch.fft.ifft2(filtered, out=response)
+            cv2.split(pairs, [even[scale], odd[scale]])
+            amplitude += cv2.magnitude(even[scale], odd[scale], magnitude=scratch)
+            mean_even += even[scale]
+            mean_odd += odd[scale]
+            if not scale:
+                threshold = noise * _median(scratch, lower_median)
+        energy += _in_phase(even, odd, mean_even, mean_odd, epsilon, threshold)
     return np.divide(energy, amplitude, out=np.zeros(plane.shape), where=amplitude > 0)
 
 
-def _median(values: np.ndarray, lower: bool) -> float:
+def _scaled(spectrum: np.ndarray, doubled: np.ndarray, out: np.ndarray) -> None:
+    """Complex [H,W] times real factors, each there twice [H,2W]: a product of floats, not of complex numbers."""
     import numpy as np
 
-    if not lower:
-        return float(np.median(values))
-    middle = (values.size - 1) // 2
-    return float(np.partition(values, middle, axis=None)[middle])
+    np.multiply(spectrum.view(np.float64), doubled, out=out.view(np.float64))
+
+
+def _in_phase(
+    even: np.ndarray, odd: np.ndarray, mean_even: np.ndarray, mean_odd: np.ndarray, epsilon: float, threshold: float
+) -> np.ndarray:
+    """Energy along the mean phase of the scales, less what deviates from it and the threshold; [H,W] from [scales,H,W].
+
+    Turned by the mean phase, what agrees with it is real and what deviates imaginary. Writes over the means.
+    """
+    import cv2
+    import numpy as np
+
+    length = cv2.magnitude(mean_even, mean_odd)
+    found = length * length
+    length += epsilon
+    mean_even /= length
+    mean_odd /= length
+    found /= length
+    across, along = np.empty_like(length), length
+    for one, other in zip(even, odd, strict=True):
+        np.multiply(other, mean_even, out=across)
+        np.multiply(one, mean_odd, out=along)
+        across -= along
+        found -= np.abs(across, out=across)
+    found -= threshold
+    return np.maximum(found, 0, out=found)
+
+
+def _median(amplitudes: np.ndarray, lower: bool) -> float:
+    """The root of the median of their squares; with `lower`, of the lower of the two middle values."""
+    import numpy as np
+
+    middle, other = (amplitudes.size - 1) // 2, amplitudes.size // 2
+    ordered = np.partition(amplitudes, [middle] if lower else [middle, other], axis=None)
+    return float(ordered[middle]) if lower else math.sqrt((ordered[middle] ** 2 + ordered[other] ** 2) / 2)
 
 
 @functools.lru_cache(maxsize=4)
-def _bank(height: int, width: int) -> _Bank:
+def _doubled(height: int, width: int) -> _Bank:
+    """Each factor twice, for the real and the imaginary part: [scales, H, 2W] and [orientations, H, 2W]."""
+    import numpy as np
+
+    bank = filters(height, width)
+    return _Bank(np.repeat(bank.radial, 2, axis=2), np.repeat(bank.angular, 2, axis=2), bank.noise)
+
+
+def filters(height: int, width: int) -> _Bank:
+    """The bank of one size."""
     import numpy as np
     from scipy import fft
 
@@ -97,7 +145,8 @@ def _bank(height: int, width: int) -> _Bank:
         deviation = math.sqrt(2 - math.pi / 2)
         return tau * (math.sqrt(math.pi / 2) + _NOISE_DEVIATIONS * deviation) / _OVERESTIMATE
 
-    return _Bank(radial, angular, tuple(threshold(spread) for spread in angular))
+    noise = tuple(threshold(spread) for spread in angular)
+    return _Bank(radial, angular, noise)
 
 
 def _frequencies(size: int) -> np.ndarray:
