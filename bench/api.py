@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.catalog.registry import registry
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -94,6 +93,7 @@ def load_method(name: str, *, device: str = "cpu", dtype: str = "float32", **opt
 
     Raises `BenchError` for an unknown name or option, `MissingFile` when its weights are not fetched.
     """
+    from bench.catalog.registry import registry
     from bench.methods.base import Method
     from bench.methods.build import build_method
 
@@ -115,6 +115,8 @@ def register_method(name: str, factory: Callable[..., Any]) -> None:
     `bench.methods.module.from_module` wraps any torch module:
     `register_method("mine", lambda: from_module(MyNet()))`.
     """
+    from bench.catalog.registry import registry
+
     caller = inspect.stack()[1]
     registry("method").register(name, factory, f"registered at {Path(caller.filename).name}:{caller.lineno}")
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 
-@click.command()
-@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.command(
+    epilog="""\b
+    bench check quickstart                              against results/baselines/quickstart.json
+    bench check mine --baseline ci/numbers.json --fail-on worse
+    bench check mine --format markdown --summary comment.md"""
+)
+@click.argument("run", required=False, metavar="[SUITE|RUN]", shell_complete=names.suites)
 @click.option("--baseline", "file", metavar="FILE", help="What to hold it against (results/baselines/SUITE.json).")
 @click.option(
     "--fail-on", "words", multiple=True, metavar="WORD", help="any (the default), worse, none or a kind; repeatable."

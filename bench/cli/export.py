@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
+from iqpir.console import say
 
 
-@click.command()
-@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.command(
+    epilog="""\b
+    bench export mine --format csv -o rows.csv       a row per image and metric
+    bench export mine --images outputs               DATASET/METHOD/ITEM.png
+    bench export exdark --detections boxes --draw pictures"""
+)
+@click.argument("run", required=False, metavar="[SUITE|RUN]", shell_complete=names.suites)
 @click.option("--images", type=click.Path(file_okay=False), help="Lay outputs out here as DATASET/METHOD/ITEM.png.")
 @click.option("--detections", type=click.Path(file_okay=False), help="COCO JSON of what the detector found, here.")
 @click.option("--draw", type=click.Path(file_okay=False), help="Pictures here, with what was found drawn over them.")
@@ -33,25 +39,25 @@ def command(
     from bench.results import leases, view
 
     folder = paths.results(results)
-    with leases.reading(folder, lambda line: click.echo(line, err=True)) as store:
+    with leases.reading(folder, say) as store:
         number = view.find_run(store, run)
         data = view.read_cells(store, number)
         missing = 0
         if images is not None:
             told = rows_and_images.images(data, folder, Path(images))
-            click.echo(told.line(Path(images), data.record.suite), err=True)
+            say(told.line(Path(images), data.record.suite))
             missing += not told.complete
         if detections is not None or draw is not None:
             from bench.export import coco as found
 
             if detections is not None:
                 files, lost = found.export(store, data, Path(detections))
-                click.echo(f"{files} files in {detections}, {lost} outputs without detections", err=True)
+                say(f"{files} files in {detections}, {lost} outputs without detections")
                 missing += lost
             if draw is not None:
                 files, lost = found.draw(store, data, folder, Path(draw))
                 again = f" (bench run {data.record.suite} makes them again)" if lost else ""
-                click.echo(f"{files} pictures in {draw}, {lost} outputs not there{again}", err=True)
+                say(f"{files} pictures in {draw}, {lost} outputs not there{again}")
                 missing += lost
     if style is None and (images, detections, draw) != (None, None, None):
         return 0 if not missing else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 
 def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> list[tuple[int, int, int, int]]:
@@ -18,13 +18,34 @@ def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]
     return found
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench figure grid mine -o grid.pdf --items 3 --crop 40,60,64,64
+    bench figure distribution mine -o spread.png --metric ssim
+    bench figure sweep score-sweep -o sweep.svg
+    bench figure pareto mine -o pareto.pdf --metric psnr"""
+)
 @click.argument("kind", type=click.Choice(["grid", "distribution", "sweep", "pareto", "rounds", "ascent"]))
-@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.argument("run", required=False, metavar="[SUITE|RUN]", shell_complete=names.suites)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="A .pdf, .png or .svg file.")
-@click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset; again for more.")
-@click.option("--method", "-m", "methods", multiple=True, help="Only this method; again for more.")
-@click.option("--metric", "metrics", multiple=True, help="Only this metric; in a grid, written below its pictures.")
+@click.option(
+    "--dataset",
+    "-d",
+    "datasets",
+    multiple=True,
+    help="Only this dataset; again for more.",
+    shell_complete=names.datasets,
+)
+@click.option(
+    "--method", "-m", "methods", multiple=True, help="Only this method; again for more.", shell_complete=names.methods
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="Only this metric; in a grid, written below its pictures.",
+    shell_complete=names.metrics,
+)
 @click.option("--item", "items", multiple=True, help="grid: this item, or DATASET/ITEM; again for more.")
 @click.option(
     "--items", "count", type=click.IntRange(1), default=2, show_default=True, help="grid, ascent: so many a dataset."

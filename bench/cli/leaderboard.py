@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 if TYPE_CHECKING:
     from bench.tables.leaderboard import Entered
@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     bench leaderboard lol 12                       two runs of ./results
     bench leaderboard lol ../theirs/results:lol    with one of another store"""
 )
-@click.argument("runs", nargs=-1, required=True, metavar="SUITE|RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="SUITE|RUN...", shell_complete=names.suites)
 @options.only_datasets
 @options.only_methods
-@click.option("--metric", "metrics", multiple=True, metavar="X", help="Only this metric, or pattern.")
-@click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="X",
+    help="Only this metric, or pattern.",
+    shell_complete=names.metrics,
+)
+@options.style
 @options.layout
 @options.notes
 @options.width

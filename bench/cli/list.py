@@ -20,15 +20,19 @@ _SHOWN = {
 }
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench list methods --task low-light
+    bench list datasets                        with whether they are on this machine
+    bench list metrics --format json"""
+)
 @click.argument("kind", type=click.Choice(_KINDS))
 @click.option("--task", help="Only entries for this task (low-light, faces, underwater, backlit, real-world …).")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(kind: str, task: str | None, style: str) -> int:
     """List methods, datasets, metrics, protocols, detectors, suites or the papers' tables."""
-    from tabulate import tabulate
-
     from bench.catalog import registry
+    from iqpir.terminal import listing
 
     rows: list[dict[str, object]]
     broken: list[registry.BrokenEntry] = []
@@ -55,7 +59,7 @@ def command(kind: str, task: str | None, style: str) -> int:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         shown = [{key: _short(value) for key, value in row.items()} for row in rows]
-        click.echo(tabulate(shown, headers="keys", tablefmt="simple", disable_numparse=True))
+        click.echo(listing(shown), nl=False)
     for one in broken:
         click.echo(f"broken {one.kind} {one.name!r} ({one.origin}): {one.reason}", err=True)
     return 0

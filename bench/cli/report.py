@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 from bench.cli.number_types import FiniteRange
+from iqpir.console import say
 
 
-@click.command()
-@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.command(
+    epilog="""\b
+    bench report                               the newest run, as results/reports/SUITE-RUN.html
+    bench report lol --open                    in the browser
+    bench report lol -o page.html --items 8"""
+)
+@click.argument("run", required=False, metavar="[SUITE|RUN]", shell_complete=names.suites)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="The page (RESULTS/reports/SUITE-RUN.html).")
 @click.option("--items", type=click.IntRange(0), default=4, show_default=True, help="Items shown of each dataset.")
 @click.option("--budget", type=FiniteRange(0.1), default=12, show_default=True, help="Megabytes of pictures.")
@@ -34,6 +40,6 @@ def command(run: str | None, output: str | None, items: int, budget: float, resu
     name = names.one_folder(data.record.suite, f"-{data.number}.html")
     target = Path(output) if output is not None else folder / "reports" / name
     files.put(target, made.html.encode("utf-8"))
-    click.echo(f"{len(made.html.encode()) / 1e6:.1f} MB, {made.pictures} pictures", err=True)
+    say(f"{len(made.html.encode()) / 1e6:.1f} MB, {made.pictures} pictures")
     click.echo(str(target))
     return 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 _STYLED = ("layout", "notes", "width")
 _OF_A_RUN = ("ci", "against", "common_items", "fired", "seconds", "gain", "increments", "pareto")
@@ -21,11 +21,18 @@ _OF_A_RUN = ("ci", "against", "common_items", "fired", "seconds", "gain", "incre
     bench table lol --published --format latex      beside the paper's values, for a paper
     bench table iqpir/table2 --published            a paper's table on its own"""
 )
-@click.argument("run", required=False, metavar="[SUITE|RUN|PAPER/TABLE]")
+@click.argument("run", required=False, metavar="[SUITE|RUN|PAPER/TABLE]", shell_complete=names.tables)
 @options.only_datasets
 @options.only_methods
-@click.option("--metric", "metrics", multiple=True, metavar="X", help="Only this metric or pattern; gain, seconds too.")
-@click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="X",
+    help="Only this metric or pattern; gain, seconds too.",
+    shell_complete=names.metrics,
+)
+@options.style
 @options.layout
 @options.notes
 @options.width
