@@ -74,6 +74,8 @@ def draw(grid: Grid, columns: int | None = None, *, colour: bool | None = None) 
         if number:
             console.print()
         console.print(_table(grid, part))
+    if grid.notes:
+        console.print()
     for note in grid.notes:
         console.print(f"• {note}", style="dim", markup=False)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
@@ -135,9 +137,10 @@ def _table(grid: Grid, part: Sequence[int]) -> Table:
 def _text(mark: Mark) -> Text:
     from rich.text import Text
 
-    shown = Text(mark.text, style=mark.style)
+    shown = Text()
+    shown.append(mark.text, style=mark.style)  # as the whole text's style it would underline the blanks before it too
     if mark.beside:
-        shown.append(f" {mark.beside}", style="not bold not underline dim")
+        shown.append(f" {mark.beside}", style="dim")
     return shown
 
 

@@ -102,6 +102,7 @@ def command(
         click.echo(render_plan(request, fresh=fresh or fresh_latency, every=is_verbose()), nl=False)
         return 0
     progress = bar("units", total=0)
+    progress.set_description_str("planning")
     try:
         summary, data = steps.take(request, progress, say, say if is_verbose() else None)
     except KeyboardInterrupt as stop:
