@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from bench.gate import annotations
+from bench.gate import annotations as reviews
 from bench.gate.arguments import Side
 from bench.gate.findings import KINDS, Comparison, Finding
 from bench.gate.snapshot_format import Snapshot, SnapshotOrigin
@@ -22,8 +22,8 @@ SHOWN = 20
 def render(found: Comparison, base: Side, head: Side, kinds: Collection[str], style: str) -> str:
     """The answer as text, markdown, json, github or gitlab; `kinds` are those that fail."""
     if style == "github":
-        return _text(found, base, head, kinds) + annotations.github(found, base, head, kinds)
-    forms = {"text": _text, "markdown": _markdown, "json": _json, "gitlab": annotations.gitlab}
+        return _text(found, base, head, kinds) + reviews.github(found, base, head, kinds)
+    forms = {"text": _text, "markdown": _markdown, "json": _json, "gitlab": reviews.gitlab}
     return forms[style](found, base, head, kinds)
 
 
