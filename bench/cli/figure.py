@@ -89,33 +89,10 @@ def command(
     from pathlib import Path
 
     from bench import paths
-    from bench.report import ascent, figures, grid, pareto_figure, rounds_figure, style
-    from bench.results import leases, view
-    from bench.results.pictures import Pictures
-    from bench.tables.pareto import front
+    from bench.report import drawing
 
-    if kind == "pareto" and len(metrics) != 1:
-        raise click.UsageError("pareto draws one metric: --metric NAME")
     target = Path(output)
-    style.suffix_of(target)
-    folder = paths.results(results)
-    inches = style.PAGE if width == "page" else style.COLUMN
-    choice = figures.FigureChoice(datasets, methods, metrics)
-    with leases.reading(folder) as store, style.applied():
-        data = view.read_cells(store, view.find_run(store, run))
-        if kind == "grid":
-            pictures = Pictures(store, data, folder)
-            drawn = grid.draw(data, pictures, choice, items, count, grid.Details(tuple(boxes)), inches)
-        elif kind == "distribution":
-            drawn = figures.distribution(data, choice, inches)
-        elif kind == "ascent":
-            drawn = ascent.draw(data, Pictures(store, data, folder), choice, count, prior, inches)
-        elif kind == "rounds":
-            drawn = rounds_figure.draw(data, choice, inches)
-        elif kind == "pareto":
-            drawn = pareto_figure.draw(front(data._replace(cells=figures.chosen(data, choice)), metrics[0]), inches)
-        else:
-            drawn = figures.sweep(data, choice, option, inches)
-        style.save(drawn, target)
+    asked = drawing.Asked(kind, datasets, methods, metrics, items, count, tuple(boxes), option, prior, width)
+    drawing.draw(asked, run, paths.results(results), target)
     click.echo(str(target))
     return 0

@@ -44,14 +44,14 @@ def command(runs: tuple[str, ...], style: str, ci: bool, against: str | None, re
     from bench.tables.layout import Extras
     from bench.tables.selection import Choice, split_metrics
 
-    joined = leaderboard.join([_entered(text, results) for text in runs])
+    joined = leaderboard.join([entered(text, results) for text in runs])
     choice = Choice(asked["datasets"], asked["methods"], split_metrics(asked["metrics"]))
     look = render.Style(style, asked["layout"], asked["notes"], asked["width"], choice)
     click.echo(render.render(joined, look, Extras(ci, against)), nl=False)
     return 0
 
 
-def _entered(text: str, results: str | None) -> Entered:
+def entered(text: str, results: str | None) -> Entered:
     from bench import paths
     from bench.results import view
     from bench.results.store import FILE_NAME, Store

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import provenance
 from bench.data.pairing import check_sizes
@@ -35,6 +35,9 @@ from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, W
 from bench.runner.request import Request, jobs_of, resolve_request
 from bench.runner.telling import Telling
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _CLAIM_CHUNK = 16
 _ROUNDS = 3
 """So often are units done again whose files changed meanwhile."""
@@ -58,6 +61,36 @@ class Summary(NamedTuple):
     unavailable: int
     """Values that were asked for of methods and metrics that are not on this machine."""
     seconds: float
+    results: Path = Path("results")
+    """The results folder."""
+
+    def table(self, format: str = "markdown", *, layout: str | None = None, ci: bool = False) -> str:
+        """The run's table as `bench table` prints it. Raises `BenchError` for an unknown format or layout."""
+        from bench.tables import render
+        from bench.tables.layout import Extras
+
+        return render.render(self._read(), render.Style(format, layout), Extras(ci))
+
+    def frame(self) -> pd.DataFrame:
+        """A row per item and metric with its signature (columns and types: `bench.results.view.DTYPES`)."""
+        from bench.results.view import rows, to_frame
+
+        return to_frame(rows(self._read()))
+
+    def cells(self) -> pd.DataFrame:
+        """A row per dataset, method and metric: value, signature, items scored and expected."""
+        import pandas as pd
+
+        from bench.tables.render import records
+
+        return pd.DataFrame(records(self._read()))
+
+    def _repr_html_(self) -> str:
+        return self.table("html")
+
+    def _read(self) -> RunView:
+        with Store.reading(self.results) as store:
+            return read_cells(store, self.run)
 
 
 class Ended(NamedTuple):
@@ -96,7 +129,7 @@ def carry_out(
     units = sum(job.units for job in plan.jobs)
     summary = Summary(
         number, resolved.file.name, units, worked, counts.failed, counts.expected, counts.unavailable,
-        time.monotonic() - start,
+        time.monotonic() - start, request.folder.absolute(),
     )  # fmt: skip
     return Ended(summary, data)
 
