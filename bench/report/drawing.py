@@ -23,7 +23,7 @@ class Asked(NamedTuple):
     methods: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
-    count: int = 2
+    per_dataset: int = 2
     """Items of each dataset."""
     boxes: tuple[tuple[int, int, int, int], ...] = ()
     """Parts to enlarge: left, top, width and height in pixels."""
@@ -55,11 +55,11 @@ def draw(asked: Asked, run: str | None, results: Path, target: Path | None = Non
         if asked.kind == "grid":
             pictures = Pictures(store, data, results)
             details = grid.Details(asked.boxes)
-            drawn = grid.draw(data, pictures, choice, asked.items, asked.count, details, inches)
+            drawn = grid.draw(data, pictures, choice, asked.items, asked.per_dataset, details, inches)
         elif asked.kind == "distribution":
             drawn = figures.distribution(data, choice, inches)
         elif asked.kind == "ascent":
-            drawn = ascent.draw(data, Pictures(store, data, results), choice, asked.count, asked.prior, inches)
+            drawn = ascent.draw(data, Pictures(store, data, results), choice, asked.per_dataset, asked.prior, inches)
         elif asked.kind == "rounds":
             drawn = rounds_figure.draw(data, choice, inches)
         elif asked.kind == "pareto":
