@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from bench.catalog.registry import Entry
 
-_KINDS = ("methods", "datasets", "metrics", "protocols", "detectors", "suites", "published")
+_KINDS = ("methods", "datasets", "metrics", "protocols", "detectors", "suites", "published", "formulas")
 _SHOWN = {
     "methods": ("task", "status", "licence", "parameters", "venue"),
     "datasets": ("task", "count", "licence", "title"),
@@ -30,7 +30,7 @@ _SHOWN = {
 @click.option("--task", help="Only entries for this task (low-light, faces, underwater, backlit, real-world …).")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(kind: str, task: str | None, style: str) -> int:
-    """List methods, datasets, metrics, protocols, detectors, suites or the papers' tables."""
+    """List methods, datasets, metrics, protocols, detectors, suites, the papers' tables or challenges' formulas."""
     from bench.catalog import registry
     from iqpir.terminal import listing
 
@@ -40,6 +40,10 @@ def command(kind: str, task: str | None, style: str) -> int:
         from bench.suite import definition
 
         rows = [{"name": name, "title": definition.title_of(name)} for name in definition.names()]
+    elif kind == "formulas":
+        from bench.catalog.formulas import formulas
+
+        rows = [{"name": one.name, "title": one.title, "formula": one.formula} for one in formulas().values()]
     elif kind == "published":
         from bench.catalog import published
 

@@ -130,5 +130,8 @@ def _metrics(data: RunView, extras: Extras) -> dict[str, list[str]]:
         label = cell.column.label
         name = specs.get(label, label)
         found[label] = [cell.column.heading, name, *([canonical(name)] if catalogued else [])]
-    found |= {one.name: [one.heading] for one in derived.columns(data, gain=extras.gain, seconds=extras.seconds)}
+    found |= {
+        one.name: [one.heading]
+        for one in derived.columns(data, gain=extras.gain, seconds=extras.seconds, formulas=extras.formulas)
+    }
     return found | ({LATENCY: []} if data.timings else {})
