@@ -91,7 +91,7 @@ def problems(words: list[str]) -> Iterator[str]:
     for word in rest:
         text = word.strip("[]").partition("=")[0]
         if re.fullmatch(r"--[a-z][a-z-]*|-[a-z]", text) and text not in options:
-            yield f"{root.name} has no option {text}"
+            yield f"{context.info_name} has no option {text}"
 
 
 @pytest.mark.parametrize("page", PAGES)

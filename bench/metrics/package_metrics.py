@@ -144,7 +144,9 @@ class FfmpegMetric(PackageMetric):
                        "-i", "reference.png", "-lavfi", graph, "-f", "null", "-"]  # fmt: skip
             done = subprocess.run(command, cwd=name, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode != 0:
-                raise ItemError(f"{self.name}: ffmpeg: {one_line((done.stderr.strip().splitlines() or ['failed'])[-1])}")
+                raise ItemError(
+                    f"{self.name}: ffmpeg: {one_line((done.stderr.strip().splitlines() or ['failed'])[-1])}"
+                )
             return self.value(done.stderr, Path(name))
 
     def filter(self) -> str:

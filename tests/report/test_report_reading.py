@@ -82,9 +82,7 @@ def test_two_runs_are_one_page_with_what_differs(tmp_path: Path, monkeypatch: py
         for number in range(3):
             pixels = draw.integers(0, 256, (24, 24, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
-    text = (
-        "schema: 1\ndatasets: [{dataset: folder, options: {lq: lq, gt: gt}, label: mine}]\nmetrics: [psnr]\nmethods: "
-    )
+    text = "schema: 1\ndatasets: [{dataset: folder, options: {lq: lq, gt: gt}, label: mine}]\nmetrics: [psnr]\n"
     for name, gamma in (("one", 1.5), ("two", 2.5)):
         methods = f"[identity, {{method: gamma, options: {{gamma: {gamma}}}, label: tone}}]"
         (tmp_path / f"{name}.yaml").write_text(f"{text}methods: {methods}\n")
