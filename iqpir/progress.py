@@ -42,6 +42,7 @@ class LogProgress(AbstractContextManager["LogProgress"]):
     ) -> None:  # fmt: skip
         self.total = total
         self.n = 0
+        self.leave = True
         self._unit, self._what = unit, ""
         self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))
         self._clock = clock

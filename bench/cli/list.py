@@ -32,7 +32,7 @@ _SHOWN = {
 def command(kind: str, task: str | None, style: str) -> int:
     """List methods, datasets, metrics, protocols, detectors, suites, the papers' tables or challenges' formulas."""
     from bench.catalog import registry
-    from iqpir.terminal import listing
+    from iqpir.terminal import listing, on_terminal
 
     rows: list[dict[str, object]]
     broken: list[registry.BrokenEntry] = []
@@ -62,7 +62,8 @@ def command(kind: str, task: str | None, style: str) -> int:
     if style == "json":
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
-        shown = [{key: _short(value) for key, value in row.items()} for row in rows]
+        # A window folds what is long; lines of a pipe are kept to a length.
+        shown = [{key: _text(value) if on_terminal() else _short(value) for key, value in row.items()} for row in rows]
         click.echo(listing(shown), nl=False)
     for one in broken:
         click.echo(f"broken {one.kind} {one.name!r} ({one.origin}): {one.reason}", err=True)
@@ -97,6 +98,10 @@ def _plain(value: object) -> object:
     return "" if value is None else value
 
 
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _short(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = _text(value)
     return text if len(text) <= 72 else text[:71] + "…"

@@ -108,6 +108,7 @@ def command(
     except KeyboardInterrupt as stop:
         raise click.Abort from stop
     finally:
+        progress.leave = bool(progress.n)  # of a request that is refused, an empty bar tells nothing
         progress.close()
     click.echo(render.render(data, style), nl=False)
     told = f"run {summary.run} of {summary.suite}: {summary.units} units, {summary.worked} worked on"

@@ -68,7 +68,9 @@ def select(data: RunView, choice: Choice, extras: Extras, others: Sequence[str] 
     timings = [one for one in data.timings if one.label in methods and LATENCY in metrics]
     part = data._replace(cells=cells, record=record, timings=timings)
     return part, extras._replace(
-        whole=data, derived=[name for name in known if name in metrics], order=list(methods) if choice.methods else None
+        whole=data,
+        derived=[name for name in known if name in metrics or name in extras.formulas],
+        order=list(methods) if choice.methods else None,
     )
 
 

@@ -84,6 +84,8 @@ def test_a_table_has_the_score_of_its_own_averages(run, known, capsys: pytest.Ca
         command("table", str(run.run), "--results", str(run.results), "--formula", "ours", "--format", "markdown") == 0
     )
     said = capsys.readouterr().out
+    assert command("table", str(run.run), *asked, "--metric", "psnr") == 0
+    assert "OURS ↑" in capsys.readouterr().out  # asked for by name, whatever metrics are chosen
     assert "OURS ↑" in said and f"{found['gamma'].value:.4f}" in said and "(by hand)" in said
 
 
