@@ -80,9 +80,8 @@ def test_a_table_has_the_score_of_its_own_averages(run, known, capsys: pytest.Ca
         psnr, ssim, piqe = (means[method, metric] for metric in ("psnr", "ssim", "piqe"))
         assert found[method].value == pytest.approx(psnr / 10 + 2 * ssim - max(0, (piqe - 20) / 100))
     assert len({one.signature for one in found.values()}) == 1 and found["gamma"].signature.startswith("ours|terms:")
-    assert (
-        command("table", str(run.run), "--results", str(run.results), "--formula", "ours", "--format", "markdown") == 0
-    )
+    asked = ("--results", str(run.results), "--formula", "ours", "--format", "markdown")
+    assert command("table", str(run.run), *asked) == 0
     said = capsys.readouterr().out
     assert command("table", str(run.run), *asked, "--metric", "psnr") == 0
     assert "OURS ↑" in capsys.readouterr().out  # asked for by name, whatever metrics are chosen
