@@ -5,10 +5,12 @@ The functions here do what the commands do. Importing this package imports nothi
 
 from __future__ import annotations
 
-from bench.api import load_method, load_results, register_method, run, score
+from bench.api import compare, figure, load_method, load_results, register_method, run, score
 from bench.errors import BenchError
 
-__all__ = ["BenchError", "__version__", "load_method", "load_results", "register_method", "run", "score"]
+__all__ = [
+    "BenchError", "__version__", "compare", "figure", "load_method", "load_results", "register_method", "run", "score",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.catalog.registry import registry
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from bench.methods.base import Method
     from bench.runner.driver import Summary
@@ -94,6 +94,7 @@ def load_method(name: str, *, device: str = "cpu", dtype: str = "float32", **opt
 
     Raises `BenchError` for an unknown name or option, `MissingFile` when its weights are not fetched.
     """
+    from bench.catalog.registry import registry
     from bench.methods.base import Method
     from bench.methods.build import build_method
 
@@ -115,6 +116,8 @@ def register_method(name: str, factory: Callable[..., Any]) -> None:
     `bench.methods.module.from_module` wraps any torch module:
     `register_method("mine", lambda: from_module(MyNet()))`.
     """
+    from bench.catalog.registry import registry
+
     caller = inspect.stack()[1]
     registry("method").register(name, factory, f"registered at {Path(caller.filename).name}:{caller.lineno}")
 
@@ -131,3 +134,60 @@ def load_results(path: str | Path = "results/bench.db", run: str | None = None) 
     folder = given.parent if given.name == FILE_NAME else given
     with Store.reading(folder) as store:
         return load(store, run)
+
+
+def compare(base: str | int | Summary, head: str | int | Summary, *, results: str | Path | None = None) -> pd.DataFrame:
+    """Two runs cell by cell, as `bench compare`: a row per dataset, method and metric.
+
+    A run is a number, a suite (its newest run), `DIR:RUN`, a baseline file, or what `bench.run` returned. Columns:
+    dataset, method, metric, base, head, difference, low and high (of its 95 % interval), p (paired randomisation test),
+    n, verdict, detail. Raises `BenchError` where the two have no number in common.
+    """
+    import pandas as pd
+
+    from bench.gate import arguments
+    from bench.tables import compare as tables
+
+    folder = None if results is None else str(results)
+    sides = [arguments.of(_named(one), folder) for one in (base, head)]
+    changes = tables.changes(sides[0].cells, sides[1].cells)
+    if not any(change.compared for change in changes):
+        raise BenchError(f"{sides[0].name} and {sides[1].name}: {tables.why_nothing(changes)}")
+    rows = []
+    for change in changes:
+        test = change.test
+        found = (None,) * 5 if test is None else (test.difference, *test.interval, test.p_randomisation, test.n)
+        rows.append((*change[:3], change.base, change.head, *found, change.verdict, change.detail))
+    names = ["dataset", "method", "metric", "base", "head", "difference", "low", "high", "p", "n", "verdict", "detail"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def figure(
+    kind: str, run: str | int | Summary | None = None, *, datasets: Sequence[str] = (), methods: Sequence[str] = (),
+    metrics: Sequence[str] = (), items: Sequence[str] = (), count: int = 2, option: str | None = None,
+    width: str = "page", output: str | Path | None = None, results: str | Path | None = None,
+) -> Figure:  # fmt: skip
+    """A run drawn for a paper, as `bench figure`: grid, distribution, sweep, pareto or rounds; a matplotlib figure.
+
+    `output` also writes it (.pdf, .png or .svg). The other options are the command's. Raises `BenchError`.
+    """
+    from bench import paths
+    from bench.report import drawing
+
+    folder = run.results if isinstance(run, _summary()) else paths.results(None if results is None else str(results))
+    asked = drawing.Asked(
+        kind, tuple(datasets), tuple(methods), tuple(metrics), tuple(items), count, option=option, width=width
+    )
+    number = str(run.run) if isinstance(run, _summary()) else None if run is None else str(run)
+    return drawing.draw(asked, number, Path(folder), None if output is None else Path(output))
+
+
+def _summary() -> type[Summary]:
+    from bench.runner.driver import Summary
+
+    return Summary
+
+
+def _named(run: str | int | Summary) -> str:
+    """A run as commands name it, with its results folder where it knows it."""
+    return f"{run.results}:{run.run}" if isinstance(run, _summary()) else str(run)

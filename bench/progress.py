@@ -1,12 +1,7 @@
-"""Progress on standard error: one bar with its rate, silent where nobody watches."""
+"""Progress on standard error, as both packages' commands show it."""
 
 from __future__ import annotations
 
-from typing import Any
+from iqpir.progress import LogProgress, Progress, above_bar, bar
 
-
-def bar(unit: str, total: int | None = None) -> Any:
-    """A tqdm bar, shown only where standard error is a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, disable=None, smoothing=0.1)
+__all__ = ["LogProgress", "Progress", "above_bar", "bar"]

@@ -10,14 +10,71 @@ import codecs
 import importlib
 import io
 import sys
+import time
+import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from iqpir.errors import IQPIRError, shown, shown_lines, suggest
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _ASCII = "console-ascii"
+_VOICE = (
+    (("-q", "--quiet"), "Only the result, and what went wrong: no progress, no remarks."),
+    (("-v", "--verbose"), "Say more on standard error: each failure as it comes, times, where a refusal came from."),
+)
+
+
+def is_quiet() -> bool:
+    """Whether the command that runs was asked for its result alone."""
+    return _asked("quiet")
+
+
+def is_verbose() -> bool:
+    """Whether the command that runs was asked to say more."""
+    return _asked("verbose")
+
+
+def _asked(what: str) -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and what in (context.obj or ())
+
+
+def say(line: str) -> None:
+    """A remark on standard error, which `--quiet` leaves out."""
+    if not is_quiet():
+        complain(line)
+
+
+def complain(line: str) -> None:
+    """A line on standard error whatever was asked; one that would run into a progress bar stands above it."""
+    if "tqdm" in sys.modules and sys.stderr.isatty():
+        from iqpir.progress import above_bar
+
+        above_bar(line)
+    else:
+        click.echo(line, err=True)
+
+
+def _with_voice(command: click.Command) -> click.Command:
+    """A command with `--quiet` and `--verbose`, the same ones in all."""
+
+    def keep(context: click.Context, option: click.Parameter, value: bool) -> None:
+        if value and isinstance(context.obj, set):
+            context.obj.add(option.opts[-1].removeprefix("--"))
+
+    taken = {text for parameter in command.params for text in parameter.opts}
+    for options, told in _VOICE:
+        free = [text for text in options if text not in taken]
+        if options[-1] in free:
+            command.params.append(
+                click.Option(free, is_flag=True, expose_value=False, callback=keep, is_eager=True, help=told)
+            )
+    return command
 
 
 class LazyGroup(click.Group):
@@ -25,7 +82,7 @@ class LazyGroup(click.Group):
 
     def __init__(self, *given: Any, package: str, lazy: Mapping[str, str], **more: Any) -> None:
         """`lazy`: name → one-line help; the module of that name in `package` holds `command`."""
-        super().__init__(*given, **more)
+        super().__init__(*given, **{"invoke_without_command": True, **more})
         self._package, self._lazy = package, lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -34,9 +91,21 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self._lazy:
             return None
-        found = importlib.import_module(f"{self._package}.{name}").command
+        found = importlib.import_module(f"{self._package}.{name.replace('-', '_')}").command
         assert isinstance(found, click.Command)
-        return found
+        return _with_voice(found)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        result = super().invoke(ctx)
+        if ctx.invoked_subcommand is None:  # the group alone asks what there is
+            click.echo(ctx.get_help())
+        return result
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=told) for name, told in self._lazy.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -58,9 +127,13 @@ def carry_out(
     `refusals`: what else than `IQPIRError` says that a request is wrong.
     """
     escape_what_cannot_be_shown()
+    voice: set[str] = set()
+    began = time.monotonic()
     try:
-        code = group.main(_without_null(arguments), standalone_mode=False)
+        code = group.main(_without_null(arguments), standalone_mode=False, obj=voice)
     except (IQPIRError, *refusals) as error:  # type: ignore[misc]
+        if "verbose" in voice:
+            click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
         click.echo(f"error: {shown_lines(error)}", err=True)
         code = 2
     except click.exceptions.Abort:
@@ -76,6 +149,8 @@ def carry_out(
     except OSError as error:
         click.echo(f"error: {error.strerror or error}: {shown(str(error.filename or ''))}".rstrip(": "), err=True)
         code = 2
+    if "verbose" in voice:
+        click.echo(f"took {time.monotonic() - began:.1f} s, {time.process_time():.1f} s of processor time", err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -224,7 +224,8 @@ class Registry:
         found = self._found(name)
         if found is None:
             known = [*self._entries, *(alias for entry in self._entries.values() for alias in _aliases(entry))]
-            raise BenchError(f"unknown {self.kind} {name!r}{suggest(name, known)} (bench list {self.kind}s)")
+            own = "; --plugin FILE.py brings your own" if self.kind in ("method", "metric") else ""
+            raise BenchError(f"unknown {self.kind} {name!r}{suggest(name, known)} (bench list {self.kind}s{own})")
         return found
 
     def _found(self, name: str) -> Entry | None:

@@ -31,13 +31,14 @@ COMMANDS = {
     "fetch": "Bring the weights and data that a suite or name needs.",
     "export": "Write a run's rows, or its images, for other tools.",
     "selftest": "Check a method against generated images.",
+    "completion": "Print the script by which a shell completes names.",
     "doctor": "Say what is installed, cached and missing.",
     "gc": "Delete what no run names.",
 }
 
 
 @click.group(cls=LazyGroup, package=__name__, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(None, "--version", package_name="iqpir-bench", prog_name="bench")
+@click.version_option(None, "-v", "-V", "--version", package_name="iqpir-bench", prog_name="bench")
 def group() -> None:
     """Compare image restorers: every number carries its signature, and running again resumes.
 

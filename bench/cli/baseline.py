@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
+from iqpir.console import say
 
 
-@click.command()
-@click.argument("suite", metavar="SUITE|RUN")
+@click.command(
+    epilog="""\b
+    bench baseline quickstart                  results/baselines/quickstart.json, for bench check
+    bench baseline mine -o ci/numbers.json     where a repository keeps it"""
+)
+@click.argument("suite", metavar="SUITE|RUN", shell_complete=names.suites)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File (results/baselines/SUITE.json).")
 @click.option("--allow-incomplete", is_flag=True, help="Write down a run that has failures, and them too.")
 @options.results
@@ -40,5 +45,5 @@ def command(suite: str, output: str | None, allow_incomplete: bool, results: str
         for value in method.values.values()
     )  # fmt: skip
     times = len(written.timings)
-    click.echo(f"{file}: {values} values and {times} times of {side.name} of {written.suite}", err=True)
+    say(f"{file}: {values} values and {times} times of {side.name} of {written.suite}")
     return 0

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 
-@click.command()
-@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.command(
+    epilog="""\b
+    bench cite                                 the newest run: how its numbers were made, and BibTeX
+    bench cite lol > numbers.tex"""
+)
+@click.argument("run", required=False, metavar="[SUITE|RUN]", shell_complete=names.suites)
 @options.results
 def command(run: str | None, results: str | None) -> int:
     """Print the line and the BibTeX that a paper needs to say how a run's numbers were made."""

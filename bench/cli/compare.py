@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 
-@click.command()
-@click.argument("base")
-@click.argument("head")
+@click.command(
+    epilog="""\b
+    bench compare 3 4                          two runs of ./results
+    bench compare ../main/results:lol lol      another results folder against this one
+    bench compare ci/numbers.json mine --fail-on worse"""
+)
+@click.argument("base", shell_complete=names.suites)
+@click.argument("head", shell_complete=names.suites)
 @click.option(
     "--fail-on",
     "words",
@@ -24,8 +29,9 @@ def command(base: str, head: str, words: tuple[str, ...], style: str, results: s
 
     BASE and HEAD are run numbers or suites (their newest run), DIR:RUN for a run in another results folder, or
     baseline files. --fail-on asks what bench check asks, with BASE as the baseline; what it finds is told on
-    standard error. Exit code 1 as well where no cell has a value on both sides, so that nothing was compared.
+    standard error. Exit code 2 where no cell has a value on both sides, so that nothing can be compared.
     """
+    from bench.errors import BenchError
     from bench.gate import arguments, findings
     from bench.gate.summary import render
     from bench.tables import compare
@@ -33,12 +39,12 @@ def command(base: str, head: str, words: tuple[str, ...], style: str, results: s
     fatal = findings.kinds(words or ["none"])
     first, second = arguments.of(base, results), arguments.of(head, results)
     changes = compare.changes(first.cells, second.cells)
-    click.echo(compare.render(changes, style), nl=False)
-    compared = any(change.compared for change in changes)
-    if not compared:
-        click.echo("nothing was compared: no cell has a comparable value on both sides", err=True)
+    if any(change.shared for change in changes):
+        click.echo(compare.render(changes, style), nl=False)
+    if not any(change.compared for change in changes):
+        raise BenchError(f"{base} and {head}: {compare.why_nothing(changes)}")
     if not fatal:
-        return int(not compared)
+        return 0
     found = findings.compare(first.snapshot, second.snapshot)
     click.echo(render(found, first, second, fatal, "text"), err=True, nl=False)
-    return int(not compared or bool(found.failing(fatal)))
+    return int(bool(found.failing(fatal)))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 
-@click.command()
-@click.argument("datasets", nargs=-1, metavar="[DATASET]...")
+@click.command(
+    epilog="""\b
+    bench doctor                               packages, devices, cache, results, plugins
+    bench doctor lol-v1                        is this dataset here, and as published?
+    bench doctor --deep --json                 for a program, every entry imported"""
+)
+@click.argument("datasets", nargs=-1, metavar="[DATASET]...", shell_complete=names.datasets)
 @click.option("--json", "as_json", is_flag=True, help="One array of findings instead of the table.")
 @click.option("--deep", is_flag=True, help="Also import torch and every catalogue entry, and check the results file.")
 @options.results

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import click
 
+from bench.cli import names
 
-@click.command()
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
-@click.option("--metric", "metrics", multiple=True, help="Metrics to compare two protocols by (psnr and ssim).")
+
+@click.command(
+    epilog="""\b
+    bench explain basicsr/rgb basicsr/y-crop4        two protocols
+    bench explain 'psnr|space:rgb|range:u8|crop:0|gtmean:no|v:1' 'psnr|space:y|range:u8|crop:4|gtmean:no|v:1'
+    bench explain recommended/rgb reti-diff/lol --metric ssim"""
+)
+@click.argument("first", metavar="A", shell_complete=names.protocols)
+@click.argument("second", metavar="B", shell_complete=names.protocols)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="Metrics to compare two protocols by (psnr and ssim).",
+    shell_complete=names.metrics,
+)
 def command(first: str, second: str, metrics: tuple[str, ...]) -> int:
     """Say which fields make two numbers differ, and what each does.
 

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from bench.cli import options
+from bench.cli import names, options
+from iqpir.console import say
+
+if TYPE_CHECKING:
+    from bench.results.view import RunView
+
+FORMATS = ("csv", "json", "parquet", "eee", "hub", "bmf", "croissant")
+_FOLDERS = ("eee", "hub", "croissant")
 
 
-@click.command()
-@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.command(
+    epilog="""\b
+    bench export mine --format csv -o rows.csv       a row per image and metric
+    bench export mine --images outputs               DATASET/METHOD/ITEM.png
+    bench export mine --format eee -o eee            then, in eee: every_eval_ever validate data/*/*/*/*.json
+    bench export exdark --detections boxes --draw pictures
+
+    csv, json, parquet: a row per item and metric. bmf: Bencher Metric Format, for tracking in CI. Into a folder:
+    eee, Every Eval Ever, a record per method; hub, a model card with model-index per method; croissant, the rows as a
+    dataset."""
+)
+@click.argument("run", required=False, metavar="[SUITE|RUN]", shell_complete=names.suites)
 @click.option("--images", type=click.Path(file_okay=False), help="Lay outputs out here as DATASET/METHOD/ITEM.png.")
 @click.option("--detections", type=click.Path(file_okay=False), help="COCO JSON of what the detector found, here.")
 @click.option("--draw", type=click.Path(file_okay=False), help="Pictures here, with what was found drawn over them.")
-@click.option("--format", "style", type=click.Choice(["csv", "json", "parquet"]), help="Rows per item and metric.")
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="File for the rows (needed for parquet).")
+@click.option("--format", "style", type=click.Choice(FORMATS), help="Rows, or another tool's form; see below.")
+@click.option("--output", "-o", type=click.Path(), help="File for the rows, or folder of eee, hub and croissant.")
 @options.results
 def command(
     run: str | None,
@@ -33,33 +52,66 @@ def command(
     from bench.results import leases, view
 
     folder = paths.results(results)
-    with leases.reading(folder, lambda line: click.echo(line, err=True)) as store:
+    with leases.reading(folder, say) as store:
         number = view.find_run(store, run)
         data = view.read_cells(store, number)
+        created = next(row.created for row in store.runs() if row.id == number)
         missing = 0
         if images is not None:
             told = rows_and_images.images(data, folder, Path(images))
-            click.echo(told.line(Path(images), data.record.suite), err=True)
+            say(told.line(Path(images), data.record.suite))
             missing += not told.complete
         if detections is not None or draw is not None:
             from bench.export import coco as found
 
             if detections is not None:
                 files, lost = found.export(store, data, Path(detections))
-                click.echo(f"{files} files in {detections}, {lost} outputs without detections", err=True)
+                say(f"{files} files in {detections}, {lost} outputs without detections")
                 missing += lost
             if draw is not None:
                 files, lost = found.draw(store, data, folder, Path(draw))
                 again = f" (bench run {data.record.suite} makes them again)" if lost else ""
-                click.echo(f"{files} pictures in {draw}, {lost} outputs not there{again}", err=True)
+                say(f"{files} pictures in {draw}, {lost} outputs not there{again}")
                 missing += lost
     if style is None and (images, detections, draw) != (None, None, None):
         return 0 if not missing else 1
     style = style or "csv"
+    if style in _FOLDERS or style == "bmf":
+        return _foreign(data, style, created, output)
     if style == "parquet" and output is None:
         raise BenchError("parquet is a binary format: name a file with --output FILE")
     if output is None:
         click.echo(rows_and_images.text(data, style), nl=False)
     else:
         rows_and_images.write(data, style, Path(output))
+    return 0
+
+
+def _foreign(data: RunView, style: str, created: float, output: str | None) -> int:
+    """The run in a form of another tool."""
+    from pathlib import Path
+
+    from bench import files
+    from bench.errors import BenchError
+    from bench.export import bencher, croissant, every_eval_ever, facts, hub
+
+    lost = facts.left_out(data)
+    if lost == len(data.cells):
+        raise BenchError(f"run {data.number} has no finite value to export (bench table says why)")
+    if lost:
+        say(f"{lost} of {len(data.cells)} cells have no finite value and are left out")
+    if style == "bmf":
+        made = bencher.text(data)
+        if output is None:
+            click.echo(made, nl=False)
+        else:
+            files.put(Path(output), made.encode())
+        return 0
+    if output is None:
+        raise BenchError(f"{style} is several files: name a folder with --output DIR")
+    if style == "croissant":
+        say(str(croissant.write(data, created, Path(output))))
+        return 0
+    written = {"eee": every_eval_ever, "hub": hub}[style].write(data, created, Path(output))
+    say(f"{len(written)} files in {output}")
     return 0

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from bench.cli import names as completions
+from iqpir.console import is_quiet, say
+
 if TYPE_CHECKING:
     from bench.catalog.registry import Entry
     from bench.fetch.assets import Asset
@@ -125,16 +128,21 @@ def _plan(assets: list[Asset]) -> None:
         click.echo(f"{asset.verify().status:<10}  {asset.file}  {size}  {asset.licence or 'licence unknown'}  {source}")
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="SUITE|NAME...")
+@click.command(
+    epilog="""\b
+    bench fetch quickstart lol                 what two suites need
+    bench fetch sci-medium psnr                a method, a metric
+    bench fetch lol --plan                     which files, how large, whether they are here
+    bench fetch lol --mirror /media/stick      from a folder, without a network"""
+)
+@click.argument("names", nargs=-1, required=True, metavar="SUITE|NAME...", shell_complete=completions.entries)
 @click.option(
     "--mirror", type=click.Path(path_type=Path), help="Take the files from this folder instead of the network."
 )
 @click.option("--pin", is_flag=True, help="Accept files without a published hash, and hold them to what came.")
 @click.option("--force", is_flag=True, help="Bring files again that are there already.")
-@click.option("--dry-run", is_flag=True, help="Only list the files, and whether they are there.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
-def command(names: tuple[str, ...], mirror: Path | None, pin: bool, force: bool, dry_run: bool, quiet: bool) -> int:
+@click.option("--dry-run", "--plan", "dry_run", is_flag=True, help="Only list the files, and whether they are there.")
+def command(names: tuple[str, ...], mirror: Path | None, pin: bool, force: bool, dry_run: bool) -> int:
     """Bring the weights and data that suites, methods, metrics or datasets need, checked by SHA-256.
 
     Archives are unpacked, and a dataset's layout is held against the official one; where only a person can get the
@@ -165,8 +173,8 @@ def command(names: tuple[str, ...], mirror: Path | None, pin: bool, force: bool,
         mirror=mirror,
         pin=pin,
         force=force,
-        progress=not quiet,
-        say=lambda line: click.echo(line, err=True),
+        progress=not is_quiet(),
+        say=say,
     )
     for result in results:
         click.echo(f"{result.status:<10}  {result.asset.file}  {result.detail}")

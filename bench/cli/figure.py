@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 
 def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> list[tuple[int, int, int, int]]:
@@ -18,13 +18,34 @@ def _box(context: click.Context, option: click.Parameter, given: tuple[str, ...]
     return found
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench figure grid mine -o grid.pdf --items 3 --crop 40,60,64,64
+    bench figure distribution mine -o spread.png --metric ssim
+    bench figure sweep score-sweep -o sweep.svg
+    bench figure pareto mine -o pareto.pdf --metric psnr"""
+)
 @click.argument("kind", type=click.Choice(["grid", "distribution", "sweep", "pareto", "rounds", "ascent"]))
-@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.argument("run", required=False, metavar="[SUITE|RUN]", shell_complete=names.suites)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="A .pdf, .png or .svg file.")
-@click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset; again for more.")
-@click.option("--method", "-m", "methods", multiple=True, help="Only this method; again for more.")
-@click.option("--metric", "metrics", multiple=True, help="Only this metric; in a grid, written below its pictures.")
+@click.option(
+    "--dataset",
+    "-d",
+    "datasets",
+    multiple=True,
+    help="Only this dataset; again for more.",
+    shell_complete=names.datasets,
+)
+@click.option(
+    "--method", "-m", "methods", multiple=True, help="Only this method; again for more.", shell_complete=names.methods
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="Only this metric; in a grid, written below its pictures.",
+    shell_complete=names.metrics,
+)
 @click.option("--item", "items", multiple=True, help="grid: this item, or DATASET/ITEM; again for more.")
 @click.option(
     "--items", "count", type=click.IntRange(1), default=2, show_default=True, help="grid, ascent: so many a dataset."
@@ -68,33 +89,10 @@ def command(
     from pathlib import Path
 
     from bench import paths
-    from bench.report import ascent, figures, grid, pareto_figure, rounds_figure, style
-    from bench.results import leases, view
-    from bench.results.pictures import Pictures
-    from bench.tables.pareto import front
+    from bench.report import drawing
 
-    if kind == "pareto" and len(metrics) != 1:
-        raise click.UsageError("pareto draws one metric: --metric NAME")
     target = Path(output)
-    style.suffix_of(target)
-    folder = paths.results(results)
-    inches = style.PAGE if width == "page" else style.COLUMN
-    choice = figures.FigureChoice(datasets, methods, metrics)
-    with leases.reading(folder) as store, style.applied():
-        data = view.read_cells(store, view.find_run(store, run))
-        if kind == "grid":
-            pictures = Pictures(store, data, folder)
-            drawn = grid.draw(data, pictures, choice, items, count, grid.Details(tuple(boxes)), inches)
-        elif kind == "distribution":
-            drawn = figures.distribution(data, choice, inches)
-        elif kind == "ascent":
-            drawn = ascent.draw(data, Pictures(store, data, folder), choice, count, prior, inches)
-        elif kind == "rounds":
-            drawn = rounds_figure.draw(data, choice, inches)
-        elif kind == "pareto":
-            drawn = pareto_figure.draw(front(data._replace(cells=figures.chosen(data, choice)), metrics[0]), inches)
-        else:
-            drawn = figures.sweep(data, choice, option, inches)
-        style.save(drawn, target)
+    asked = drawing.Asked(kind, datasets, methods, metrics, items, count, tuple(boxes), option, prior, width)
+    drawing.draw(asked, run, paths.results(results), target)
     click.echo(str(target))
     return 0

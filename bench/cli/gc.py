@@ -7,7 +7,11 @@ import click
 from bench.cli import options
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench gc --dry-run                         what would be deleted
+    bench gc --keep 3                          the newest three runs of each suite stay"""
+)
 @click.option("--keep", type=click.IntRange(min=0), help="First drop all but the newest N runs of each suite.")
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted.")
 @options.results

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli import names
+
 if TYPE_CHECKING:
     from bench.catalog.registry import Entry
 
@@ -13,8 +15,13 @@ _FIRST = ("title", "formula", "description", "variant", "source", "paper", "mode
 """What is said first, in this order."""
 
 
-@click.command()
-@click.argument("name")
+@click.command(
+    epilog="""\b
+    bench info sci-medium                      a method: licence, weights, what it was trained on
+    bench info psnr                            a metric: formula, options, signature
+    bench info reti-diff/lol                   a protocol"""
+)
+@click.argument("name", shell_complete=names.entries)
 def command(name: str) -> int:
     """Say everything about a method, dataset, metric or protocol."""
     from bench.catalog import registry
@@ -73,7 +80,10 @@ def _say(about: dict[str, object], flow: bool | None) -> None:
     """As YAML; `flow` None puts the innermost lists and mappings on one line, False nothing."""
     import yaml
 
-    text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=110, default_flow_style=flow)
+    nested = any(isinstance(value, list | dict) for value in about.values())  # else `about` is itself the innermost
+    text = yaml.safe_dump(
+        about, sort_keys=False, allow_unicode=True, width=110, default_flow_style=flow if nested else False
+    )
     click.echo(text, nl=False)
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
+from iqpir.console import say
+
 
 @click.command(
     epilog="""\b
     bench init --lq photos/low --gt photos/high --outputs 'outputs/*'
+    bench init --lq photos --metric piqe,niqe -o - | less        no references; look before it is written
     bench run mine.yaml"""
 )
 @click.option("--lq", required=True, metavar="DIR", help="Folder or pattern of the inputs.")
@@ -42,5 +45,5 @@ def command(
     write(Path(file), text.encode("utf-8"))
     resolved = resolve(definition.load(definition.find(file)))
     counts = f"{len(resolved.methods)} methods on {len(resolved.datasets[0].dataset.items)} images"
-    click.echo(f"{file}: {counts}; bench run {file}", err=True)
+    say(f"{file}: {counts}; bench run {file}")
     return 0

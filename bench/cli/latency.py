@@ -6,12 +6,18 @@ from pathlib import Path
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 from bench.cli.number_types import FiniteRange
+from iqpir.console import say
 
 
-@click.command()
-@click.argument("what", metavar="SUITE|METHOD,...")
+@click.command(
+    epilog="""\b
+    bench latency gamma,clahe --size 256                two methods side by side
+    bench latency lol --device cuda --dtype fp16        the methods of a suite
+    bench latency iqpir-tiny --samples 20 --raw samples.csv"""
+)
+@click.argument("what", metavar="SUITE|METHOD,...", shell_complete=names.timed)
 @click.option("--size", help="Side, or HxW, in pixels; several with commas.  [default: the suite's, else 512]")
 @click.option("--dtype", help="float32, bf16 or fp16.  [default: the suite's, else float32]")
 @click.option("--batch", default="1", show_default=True, help="Images per call; several with commas.")
@@ -28,7 +34,7 @@ from bench.cli.number_types import FiniteRange
 @options.timeout("Longest that loading a method, or restoring an image, may take; then it has failed.")
 @options.allow_commands
 @options.results
-@click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
+@options.style
 def command(
     what: str,
     size: str | None,
@@ -92,7 +98,7 @@ def command(
             found.append(timing)
 
         try:
-            session.measure(job, write, lambda line: click.echo(line, err=True))
+            session.measure(job, write, say)
         except KeyboardInterrupt as stop:
             raise click.Abort from stop
     # Rows come setting by setting, or method by method: a reader compares methods.

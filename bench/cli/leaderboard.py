@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 if TYPE_CHECKING:
     from bench.tables.leaderboard import Entered
@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     bench leaderboard lol 12                       two runs of ./results
     bench leaderboard lol ../theirs/results:lol    with one of another store"""
 )
-@click.argument("runs", nargs=-1, required=True, metavar="SUITE|RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="SUITE|RUN...", shell_complete=names.suites)
 @options.only_datasets
 @options.only_methods
-@click.option("--metric", "metrics", multiple=True, metavar="X", help="Only this metric, or pattern.")
-@click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="X",
+    help="Only this metric, or pattern.",
+    shell_complete=names.metrics,
+)
+@options.style
 @options.layout
 @options.notes
 @options.width
@@ -37,14 +44,14 @@ def command(runs: tuple[str, ...], style: str, ci: bool, against: str | None, re
     from bench.tables.layout import Extras
     from bench.tables.selection import Choice, split_metrics
 
-    joined = leaderboard.join([_entered(text, results) for text in runs])
+    joined = leaderboard.join([entered(text, results) for text in runs])
     choice = Choice(asked["datasets"], asked["methods"], split_metrics(asked["metrics"]))
     look = render.Style(style, asked["layout"], asked["notes"], asked["width"], choice)
     click.echo(render.render(joined, look, Extras(ci, against)), nl=False)
     return 0
 
 
-def _entered(text: str, results: str | None) -> Entered:
+def entered(text: str, results: str | None) -> Entered:
     from bench import paths
     from bench.results import view
     from bench.results.store import FILE_NAME, Store

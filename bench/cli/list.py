@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from bench.catalog.registry import Entry
 
-_KINDS = ("methods", "datasets", "metrics", "protocols", "detectors", "suites", "published")
+_KINDS = ("methods", "datasets", "metrics", "protocols", "detectors", "suites", "published", "formulas")
 _SHOWN = {
     "methods": ("task", "status", "licence", "parameters", "venue"),
     "datasets": ("task", "count", "licence", "title"),
@@ -20,15 +20,19 @@ _SHOWN = {
 }
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench list methods --task low-light
+    bench list datasets                        with whether they are on this machine
+    bench list metrics --format json"""
+)
 @click.argument("kind", type=click.Choice(_KINDS))
 @click.option("--task", help="Only entries for this task (low-light, faces, underwater, backlit, real-world …).")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(kind: str, task: str | None, style: str) -> int:
-    """List methods, datasets, metrics, protocols, detectors, suites or the papers' tables."""
-    from tabulate import tabulate
-
+    """List methods, datasets, metrics, protocols, detectors, suites, the papers' tables or challenges' formulas."""
     from bench.catalog import registry
+    from iqpir.terminal import listing, on_terminal
 
     rows: list[dict[str, object]]
     broken: list[registry.BrokenEntry] = []
@@ -36,6 +40,10 @@ def command(kind: str, task: str | None, style: str) -> int:
         from bench.suite import definition
 
         rows = [{"name": name, "title": definition.title_of(name)} for name in definition.names()]
+    elif kind == "formulas":
+        from bench.catalog.formulas import formulas
+
+        rows = [{"name": one.name, "title": one.title, "formula": one.formula} for one in formulas().values()]
     elif kind == "published":
         from bench.catalog import published
 
@@ -54,8 +62,9 @@ def command(kind: str, task: str | None, style: str) -> int:
     if style == "json":
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
-        shown = [{key: _short(value) for key, value in row.items()} for row in rows]
-        click.echo(tabulate(shown, headers="keys", tablefmt="simple", disable_numparse=True))
+        # A window folds what is long; lines of a pipe are kept to a length.
+        shown = [{key: _text(value) if on_terminal() else _short(value) for key, value in row.items()} for row in rows]
+        click.echo(listing(shown), nl=False)
     for one in broken:
         click.echo(f"broken {one.kind} {one.name!r} ({one.origin}): {one.reason}", err=True)
     return 0
@@ -89,6 +98,10 @@ def _plain(value: object) -> object:
     return "" if value is None else value
 
 
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _short(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = _text(value)
     return text if len(text) <= 72 else text[:71] + "…"

@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 from bench.cli.number_types import FiniteRange
+from iqpir.console import is_verbose, say
 
 
-@click.command()
-@click.argument("suite")
-@click.option("--method", "-m", "methods", multiple=True, help="Only this method (name or label); repeatable.")
-@click.option("--dataset", "-d", "datasets", multiple=True, help="Only this dataset (name or label); repeatable.")
+@click.command(
+    epilog="""\b
+    bench run                                      which suites can run on this machine
+    bench run quickstart                           restore, score, print the table
+    bench run lol --plan                           what runs, what is missing and what brings it
+    bench run lol --available --limit 3 -m 'sci*'  a first look at what is here
+    bench run mine.yaml --plugin my_method.py      a suite and a method of your own"""
+)
+@click.argument("suite", required=False, shell_complete=names.suites)
+@click.option(
+    "--method",
+    "-m",
+    "methods",
+    multiple=True,
+    help="Only this method (name or label); repeatable.",
+    shell_complete=names.methods,
+)
+@click.option(
+    "--dataset",
+    "-d",
+    "datasets",
+    multiple=True,
+    help="Only this dataset (name or label); repeatable.",
+    shell_complete=names.datasets,
+)
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many items per dataset, spread evenly.")
 @options.device
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @options.timeout("Longest that restoring or scoring an image, or loading a method, may take; then it is a failed row.")
-@click.option("--plan", is_flag=True, help="Say what would be done, and stop.")
+@click.option("--plan", "--dry-run", "plan", is_flag=True, help="Say what would be done, and stop.")
 @options.plugins
 @click.option("--available", is_flag=True, help="Run what is on this machine; the rest are rows with their reason.")
 @options.allow_commands
@@ -33,9 +55,9 @@ from bench.cli.number_types import FiniteRange
     help="Failed units that still give exit code 0; below 1, a fraction of all.",
 )
 @options.results
-@click.option("--format", "style", default="markdown", show_default=True, help="Format of the table at the end.")
+@options.style
 def command(
-    suite: str,
+    suite: str | None,
     methods: tuple[str, ...],
     datasets: tuple[str, ...],
     limit: int | None,
@@ -60,9 +82,11 @@ def command(
     SUITE is a YAML file or the name of one (bench list suites). Finished work is never done twice: running again
     resumes. Exit code 0: all scored; 1: more failures than allowed; 2: the request is wrong.
     """  # fmt: skip
+    if suite is None:
+        return _suites()
     from bench.progress import bar
     from bench.runner import steps
-    from bench.runner.request import Request, plan_request
+    from bench.runner.request import Request
     from bench.tables import render
 
     request = Request(
@@ -75,27 +99,32 @@ def command(
     if plan:
         from bench.runner.forecast import render_plan
 
-        told = render_plan(
-            request.folder, lambda store: plan_request(request, store), device, fresh=fresh or fresh_latency
-        )
-        click.echo(told, nl=False)
+        click.echo(render_plan(request, fresh=fresh or fresh_latency, every=is_verbose()), nl=False)
         return 0
-
-    def note(line: str) -> None:
-        click.echo(line, err=True)
-
     progress = bar("units", total=0)
+    progress.set_description_str("planning")
     try:
-        summary, data = steps.take(request, progress, note)
+        summary, data = steps.take(request, progress, say, say if is_verbose() else None)
     except KeyboardInterrupt as stop:
         raise click.Abort from stop
     finally:
+        progress.leave = bool(progress.n)  # of a request that is refused, an empty bar tells nothing
         progress.close()
     click.echo(render.render(data, style), nl=False)
     told = f"run {summary.run} of {summary.suite}: {summary.units} units, {summary.worked} worked on"
     told += f" in {summary.seconds:.1f} s"
     told += f", {summary.failed} failed" if summary.failed else ""
     told += f", {summary.unavailable} unavailable" if summary.unavailable else ""
-    click.echo(told, err=True)
+    say(told)
     allowed = allow_failures * summary.expected if 0 < allow_failures < 1 else allow_failures
     return 1 if summary.failed > allowed else 0
+
+
+def _suites() -> int:
+    """Which suites there are, those that this machine has everything for first. Exit code 2: none was asked for."""
+    from bench.planning.readiness import listing
+
+    click.echo(listing(), nl=False)
+    remedy = "bench run NAME, or a YAML file; bench init writes one for folders of yours"
+    click.echo(f"error: which suite? {remedy}", err=True)
+    return 2

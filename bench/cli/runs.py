@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 _KEYS = ("run", "suite", "started", "state", "datasets", "methods", "units", "failed", "unavailable", "device")
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench runs                                 number, suite, when, state
+    bench runs --format json --results ../other/results"""
+)
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @options.results
 def command(style: str, results: str | None) -> int:
     """List the runs, newest first."""
     import datetime
 
-    from tabulate import tabulate
-
     from bench import paths
     from bench.errors import BenchError
     from bench.results import view
     from bench.results.leases import Owner, abandoned
     from bench.results.store import Store
+    from iqpir.terminal import listing
 
     listed = []
     damaged: list[str] = []
@@ -65,7 +68,8 @@ def command(style: str, results: str | None) -> int:
     if style == "json":
         click.echo(json.dumps(listed, indent=1, ensure_ascii=False))
     else:
-        click.echo(tabulate(listed, headers="keys", tablefmt="simple", disable_numparse=True))
+        rows = [{key: "" if value is None else str(value) for key, value in row.items()} for row in listed]
+        click.echo(listing(rows), nl=False)
     if damaged:
         raise BenchError(damaged[0] + (f" ({len(damaged) - 1} more)" if len(damaged) > 1 else ""))
     return 0

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
+from iqpir.console import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from bench.folder_scores import Asked
     from bench.folder_scores.comparison import OutputFolder
 
-FORMATS = ("table", "json", "csv", "markdown", "latex", "html")
+FORMATS = ("table", "json", "csv", "markdown", "latex", "html", "terminal")
 
 
 @click.command(
@@ -29,8 +30,18 @@ FORMATS = ("table", "json", "csv", "markdown", "latex", "html")
 @click.option("--reference", metavar="GT", help="Folder, file or glob of references; pairs are made by file name.")
 @click.option("--id", "expression", metavar="REGEX", help="What of a name is its id, in a group; for both sides.")
 @click.option("--pattern", metavar="NAME", help="Names of the outputs, such as '{id}_out'; else it is found out.")
-@click.option("--metric", "metrics", multiple=True, help="Names, comma-separated; repeatable. Default: psnr,ssim.")
-@click.option("--protocol", help="Named view and options (bench list protocols). Default: recommended/rgb.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="Names, comma-separated; repeatable. Default: psnr,ssim.",
+    shell_complete=names.metrics,
+)
+@click.option(
+    "--protocol",
+    help="Named view and options (bench list protocols). Default: recommended/rgb.",
+    shell_complete=names.protocols,
+)
 @click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--per-item", is_flag=True, help="In the table of one folder, one line per image as well.")
 @click.option("--ci", is_flag=True, help="Bootstrap intervals of the means; not in json and csv of single images.")
@@ -69,10 +80,10 @@ def _one(restored: str, asked: Sequence[Asked], **given: Any) -> int:
         restored, given["reference"], asked, id=given["expression"], pattern=given["pattern"], subset=given["subset"]
     )
     for note in dataset.notes:
-        click.echo(note, err=True)
+        say(note)
     lost = folder_scores.missing(dataset)
     if lost:
-        click.echo(f"{lost} references have no image; --subset leaves them out", err=True)
+        say(f"{lost} references have no image; --subset leaves them out")
     with bar("images", len(dataset.items)) as shown:
         rows = list(
             folder_scores.run(
@@ -83,7 +94,7 @@ def _one(restored: str, asked: Sequence[Asked], **given: Any) -> int:
     notes = folder_scores.footnotes(dataset)
     if given["style"] != "table":
         for line in notes:
-            click.echo(line, err=True)
+            say(line)
     text = folder_scores.render(rows, asked, given["style"], per_item=given["per_item"], notes=notes)
     click.echo(text, nl=False)
     return folder_scores.exit_code(rows)
@@ -96,15 +107,13 @@ def _several(wanted: Sequence[OutputFolder], asked: Sequence[Asked], protocol: s
     from bench.tables.layout import Extras
 
     comparison.check_against(given["against"], wanted)
-    look = render.Style(
-        "markdown" if given["style"] == "table" else given["style"], notes=given["notes"], width=given["width"],
-        plain=True,
-    )  # fmt: skip
+    style = options.usual_style() if given["style"] == "table" else given["style"]
+    look = render.Style(style, notes=given["notes"], width=given["width"], plain=True)
     with bar("images", total=0) as shown:
         found = comparison.compare(
             asked, wanted, given["reference"], id=given["expression"], pattern=given["pattern"],
             subset=given["subset"], device=given["device"], threads=given["threads"], timeout=given["timeout"],
-            note=lambda line: click.echo(line, err=True), advance=shown.update,
+            note=say, advance=shown.update,
         )  # fmt: skip
     if given["style"] in ("json", "csv"):
         click.echo(comparison.listing(found, given["style"]), nl=False)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 
-@click.command()
-@click.argument("name", metavar="METHOD")
+@click.command(
+    epilog="""\b
+    bench selftest gamma
+    bench selftest my-net --plugin my_method.py"""
+)
+@click.argument("name", metavar="METHOD", shell_complete=names.methods)
 @options.device
 @options.plugins
 @options.timeout("Longest that loading the method, or a check, may take; then the check has failed.")

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 _STYLED = ("layout", "notes", "width")
-_OF_A_RUN = ("ci", "against", "common_items", "fired", "seconds", "gain", "increments", "pareto")
+_OF_A_RUN = ("ci", "against", "common_items", "fired", "seconds", "gain", "increments", "pareto", "formulas")
 """Options that need the values of single images, which a paper does not print."""
 
 
@@ -21,11 +21,18 @@ _OF_A_RUN = ("ci", "against", "common_items", "fired", "seconds", "gain", "incre
     bench table lol --published --format latex      beside the paper's values, for a paper
     bench table iqpir/table2 --published            a paper's table on its own"""
 )
-@click.argument("run", required=False, metavar="[SUITE|RUN|PAPER/TABLE]")
+@click.argument("run", required=False, metavar="[SUITE|RUN|PAPER/TABLE]", shell_complete=names.tables)
 @options.only_datasets
 @options.only_methods
-@click.option("--metric", "metrics", multiple=True, metavar="X", help="Only this metric or pattern; gain, seconds too.")
-@click.option("--format", "style", default="markdown", show_default=True, help="markdown, latex, csv, html or json.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="X",
+    help="Only this metric or pattern; gain, seconds too.",
+    shell_complete=names.metrics,
+)
+@options.style
 @options.layout
 @options.notes
 @options.width
@@ -36,6 +43,9 @@ _OF_A_RUN = ("ci", "against", "common_items", "fired", "seconds", "gain", "incre
     "--fired", metavar="[METHOD:]WHAT", help="Only images on which its rollback, kept, stopping or repeat fired."
 )
 @click.option("--seconds", is_flag=True, help="What the run spent per image; bench latency measures instead.")
+@click.option(
+    "--formula", "formulas", multiple=True, metavar="NAME", help="A challenge's composite score; bench list formulas."
+)
 @click.option("--gain/--no-gain", default=None, help="Mean gain of a method over its base; as the suite says.")
 @click.option(
     "--increments/--no-increments", default=None, help="Gain over the base behind each value; as the suite says."
@@ -83,7 +93,7 @@ def command(run: str | None, style: str, results: str | None, **asked: Any) -> i
         return 0
     extras = layout.Extras(
         asked["ci"], asked["against"], asked["venue"], asked["seconds"], asked["gain"], asked["increments"],
-        all_published=asked["all_published"], rank_published=asked["rank_published"],
+        formulas=asked["formulas"], all_published=asked["all_published"], rank_published=asked["rank_published"],
     )  # fmt: skip
     show = beside.render_beside if published else render.render
     click.echo(show(shown, look, extras), nl=False)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
 
 
-@click.command()
-@click.argument("suites", nargs=-1, required=True)
+@click.command(
+    epilog="""\b
+    bench validate mine.yaml
+    bench validate lol quickstart
+    bench validate mine.yaml --plugin my_method.py"""
+)
+@click.argument("suites", nargs=-1, required=True, shell_complete=names.suites)
 @options.plugins
 @options.timeout("Longest that a plugin may take to be read, or to say what it is.  [default: 300, never below 10]")
 def command(suites: tuple[str, ...], plugins: tuple[str, ...], timeout: float | None) -> int:

@@ -88,10 +88,13 @@ def _nothing(path: str, found: Path, base: Path | None, matched: set[Path]) -> s
         places.append((base / path).absolute())
     tried = " and ".join(dict.fromkeys(shown(place) for place in places))
     if any(sign in path for sign in "*?["):
+        start = paths.fixed_part(found)
+        if not os.path.lexists(start):
+            return f"{shown(path)}: the folder {shown(start)} does not exist"
         return f"{shown(path)}: no image matches; looked at {tried}"
     if any(place.is_dir() for place in places):
         return f"{shown(path)}: the folder holds no image; looked at {tried}"
-    return f"{shown(path)}: there is no such folder or file; looked at {tried}"
+    return f"{shown(path)}: does not exist; looked at {tried}"
 
 
 def _walk(folder: Path, parts: tuple[str, ...], above: frozenset[tuple[int, int]]) -> Iterator[Path]:

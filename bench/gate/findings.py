@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bench.errors import BenchError, suggest
-from bench.gate.slowdown import FLOOR, ratio
+from bench.gate.slowdown import FLOOR, probed, ratio
 from bench.gate.snapshot_format import (
     Snapshot,
     SnapshotDataset,
@@ -45,11 +45,16 @@ KINDS = {
     "slower": "the median time of a call grew by more than its limit",
     "faster": "the median time of a call fell by more than its limit",
     "drift": "images differ where machine or packages do, every value is within its tolerance",
-    "inconclusive": "times that cannot be told apart or must not be compared",
+    "inconclusive": "perhaps slower: it cannot be told, the machine was slower too, or it was not when measured again",
+    "uncompared": "times that must not be compared: another machine, too few or too short calls, not timed again",
 }
 """Every kind of finding, with what it means."""
 
-NOTES = ("faster", "drift", "inconclusive")
+Outcome = Literal["passed", "failed", "inconclusive"]
+EXIT_CODES: Mapping[Outcome, int] = {"passed": 0, "failed": 1, "inconclusive": 3}
+"""2 is a request that is wrong."""
+
+NOTES = ("faster", "drift", "inconclusive", "uncompared")
 """Kinds that are reported and fail only where they are named."""
 
 GROUPS = {
@@ -90,6 +95,12 @@ class Comparison(NamedTuple):
 
     def failing(self, kinds: Collection[str]) -> list[Finding]:
         return [finding for finding in self.findings if finding.kind in kinds]
+
+    def outcome(self, kinds: Collection[str]) -> Outcome:
+        """In a word, where `kinds` are those that fail."""
+        if self.failing(kinds):
+            return "failed"
+        return "inconclusive" if any(one.kind == "inconclusive" for one in self.findings) else "passed"
 
 
 def kinds(words: Iterable[str]) -> frozenset[str]:
@@ -333,14 +344,14 @@ def _times(base: Snapshot, head: Snapshot) -> Iterator[Finding]:
     timed = {(row.method, row.setting) for row in head.timings}
     for method, setting in machines:
         if (method, setting) not in timed:
-            yield Finding("inconclusive", "", method, f"ms per call, {setting}", detail="not timed again")
+            yield Finding("uncompared", "", method, f"ms per call, {setting}", detail="not timed again")
     for row in head.timings:
         old = before.get((row.method, row.setting, row.machine))
         if old is not None:
             yield from _time(old, row, base.tolerances.latency)
         elif (row.method, row.setting) in machines:
             detail = f"timed on {row.machine}, the base on {machines[row.method, row.setting]}: not compared"
-            yield Finding("inconclusive", "", row.method, f"ms per call, {row.setting}", detail=detail)
+            yield Finding("uncompared", "", row.method, f"ms per call, {row.setting}", detail=detail)
 
 
 def _time(old: SnapshotTiming, new: SnapshotTiming, limit: float) -> Iterator[Finding]:
@@ -350,13 +361,17 @@ def _time(old: SnapshotTiming, new: SnapshotTiming, limit: float) -> Iterator[Fi
         yield Finding("failed", *place, detail=new.reason or "")
         return
     if change is None:
-        yield Finding("inconclusive", *place, detail=f"{min(old.n, new.n)} calls are too few to compare")
+        yield Finding("uncompared", *place, detail=f"{min(old.n, new.n)} calls are too few to compare")
         return
     said = f"{change.ratio:.2f} times the base's median, interval {change.low:.2f} to {change.high:.2f}"
     said += f" ({new.reason})" if new.reason else ""
     medians = 1e3 * median(old.samples), 1e3 * median(new.samples)
+    machine = probed(old, new)
     if change.low > limit and medians[1] - medians[0] < FLOOR:
-        yield Finding("inconclusive", *place, *medians, digits=2, detail=f"{said}, less than {FLOOR:g} ms apart")
+        yield Finding("uncompared", *place, *medians, digits=2, detail=f"{said}, less than {FLOOR:g} ms apart")
+    elif change.low > limit and machine is not None and change.low / machine <= limit:
+        told = f"{said}; the machine itself took {machine:.2f} times as long for the same work"
+        yield Finding("inconclusive", *place, *medians, digits=2, detail=told)
     elif change.low > limit:
         yield Finding("slower", *place, *medians, digits=2, detail=f"{said}, limit {limit:g}")
     elif change.high > limit:

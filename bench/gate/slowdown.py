@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,16 +27,31 @@ class Slowdown(NamedTuple):
 
 
 def timing(
-    method: str, setting: str, machine: str, seconds: Sequence[float], reason: str | None = None
-) -> SnapshotTiming:
+    method: str, setting: str, machine: str, seconds: Sequence[float], reason: str | None = None,
+    probe: Sequence[float] = (),
+) -> SnapshotTiming:  # fmt: skip
     """A snapshot's form of measured calls: sorted, at most `KEPT` evenly spaced ranks, six significant digits."""
     ordered = np.sort(np.asarray(seconds, dtype=np.float64))
     if ordered.size > KEPT:
         ordered = np.quantile(ordered, np.linspace(0, 1, KEPT))
-    samples = [float(f"{value:.6g}") for value in ordered]
     return SnapshotTiming(
-        method=method, setting=setting, machine=machine, n=len(seconds), reason=reason, samples=samples
-    )
+        method=method, setting=setting, machine=machine, n=len(seconds), reason=reason, samples=_rounded(ordered),
+        probe=_rounded(sorted(probe)) or None,
+    )  # fmt: skip
+
+
+def _rounded(seconds: Iterable[float]) -> list[float]:
+    return [float(f"{value:.6g}") for value in seconds]
+
+
+def probed(before: SnapshotTiming, after: SnapshotTiming) -> float | None:
+    """How many times as long the machine took for the probe's work, never less than 1; None where a side has none.
+
+    A machine that was faster excuses nothing, and accuses nobody: the limit is for methods.
+    """
+    if not before.probe or not after.probe:
+        return None
+    return max(1.0, float(np.median(after.probe) / np.median(before.probe)))
 
 
 def ratio(before: SnapshotTiming, after: SnapshotTiming) -> Slowdown | None:

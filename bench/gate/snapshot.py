@@ -158,7 +158,7 @@ def _timings(store: Store, data: RunView) -> Iterator[SnapshotTiming]:
                 known.add((setting, machine))
                 reason = row.reason or "; ".join(row.noise) or None
                 seconds = [value / 1e9 for value in row.samples] if row.ok else []
-                yield timing(method.label, setting, machine, seconds, reason)
+                yield timing(method.label, setting, machine, seconds, reason, [value / 1e9 for value in row.probe])
 
 
 def _short(content: bytes) -> str:

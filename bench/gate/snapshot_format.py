@@ -176,6 +176,8 @@ class SnapshotTiming(Strict):
     """Why it failed, or what disturbed the measurement."""
     samples: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
     """Seconds per call, sorted; of many calls evenly spaced ranks."""
+    probe: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None
+    """Seconds of the same small work before and after the calls, sorted; None in older baselines."""
 
 
 class Snapshot(Strict):

@@ -188,6 +188,8 @@ class _Runner:
         self.memory: dict[str, Any] = {}
         self.gpu: list[Mapping[str, Any]] = []
         self.details: dict[str, Any] = {}
+        self.probe: dict[str, list[int]] = {}
+        """Of the machine's speed, `before` the calls and `after` them."""
 
     @property
     def failed(self) -> str | None:
@@ -283,8 +285,9 @@ class _Group:
         runner.settle = float(np.median(runner.warm[-5:])) < _SETTLE_NS
 
     def _begin(self, runner: _Runner) -> None:
-        reading = runner.process.ask("begin")["gpu"]
-        runner.gpu = [reading] if reading else []
+        found = runner.process.ask("begin")
+        runner.gpu = [found["gpu"]] if found["gpu"] else []
+        runner.probe["before"] = found["probe"]
 
     def _rounds(self, active: list[_Runner]) -> None:
         """Turns until every method has enough; one that has, or that fails, leaves the rounds to the others."""
@@ -321,6 +324,7 @@ class _Group:
     def _end(self, runner: _Runner) -> None:
         found = runner.process.ask("end")
         runner.memory = found["memory"]
+        runner.probe["after"] = found["probe"]
         runner.gpu += [found["gpu"]] if found["gpu"] else []
         if not self.job.details:
             return
@@ -349,6 +353,7 @@ class _Group:
                 "warm": len(runner.warm),
                 "settled": runner.settle and len(self.runners) > 1,
                 "memory": runner.memory,
+                "probe": runner.probe,
                 "parameters": loaded["parameters"],
                 "flops": runner.details.get("flops"),
                 "stages": runner.details.get("stages"),

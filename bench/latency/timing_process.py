@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from bench.errors import BenchError, described
+from bench.latency.probe import probe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,7 +156,7 @@ class TimingWorker:
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
             _forget_peak()
-        return {"gpu": self._gpu.read() if self._gpu else None}
+        return {"gpu": self._gpu.read() if self._gpu else None, "probe": probe()}
 
     def end(self) -> dict[str, Any]:
         """Peaks of memory in bytes since `begin`, and the GPU's state."""
@@ -168,7 +169,7 @@ class TimingWorker:
         gpu = self._gpu.read() if self._gpu else None
         if gpu and "used_bytes" in gpu:
             memory["nvml_used"] = gpu["used_bytes"]
-        return {"memory": memory, "gpu": gpu}
+        return {"memory": memory, "gpu": gpu, "probe": probe()}
 
     def stages(self, *, call_ns: float) -> dict[str, Any]:
         """The whole job split, in a few repetitions; `call_ns`: what one call took."""

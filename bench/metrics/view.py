@@ -182,7 +182,10 @@ class View:
             return restored
         if self.resize == "no":
             have, want = (f"{image.shape[-1]}×{image.shape[-2]}" for image in (restored, reference))
-            raise ItemError(f"sizes differ: restored is {have}, reference is {want} (a resize rule would be an option)")
+            raise ItemError(
+                f"sizes differ: restored is {have}, reference is {want} (its option resize matches them: "
+                f"{', '.join(_RESIZED)})"
+            )
         return _RESIZED[self.resize](restored, reference.shape[-2], reference.shape[-1])
 
     def _match_brightness(self, restored: Tensor, reference: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Names appear once, however many datasets and methods they would meet in; `bench 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.catalog.registry import Entry, registry
 from bench.planning.bind import Missing
@@ -24,9 +24,12 @@ _GROUPS = {
     "programs": "a clone and a python each, as bench info {first} says; options {{repo: …, python: …}} "
     "and --allow-commands",
     "clones": "",
+    "permission": "",
     "outputs": "no code or weights are public; outputs made elsewhere are scored by options {{path: FOLDER}}",
     "training": "no weights are published; what iqpir train makes is taken by options {{weights: FILE}}",
 }
+_FETCHED = frozenset({"datasets", "data by hand", "weights", "weights by hand", "metric weights"})
+"""Of these, `bench fetch` brings what it can and says how the rest comes here."""
 
 
 def screen(suite: str, missing: Sequence[Missing]) -> str:
@@ -44,9 +47,16 @@ def screen(suite: str, missing: Sequence[Missing]) -> str:
             reasons = "; ".join(f"{one.label}: {one.detail}" for one in members)
             told = f"{_before(group, members)}{remedy}" if remedy else reasons
             lines += _folded(group, told)
-    brought = f"bench fetch {_fetched_as(suite)}"
-    lines.append(f"what a machine can bring: {brought}; run what is there: bench run {suite} --available")
-    return "\n".join(lines)
+    steps = [f"what a machine can bring: bench fetch {_fetched_as(suite)}"] if _FETCHED & _used(groups) else []
+    if groups["permission"]:
+        steps.append(f"let it run what its file names: bench run {suite} --allow-commands")
+    if _used(groups) != {"permission"}:
+        steps.append(f"run what is there: bench run {suite} --available")
+    return "\n".join([*lines, *(["; ".join(steps)] if steps else [])])
+
+
+def _used(groups: Mapping[str, Sequence[Missing]]) -> set[str]:
+    return {group for group, members in groups.items() if members}
 
 
 def _fetched_as(suite: str) -> str:
@@ -90,6 +100,8 @@ def _about_a_clone(detail: str) -> bool:
 def group_of(gone: Missing) -> str:
     """Who or what brings a missing thing; one of the groups of the screen."""
     fields = registry(gone.kind).get(gone.label).fields
+    if gone.detail.endswith("--allow-commands lets it"):
+        return "permission"
     if gone.kind == "metric" and fields.get("unavailable"):
         return "not measurable"
     if gone.kind in ("metric", "detector"):

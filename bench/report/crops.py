@@ -88,10 +88,14 @@ class Encoded(NamedTuple):
 
 
 def thumbnail(pixels: np.ndarray, side: int, quality: int = 82) -> Encoded:
-    """A lossy copy whose longer side is at most `side` pixels: WebP, or JPEG where Pillow lacks it."""
+    """A lossy copy whose longer side is at most `side` pixels: WebP, or JPEG where Pillow lacks it.
+
+    One that keeps all its pixels is what they are looked at for, and is compressed less.
+    """
     from PIL import Image, features
 
     image = Image.fromarray(pixels)
+    quality = max(quality, 90) if max(image.size) <= side else quality
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     kind = "webp" if features.check("webp") else "jpeg"
     return _encoded(image, kind, quality=quality)

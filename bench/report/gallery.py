@@ -13,8 +13,8 @@ from bench.results.record import DatasetRecord
 from bench.results.view import SCORED, Cell, ItemScore, RunView
 from bench.tables.layout import format_value
 
-_SIDES = (560, 420, 320, 240)
-"""Longer sides of the pictures, pixels; the largest that the budget allows."""
+_SIDES = (4096, 2048, 1400, 960, 560, 420, 320, 240)
+"""Longer sides of the pictures, pixels; the largest that the budget allows. A smaller picture keeps its own pixels."""
 _MINI = 96
 _MOST_VALUES = 6
 _MOST_MINIS = 600
@@ -208,9 +208,20 @@ def _item(
         if one.pixels is not None:
             thumb = budget.take(thumbnail(one.pixels, budget.side))
             crop = budget.take(exact(window.cut(one.pixels)))
-        values = _values(cells, one.label, item, scores, best) if one.kind == "method" else []
+        maker = one.label if one.kind == "method" else unchanged(data, dataset, item) if one.kind == "lq" else None
+        values = _values(cells, maker, item, scores, best) if maker is not None else []
         shots.append(Shot(one.label, one.kind, thumb, crop, one.missing, values))
     return ShownItem(item, budget.keys[dataset, item], why, shots, *_percent(window))
+
+
+def unchanged(data: RunView, dataset: str, item: str) -> str | None:
+    """A method whose output is the input, pixel for pixel: its values are the input's own."""
+    for (name, method), units in data.units.items():
+        for unit in units if name == dataset else ():
+            row = unit.row
+            if unit.item == item and row is not None and row.output_hash is not None and row.output_hash == unit.given:
+                return method
+    return None
 
 
 def _percent(window: Window) -> tuple[float, float, float, float]:

@@ -24,8 +24,9 @@ from bench.results.pictures import Pictures
 from bench.results.store import Store
 from bench.results.view import SCORED, RunView, failures
 from bench.tables import beside as papers
-from bench.tables import derived
-from bench.tables.layout import Extras, Row, Table, lay_out, printable, venues_of
+from bench.tables import compare, derived, leaderboard, statistics
+from bench.tables.layout import Extras, Row, Table, format_value, lay_out, printable, venues_of
+from bench.tables.leaderboard import Entered
 from iqpir.errors import shown as escaped
 
 _MOST_FAILURES = 200
@@ -51,7 +52,6 @@ class FinishedPage(NamedTuple):
 
 def render(store: Store, data: RunView, results: Path, options: PageOptions = PageOptions()) -> FinishedPage:  # noqa: B008 – immutable
     """The page of a run. Outputs are read from `results`; what is gone is said in its place."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup, escape
 
     pictures = Pictures(store, data, results)
@@ -59,30 +59,76 @@ def render(store: Store, data: RunView, results: Path, options: PageOptions = Pa
     groups = gallery.build(data, pictures, options.items, budget) if options.items else []
     sections = rounds_section.build(data, pictures, groups, budget) if data.traces else []
     extremes, sheet = gallery.extremes(data, pictures, budget)
-    css = _asset("page.css") + "".join(f'.{name}{{background-image:url("{uri}")}}' for name, uri in sheet.items())
-    js = _asset("page.js")
     row = store.run(data.number)
     assert row is not None
     failed, left = _failures(data)
+    html = _filled(
+        data, sheet=sheet, facts=_facts(data, row.created), alerts=list(_alerts(data, groups, options.items)),
+        results=_table(lay_out(data, Extras(venue=True)), data, "r"), paper=_paper(data),
+        gallery=groups, gallery_note=_gallery_note(data, budget), extremes=extremes,
+        rounds=[(one, [(strip, Markup(strip.curve)) for strip in one.strips]) for one in sections],  # noqa: S704
+        charts=_charts(data, Markup), failures=failed, failures_left=left,
+        provenance=list(_provenance(data)), size_note=_size_note(budget), definition=escape(_definition(data)),
+    )  # fmt: skip
+    return FinishedPage(html, budget.count, budget.used)
+
+
+_EMPTY: Mapping[str, Any] = {
+    "alerts": (), "paper": None, "gallery": (), "gallery_note": "", "extremes": (), "rounds": (), "charts": (),
+    "failures": (), "failures_left": "", "provenance": (), "size_note": "", "definition": "", "compared": (),
+    "joined": False,
+}  # fmt: skip
+
+
+def _filled(data: RunView, *, sheet: Mapping[str, str] = {}, **more: Any) -> str:
+    """The template with what a page has; `sheet` are small pictures by the names of their classes."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    css = _asset("page.css") + "".join(f'.{name}{{background-image:url("{uri}")}}' for name, uri in sheet.items())
+    js = _asset("page.js")
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    html = environment.from_string(_asset("page.html.j2")).render(
+    made = environment.from_string(_asset("page.html.j2")).render(
         title=data.record.title or data.record.suite,
         css=Markup(css), js=Markup(js), css_hash=_hash(css), js_hash=_hash(js),  # noqa: S704 – the package's own text
-        facts=_facts(data, row.created), alerts=list(_alerts(data, groups, options.items)),
-        results=_table(lay_out(data, Extras(venue=True)), data, "r"), paper=_paper(data),
-        gallery=groups, gallery_note=_gallery_note(data, budget), extremes=extremes,
-        rounds=[(one, [(strip, Markup(strip.curve)) for strip in one.strips]) for one in sections],  # noqa: S704
-        charts=_charts(data, Markup), failures=failed, failures_left=left,
-        signatures=_signatures(data), methods=_methods(data), datasets=_datasets(data),
-        provenance=list(_provenance(data)), size_note=_size_note(budget),
-        definition=escape(_definition(data)),
+        signatures=_signatures(data), methods=_methods(data), datasets=_datasets(data), **{**_EMPTY, **more},
     )  # fmt: skip
-    return FinishedPage(html, budget.count, budget.used)
+    return str(made)
+
+
+def render_several(runs: Sequence[Entered]) -> FinishedPage:
+    """Runs on one page: the table that they make together, and each against the first, cell by cell."""
+    joined = leaderboard.join(runs)
+    compared = [
+        {"title": f"{one.name} against {runs[0].name}", "rows": rows}
+        for one in runs[1:]
+        if (rows := [_change(change) for change in compare.changes(runs[0].data, one.data) if change.shared])
+    ]
+    facts = [_of_run(one) for one in runs]
+    table = _table(lay_out(joined, Extras(venue=True)), joined, "r")
+    return FinishedPage(_filled(joined, facts=facts, results=table, compared=compared, joined=True), 0, 0)
+
+
+def _of_run(one: Entered) -> str:
+    device = one.data.provenance.get("device_model") or "unknown device"
+    return f"{one.name}: {_count(len(one.data.record.methods), 'method')}, {device}"
+
+
+def _change(change: compare.Change) -> dict[str, Any]:
+    both = change.base is not None and change.head is not None
+    given = (change.base, change.head, change.head - change.base if both else None)  # type: ignore[operator]
+    known = [value if value is not None and math.isfinite(value) else None for value in given]
+    numbers = [("" if value is None else format_value(value, change.digits), None if value is None else repr(value))
+               for value in known]  # fmt: skip
+    p = "" if change.test is None else f", {statistics.p_text(change.test.p_randomisation)}"
+    verdict = change.verdict + p + (f": {change.detail}" if change.detail else "")
+    return {"dataset": change.dataset, "method": change.method, "metric": change.metric, "numbers": numbers,
+            "verdict": verdict}  # fmt: skip
 
 
 def _asset(name: str) -> str:
@@ -136,8 +182,9 @@ def _alerts(data: RunView, groups: Sequence[gallery.Group], wanted: int) -> Iter
 
 def _gallery_note(data: RunView, budget: gallery.Budget) -> str:
     repeats = any(method.repeats > 1 for method in data.record.methods)
-    return f"Overviews are lossy and at most {budget.side} pixels a side; the framed details are pixel for pixel." + (
-        " Of a method with repeats the first is shown." if repeats else ""
+    return (
+        f"Overviews keep their size up to {budget.side} pixels a side, lossy; framed details are pixel for pixel."
+        + (" Of a method with repeats the first is shown." if repeats else "")
     )
 
 

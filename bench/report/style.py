@@ -31,6 +31,8 @@ SUFFIXES = ("pdf", "png", "svg")
 DPI = 300
 """Of PNG files, and of photographs inside the others."""
 
+_LARGEST_PNG = 1_000_000
+"""Bytes beyond which a PNG is too heavy for a page or a mail."""
 _RC: Any = {  # newer releases of matplotlib want a Literal for each key
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -98,9 +100,22 @@ def save(drawn: Figure, target: Path) -> None:
     kind = suffix_of(target)
     # Without a date two runs of one command give one file.
     about: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[kind]
-    files.write_for(
-        target, lambda path: drawn.savefig(path, format=kind, metadata=about, bbox_inches="tight", pad_inches=0.02)
-    )
+
+    def write(path: Path) -> None:
+        drawn.savefig(path, format=kind, metadata=about, bbox_inches="tight", pad_inches=0.02)
+        if kind == "png" and path.stat().st_size > _LARGEST_PNG:
+            _shrink(path)
+
+    files.write_for(target, write)
+
+
+def _shrink(path: Path) -> None:
+    """Photographs in a PNG weigh several bytes a pixel; 256 colours that suit them, dithered, weigh one at most."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+        small.save(path, "PNG", optimize=True, dpi=(DPI, DPI))
 
 
 def plain_text(text: str, limit: int = 40) -> str:

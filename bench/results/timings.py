@@ -64,6 +64,12 @@ class Timing(NamedTuple):
         return float(np.median(self.samples)) / 1e6 if self.samples.size else float("nan")
 
     @property
+    def probe(self) -> list[float]:
+        """Nanoseconds of the machine's probe before and after the calls; empty for older rows."""
+        found = self.record.get("probe") or {}
+        return [*found.get("before", ()), *found.get("after", ())]
+
+    @property
     def noise(self) -> list[str]:
         return list(self.record.get("noise", ()))
 

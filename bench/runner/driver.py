@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import provenance
 from bench.data.pairing import check_sizes
@@ -20,6 +20,7 @@ from bench.planning import detection_columns
 from bench.planning.bind import Resolved
 from bench.planning.description import describe_run
 from bench.planning.plan import Job, Plan, Task, claim_key, examine, gather, make_plan, signature_of
+from bench.progress import Progress
 from bench.results import artefacts
 from bench.results.claims import Claims
 from bench.results.features import pack
@@ -32,24 +33,16 @@ from bench.runner.changed_inputs import InputWatch
 from bench.runner.engines.local import JobRecipe, LocalEngine, threads_per_worker
 from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, WorkerSettings, unworkable
 from bench.runner.request import Request, jobs_of, resolve_request
+from bench.runner.telling import Telling
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CLAIM_CHUNK = 16
 _ROUNDS = 3
 """So often are units done again whose files changed meanwhile."""
 _GATHER_SECONDS = 0.05
 """News that come faster than this are committed together."""
-
-
-class Progress(Protocol):
-    """What a run tells while it works; `tqdm` fits."""
-
-    def reset(self, total: int) -> object: ...
-
-    def update(self, n: int) -> object: ...
-
-    def set_description_str(self, text: str) -> object: ...
-
-    def close(self) -> object: ...
 
 
 class Summary(NamedTuple):
@@ -68,6 +61,36 @@ class Summary(NamedTuple):
     unavailable: int
     """Values that were asked for of methods and metrics that are not on this machine."""
     seconds: float
+    results: Path = Path("results")
+    """The results folder."""
+
+    def table(self, format: str = "markdown", *, layout: str | None = None, ci: bool = False) -> str:
+        """The run's table as `bench table` prints it. Raises `BenchError` for an unknown format or layout."""
+        from bench.tables import render
+        from bench.tables.layout import Extras
+
+        return render.render(self._read(), render.Style(format, layout), Extras(ci))
+
+    def frame(self) -> pd.DataFrame:
+        """A row per item and metric with its signature (columns and types: `bench.results.view.DTYPES`)."""
+        from bench.results.view import rows, to_frame
+
+        return to_frame(rows(self._read()))
+
+    def cells(self) -> pd.DataFrame:
+        """A row per dataset, method and metric: value, signature, items scored and expected."""
+        import pandas as pd
+
+        from bench.tables.render import records
+
+        return pd.DataFrame(records(self._read()))
+
+    def _repr_html_(self) -> str:
+        return self.table("html")
+
+    def _read(self) -> RunView:
+        with Store.reading(self.results) as store:
+            return read_cells(store, self.run)
 
 
 class Ended(NamedTuple):
@@ -77,8 +100,11 @@ class Ended(NamedTuple):
     data: RunView
 
 
-def carry_out(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Ended:
-    """Do what the request asks and the store does not hold yet, as one run. `note` is told lines worth reading.
+def carry_out(
+    request: Request, progress: Progress | None = None, note: Any = lambda line: None, news: Any = None
+) -> Ended:
+    """Do what the request asks and the store does not hold yet, as one run. `note` is told lines worth reading, `news`
+    each failure and each finished cell as it comes.
 
     Its values come with it: a collection that follows may drop the run before somebody else could read them.
     """
@@ -91,7 +117,7 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
             plan = make_plan(resolved, store, request.device, fresh=request.fresh)
             for line in warnings_before(plan):
                 note(line)
-            worked, number = _Driver(store, lease, plan, request, progress, note).drive()
+            worked, number = _Driver(store, lease, plan, request, Telling(plan.jobs, progress, news), note).drive()
             with Apart(JobRecipe(jobs_of, (request,)), request.timeout) as apart:
                 aggregate_run(store, plan, number, apart, anew=request.fresh)
             _time(resolved, store, request, note)
@@ -103,7 +129,7 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
     units = sum(job.units for job in plan.jobs)
     summary = Summary(
         number, resolved.file.name, units, worked, counts.failed, counts.expected, counts.unavailable,
-        time.monotonic() - start,
+        time.monotonic() - start, request.folder.absolute(),
     )  # fmt: skip
     return Ended(summary, data)
 
@@ -134,15 +160,13 @@ def warnings_before(plan: Plan) -> Iterator[str]:
 class _Driver:
     """Writes what workers find."""
 
-    def __init__(
-        self, store: Store, lease: Lease, plan: Plan, request: Request, progress: Progress | None, note: Any
-    ) -> None:
+    def __init__(self, store: Store, lease: Lease, plan: Plan, request: Request, telling: Telling, note: Any) -> None:
         self.store = store
         self.lease = lease
         self.claims = Claims(store)
         self.plan = plan
         self.request = request
-        self.progress = progress
+        self.telling = telling
         self.note = note
         self.threads = threads_per_worker(request.workers)
         self.number = 0
@@ -161,8 +185,7 @@ class _Driver:
         watch = InputWatch(self.store, self.plan)
         self.record()
         if todo:
-            if self.progress is not None:
-                self.progress.reset(len(todo))
+            self.telling.begins(todo)
             self.work(todo)
             for _ in range(_ROUNDS):
                 if not (void := watch.void(self.number, self.note)):
@@ -268,8 +291,7 @@ class _Driver:
                 self._flush()
             left = deferred
             if left:
-                if self.progress is not None:
-                    self.progress.set_description_str("waiting for another run")
+                self.telling.waits()
                 time.sleep(0.5)
 
     def _dispatch(self, todo: Iterable[tuple[int, int]], deferred: list[tuple[int, int]]) -> Iterator[Task]:
@@ -300,14 +322,13 @@ class _Driver:
                     row = self._unit_row(job.index, unit, state.restoration.id, state.reference)
                     self.store.put_units(self.number, [row])
                     self.store.release([key])
-                self._advance()
+                self.telling.advanced(job=job)
             elif fact.problem is not None:
                 self._write([Result(job.index, unworkable(fact.problem, None, None))])
                 marker = unworkable(fact.problem, None, None).key
                 self._write([Result(job.index, Finished(Task(job.index, unit, fact, key), marker, None))])
             else:
-                if self.progress is not None:
-                    self.progress.set_description_str(f"{job.method.label} · {job.dataset.label}")
+                self.telling.dispatched(job)
                 yield Task(job.index, unit, fact, key)
 
     def _flush(self) -> None:
@@ -318,6 +339,7 @@ class _Driver:
 
     def _write(self, results: Sequence[Result]) -> None:
         """Put outputs in place, then commit all rows together."""
+        self.telling.heard(results)
         for _, news in results:
             if isinstance(news, Restored) and news.payload is not None and news.output is not None:
                 try:
@@ -341,13 +363,7 @@ class _Driver:
                     self._put_score(job, news)
                 else:
                     self._finish(job, news)
-        for _, news in results:
-            if isinstance(news, Finished):
-                self._advance()
-
-    def _advance(self) -> None:
-        if self.progress is not None:
-            self.progress.update(1)
+        self.telling.advanced(results)
 
     def _put_restoration(self, news: Restored) -> int:
         number = self.store.put_restoration(

@@ -1,15 +1,33 @@
-"""What a run would do, before it does it: units, what the store answers, and an estimate from measured times."""
+"""What a run would do, before it does it: units, what the store answers, what is missing, time and bytes.
+
+A plan is made whatever is missing: what would run, what is blocked with its reason, and the command that brings the
+rest. Times come from restorations of the same method in the store, bytes from the sizes of the inputs.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.catalog.registry import registry
+from bench.errors import BenchError, ImageError, one_line
+from bench.fetch.assets import Asset
 from bench.latency import suite_timing
-from bench.planning.plan import Job, Plan
+from bench.methods.base import Method
+from bench.planning.bind import Missing, assets_of
+from bench.planning.missing import screen
+from bench.planning.plan import Job, Plan, make_plan
 from bench.results.store import FILE_NAME, Store
+from bench.runner.request import Request, missing_of, rehearse_request, resolve_request
+
+_SAMPLED = 3
+"""Inputs of a dataset whose headers are read for an estimate of sizes."""
+_REASONS = 8
+"""Reasons of blocked units that are told one by one."""
 
 
 class JobPlan(NamedTuple):
@@ -28,30 +46,42 @@ class JobPlan(NamedTuple):
     """Cannot be worked on: missing pair or file, or a method that is not on this machine."""
     seconds: float | None
     """Estimate from restorations of the same method in this store; None without any."""
+    bytes: int | None
+    """What its outputs take on disk at most, uncompressed; None where the sizes of its inputs are not known."""
 
 
 def summarise(plan: Plan, store: Store) -> list[JobPlan]:
     """One line per job."""
     found: list[JobPlan] = []
+    sizes = {job.dataset_index: _pixels(job) for job in plan.jobs}
     for job in plan.jobs:
         if not job.method.is_for(job.dataset.label):
             continue
         states, facts = plan.states[job.index], plan.facts[job.index]
         absent = job.method.method is None
-        blocked = job.units if absent else sum(fact.problem is not None for fact in facts)
+        units = job.units or _published_count(job)
+        blocked = units if absent or not job.units else sum(fact.problem is not None for fact in facts)
         cached = 0 if absent else sum(state.done for state in states)
         score = 0 if absent else sum(bool(state.todo) and not state.done and not state.gone for state in states)
-        restore = job.units - blocked - cached - score
+        restore = units - blocked - cached - score
         found.append(
             JobPlan(
-                job.dataset.label, job.method.label, job.units, cached, score, restore, blocked,
-                _estimate(job, plan, store, restore),
+                job.dataset.label, job.method.label, units, cached, score, restore, blocked,
+                _estimate(job, plan, restore), _bytes(job, sizes[job.dataset_index], restore),
             )
         )  # fmt: skip
     return found
 
 
-def _estimate(job: Job, plan: Plan, store: Store, units: int) -> float | None:
+def _published_count(job: Job) -> int:
+    """Units on a dataset that is not here, by the number of images that the catalogue gives it."""
+    if job.dataset.unavailable is None or job.dataset.name not in registry("dataset"):
+        return 0
+    count = registry("dataset").get(job.dataset.name).fields.get("count")
+    return int(count) * job.method.repeats if isinstance(count, int) else 0
+
+
+def _estimate(job: Job, plan: Plan, units: int) -> float | None:
     """Seconds for so many restorations, at the mean of what this method took anywhere in this plan."""
     if not units:
         return 0.0
@@ -65,23 +95,142 @@ def _estimate(job: Job, plan: Plan, store: Store, units: int) -> float | None:
     return units * sum(times) / len(times) if times else None
 
 
-def render_plan(folder: Path, make: Callable[[Store], Plan], device: str = "cpu", *, fresh: bool = False) -> str:
-    """The plan as a table. A results folder that does not exist yet is not created."""
+def _pixels(job: Job) -> float | None:
+    """Pixels of an input of its dataset, by the first few; None where none says its size."""
+    found = []
+    for item in job.dataset.dataset.items[:_SAMPLED]:
+        try:
+            height, width = item.lq.size() if item.lq is not None else (0, 0)
+        except ImageError:
+            continue
+        found.append(height * width)
+    return sum(found) / len(found) if any(found) else None
+
+
+def _bytes(job: Job, pixels: float | None, units: int) -> int | None:
+    method = job.method.method
+    if not units or not isinstance(method, Method):  # outputs that somebody has made already stay where they are
+        return 0
+    each = 12 if job.quantise == "none" else 3
+    return None if pixels is None else round(units * pixels * method.scale**2 * each)
+
+
+def render_plan(request: Request, *, fresh: bool = False, every: bool = False) -> str:
+    """The plan of a request as text. A results folder that does not exist yet is not created.
+
+    `every`: a line per dataset and method, where datasets on which a method has the same to do share one otherwise.
+    Raises `BenchError` where the request is wrong; what is only missing is part of the plan.
+    """
+    file = request.folder / FILE_NAME
+    known = file.is_file() and file.stat().st_size > 0
+    rehearse_request(replace(request, available=True))
+    missing = missing_of(request)
+    resolved = resolve_request(replace(request, available=True), empty=True) if missing else resolve_request(request)
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        Store.reading(request.folder) if known else Store(Path(empty)) as store,
+    ):
+        plan = make_plan(resolved, store, request.device, fresh=request.fresh)
+        jobs = summarise(plan, store)
+        timed = suite_timing.wanted(resolved, store, request.device, fresh=fresh)
+    lines = [_table(jobs if every else list(_shared(jobs)), jobs), *_blocked(plan)]
+    if timed is not None:
+        lines.append(timed.line())
+    if missing:
+        lines += ["", *_missing(request, missing)]
+    return "\n".join(lines) + "\n"
+
+
+def _shared(jobs: Sequence[JobPlan]) -> Iterator[JobPlan]:
+    """Jobs of one method that have the same to do, as one line."""
+    groups: dict[tuple[object, ...], list[JobPlan]] = {}
+    for job in jobs:
+        groups.setdefault((job.method, *(bool(count) for count in job[3:7])), []).append(job)
+    for group in groups.values():
+        seconds, size = _sum(job.seconds for job in group), _sum(job.bytes for job in group)
+        dataset = group[0].dataset if len(group) == 1 else f"{len(group)} datasets"
+        units, cached, score, restore, blocked = (
+            sum(column) for column in zip(*(job[2:7] for job in group), strict=True)
+        )
+        size = None if size is None else round(size)
+        yield JobPlan(dataset, group[0].method, units, cached, score, restore, blocked, seconds, size)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
+
+
+def _table(shown: Sequence[JobPlan], jobs: Sequence[JobPlan]) -> str:
     from tabulate import tabulate
 
-    file = folder / FILE_NAME
-    known = file.is_file() and file.stat().st_size > 0
-    with tempfile.TemporaryDirectory() as empty, Store.reading(folder) if known else Store(Path(empty)) as store:
-        plan = make(store)
-        jobs = summarise(plan, store)
-        timed = suite_timing.wanted(plan.resolved, store, device, fresh=fresh)
-    body = [[*job[:7], "unknown" if job.seconds is None else f"{job.seconds:.1f} s"] for job in jobs]
-    totals = [sum(job[index] for job in jobs) for index in range(2, 7)]  # type: ignore[misc]
-    estimates = [job.seconds for job in jobs if job.seconds is not None]
-    body.append(["total", "", *totals, ("≥ " if len(estimates) < len(jobs) else "") + f"{sum(estimates):.1f} s"])
-    header = ["dataset", "method", "units", "cached", "to score", "to restore", "blocked", "restoring takes"]
-    return (
-        tabulate(body, header, tablefmt="simple", disable_numparse=True, colalign=("left", "left", *["right"] * 6))
-        + "\n"
-        + ("" if timed is None else timed.line() + "\n")
+    body = [[*map(str, job[:7]), _time(job.seconds), _size(job.bytes)] for job in shown]
+    totals = [str(sum(column)) for column in zip(*(job[2:7] for job in jobs), strict=True)] or ["0"] * 5
+    body.append(
+        [
+            "total", "", *totals,
+            _at_least(_time, [job.seconds for job in jobs]), _at_least(_size, [job.bytes for job in jobs]),
+        ]
+    )  # fmt: skip
+    header = ["dataset", "method", "units", "cached", "to score", "to restore", "blocked", "restoring takes", "writes"]
+    return tabulate(body, header, tablefmt="simple", disable_numparse=True, colalign=("left", "left", *["right"] * 7))
+
+
+def _at_least(told: object, values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "unknown" if values else "0"
+    text = _time(sum(known)) if told is _time else _size(round(sum(known)))
+    return ("≥ " if len(known) < len(values) else "") + text
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds else "0"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "unknown"
+    return "0" if not count else f"≤ {count / 1e9:.1f} GB" if count >= 1e9 else f"≤ {max(count / 1e6, 0.1):.1f} MB"
+
+
+def _blocked(plan: Plan) -> Iterator[str]:
+    """Why units cannot be worked on, where it is their own files: what is missing altogether is told apart."""
+    reasons = Counter(
+        f"{job.dataset.label}: {one_line(fact.problem)}"
+        for job in plan.jobs
+        if job.method.method is not None
+        for fact in plan.facts[job.index]
+        if fact.problem is not None
     )
+    for reason, count in reasons.most_common(_REASONS):
+        yield f"blocked: {count} × {reason}"
+    if len(reasons) > _REASONS:
+        yield f"blocked: {len(reasons) - _REASONS} more reasons; bench run makes a row of each"
+
+
+def _missing(request: Request, missing: Sequence[Missing]) -> Iterator[str]:
+    yield screen(request.suite, missing)
+    wanted = {one.label for one in missing}
+    try:
+        absent = [asset for asset in assets_of(request.suite) if not asset.path.is_file() and asset.owner in wanted]
+    except BenchError:
+        return
+    if absent:
+        yield _download(absent)
+
+
+def _download(assets: Sequence[Asset]) -> str:
+    by_hand = sum(asset.url is None for asset in assets)
+    sizes = [asset.bytes for asset in assets if asset.url is not None]
+    known = [size for size in sizes if size is not None]
+    parts = [f"to download: {len(sizes)} files, {sum(known) / 1e6:.1f} MB"] if sizes else []
+    if len(known) < len(sizes):
+        parts.append(f"of which {len(sizes) - len(known)} do not say their size")
+    if by_hand:
+        parts.append(f"{by_hand} files that a person has to bring")
+    return ", ".join(parts)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import paths
 from bench.catalog.rehearsal import rehearse
 from bench.errors import BenchError
 from bench.planning import finetuning
-from bench.planning.bind import Resolved, Selection, resolve
+from bench.planning.bind import Missing, Resolved, Selection, resolve
 from bench.planning.missing import screen
-from bench.planning.plan import Job, Plan, make_jobs, make_plan
-from bench.results.store import Store
+from bench.planning.plan import Job, make_jobs
 from bench.suite import definition
 
 
@@ -52,8 +51,27 @@ class Request:
         return paths.results(self.results)
 
 
-def resolve_request(request: Request) -> Resolved:
-    """Bind the request's names; with `--available`, what is missing becomes rows, otherwise it is an error."""
+def resolve_request(request: Request, *, empty: bool = False) -> Resolved:
+    """Bind the request's names; with `--available`, what is missing becomes rows, otherwise it is an error.
+
+    `empty`: not one dataset has to be here, for a plan.
+    """
+    resolved = _bound(request)
+    if resolved.missing and not request.available:
+        raise BenchError(screen(request.suite, resolved.missing))
+    if not empty and all(bound.unavailable is not None for bound in resolved.datasets):
+        raise BenchError(
+            f"{request.suite}: no dataset of it is on this machine\n{screen(request.suite, resolved.missing)}"
+        )
+    return resolved
+
+
+def missing_of(request: Request) -> tuple[Missing, ...]:
+    """Everything that the request needs and this machine lacks, also in part."""
+    return _bound(replace(request, available=False)).missing
+
+
+def _bound(request: Request) -> Resolved:
     from bench.catalog.plugins import load_plugins
 
     load_plugins(request.plugins)
@@ -63,14 +81,7 @@ def resolve_request(request: Request) -> Resolved:
     )  # fmt: skip
     file = definition.load(definition.find(request.suite))
     resolved = resolve(finetuning.train_part(file) if request.part == finetuning.TRAIN else file, chosen)
-    resolved = finetuning.armed(resolved, request.trained)
-    if resolved.missing and not request.available:
-        raise BenchError(screen(request.suite, resolved.missing))
-    if all(bound.unavailable is not None for bound in resolved.datasets):
-        raise BenchError(
-            f"{request.suite}: no dataset of it is on this machine\n{screen(request.suite, resolved.missing)}"
-        )
-    return resolved
+    return finetuning.armed(resolved, request.trained)
 
 
 def jobs_of(request: Request) -> tuple[Job, ...]:
@@ -86,9 +97,3 @@ def rehearse_request(request: Request) -> None:
 def _identify(request: Request) -> None:
     for job in jobs_of(request):
         job.method.identities  # noqa: B018
-
-
-def plan_request(request: Request, store: Store) -> Plan:
-    """The plan of a request against a store."""
-    rehearse_request(request)
-    return make_plan(resolve_request(request), store, request.device, fresh=request.fresh)

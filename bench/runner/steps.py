@@ -11,9 +11,10 @@ from typing import Any
 
 from bench.errors import MissingFile
 from bench.planning import finetuning
+from bench.progress import Progress
 from bench.results.leases import Lease
 from bench.results.store import Store
-from bench.runner.driver import Ended, Progress, Summary, carry_out
+from bench.runner.driver import Ended, Summary, carry_out
 from bench.runner.request import Request, rehearse_request, resolve_request
 from bench.suite import definition
 
@@ -23,16 +24,16 @@ def run(request: Request, progress: Progress | None = None, note: Any = lambda l
     return take(request, progress, note).summary
 
 
-def take(request: Request, progress: Progress | None = None, note: Any = lambda line: None) -> Ended:
-    """All steps of a request; returns its own run, with the values."""
+def take(request: Request, progress: Progress | None = None, note: Any = lambda line: None, news: Any = None) -> Ended:
+    """All steps of a request; returns its own run, with the values. `news`: see `carry_out`."""
     rehearse_request(request)
     if finetuning.asked(definition.load(definition.find(request.suite))) is None:
-        return carry_out(request, progress, note)
+        return carry_out(request, progress, note, news)
     resolved = resolve_request(request)  # what is wrong with the run itself is said before anything is trained
     # One lease for all of them, so that what a step needs is not collected before it begins.
     with Store(request.folder) as store, Lease(store, "run", note):
         train = replace(request, part=finetuning.TRAIN)
-        restored = carry_out(train, progress, note)
+        restored = carry_out(train, progress, note, news)
         try:
             trained = finetuning.prepare(resolve_request(train), restored.data, store, request.device, note)
         except MissingFile as error:
@@ -41,4 +42,4 @@ def take(request: Request, progress: Progress | None = None, note: Any = lambda 
                 raise
             note(f"no detector is trained: {error}")
             trained = []
-        return carry_out(replace(request, trained=tuple(trained)), progress, note)
+        return carry_out(replace(request, trained=tuple(trained)), progress, note, news)

@@ -39,6 +39,11 @@ class Change(NamedTuple):
         """Whether two numbers were held against each other."""
         return self.verdict in ("same", "better", "worse", "undecided")
 
+    @property
+    def shared(self) -> bool:
+        """Whether both sides have the cell."""
+        return self.verdict not in ("new", "vanished")
+
 
 def changes(base: RunView, head: RunView) -> list[Change]:
     """Every cell of either run, in the order of the head and then of what vanished."""
@@ -109,6 +114,23 @@ def render(found: Sequence[Change], style: str) -> str:
         f"({statistics.RESAMPLES} resamples, seed {statistics.SEED})."
     )
     return "\n".join(lines) + "\n"
+
+
+def why_nothing(found: Sequence[Change]) -> str:
+    """Why two sides have no number that can be held against the other's."""
+    shared = [change for change in found if change.shared]
+    if shared:
+        return f"nothing can be compared: of {len(shared)} cells of both none has a comparable value on both sides"
+    sides = {verdict: [change for change in found if change.verdict == verdict] for verdict in ("vanished", "new")}
+    for what, field in (("dataset", "dataset"), ("method", "method"), ("metric", "metric")):
+        theirs = [list(dict.fromkeys(getattr(change, field) for change in side)) for side in sides.values()]
+        if not set(theirs[0]) & set(theirs[1]):
+            return f"nothing in common: {what}s {_some(theirs[0])} in the one, {_some(theirs[1])} in the other"
+    return "nothing in common: no dataset is measured with the same method and metric in both"
+
+
+def _some(names: Sequence[str]) -> str:
+    return (", ".join(map(printable, names[:3])) or "(none)") + (" …" if len(names) > 3 else "")
 
 
 def _number(value: float | None, change: Change) -> str:

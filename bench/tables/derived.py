@@ -1,4 +1,5 @@
-"""Columns that follow from a run's rows and are no metric's: gain over a base, rounds, and seconds per image.
+"""Columns that follow from a run's rows and are no metric's: gain over a base, rounds, seconds
+per image, and the composite scores of challenges.
 
 Each has a name that JSON and CSV call it by, one value per method and dataset, and lines below the table. They stand
 behind the metrics and are never ranked.
@@ -6,11 +7,12 @@ behind the metrics and are never ranked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from bench.catalog.formulas import find
 from bench.results.view import RunView
-from bench.tables import gains, rounds, run_seconds
+from bench.tables import composites, gains, rounds, run_seconds
 
 
 class DerivedValue(NamedTuple):
@@ -37,9 +39,12 @@ class Derived(NamedTuple):
     footer: tuple[str, ...]
 
 
-def columns(data: RunView, *, gain: bool | None = None, seconds: bool = False) -> list[Derived]:
-    """The derived columns of a run. Raises `BenchError` for gains that nothing can have."""
-    found = []
+def columns(
+    data: RunView, *, gain: bool | None = None, seconds: bool = False, formulas: Sequence[str] = ()
+) -> list[Derived]:
+    """The derived columns of a run. Raises `BenchError` for gains that nothing can have, and unknown formulas."""
+    composites.check(formulas)
+    found = [_composite(data, name) for name in formulas]
     if gains.wanted(data, gain):
         found.append(_gain(data))
     if data.traces:
@@ -59,6 +64,24 @@ def _gain(data: RunView) -> Derived:
         for dataset, method, one in gains.gains(data)
     }  # fmt: skip
     return Derived(gains.COLUMN, "Gain, %", "↑", gains.COLUMN, entries, tuple(gains.footer(data)))
+
+
+def _composite(data: RunView, name: str) -> Derived:
+    formula = find(name)
+    entries = {
+        (dataset, method): DerivedValue(
+            one.value, "–" if one.value is None else f"{one.value:z.4f}", int(one.value is not None), 1, one.reason,
+            one.signature,
+        )
+        for dataset, method, one in composites.scores(data, name)
+    }  # fmt: skip
+    arrow = "↑" if formula.better == "higher" else "↓"
+    lacking: dict[str, list[str]] = {}
+    for (dataset, method), entry in entries.items():
+        if entry.reason is not None:
+            lacking.setdefault(entry.reason, []).append(f"{method} on {dataset}")
+    told = [f"{formula.symbol}: none for {', '.join(places)}: {reason}" for reason, places in lacking.items()]
+    return Derived(name, formula.symbol, arrow, name, entries, (*composites.footer(name), *told))
 
 
 def _seconds(data: RunView) -> Derived:

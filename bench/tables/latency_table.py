@@ -22,7 +22,7 @@ from bench.tables import render
 from bench.tables.layout import printable
 from bench.tables.time_column import METRIC, UNSYNCHRONISED, milliseconds, short
 
-_FORMS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}
+_NOTE = {"markdown": ("- ", ""), "latex": ("% ", ""), "html": ("<p>", "</p>"), "terminal": ("• ", "")}
 
 
 class Line(NamedTuple):
@@ -97,23 +97,19 @@ def text(found: Sequence[Line], style: str, title: str, notes: Iterable[str] = (
 
 
 def _page(title: str, blocks: Sequence[tuple[str, list[dict[str, str]]]], notes: Sequence[str], style: str) -> str:
-    from tabulate import tabulate
-
     out = []
     for name, rows in blocks:
-        if style == "markdown":
-            rows = [{key: value.replace("|", "\\|") for key, value in row.items()} for row in rows]
-        align = ["left" if key in ("method", "noise", "stopped by") else "right" for key in rows[0]]
-        body = tabulate(rows, headers="keys", tablefmt=_FORMS[style], disable_numparse=True, colalign=align)
+        body = render.of_rows(rows, style, ("method", "noise", "stopped by"))
         heading = f"{title}: {name}" if name and style != "markdown" else name or title
         out.append(
             {
-                "markdown": f"**{heading}**\n\n{body}\n",
-                "latex": f"% {heading}\n{body}\n",
-                "html": f"<h3>{render.html.escape(heading)}</h3>\n{body}\n",
+                "markdown": f"**{heading}**\n\n{body}",
+                "latex": f"% {heading}\n{body}",
+                "html": f"<h3>{render.html.escape(heading)}</h3>\n{body}",
+                "terminal": f"{heading}\n{body}",
             }[style]
         )
-    prefix, suffix = {"markdown": ("- ", ""), "latex": ("% ", ""), "html": ("<p>", "</p>")}[style]
+    prefix, suffix = _NOTE[style]
     shown = (render.html.escape(note) if style == "html" else note for note in map(printable, notes))
     return "\n".join(out) + "\n" + "".join(f"{prefix}{note}{suffix}\n" for note in shown)
 

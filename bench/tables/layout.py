@@ -82,6 +82,8 @@ class Extras(NamedTuple):
     """What a method gains over its base, behind each value; None leaves it to the suite."""
     whole: RunView | None = None
     """The run that a selection was taken from: what a method is held against need not be shown itself."""
+    formulas: tuple[str, ...] = ()
+    """Composite scores, by the catalogue's names of formulas."""
     derived: Collection[str] | None = None
     """Names of the derived columns to show; None: all that there are."""
     order: Sequence[str] | None = None
@@ -159,7 +161,7 @@ def lay_out(data: RunView, extras: Extras = PLAIN) -> Table:
 
 def derived_columns(data: RunView, extras: Extras) -> list[derived.Derived]:
     """The derived columns that a table shows; they follow from the whole run, whatever was chosen of it."""
-    found = derived.columns(extras.whole or data, gain=extras.gain, seconds=extras.seconds)
+    found = derived.columns(extras.whole or data, gain=extras.gain, seconds=extras.seconds, formulas=extras.formulas)
     shown = {method.label for method in data.record.methods}
     found = [one for one in found if extras.derived is None or one.name in extras.derived]
     return [

@@ -49,14 +49,11 @@ def is_key(text: str | None) -> bool:
 
 def contents(style: str) -> str:
     """The names of all tables with their titles."""
-    from tabulate import tabulate
-
     render.check_style(style)
     rows = [{"name": name, "title": title_of(name)} for name in names()]
     if style in render.LISTINGS:
         return render.LISTINGS[style](rows)
-    form = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}[style]
-    return str(tabulate(rows, headers="keys", tablefmt=form, disable_numparse=True)) + "\n"
+    return render.of_rows(rows, style, ("name", "title"))
 
 
 def render_alone(key: str, style: str | render.Style) -> str:

@@ -103,8 +103,6 @@ def _absent(cells: Sequence[Cell], data: RunView, timed: Collection[str]) -> Ite
 
 def text(found: Front, style: str, title: str) -> str:
     """As a table in one of `render.FORMATS`. Raises `BenchError` for another word."""
-    from tabulate import tabulate
-
     render.check_style(style)
     if style in render.LISTINGS:
         rows = [
@@ -119,13 +117,11 @@ def text(found: Front, style: str, title: str) -> str:
          "latency, ms ↓": short(one.milliseconds) + "~" * bool(one.noise), "on the front": "yes" if one.front else ""}
         for one in found.points
     ]  # fmt: skip
-    form = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}[style]
-    body = tabulate(shown, headers="keys", tablefmt=form, disable_numparse=True, colalign=("left", "left", "right",
-                    "right", "left"))  # fmt: skip
+    body = render.of_rows(shown, style, ("dataset", "method", "on the front"))
     noisy = {f"~ noisy: {one.method}: {one.noise}" for one in found.points if one.noise}
     notes = [
         f"{title}: on the front: no other method is at least as good and as fast, and better in one of the two.",
         found.setting, *sorted(noisy), *found.absent,
     ]  # fmt: skip
-    prefix = {"markdown": "- ", "latex": "% ", "html": "<p>"}[style]
-    return body + "\n\n" + "".join(f"{prefix}{printable(note)}\n" for note in notes)
+    prefix = {"markdown": "- ", "latex": "% ", "html": "<p>", "terminal": "• "}[style]
+    return body + "\n" + "".join(f"{prefix}{printable(note)}\n" for note in notes)

@@ -9,7 +9,7 @@ import html
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.errors import BenchError, suggest
@@ -22,8 +22,10 @@ from bench.tables.notes import check as check_notes
 from bench.tables.selection import Choice, select
 from bench.tables.sheet import Form, Sheet, arrange, check_layout
 from bench.tables.significance import interval_of, paired_test
+from bench.tables.terminal import terminal
 from bench.tables.time_column import timed
 from bench.tables.wording import in_papers_words, with_short_venues
+from iqpir.terminal import Grid, Mark, draw
 
 
 def markdown(table: Table, form: Form = Form()) -> str:  # noqa: B008 – immutable
@@ -201,11 +203,30 @@ def csv_text(found: Sequence[Mapping[str, object]]) -> str:
     return tabular.of_records(list(found[0]) if found else ["dataset"], found)
 
 
-PAGES: dict[str, Callable[[Table, Form], str]] = {"markdown": markdown, "latex": latex, "html": html_page}
+PAGES: dict[str, Callable[[Table, Form], str]] = {
+    "markdown": markdown, "latex": latex, "html": html_page, "terminal": terminal,
+}  # fmt: skip
 """Formats for readers."""
 LISTINGS: dict[str, Callable[[Sequence[Mapping[str, object]]], str]] = {"csv": csv_text, "json": json_text}
 """Formats for programs."""
-FORMATS = ("markdown", "latex", "csv", "html", "json")
+FORMATS = ("markdown", "latex", "csv", "html", "json", "terminal")
+_OF_ROWS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}
+
+
+def of_rows(rows: Sequence[Mapping[str, str]], style: str, left: Container[str]) -> str:
+    """Rows of words and numbers in one of `PAGES`, for small tables of their own. `left`: columns to the left."""
+    if style == "terminal":
+        keys = list(rows[0]) if rows else []
+        heads = [("", key) for key in keys[1:]]
+        words = frozenset(place for place, key in enumerate(keys[1:]) if key in left)
+        body = [([row[keys[0]]], [Mark(row[key]) for key in keys[1:]]) for row in rows]
+        return draw(Grid("", keys[:1], heads, body, words=words))
+    from tabulate import tabulate
+
+    if style == "markdown":
+        rows = [{key: value.replace("|", "\\|") for key, value in row.items()} for row in rows]
+    align = ["left" if key in left else "right" for key in (rows[0] if rows else {})]
+    return str(tabulate(rows, headers="keys", tablefmt=_OF_ROWS[style], disable_numparse=True, colalign=align)) + "\n"
 
 
 class Style(NamedTuple):

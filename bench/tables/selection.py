@@ -68,7 +68,9 @@ def select(data: RunView, choice: Choice, extras: Extras, others: Sequence[str] 
     timings = [one for one in data.timings if one.label in methods and LATENCY in metrics]
     part = data._replace(cells=cells, record=record, timings=timings)
     return part, extras._replace(
-        whole=data, derived=[name for name in known if name in metrics], order=list(methods) if choice.methods else None
+        whole=data,
+        derived=[name for name in known if name in metrics or name in extras.formulas],
+        order=list(methods) if choice.methods else None,
     )
 
 
@@ -130,5 +132,8 @@ def _metrics(data: RunView, extras: Extras) -> dict[str, list[str]]:
         label = cell.column.label
         name = specs.get(label, label)
         found[label] = [cell.column.heading, name, *([canonical(name)] if catalogued else [])]
-    found |= {one.name: [one.heading] for one in derived.columns(data, gain=extras.gain, seconds=extras.seconds)}
+    found |= {
+        one.name: [one.heading]
+        for one in derived.columns(data, gain=extras.gain, seconds=extras.seconds, formulas=extras.formulas)
+    }
     return found | ({LATENCY: []} if data.timings else {})

@@ -15,7 +15,7 @@ COMMANDS: dict[str, str] = {
 
 
 @click.group(cls=LazyGroup, package=__name__, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(None, "--version", package_name="iqpir-bench", prog_name="iqpir")
+@click.version_option(None, "-v", "-V", "--version", package_name="iqpir-bench", prog_name="iqpir")
 def group() -> None:
     """IQPIR, the restorer conditioned on quality priors."""
 

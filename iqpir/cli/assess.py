@@ -8,8 +8,13 @@ import click
 
 
 @click.command(
-    epilog="Without weights: --member bench:piqe. bench list metrics names the others, bench fetch NAME brings their "
-    "weights."
+    epilog="""\b
+    iqpir assess photos                            two members that need no download
+    iqpir assess faces --prior papers              the papers' ensemble; bench fetch says how its weights come here
+    iqpir assess new --prior results/assess/faces/statistics.json    on the scale of another folder
+    iqpir assess photos --degradations             what is wrong with each image
+
+    bench list metrics names the members, bench fetch NAME brings their weights."""
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
@@ -17,14 +22,15 @@ import click
     "members",
     multiple=True,
     metavar="NAME",
-    help="A metric of the ensemble, repeatable: bench:NAME or NAME of pyiqa. Default: the papers' face metrics, "
-    "bench:musiq-g and bench:topiq_nr-face-v1.",
+    help="A metric of the ensemble, repeatable: bench:NAME or NAME of pyiqa. Default: bench:piqe and "
+    "iqpir:iqpir-tiny-quality.",
 )
 @click.option(
     "--prior",
     "prior_file",
-    metavar="FILE",
-    help="statistics.json of another folder: normalise by its range, with its members.",
+    metavar="FILE|papers",
+    help="statistics.json of another folder: normalise by its range, with its members. papers: the papers' face "
+    "ensemble, bench:musiq-g and bench:topiq_nr-face-v1.",
 )
 @click.option("--bins", type=click.IntRange(min=1), help="Bins of the score. Default: 10, or the prior's.")
 @click.option("--threshold", type=float, help="HQ+ is a score greater than this. Default: 0.9, or the prior's.")
@@ -50,15 +56,15 @@ def command(
     Writes OUT/scores.csv, statistics.json, distribution.png|pdf and contact-sheet.png|pdf. Run again to resume.
     With --degradations: says what each image suffers from instead, and writes OUT/degradations.csv.
     """
-    from tqdm import tqdm
-
+    from iqpir.console import say
     from iqpir.errors import IQPIRError, shown
     from iqpir.image_files import list_images
+    from iqpir.progress import bar
     from iqpir.quality import report
     from iqpir.quality.assess import assess
     from iqpir.quality.figures import contact_sheet, distribution
     from iqpir.quality.prior import QualityPrior
-    from iqpir.quality.scorers import DEFAULT_MEMBERS, load_scorers
+    from iqpir.quality.scorers import DEFAULT_MEMBERS, PAPERS, PAPERS_MEMBERS, load_scorers
 
     where = Path(out) if out else Path("results") / "assess" / (folder.resolve().name or "root")
     if weights is not None and not degradations:
@@ -72,20 +78,23 @@ def command(
         return assess_folder(folder, weights or "rar-tiny", device, where)
     listing = list_images(folder)
     if listing.note:
-        click.echo(listing.note, err=True)
-    prior = QualityPrior.load(prior_file) if prior_file else None
+        say(listing.note)
+    papers = prior_file == PAPERS
+    if papers and members:
+        raise IQPIRError("--prior papers has members of its own: leave --member out")
+    prior = QualityPrior.load(prior_file) if prior_file and not papers else None
+    usual = PAPERS_MEMBERS if papers else DEFAULT_MEMBERS
     try:
-        scorers = load_scorers(members or (prior.names if prior else DEFAULT_MEMBERS), device)
+        scorers = load_scorers(members or (prior.names if prior else usual), device)
     except IQPIRError as error:
-        if members or prior:
+        if not papers:
             raise
-        others = "--member bench:piqe needs no weights, those of iqpir:iqpir-tiny-quality come along"
-        raise IQPIRError(f"{error}; or name others: {others}") from error
-    with tqdm(total=len(listing.images), unit=" images", dynamic_ncols=True, disable=None) as bar:
+        raise IQPIRError(f"{error}; without --prior papers the members need no download") from error
+    with bar("images", len(listing.images)) as shown_bar:
 
         def progress(done: int, count: int) -> None:
-            bar.total = count
-            bar.update(done - bar.n)
+            shown_bar.total = count
+            shown_bar.update(done - shown_bar.n)
 
         found = assess(
             folder, scorers, where, prior=prior, bins=bins, threshold=threshold, batch=batch, progress=progress

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from iqpir import files
+from iqpir.console import complain, say
 from iqpir.errors import ImageFailure, IQPIRError, one_line, shown
 
 if TYPE_CHECKING:
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="FIT: resize – squeezed to the network's square and brought back; square – the square is kept, as "
+    epilog="""\b
+    iqpir restore photos restored                      with iqpir-tiny, which comes along
+    iqpir restore dark.jpg bright.png --score 1        one file
+    iqpir restore photos restored --keep               go on where it was stopped
+    iqpir restore faces out --weights iqpir.pth --fit square    aligned faces, the authors' checkpoint
+
+    """
+    "FIT: resize – squeezed to the network's square and brought back; square – the square is kept, as "
     "the authors do with aligned faces; tile – overlapping squares; native – at its own size; exact – other sizes are "
     "refused. Never a crop."
 )
@@ -30,7 +38,8 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option(
     "--weights",
-    required=True,
+    default="iqpir-tiny",
+    show_default=True,
     metavar="FILE",
     help="Checkpoint: the authors' .pth, our .safetensors (IQPIR's or RAR's), or iqpir-tiny, which comes along.",
 )
@@ -80,7 +89,7 @@ def command(
     Outputs are RGB, with 16 bits a channel where the input has them (with --faces 8). Exit code 1: an image failed, its
     reason is on standard error, the others are done.
     """
-    from tqdm import tqdm
+    from iqpir.progress import bar
 
     if upscale > 1 and not faces:
         raise IQPIRError("--upscale goes with --faces; without it an image keeps its size")
@@ -88,7 +97,7 @@ def command(
         raise IQPIRError("--faces needs --face-weights DIR, the folder of facexlib's two weight files")
     jobs, note = plan(source, target)
     if note:
-        click.echo(note, err=True)
+        say(note)
     asked = {
         "fidelity": fidelity,
         "adain": adain,
@@ -114,23 +123,24 @@ def command(
         whole = FaceRestorer(restorer, face_weights, upscale=upscale, device=device)
     failed = 0
     try:
-        for given, made in tqdm(jobs, unit=" images", dynamic_ncols=True, disable=None):
-            if keep and made.is_file():
-                continue
-            try:
-                note = _one(given, made, restorer, whole)
-                if trace is not None:
-                    told += _rounds(restorer, made.relative_to(target) if source.is_dir() else Path(made.name))
-            except ImageFailure as error:
-                failed += 1
-                note = f"failed: {error}"
-            if note:
-                with tqdm.external_write_mode():
-                    click.echo(f"{shown(given)}: {note}", err=True)
+        with bar("images", len(jobs)) as progress:
+            for given, made in jobs:
+                note = None
+                try:
+                    if not (keep and made.is_file()):
+                        note = _one(given, made, restorer, whole)
+                        if trace is not None:
+                            told += _rounds(restorer, made.relative_to(target) if source.is_dir() else Path(made.name))
+                    if note:
+                        say(f"{shown(given)}: {note}")
+                except ImageFailure as error:
+                    failed += 1
+                    complain(f"{shown(given)}: failed: {error}")
+                progress.update(1)
     finally:  # rounds of what was done are kept where a run is interrupted
         if trace is not None:
             _write_trace(trace, told, add=keep)
-    click.echo(f"{len(jobs) - failed} of {len(jobs)} images restored to {shown(target)}", err=True)
+    say(f"{len(jobs) - failed} of {len(jobs)} images restored to {shown(target)}")
     return 1 if failed else 0
 
 

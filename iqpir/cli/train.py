@@ -15,7 +15,13 @@ _DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, 
 _STEPS = click.option("--steps", type=click.IntRange(min=1), help="In place of the settings' number.")
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+    iqpir train all configs/tiny.yaml              a whole recipe, stage by stage
+    iqpir train quality configs/quality.yaml       a quality network, minutes on two cores
+    iqpir train plus configs/plus-sci.yaml         a host with a score, and the host alone
+    iqpir train all configs/tiny.yaml -o runs/a    again: goes on where it was stopped"""
+)
 def command() -> None:
     """Train a stage from a YAML file of settings."""
 

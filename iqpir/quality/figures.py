@@ -129,7 +129,6 @@ def _bars(axes: Axes, scores: np.ndarray, prior: QualityPrior, colour: str, *, w
                 color=_INK,
             )
     axes.set_xlim(0, 1)
-    axes.set_ylim(0, max(int(counts.max()), 1) * 1.2)
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     mean = float(scores.mean())
@@ -138,7 +137,8 @@ def _bars(axes: Axes, scores: np.ndarray, prior: QualityPrior, colour: str, *, w
     if with_threshold:
         axes.axvline(prior.threshold, color=_HQ, linewidth=0.9, linestyle=(0, (3, 2)))
         notes.append((f"HQ+ (> {prior.threshold:g}): {len(high)}", _HQ))
-    # Words stand where the bars are not.
+    # Words stand where the bars are not: above the tallest of them and its count.
+    axes.set_ylim(0, max(int(counts.max()), 1) / (0.88 - 0.1 * len(notes)))
     place, side = (0.03, "left") if mean > 0.5 else (0.97, "right")
     for line, (text, ink) in enumerate(notes):
         axes.text(

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 ENTRY_POINTS = "iqpir.scorers"
-DEFAULT_MEMBERS = ("bench:musiq-g", "bench:topiq_nr-face-v1")
+DEFAULT_MEMBERS = ("bench:piqe", "iqpir:iqpir-tiny-quality")
+"""Members that need no download: distortion in active blocks, and the network that comes along."""
+PAPERS = "papers"
+PAPERS_MEMBERS = ("bench:musiq-g", "bench:topiq_nr-face-v1")
 """The papers' face ensemble (IQPIR, section 4) without Q-Align, an 8-billion-parameter language model."""
 
 

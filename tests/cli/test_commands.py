@@ -110,5 +110,5 @@ def test_mistakes_are_all_named_even_when_no_dataset_can_be_bound(folder: Path, 
     (folder / "bad.yaml").write_text(text, encoding="utf-8")
     assert bench("run", "bad.yaml") == 2
     said = capsys.readouterr().err
-    assert "bad.yaml:2: none/*.png: no image matches" in said
+    assert "bad.yaml:2: none/*.png: the folder " in said
     assert "bad.yaml:4: unknown metric 'pnsr'; did you mean 'psnr'?" in said

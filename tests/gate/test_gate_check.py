@@ -256,14 +256,17 @@ def test_the_json_form_is_strict_also_with_infinite_values(place: Place):
 # What the documentation says
 
 
-def test_the_workflow_to_paste_names_commands_and_options_that_exist():
-    text = (Path(__file__).resolve().parents[2] / "docs/ci.md").read_text(encoding="utf-8")
-    workflow = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
-    (job,) = workflow["jobs"].values()
-    lines = [line for step in job["steps"] for line in step.get("run", "").splitlines()]
-    lines += [line.strip() for line in text.splitlines() if line.startswith("    bench ")]
-    commands = [shlex.split(line, comments=True) for line in lines if line.split()[0] == "bench"]
-    assert {command[1] for command in commands} == {"fetch", "run", "check", "baseline", "compare"}
+def test_the_page_calls_the_workflow_with_inputs_and_names_commands_that_exist():
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    text = (docs / "ci.md").read_text(encoding="utf-8")
+    (job,) = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])["jobs"].values()
+    called = yaml.safe_load((docs / "ci" / Path(job["uses"]).name).read_text(encoding="utf-8"))
+    inputs = called[True]["workflow_call"]["inputs"]  # YAML 1.1 takes the key `on` for true
+    required = {name for name, one in inputs.items() if one.get("required")}
+    assert required <= set(job["with"]) <= set(inputs)
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    bench ")]
+    commands = [shlex.split(line, comments=True) for line in lines]
+    assert {command[1] for command in commands} == {"run", "check", "baseline", "compare"}
     for _, name, *rest in commands:
         command = importlib.import_module(f"bench.cli.{name}").command
         command.make_context(name, rest)  # raises for an option or argument that the command does not take

@@ -16,7 +16,7 @@ from bench.results import timings, view
 from bench.results.store import Store
 from bench.runner import steps
 from bench.runner.forecast import render_plan
-from bench.runner.request import Request, plan_request, resolve_request
+from bench.runner.request import Request, resolve_request
 from bench.suite import definition
 from bench.tables import render
 
@@ -89,7 +89,7 @@ def test_what_this_machine_has_measured_is_not_measured_again(ran: Ran):
     assert steps.run(ran.request, note=again.append).run == ran.number
     told = [line for line in again if line.startswith("latency: ")]
     assert {line.split(": ")[1] for line in told if "loading" in line} == {"broken"}, "failures are tried again"
-    plan = render_plan(ran.request.folder, lambda store: plan_request(ran.request, store))
+    plan = render_plan(ran.request)
     assert "latency: 1 methods to be timed at 32×24, batch 1, float32, cpu; 2 known on this machine" in plan
     with Store(ran.request.folder, writable=False) as store:
         resolved = resolve_request(ran.request)

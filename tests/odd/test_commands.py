@@ -242,7 +242,7 @@ def test_a_null_byte_in_any_argument_is_one_line(place: Path, where: int) -> Non
 
 
 def test_a_missing_folder_is_called_missing(place: Path, damaged: int) -> None:
-    assert "there is no such folder or file" in call(bench.main, ("score", "gone", "--metric", "piqe")).err
+    assert "gone: does not exist" in call(bench.main, ("score", "gone", "--metric", "piqe")).err
     assert "gone does not exist" in call(iqpir.main, ("assess", "gone")).err
     (place / "bare").mkdir()
     assert "the folder holds no image" in call(bench.main, ("score", "bare", "--metric", "piqe")).err

@@ -297,7 +297,7 @@ SUITES = {
     "value": ("metrics: [{psnr: {space: yy}}]", "did you mean 'y'?"),
     "type": ("seeds: many", "suite.yaml:5: seeds: "),
     "label": ("methods: [{method: gamma, label: a}, {method: identity, label: a}]", "label 'a' is already used"),
-    "no images": ("datasets: [{dataset: folder, options: {lq: data/lo}}]", "data/lo: there is no such folder or file"),
+    "no images": ("datasets: [{dataset: folder, options: {lq: data/lo}}]", "data/lo: does not exist"),
     "no pairs": ("datasets: [{dataset: folder, options: {lq: data/low, gt: other}}]", "none of the 2 files"),
     "include": ("include: absent.yaml", "absent.yaml does not exist"),
     "include loop": ("include: suite.yaml", "include loop"),

@@ -30,6 +30,68 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+// Copy: what a table shows now, as CSV or as LaTeX of booktabs.
+const clean = (cell) => {
+  const copy = cell.cloneNode(true);
+  copy.querySelectorAll("sup").forEach((mark) => mark.remove());
+  return copy.textContent.trim().replace(/\s+/g, " ");
+};
+const quoted = (text) => {
+  const safe = /^[=+@\t]|^-(?![0-9.])/.test(text) ? `'${text}` : text; // a spreadsheet runs what begins so
+  return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+};
+const tex = (text) => text.replace(/[\\&%$#_{}~^]/g, (sign) => ({ "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" }[sign] || `\\${sign}`))
+  .replaceAll("↑", "$\\uparrow$").replaceAll("↓", "$\\downarrow$").replaceAll("−", "$-$");
+const forms = {
+  CSV: (table) => [...table.rows].map((row) => [...row.cells].map((cell) => quoted(clean(cell))).join(",")).join("\n") + "\n",
+  LaTeX: (table) => {
+    const line = (row) => [...row.cells].map((cell) => {
+      const text = tex(clean(cell));
+      return cell.querySelector("b") ? `\\textbf{${text}}` : cell.querySelector("u") ? `\\underline{${text}}` : text;
+    }).join(" & ") + " \\\\";
+    const columns = [...table.tHead.rows[0].cells].map((cell) => (cell.classList.contains("text") ? "l" : "r")).join("");
+    return [`\\begin{tabular}{${columns}}`, "\\toprule", line(table.tHead.rows[0]), "\\midrule",
+      ...[...table.tBodies[0].rows].map(line), "\\bottomrule", "\\end{tabular}", ""].join("\n");
+  },
+};
+const copied = async (text) => {
+  try { await navigator.clipboard.writeText(text); } catch {
+    const area = document.createElement("textarea"); // a page from a file may have no clipboard of its own
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+};
+for (const table of document.querySelectorAll("table.sortable")) {
+  const tools = document.createElement("div");
+  tools.className = "copy";
+  for (const [name, form] of Object.entries(forms)) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = `Copy ${name}`;
+    button.addEventListener("click", async () => {
+      await copied(form(table));
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = `Copy ${name}`; }, 1500);
+    });
+    tools.append(button);
+  }
+  table.parentElement.before(tools);
+}
+
+// Folding: a narrow window begins with one item open; what is linked to opens.
+if (matchMedia("(max-width:560px)").matches) {
+  [...document.querySelectorAll("details.item, details.fold, #extremes details, #distributions details")].forEach((fold, place) => { fold.open = place === 0; });
+}
+const unfold = () => {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
+};
+addEventListener("hashchange", unfold);
+unfold();
+
 // Pictures: one zoom for all pictures of an item, and a slider between any two of them.
 const limit = (value, low, high) => Math.min(high, Math.max(low, value));
 
@@ -95,7 +157,7 @@ for (const item of document.querySelectorAll(".item")) {
       if (!hide && !panel.isConnected) tools.after(panel);
     });
   }
-  item.querySelector("h4").after(tools);
+  (item.querySelector("summary") || item.querySelector("h4")).after(tools);
 }
 
 function slider(item, frames) {
@@ -117,6 +179,9 @@ function slider(item, frames) {
       image.src = frames[Number(choice.value)].querySelector("img").src;
       image.alt = frames[Number(choice.value)].dataset.label;
     });
+    // One pixel of the picture is one of the screen; what is larger than the window is scrolled.
+    const full = Math.max(...[left, right].map((choice) => frames[Number(choice.value)].querySelector("img").naturalWidth || Number(frames[Number(choice.value)].querySelector("img").getAttribute("width"))));
+    stage.style.width = `${full / (devicePixelRatio || 1)}px`;
     above.style.clipPath = `inset(0 ${100 - range.value}% 0 0)`;
     divider.style.left = `${range.value}%`;
     range.setAttribute("aria-valuetext", `${Math.round(range.value)} % ${above.alt}`);

@@ -101,8 +101,8 @@ def test_a_folder_without_one_good_image_still_gets_its_table(home: Path, capsys
         (["PHOTOS", "--batch", "0"], "'--batch'"),
         (["PHOTOS", "--member", "bench:niqe"], "niqe needs weights/niqe/modelparameters.mat"),
         (["PHOTOS", "--member", "bench:niqe"], "bench fetch niqe"),
-        (["PHOTOS"], "bench fetch topiq_nr-face-v1"),
-        (["PHOTOS"], "--member bench:piqe needs no weights"),
+        (["PHOTOS", "--prior", "papers"], "bench fetch topiq_nr-face-v1"),
+        (["PHOTOS", "--prior", "papers"], "without --prior papers the members need no download"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -1,0 +1,72 @@
+"""A run as a figure, whichever is asked for: what the command and the function of Python share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.errors import BenchError, suggest
+from bench.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = ("grid", "distribution", "sweep", "pareto", "rounds", "ascent")
+
+
+class Asked(NamedTuple):
+    """A figure as it is asked for."""
+
+    kind: str
+    """One of `KINDS`."""
+    datasets: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    per_dataset: int = 2
+    """Items of each dataset."""
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    """Parts to enlarge: left, top, width and height in pixels."""
+    option: str | None = None
+    """The swept option on the axis."""
+    prior: str = "iqpir-tiny-quality"
+    """What is climbed."""
+    width: str = "page"
+    """page or column."""
+
+
+def draw(asked: Asked, run: str | None, results: Path, target: Path | None = None) -> Figure:
+    """Draw a run, and write it where a file is named. Raises `BenchError` for what a run does not have."""
+    from bench.report import ascent, figures, grid, pareto_figure, rounds_figure
+    from bench.results import leases, view
+    from bench.results.pictures import Pictures
+    from bench.tables.pareto import front
+
+    if asked.kind not in KINDS:
+        raise BenchError(f"no figure {asked.kind!r}{suggest(asked.kind, KINDS)} (there are {', '.join(KINDS)})")
+    if asked.kind == "pareto" and len(asked.metrics) != 1:
+        raise BenchError("pareto draws one metric: --metric NAME")
+    if target is not None:
+        style.suffix_of(target)
+    inches = style.PAGE if asked.width == "page" else style.COLUMN
+    choice = figures.FigureChoice(asked.datasets, asked.methods, asked.metrics)
+    with leases.reading(results) as store, style.applied():
+        data = view.read_cells(store, view.find_run(store, run))
+        if asked.kind == "grid":
+            pictures = Pictures(store, data, results)
+            details = grid.Details(asked.boxes)
+            drawn = grid.draw(data, pictures, choice, asked.items, asked.per_dataset, details, inches)
+        elif asked.kind == "distribution":
+            drawn = figures.distribution(data, choice, inches)
+        elif asked.kind == "ascent":
+            drawn = ascent.draw(data, Pictures(store, data, results), choice, asked.per_dataset, asked.prior, inches)
+        elif asked.kind == "rounds":
+            drawn = rounds_figure.draw(data, choice, inches)
+        elif asked.kind == "pareto":
+            chosen = data._replace(cells=figures.chosen(data, choice))
+            drawn = pareto_figure.draw(front(chosen, asked.metrics[0]), inches)
+        else:
+            drawn = figures.sweep(data, choice, asked.option, inches)
+        if target is not None:
+            style.save(drawn, target)
+    return drawn

@@ -1,0 +1,167 @@
+"""A run in other tools' formats, each held against that tool's own reader where it has one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from support.commands import bench
+
+import bench as package
+from iqpir.weights import _HOME
+
+SUITE = """\
+schema: 1
+title: Three pairs
+datasets:
+  - {dataset: folder, options: {lq: low, gt: high}, label: mine, protocol: recommended/rgb}
+methods:
+  - identity
+  - {method: gamma, label: "Gamma: 2.2/é"}
+  - {method: folder, options: {path: outputs}, label: theirs}
+metrics: [psnr, ssim, piqe]
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which one method's outputs equal their references, so that its PSNR is infinite."""
+    folder = tmp_path_factory.mktemp("formats")
+    draw = np.random.default_rng(5)
+    for name in ("low", "high", "outputs"):
+        (folder / name).mkdir()
+    for number in range(3):
+        high = draw.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(high).save(folder / "high" / f"{number}.png")
+        Image.fromarray(high).save(folder / "outputs" / f"{number}.png")
+        Image.fromarray(high // 3).save(folder / "low" / f"{number}.png")
+    (folder / "mine.yaml").write_text(SUITE, encoding="utf-8")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert bench("run", "mine.yaml") == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def here(ran: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(ran)
+    return ran
+
+
+@pytest.fixture
+def means(here: Path) -> dict[tuple[str, str], float]:
+    """(method, metric) → the mean of the finite rows that `bench.load_results` gives, where all are finite."""
+    frame = package.load_results("results/bench.db")
+    grouped = frame.groupby(["method", "metric"])["value"].mean()
+    return {key: value for key, value in grouped.items() if math.isfinite(value)}
+
+
+def test_every_eval_ever_has_a_record_per_method_with_signatures_and_intervals(here, means, tmp_path, capsys):
+    assert bench("export", "mine", "--format", "eee", "-o", str(tmp_path)) == 0
+    assert "1 of 9 cells have no finite value" in capsys.readouterr().err  # the infinite PSNR
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in tmp_path.glob("data/mine/*/*/*.json")]
+    found = {}
+    for record in records:
+        for result in record["evaluation_results"]:
+            config = result["metric_config"]
+            name = config["metric_parameters"] and config["metric_kind"]
+            found[record["model_info"]["name"], name] = result["score_details"]["score"]
+            assert config["lower_is_better"] is (name == "piqe") and config["metric_id"].split("|")[0] == name
+            interval = result["score_details"]["uncertainty"]["confidence_interval"]
+            assert interval["lower"] <= result["score_details"]["score"] <= interval["upper"]
+    assert found == pytest.approx(means) and len(found) == 8
+    rows = hashlib.sha256((tmp_path / "rows.csv").read_bytes()).hexdigest()
+    assert {record["source_metadata"]["additional_details"]["rows_sha256"] for record in records} == {rows}
+    first = sorted(tmp_path.glob("data/**/*.json"))
+    assert bench("export", "mine", "--format", "eee", "-o", str(tmp_path)) == 0
+    assert sorted(tmp_path.glob("data/**/*.json")) == first  # the same run has the same names
+
+
+def test_every_eval_ever_is_accepted_by_its_own_validator(here: Path, tmp_path: Path):
+    pytest.importorskip("every_eval_ever")
+    assert bench("export", "mine", "--format", "eee", "-o", str(tmp_path)) == 0
+    files = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.glob("data/**/*.json"))
+    command = [sys.executable, "-m", "every_eval_ever", "validate", "--format", "json", *files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and '"warnings": []' in done.stdout.replace("\n", ""), done.stdout
+
+
+def test_croissant_is_loaded_by_mlcroissant_with_every_row(here: Path, tmp_path: Path):
+    import mlcroissant
+
+    assert bench("export", "mine", "--format", "croissant", "-o", str(tmp_path)) == 0
+    dataset = mlcroissant.Dataset(jsonld=tmp_path / "croissant.json")
+    assert not dataset.metadata.ctx.issues.errors and not dataset.metadata.ctx.issues.warnings
+    rows = list(dataset.records("rows"))
+    frame = package.load_results("results/bench.db")
+    assert len(rows) == len(frame)
+    finite = frame[frame["status"] == "ok"]["value"]
+    told = [row["rows/value"] for row in rows if row["rows/status"] == b"ok"]
+    assert told == pytest.approx(list(finite))
+    (file,) = json.loads((tmp_path / "croissant.json").read_text())["distribution"]
+    assert file["sha256"] == hashlib.sha256((tmp_path / "rows.csv").read_bytes()).hexdigest()
+
+
+def test_the_hub_reads_a_card_per_method(here: Path, means: dict[tuple[str, str], float], tmp_path: Path):
+    from huggingface_hub import ModelCard
+
+    assert bench("export", "mine", "--format", "hub", "-o", str(tmp_path)) == 0
+    found = {}
+    for file in tmp_path.glob("*/README.md"):
+        card = ModelCard.load(file)
+        for result in card.data.eval_results or []:
+            assert str(result.metric_config).split("|")[0] == result.metric_type and result.dataset_name == "mine"
+            found[card.data.model_name, result.metric_type] = result.metric_value
+    assert found == pytest.approx(means)
+
+
+def test_bencher_gets_benchmarks_with_measures_and_their_bounds(here: Path, means, tmp_path: Path, capsys):
+    assert bench("export", "mine", "--format", "bmf") == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    values = {}
+    for benchmark, measures in found.items():
+        dataset, _, method = benchmark.partition("/")
+        assert dataset == "mine"
+        for measure, metric in measures.items():
+            assert set(metric) <= {"value", "lower_value", "upper_value"}  # all that the format has
+            assert metric.get("lower_value", -math.inf) <= metric["value"] <= metric.get("upper_value", math.inf)
+            values[method, measure] = metric["value"]
+    assert values == pytest.approx(means)
+    assert bench("export", "mine", "--format", "bmf", "-o", str(tmp_path / "a.json")) == 0
+    assert json.loads((tmp_path / "a.json").read_text()) == found
+
+
+@pytest.mark.parametrize("style", ["eee", "hub", "croissant"])
+def test_a_form_of_several_files_needs_a_folder(style: str, here: Path, capsys: pytest.CaptureFixture[str]):
+    assert bench("export", "mine", "--format", style) == 2
+    assert "--output DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", sorted(_HOME.glob("*.md")), ids=lambda file: file.stem)
+def test_checkpoints_that_come_along_have_cards_with_results(file: Path):
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(file)
+    assert card.data.model_name == file.stem and card.data.license == "apache-2.0"
+    text = card.text.replace("**", "")
+    for result in card.data.eval_results or pytest.fail("no results"):
+        assert f"{result.metric_value:.2f}" in text  # the card's text says the same
+
+
+def test_the_citation_file_has_what_its_format_requires():
+    data = yaml.safe_load((Path(__file__).parents[2] / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(data)  # CFF 1.2.0, required keys
+    assert data["cff-version"] == "1.2.0" and data["type"] == "software" and data["license"] == "Apache-2.0"
+    assert data["version"] == package.__version__ and all(author.get("name") for author in data["authors"])

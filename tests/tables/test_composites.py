@@ -1,0 +1,126 @@
+"""Composite scores of challenges: by hand over a run's averages, with their gates, floors, signatures and refusals."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from support.commands import bench as command
+
+import bench
+from bench.catalog.formulas import Formula, find, formulas
+from bench.errors import BenchError
+from bench.tables import composites
+
+SUITE = """\
+schema: 1
+datasets: [builtin-lowlight]
+methods: [identity, gamma]
+metrics: [psnr, ssim, piqe]
+"""
+OURS = Formula(
+    "ours", "Ours", "OURS", "psnr / 10 + 2 * ssim - max(0, (piqe - 20) / 100)", "by hand", "higher",
+    {"psnr": "psnr", "ssim": "ssim", "piqe": "piqe"},
+)  # fmt: skip
+
+
+def test_ntires_perceptual_score_by_hand():
+    names = {"lpips": 0.2, "dists": 0.15, "clipiqa": 0.7, "maniqa": 0.4, "musiq": 70.0, "niqe": 4.0}
+    assert find("ntire-perceptual").value(names) == pytest.approx(0.8 + 0.85 + 0.7 + 0.4 + 0.7 + 0.6)
+    assert find("ntire-perceptual").value({**names, "niqe": 12.0}) == pytest.approx(0.8 + 0.85 + 0.7 + 0.4 + 0.7)
+
+
+def test_the_efficient_score_of_the_baseline_is_e_squared_and_halving_all_is_e():
+    names = {"runtime": 10.0, "flops": 2e9, "parameters": 3e5}
+    base = {f"base_{name}": value for name, value in names.items()}
+    formula = find("ntire-efficient-2025")
+    assert formula.value({**names, **base}) == pytest.approx(math.e**2)
+    half = {name: value / 2 for name, value in names.items()}
+    assert formula.value({**half, **base}) == pytest.approx(math.e)
+
+
+def test_every_formula_uses_exactly_its_terms_and_metrics_of_the_catalogue():
+    from bench.catalog.registry import registry
+
+    for formula in formulas().values():
+        names = [*formula.terms, *(f"{before}{cost}" for cost in formula.costs for before in ("", "base_"))]
+        assert math.isfinite(formula.value(dict.fromkeys(names, 0.5)))
+        for name in names:  # one name less is no formula any more
+            with pytest.raises(BenchError, match="no arithmetic"):
+                formula.value({other: 0.5 for other in names if other != name})
+        assert [metric for metric in formula.terms.values() if metric not in registry("metric")] == []
+
+
+@pytest.mark.parametrize("text", ["__import__('os')", "psnr.real", "[psnr]", "psnr if 1 else 2", "max(*psnr)", "'a'"])
+def test_a_formula_is_arithmetic_and_nothing_else(text: str):
+    formula = Formula("x", "", "", text, "", "higher", {"psnr": "psnr"})
+    with pytest.raises(BenchError, match="no arithmetic"):
+        formula.value({"psnr": 1.0})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("composite")
+    (folder / "mine.yaml").write_text(SUITE)
+    return bench.run(str(folder / "mine.yaml"), limit=2, results=folder / "results")
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch):
+    every = {**formulas(), "ours": OURS}
+    monkeypatch.setattr("bench.catalog.formulas.formulas", lambda: every)
+
+
+def test_a_table_has_the_score_of_its_own_averages(run, known, capsys: pytest.CaptureFixture[str]):
+    means = run.cells().set_index(["method", "metric"])["value"]
+    data = run._read()
+    found = {method: one for _, method, one in composites.scores(data, "ours")}
+    for method in ("identity", "gamma"):
+        psnr, ssim, piqe = (means[method, metric] for metric in ("psnr", "ssim", "piqe"))
+        assert found[method].value == pytest.approx(psnr / 10 + 2 * ssim - max(0, (piqe - 20) / 100))
+    assert len({one.signature for one in found.values()}) == 1 and found["gamma"].signature.startswith("ours|terms:")
+    asked = ("--results", str(run.results), "--formula", "ours", "--format", "markdown")
+    assert command("table", str(run.run), *asked) == 0
+    said = capsys.readouterr().out
+    assert command("table", str(run.run), *asked, "--metric", "psnr") == 0
+    assert "OURS ↑" in capsys.readouterr().out  # asked for by name, whatever metrics are chosen
+    assert "OURS ↑" in said and f"{found['gamma'].value:.4f}" in said and "(by hand)" in said
+
+
+def test_another_signature_of_a_term_is_another_score(run, known, tmp_path: Path):
+    (tmp_path / "y.yaml").write_text(SUITE.replace("[psnr,", "[{psnr: {space: y}},"))
+    other = bench.run(str(tmp_path / "y.yaml"), limit=2, results=tmp_path / "results")
+    signatures = [next(one.signature for *_, one in composites.scores(each._read(), "ours")) for each in (run, other)]
+    assert signatures[0] != signatures[1]
+
+
+def test_what_a_run_lacks_is_the_reason(run, known, capsys: pytest.CaptureFixture[str]):
+    reasons = {one.reason for *_, one in composites.scores(run._read(), "ntire-perceptual")}
+    assert reasons == {"the run has no column of lpips"}
+    arguments = ("table", str(run.run), "--results", str(run.results), "--formula")
+    assert command(*arguments, "ntire-perceptual") == 0 and "no column of lpips" in capsys.readouterr().out
+    assert command(*arguments, "ntire-perceptul") == 2
+    assert "did you mean 'ntire-perceptual'" in capsys.readouterr().err
+
+
+def test_a_floor_and_a_gate_disqualify(run, monkeypatch: pytest.MonkeyPatch):
+    data = run._read()
+    means = run.cells().set_index(["method", "metric"])["value"]
+    between = (means["identity", "psnr"] + means["gamma", "psnr"]) / 2
+    floored = Formula(
+        "ours", "", "O", "psnr", "", "higher", {"psnr": "psnr"}, floor={"metric": "psnr", "at_least": between}
+    )
+    monkeypatch.setattr("bench.catalog.formulas.formulas", lambda: {"ours": floored})
+    found = {method: one for _, method, one in composites.scores(data, "ours")}
+    assert found["gamma"].value == pytest.approx(means["gamma", "psnr"])
+    assert found["identity"].value is None and "below" in str(found["identity"].reason)
+    for most, valid in ((1, False), (2, True)):
+        gate = {"metric": "ssim", "below": {"lowlight": 1.1}, "most": most}  # every one of the two items is below it
+        gated = Formula("ours", "", "O", "psnr", "", "higher", {"psnr": "psnr"}, gate=gate)
+        monkeypatch.setattr("bench.catalog.formulas.formulas", lambda gated=gated: {"ours": gated})
+        for *_, one in composites.scores(data, "ours"):
+            assert (one.value is not None) is valid and "|gate:yes|" in one.signature
+    unchecked = Formula("ours", "", "O", "psnr", "", "higher", {"psnr": "psnr"}, gate={**gate, "metric": "lpips"})
+    monkeypatch.setattr("bench.catalog.formulas.formulas", lambda: {"ours": unchecked})
+    assert all("|gate:unchecked|" in one.signature for *_, one in composites.scores(data, "ours"))
