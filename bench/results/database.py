@@ -207,6 +207,11 @@ class Database:
         with self._clear_errors():
             return self._db.execute(sql, values).fetchall()
 
+    def select(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query one by one, for those who make columns of them."""
+        with self._clear_errors():
+            yield from self._db.execute(sql, values)
+
     def _rows_in(self, sql: str, members: Iterable[Any], extra: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a query that ends in `IN (?)`, asked in chunks."""
         wanted = list(dict.fromkeys(members))

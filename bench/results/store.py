@@ -243,6 +243,10 @@ class Store(Database):
         for number, picture in pictures.items():
             self._rows("INSERT INTO stage VALUES(?,?,?)", (restoration, number, self.content_id(picture)))
 
+    def has_traces(self) -> bool:
+        """Whether there is any of any run: most stores have none, and need not look for a run's."""
+        return bool(self._rows("SELECT 1 FROM trace LIMIT 1"))
+
     def traces_of(self, run: int) -> dict[int, tuple[str, dict[int, bytes]]]:
         """By restoration id, for every unit of a run that has one: the trace's text, and its pictures by round."""
         sql = "SELECT restoration, steps FROM trace WHERE restoration IN (SELECT restoration FROM unit WHERE run=?)"
@@ -365,6 +369,10 @@ class Store(Database):
     def run(self, number: int) -> RunRow | None:
         rows = self._rows("SELECT id, suite, created, finished, record FROM run WHERE id=?", (number,))
         return _run_row(*rows[0]) if rows else None
+
+    def run_names(self) -> list[tuple[int, str]]:
+        """(number, suite) of every run, newest first: the records of many are long."""
+        return [(number, str(suite)) for number, suite in self._rows("SELECT id, suite FROM run ORDER BY id DESC")]
 
     def newest_run(self, suite: str) -> tuple[RunRow, bytes] | None:
         """A suite's run with the highest number, and the digest of its plan."""
