@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from bench.data.items import Stamp
 from bench.errors import one_line
 from bench.identity import set_hash
@@ -59,11 +61,23 @@ class StoredRestoration(NamedTuple):
         return self._replace(status="failed", reason=_damaged(found), output=None, output_hash=None)
 
 
+_UNIT = np.dtype([(name, np.int64) for name in ("cell", "unit", "restoration", "reference")])
 _STATUSES = ",".join(f"'{status}'" for status in Status)
-_NO_EXTRACTION = (
+NO_EXTRACTION = (
     f"(extraction.status NOT IN ({_STATUSES}) OR extraction.status='ok' AND typeof(extraction.features)!='blob')"
 )
 """A row of features that is none that was ever written."""
+
+
+class StoredOutcome(NamedTuple):
+    """As much of a stored restoration as planning needs, as it is written down."""
+
+    id: int
+    status: str
+    output: int | None
+    hash: bytes | None
+    suffix: str | None
+    seconds: float | None
 
 
 class Score(NamedTuple):
@@ -203,6 +217,13 @@ class Store(Database):
         rows = self._rows_in(self._RESTORATION + "key IN (?)", keys)
         return {row[0]: StoredRestoration(*row[1:]).checked() for row in rows}
 
+    def outcomes(self, keys: Iterable[bytes]) -> dict[bytes, StoredOutcome]:
+        sql = (
+            "SELECT key, restoration.id, status, output, content.hash, suffix, seconds FROM restoration "
+            "LEFT JOIN content ON content.id=output WHERE key IN (?)"
+        )
+        return {row[0]: StoredOutcome(*row[1:]) for row in self._rows_in(sql, keys)}
+
     def put_restoration(
         self,
         key: bytes,
@@ -289,7 +310,7 @@ class Store(Database):
 
     def extractions(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
         """By (output, reference), without the features themselves."""
-        whole = f"CASE WHEN {_NO_EXTRACTION} THEN NULL ELSE status END"
+        whole = f"CASE WHEN {NO_EXTRACTION} THEN NULL ELSE status END"
         columns = f"output, reference, {whole}, reason"
         sql = f"SELECT {columns} FROM extraction WHERE signature=? AND output IN (?)"  # noqa: S608 – words of ours alone
         return {
@@ -318,7 +339,7 @@ class Store(Database):
         self._rows(
             "INSERT INTO extraction VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
             "features=excluded.features, reason=excluded.reason, seconds=excluded.seconds "
-            f"WHERE ? OR extraction.status IN ('failed','nan') OR {_NO_EXTRACTION}",
+            f"WHERE ? OR extraction.status IN ('failed','nan') OR {NO_EXTRACTION}",
             (output, reference, signature, status, features, reason, seconds, anew),
         )
 
@@ -392,6 +413,16 @@ class Store(Database):
         """(cell, item) → (restoration id, reference content id, 0 where there is none)."""
         rows = self._rows("SELECT cell, item, restoration, reference FROM unit WHERE run=?", (run,))
         return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+    def unit_columns(self, run: int) -> np.ndarray:
+        """Units of a run as columns: cell, unit, restoration id (0 for none), reference content id (0 for none)."""
+        sql = "SELECT cell, item, coalesce(restoration, 0), reference FROM unit WHERE run=?"
+        return np.fromiter(self.select(sql, (run,)), _UNIT)
+
+    def unit_places(self, run: int, cell: int) -> np.ndarray:
+        """Which units of a cell are recorded."""
+        found = self.select("SELECT item FROM unit WHERE run=? AND cell=?", (run, cell))
+        return np.fromiter((row[0] for row in found), np.int64)
 
     def drop_units(self, run: int, units: Iterable[tuple[int, int]]) -> None:
         """Forget what some (cell, item) of a run were found to be: it does not hold any more."""

@@ -15,7 +15,8 @@ from bench.metrics.base import SetMetric
 from bench.metrics.kinds import Placed, SetMember
 from bench.metrics.outcome import Status
 from bench.planning.bind import BoundMetric
-from bench.planning.plan import Job, Plan, signature_of, wanted
+from bench.planning.jobs import Job, signature_of, wanted
+from bench.planning.plan import Plan
 from bench.results.features import Value, aggregate, complete, value_of
 from bench.results.store import Score, Store, StoredRestoration
 from bench.runner.engines.local import JobRecipe

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from bench.data.items import ImageSource, Stamp
 from bench.errors import ImageError, ItemError
 from bench.methods.base import StoredMethod
-from bench.planning.plan import Job, Plan, examine, gather, source_of
+from bench.planning.jobs import Job, examine, gather, source_of
+from bench.planning.plan import Plan
 from bench.results.store import Store
 
 _TOLD = 5

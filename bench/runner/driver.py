@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from bench import provenance
 from bench.data.pairing import check_sizes
 from bench.errors import BenchError, one_line
@@ -19,7 +21,8 @@ from bench.machine import check_device
 from bench.planning import detection_columns
 from bench.planning.bind import Resolved
 from bench.planning.description import describe_run
-from bench.planning.plan import Job, Plan, Task, claim_key, examine, gather, make_plan, signature_of
+from bench.planning.jobs import NOT_STORED, Job, Task, claim_key, examine, gather, reference_of, signature_of
+from bench.planning.plan import Plan, make_plan
 from bench.results import artefacts
 from bench.results.claims import Claims
 from bench.results.features import pack
@@ -158,9 +161,9 @@ class _Driver:
             check_device(self.request.device)
             columns = (column for dataset in self.plan.resolved.datasets for column in dataset.metrics)
             detection_columns.check(column.metric for column in columns if column.unavailable is None)
-        watch = InputWatch(self.store, self.plan)
         self.record()
         if todo:
+            watch = InputWatch(self.store, self.plan)
             if self.progress is not None:
                 self.progress.reset(len(todo))
             self.work(todo)
@@ -192,18 +195,23 @@ class _Driver:
             )
             self.lease.name(self.number)
             for job in self.plan.jobs:
-                states, facts = self.plan.states[job.index], self.plan.facts[job.index]
-                rows = [
-                    self._unit_row(job.index, unit, state.restoration.id, state.reference)
-                    for unit, state in enumerate(states)
-                    if state.done and state.restoration is not None
-                ]
-                for unit, fact in enumerate(facts):
-                    if fact.problem is not None and job.method.method is not None:
-                        row = unworkable(fact.problem, None, None)
-                        rows.append(self._unit_row(job.index, unit, self._put_restoration(row), None))
-                self.store.put_units(self.number, rows)
+                self.store.put_units(self.number, list(self._known(job)))
         return self.number
+
+    def _known(self, job: Job) -> Iterator[tuple[int, int, int, int]]:
+        """Rows of a job's units that are done already, or cannot be worked on, and are not recorded yet."""
+        standing, facts = self.plan.standings[job.index], self.plan.facts[job.index]
+        unrecorded = np.ones(job.units, bool)
+        unrecorded[self.store.unit_places(self.number, job.index)] = False
+        ready = np.flatnonzero(standing.done & (standing.restorations != 0) & unrecorded)
+        columns = ready.tolist(), standing.restorations[ready].tolist(), standing.references[ready].tolist()
+        for unit, restoration, reference in zip(*columns, strict=True):
+            if reference == NOT_STORED:
+                reference = self._content(reference_of(job, unit, facts[unit]))
+            yield job.index, unit, restoration, reference
+        for unit in np.flatnonzero(standing.blocked & unrecorded).tolist():
+            row = unworkable(facts[unit].problem or "", None, None)
+            yield self._unit_row(job.index, unit, self._put_restoration(row), None)
 
     def _resumed(self, record: RunRecord) -> int | None:
         """The suite's newest run, where it is this one. To go on with an older one would not make it the newest."""
@@ -227,18 +235,23 @@ class _Driver:
             if fact.problem is not None
         }
         known = self.store.restorations(blocked.values())
-        for (job, unit), (restoration, reference) in self.store.units(run).items():
-            if not (0 <= job < len(self.plan.states) and 0 <= unit < len(self.plan.states[job])):
+        recorded = self.store.unit_columns(run)
+        for job in np.unique(recorded["cell"]).tolist():
+            rows = recorded[recorded["cell"] == job]
+            if not 0 <= job < len(self.plan.standings):
                 return True  # a damaged row: the run's digest is that of the plan
-            state, fact = self.plan.states[job][unit], self.plan.facts[job][unit]
-            if fact.problem is not None:
-                row = known.get(blocked[fact.problem])
+            standing, facts = self.plan.standings[job], self.plan.facts[job]
+            units, references = rows["unit"], rows["reference"]
+            if units.min() < 0 or units.max() >= len(facts):
+                return True
+            stopped = standing.blocked[units]
+            for unit, restoration in zip(units[stopped].tolist(), rows["restoration"][stopped].tolist(), strict=True):
+                row = known.get(blocked[facts[unit].problem])
                 if row is None or row.id != restoration:
                     return True
-                continue
-            if state.unknown or state.restoration is None or state.restoration.id != restoration:
-                return True
-            if reference and self._content(state.reference) != reference:
+            differs = standing.unknown[units] | (standing.restorations[units] != rows["restoration"])
+            differs |= (rows["restoration"] == 0) | (references != 0) & (standing.references[units] != references)
+            if (differs & ~stopped).any():
                 return True
         return False
 

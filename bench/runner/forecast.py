@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from bench.latency import suite_timing
-from bench.planning.plan import Job, Plan
+from bench.planning.jobs import Job
+from bench.planning.plan import Plan
 from bench.results.store import FILE_NAME, Store
 
 
@@ -36,11 +39,10 @@ def summarise(plan: Plan, store: Store) -> list[JobPlan]:
     for job in plan.jobs:
         if not job.method.is_for(job.dataset.label):
             continue
-        states, facts = plan.states[job.index], plan.facts[job.index]
+        standing = plan.standings[job.index]
         absent = job.method.method is None
-        blocked = job.units if absent else sum(fact.problem is not None for fact in facts)
-        cached = 0 if absent else sum(state.done for state in states)
-        score = 0 if absent else sum(bool(state.todo) and not state.done and not state.gone for state in states)
+        blocked = job.units if absent else int(standing.blocked.sum())
+        cached, score = int(standing.done.sum()), int(standing.scorable.sum())
         restore = job.units - blocked - cached - score
         found.append(
             JobPlan(
@@ -55,14 +57,9 @@ def _estimate(job: Job, plan: Plan, store: Store, units: int) -> float | None:
     """Seconds for so many restorations, at the mean of what this method took anywhere in this plan."""
     if not units:
         return 0.0
-    times = [
-        state.restoration.seconds
-        for other in plan.jobs
-        if other.method.label == job.method.label
-        for state in plan.states[other.index]
-        if state.restoration is not None and state.restoration.seconds is not None
-    ]
-    return units * sum(times) / len(times) if times else None
+    alike = (plan.standings[other.index].seconds for other in plan.jobs if other.method.label == job.method.label)
+    times = np.concatenate([seconds[~np.isnan(seconds)] for seconds in alike])
+    return units * float(times.mean()) if times.size else None
 
 
 def render_plan(folder: Path, make: Callable[[Store], Plan], device: str = "cpu", *, fresh: bool = False) -> str:

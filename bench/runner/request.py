@@ -10,8 +10,9 @@ from bench.catalog.rehearsal import rehearse
 from bench.errors import BenchError
 from bench.planning import finetuning
 from bench.planning.bind import Resolved, Selection, resolve
+from bench.planning.jobs import Job
 from bench.planning.missing import screen
-from bench.planning.plan import Job, Plan, make_jobs, make_plan
+from bench.planning.plan import Plan, make_jobs, make_plan
 from bench.results.store import Store
 from bench.suite import definition
 

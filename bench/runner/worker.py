@@ -26,7 +26,7 @@ from bench.methods.pixels import as_input, as_output, quantised
 from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.scorer import Scorer
-from bench.planning.plan import Facts, Job, State, Task, examine, source_of, wanted
+from bench.planning.jobs import Facts, Job, State, Task, examine, source_of, wanted
 from bench.results import artefacts
 from bench.results.store import Memo, Store
 from bench.runner.messages import (

@@ -54,7 +54,7 @@ def make(folder: Path, items: int, methods: int, metrics: int, *, flaws: bool = 
 def _fill(store, job, results: Path, flaws: bool) -> None:
     """Rows of one method on the dataset."""
     from bench.identity import content_hash
-    from bench.planning.plan import Facts, signature_of
+    from bench.planning.jobs import Facts, signature_of
     from bench.results import artefacts
     from bench.results.store import Memo
 
