@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from bench.cli import options
+
+if TYPE_CHECKING:
+    from bench.results.store import Store
 
 
 @click.command()
@@ -32,11 +37,17 @@ def command(
     from bench.export import rows_and_images
     from bench.results import leases, view
 
+    if style == "parquet" and output is None:
+        raise BenchError("parquet is a binary format: name a file with --output FILE")
     folder = paths.results(results)
     with leases.reading(folder, lambda line: click.echo(line, err=True)) as store:
         number = view.find_run(store, run)
-        data = view.read_cells(store, number)
         missing = 0
+        if (images, detections, draw) == (None, None, None) or style is not None:
+            _rows(store, number, style or "csv", output)
+        if (images, detections, draw) == (None, None, None):
+            return 0
+        data = view.read_cells(store, number)
         if images is not None:
             told = rows_and_images.images(data, folder, Path(images))
             click.echo(told.line(Path(images), data.record.suite), err=True)
@@ -53,13 +64,18 @@ def command(
                 again = f" (bench run {data.record.suite} makes them again)" if lost else ""
                 click.echo(f"{files} pictures in {draw}, {lost} outputs not there{again}", err=True)
                 missing += lost
-    if style is None and (images, detections, draw) != (None, None, None):
-        return 0 if not missing else 1
-    style = style or "csv"
-    if style == "parquet" and output is None:
-        raise BenchError("parquet is a binary format: name a file with --output FILE")
+    return 0 if style is not None or not missing else 1
+
+
+def _rows(store: Store, number: int, style: str, output: str | None) -> None:
+    """A run's rows, read while they are written out: a run may have more of them than fit into memory."""
+    from pathlib import Path
+
+    from bench.export import rows_and_images
+    from bench.results import view
+
     if output is None:
-        click.echo(rows_and_images.text(data, style), nl=False)
+        for piece in rows_and_images.text(view.stream(store, number), style):
+            click.echo(piece, nl=False)
     else:
-        rows_and_images.write(data, style, Path(output))
-    return 0
+        rows_and_images.write(view.stream(store, number), style, Path(output))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
-import io
+import itertools
 import json
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench import files
 from bench.errors import BenchError
 from bench.export.names import NamedOutput, laid_out, write_table
 from bench.results import artefacts, csv_text, view
 
+_GROUP = 50_000
+"""Rows of a group of a parquet file, which are in memory at once."""
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors after which no other file can be written either."""
 
@@ -101,22 +105,46 @@ def _copied(source: Path, destination: Path) -> bool:
     return True
 
 
-def text(data: view.RunView, style: str) -> str:
-    """All rows of a run as CSV or strict JSON; a value that is not finite is empty with its status."""
-    found = [{**row, "value": row["value"] if row["status"] == "ok" else None} for row in view.rows(data)]
+Rows = Iterable[Mapping[str, Any]]
+"""The long form of a run, as `bench.results.view` has it."""
+
+
+def text(rows: Rows, style: str) -> Iterator[str]:
+    """Rows as CSV or strict JSON, piece by piece; a value that is not finite is empty with its status."""
+    shown = ({**row, "value": row["value"] if row["status"] == "ok" else None} for row in rows)
     if style == "json":
-        return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return csv_text.of_records(view.COLUMNS, found)
+        return _json(shown)
+    return csv_text.pieces(view.COLUMNS, ([row[column] for column in view.COLUMNS] for row in shown))
 
 
-def write(data: view.RunView, style: str, target: Path) -> None:
+def _json(rows: Rows) -> Iterator[str]:
+    """One array, laid out as `json.dumps` does it with an indent of one."""
+    before = "["
+    for row in rows:
+        yield f"{before}\n " + json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False).replace("\n", "\n ")
+        before = ","
+    yield "[]\n" if before == "[" else "\n]\n"
+
+
+def write(rows: Rows, style: str, target: Path) -> None:
     """The same rows into a file, which appears whole or not at all.
 
     Parquet holds what `bench.load_results` returns: types as documented, infinities as they are.
     """
-    if style == "parquet":
-        buffer = io.BytesIO()
-        view.to_frame(view.rows(data)).to_parquet(buffer, engine="pyarrow", index=False)
-        files.put(target, buffer.getvalue())
-    else:
-        files.put(target, text(data, style).encode("utf-8"))
+    files.write_for(target, partial(_write_parquet if style == "parquet" else _write_text, rows, style))
+
+
+def _write_text(rows: Rows, style: str, target: Path) -> None:
+    with target.open("w", encoding="utf-8", newline="") as stream:
+        stream.writelines(text(rows, style))
+
+
+def _write_parquet(rows: Rows, style: str, target: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    given = iter(rows)
+    schema = pa.Table.from_pandas(view.to_frame(()), preserve_index=False).schema  # with what pandas reads its types by
+    with pq.ParquetWriter(target, schema) as writer:
+        while chunk := list(itertools.islice(given, _GROUP)):
+            writer.write_table(pa.Table.from_pandas(view.to_frame(chunk), schema=schema, preserve_index=False))

@@ -1,4 +1,4 @@
-"""Where all units of a job stand, as columns: what is done is found by a few queries, only the rest is looked at closely.
+"""Where all units of a job stand, as columns: a few queries find what is done, and only the rest is looked at closely.
 
 `jobs.examine` says of single units what they still need; both agree, and a run that has nothing left to do makes no
 object of any of its units.
@@ -72,8 +72,8 @@ def stand(store: Store, job: Job, facts: Sequence[Facts], shelf: Shelf) -> Stand
         if row.status == "input" and row.output is None:
             found.done[unit] = True
         elif row.status == "ok" and row.output is not None and row.hash is not None:
-            if shelf.holds(row.hash, row.suffix or "png"):
-                made.append(Asked(unit, row.output, references[unit]))
+            there = shelf.holds(row.hash, row.suffix or "png")
+            made += [Asked(unit, row.output, references[unit])] if there else []
     _score(store, job, facts, shelf, made, found)
     return found
 

@@ -72,13 +72,13 @@ def _missing(metrics: Sequence[tuple[Kind, int, Sequence[tuple[str, str]]]]) -> 
         table = "extraction" if kind.of_sets else "score"
         for output, reference in places:
             yield (
-                f"NOT EXISTS (SELECT 1 FROM {table} WHERE output={output} AND reference={reference} "
+                f"NOT EXISTS (SELECT 1 FROM {table} WHERE output={output} AND reference={reference} "  # noqa: S608
                 f"AND signature={signature} AND {good})"
             )
     for (output, reference), signatures in counted.items():
         # The plus keeps SQLite from looking for every signature by itself: the few of an output lie together.
         listed = ",".join(map(str, sorted(signatures)))
         yield (
-            f"(SELECT count(*) FROM score WHERE output={output} AND reference={reference} "
+            f"(SELECT count(*) FROM score WHERE output={output} AND reference={reference} "  # noqa: S608
             f"AND +signature IN ({listed}) AND {_SCORE}) != {len(signatures)}"
         )

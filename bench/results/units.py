@@ -161,6 +161,15 @@ def places(record: RunRecord) -> Iterator[Place]:
                 yield Place(row * len(record.methods) + column, dataset, method)
 
 
+def references_of(found: Units) -> set[int]:
+    """Content ids of everything that outputs of a run are compared with."""
+    known: set[int] = set()
+    for each in found.values():
+        one = each.references.tolist() if isinstance(each, UnitColumns) else (unit.reference for unit in each)
+        known.update(one)
+    return known - {0}
+
+
 def inputs(store: Store, number: int) -> dict[int, bytes]:
     """The content hashes of a run's inputs, which its methods share."""
     sql = (
