@@ -188,7 +188,11 @@ class Database:
                 if self._db.in_transaction:  # SQLite itself has ended it where the disk is full
                     self._db.execute("ROLLBACK")
                 raise
+            self._committing()
             self._db.execute("COMMIT")
+
+    def _committing(self) -> None:
+        """A transaction is about to end well."""
 
     def _forget(self) -> None:
         """A transaction was undone: what was learned inside it does not hold."""

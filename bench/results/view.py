@@ -21,6 +21,7 @@ from bench.results.record import MethodRecord, RunRecord
 from bench.results.scores import ItemScore as ItemScore
 from bench.results.scores import mean as mean
 from bench.results.store import RunRow, Store
+from bench.results.tallies import Tally
 from bench.results.timings import Timing, of_run
 from bench.results.traces import Traces
 from bench.results.units import Units
@@ -87,6 +88,15 @@ def failures(data: RunView) -> Failures:
         pending=counts[_RANK[Status.PENDING]],
         expected=sum(counts) + len(sets),
     )
+
+
+def tally(data: RunView) -> Tally:
+    """The run in one line."""
+    counts = failures(data)
+    return Tally(
+        len(data.record.datasets), len(data.record.methods), counts.expected, counts.failed, counts.unavailable,
+        counts.pending, data.provenance.get("device_model"),
+    )  # fmt: skip
 
 
 def find_run(store: Store, name: str | None) -> int:

@@ -23,13 +23,13 @@ from bench.planning.bind import Resolved
 from bench.planning.description import describe_run
 from bench.planning.jobs import NOT_STORED, Job, Task, claim_key, examine, gather, reference_of, signature_of
 from bench.planning.plan import Plan, make_plan
-from bench.results import artefacts
+from bench.results import artefacts, tallies
 from bench.results.claims import Claims
 from bench.results.features import pack
 from bench.results.leases import Lease
 from bench.results.record import RunRecord, problem
 from bench.results.store import Score, Store
-from bench.results.view import RunView, failures, read_cells
+from bench.results.view import RunView, read_cells, tally
 from bench.runner.aggregate import Apart, aggregate_run
 from bench.runner.changed_inputs import InputWatch
 from bench.runner.engines.local import JobRecipe, LocalEngine, threads_per_worker
@@ -101,8 +101,12 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
         finally:
             claims.release_all()
         store.finish_run(number)
+        change = store.changes()
         data = read_cells(store, number)
-    counts = failures(data)
+        counts = tally(data)
+        row = store.run(number)
+        assert row is not None
+        tallies.keep(store, row, counts, change)
     units = sum(job.units for job in plan.jobs)
     summary = Summary(
         number, resolved.file.name, units, worked, counts.failed, counts.expected, counts.unavailable,
