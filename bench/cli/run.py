@@ -16,6 +16,7 @@ from bench.cli.number_types import FiniteRange
 @options.device
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("--shard", metavar="I/N", help="Do the I-th of N parts of the work, into a --results of its own.")
 @options.timeout("Longest that restoring or scoring an image, or loading a method, may take; then it is a failed row.")
 @click.option("--plan", is_flag=True, help="Say what would be done, and stop.")
 @options.plugins
@@ -42,6 +43,7 @@ def command(
     device: str,
     batch: int,
     workers: int,
+    shard: str | None,
     timeout: float | None,
     plan: bool,
     plugins: tuple[str, ...],
@@ -60,6 +62,7 @@ def command(
     SUITE is a YAML file or the name of one (bench list suites). Finished work is never done twice: running again
     resumes. Exit code 0: all scored; 1: more failures than allowed; 2: the request is wrong.
     """  # fmt: skip
+    from bench.planning.plan import Shard
     from bench.progress import bar
     from bench.runner import steps
     from bench.runner.request import Request, plan_request
@@ -69,7 +72,7 @@ def command(
         suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
         allow_commands=allow_commands, fresh=fresh, fresh_latency=fresh_latency, latency=not no_latency,
-        timeout=timeout,
+        timeout=timeout, shard=None if shard is None else Shard.parse(shard),
     )  # fmt: skip
     render.check_style(style)
     if plan:

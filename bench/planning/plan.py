@@ -5,11 +5,14 @@ Planning reads stamps and the store, never pixels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from bench.errors import BenchError, one_line
 from bench.planning.bind import Resolved
 from bench.planning.jobs import Facts, Job, facts_of_items, with_outputs
 from bench.planning.standing import Standing, stand
@@ -52,7 +55,31 @@ def make_jobs(resolved: Resolved, device: str) -> tuple[Job, ...]:
     )
 
 
-def make_plan(resolved: Resolved, store: Store, device: str, *, fresh: bool = False) -> Plan:
+class Shard(NamedTuple):
+    """One of several parts of a run's work, each for another process and another results folder."""
+
+    number: int
+    """From 1."""
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """From `2/4`. Raises `BenchError`."""
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+        number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not 1 <= number <= count:
+            raise BenchError(f"--shard {one_line(text, 40)} is no part of a whole: 1/4 to 4/4 are the four of four")
+        return cls(number, count)
+
+    def units(self, job: Job) -> np.ndarray:
+        """Which units of a job are its own: every so manyth item, with all of its repeats."""
+        items = np.arange(job.units) // job.method.repeats
+        return items % self.count == self.number - 1
+
+
+def make_plan(
+    resolved: Resolved, store: Store, device: str, *, fresh: bool = False, shard: Shard | None = None
+) -> Plan:
     """What there is to do; with `fresh` everything. Reads stamps and the store only."""
     jobs = make_jobs(resolved, device)
     for bound in resolved.methods:
@@ -71,5 +98,6 @@ def make_plan(resolved: Resolved, store: Store, device: str, *, fresh: bool = Fa
             shared[job.dataset_index] = facts_of_items(store, job.dataset.dataset.items, fresh=fresh)
         repeated = [fact for fact in shared[job.dataset_index] for _ in range(job.method.repeats)]
         facts.append(with_outputs(store, job, range(job.units), repeated, fresh=fresh))
-        standings.append(stand(store, job, facts[-1], shelf))
+        standing = stand(store, job, facts[-1], shelf)
+        standings.append(standing if shard is None else replace(standing, mine=shard.units(job)))
     return Plan(resolved, jobs, tuple(facts), tuple(standings))

@@ -35,6 +35,8 @@ class Standing:
     """Whether the unit cannot be worked on at all."""
     seconds: np.ndarray
     """What restoring took; NaN where nobody knows."""
+    mine: np.ndarray
+    """Whether a unit is of this shard of the run; all are without."""
 
     @classmethod
     def nothing(cls, count: int, *, blocked: np.ndarray | None = None) -> Standing:
@@ -42,13 +44,13 @@ class Standing:
         none = np.zeros(count, bool)
         return cls(
             np.zeros(count, np.int64), np.zeros(count, np.int64), none.copy(), none.copy(), ~none,
-            none.copy() if blocked is None else blocked, np.full(count, math.nan),
+            none.copy() if blocked is None else blocked, np.full(count, math.nan), ~none,
         )  # fmt: skip
 
     @property
     def open(self) -> np.ndarray:
         """Whether there is work to do and it can be done."""
-        return ~self.done & ~self.blocked
+        return ~self.done & ~self.blocked & self.mine
 
 
 def stand(store: Store, job: Job, facts: Sequence[Facts], shelf: Shelf) -> Standing:

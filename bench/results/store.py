@@ -143,7 +143,7 @@ class Store(Holders):
         """Grows with every write that a run's values may depend on."""
         return int(self._rows("SELECT number FROM change")[0][0])
 
-    def _change(self) -> None:
+    def changed(self) -> None:
         """Something was written. Counted at the end of a transaction: whoever reads sees both or neither."""
         self._changed = True
         if not self._db.in_transaction:
@@ -260,7 +260,7 @@ class Store(Holders):
             "RETURNING id",
             values,  # type: ignore[arg-type]
         )
-        self._change()
+        self.changed()
         return int((rows or self._rows("SELECT id FROM restoration WHERE key=?", (key,)))[0][0])
 
     def put_trace(self, restoration: int, steps: str, pictures: Mapping[int, bytes]) -> None:
@@ -313,7 +313,7 @@ class Store(Holders):
             "OR typeof(score.value) IN ('text','blob') OR score.status IN ('ok','inf') AND score.value IS NULL",
             (output, reference, signature, score.status, score.value, score.reason, seconds, anew),
         )
-        self._change()
+        self.changed()
 
     def extractions(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
         """By (output, reference), without the features themselves."""
@@ -349,7 +349,7 @@ class Store(Holders):
             f"WHERE ? OR extraction.status IN ('failed','nan') OR {NO_EXTRACTION}",
             (output, reference, signature, status, features, reason, seconds, anew),
         )
-        self._change()
+        self.changed()
 
     def set_place(self, members: Iterable[tuple[bytes, int, int]], *, create: bool = True) -> tuple[int, int] | None:
         """The (output, reference) under which a set's value is stored; None if it is not and may not be created.
@@ -438,7 +438,7 @@ class Store(Holders):
             self._db.executemany(
                 "DELETE FROM unit WHERE run=? AND cell=? AND item=?", ((run, *place) for place in units)
             )
-        self._change()
+        self.changed()
 
     def put_units(self, run: int, units: Iterable[tuple[int, int, int, int]]) -> None:
         """(cell, item, restoration id, reference content id) rows of a run; what is there stays."""
@@ -449,7 +449,7 @@ class Store(Holders):
                 ((run, *unit) for unit in units),
             )
         if self._db.total_changes != before:
-            self._change()
+            self.changed()
 
     def restorations_of(self, run: int) -> dict[int, tuple[bytes, StoredRestoration]]:
         """By restoration id, for every unit of a run: its input's content hash, and the restoration."""

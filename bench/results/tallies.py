@@ -45,7 +45,7 @@ def known(store: Store, rows: Sequence[RunRow]) -> dict[int, Tally]:
 def keep(store: Store, row: RunRow, counted: Tally, change: int) -> None:
     """Write down what was counted of a run when the store stood at `change`."""
     marks = ",".join("?" * (3 + len(Tally._fields)))
-    sql = f"INSERT OR REPLACE INTO tally(run, change, record, {_COLUMNS}) VALUES({marks})"  # noqa: S608
+    sql = f"INSERT OR REPLACE INTO tally(run, change, record, {_COLUMNS}) VALUES({marks})"
     for _ in store.select(sql, (row.id, change, _digest(row), *counted)):
         pass
 

@@ -91,13 +91,15 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
         claims = Claims(store)
         claims.drop_abandoned()
         try:
-            plan = make_plan(resolved, store, request.device, fresh=request.fresh)
+            plan = make_plan(resolved, store, request.device, fresh=request.fresh, shard=request.shard)
             for line in warnings_before(plan):
                 note(line)
             worked, number = _Driver(store, lease, plan, request, progress, note).drive()
-            with Apart(JobRecipe(jobs_of, (request,)), request.timeout) as apart:
-                aggregate_run(store, plan, number, apart, anew=request.fresh)
-            _time(resolved, store, request, note)
+            if request.shard is None:  # a part of a set has no value that anybody asked for
+                with Apart(JobRecipe(jobs_of, (request,)), request.timeout) as apart:
+                    aggregate_run(store, plan, number, apart, anew=request.fresh)
+            if request.shard is None or request.shard.number == 1:
+                _time(resolved, store, request, note)
         finally:
             claims.release_all()
         store.finish_run(number)
@@ -107,7 +109,7 @@ def carry_out(request: Request, progress: Progress | None = None, note: Any = la
         row = store.run(number)
         assert row is not None
         tallies.keep(store, row, counts, change)
-    units = sum(job.units for job in plan.jobs)
+    units = sum(int(standing.mine.sum()) for standing in plan.standings)
     summary = Summary(
         number, resolved.file.name, units, worked, counts.failed, counts.expected, counts.unavailable,
         time.monotonic() - start,

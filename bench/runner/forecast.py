@@ -41,12 +41,13 @@ def summarise(plan: Plan, store: Store) -> list[JobPlan]:
             continue
         standing = plan.standings[job.index]
         absent = job.method.method is None
-        blocked = job.units if absent else int(standing.blocked.sum())
-        cached, score = int(standing.done.sum()), int(standing.scorable.sum())
-        restore = job.units - blocked - cached - score
+        units, mine = int(standing.mine.sum()), standing.mine
+        blocked = units if absent else int((standing.blocked & mine).sum())
+        cached, score = int((standing.done & mine).sum()), int((standing.scorable & mine).sum())
+        restore = units - blocked - cached - score
         found.append(
             JobPlan(
-                job.dataset.label, job.method.label, job.units, cached, score, restore, blocked,
+                job.dataset.label, job.method.label, units, cached, score, restore, blocked,
                 _estimate(job, plan, store, restore),
             )
         )  # fmt: skip

@@ -12,7 +12,7 @@ from bench.planning import finetuning
 from bench.planning.bind import Resolved, Selection, resolve
 from bench.planning.jobs import Job
 from bench.planning.missing import screen
-from bench.planning.plan import Plan, make_jobs, make_plan
+from bench.planning.plan import Plan, Shard, make_jobs, make_plan
 from bench.results.store import Store
 from bench.suite import definition
 
@@ -43,6 +43,8 @@ class Request:
     allow_commands: bool = False
     """Whether methods may start programs and import from clones that the suite names: a suite alone never runs code."""
 
+    shard: Shard | None = None
+    """The part of the work that is done; the record is that of the whole run, so that the parts can be merged."""
     part: str = "test"
     """`train` for the images that `finetune:` trains detectors on."""
     trained: tuple[finetuning.TrainingOutcome, ...] = ()
@@ -92,4 +94,4 @@ def _identify(request: Request) -> None:
 def plan_request(request: Request, store: Store) -> Plan:
     """The plan of a request against a store."""
     rehearse_request(request)
-    return make_plan(resolve_request(request), store, request.device, fresh=request.fresh)
+    return make_plan(resolve_request(request), store, request.device, fresh=request.fresh, shard=request.shard)
