@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from bench.cli import options
 from bench.cli.number_types import FiniteRange
+
+if TYPE_CHECKING:
+    from bench.runner.request import Keep
 
 
 @click.command()
@@ -17,6 +22,14 @@ from bench.cli.number_types import FiniteRange
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @click.option("--shard", metavar="I/N", help="Do the I-th of N parts of the work, into a --results of its own.")
+@click.option(
+    "--keep-outputs",
+    "keep",
+    type=click.Choice(["all", "failed", "none"]),
+    default="all",
+    show_default=True,
+    help="Outputs that stay on disk once they are scored: scores stay valid without. failed: those that lack a value.",
+)
 @options.timeout("Longest that restoring or scoring an image, or loading a method, may take; then it is a failed row.")
 @click.option("--plan", is_flag=True, help="Say what would be done, and stop.")
 @options.plugins
@@ -44,6 +57,7 @@ def command(
     batch: int,
     workers: int,
     shard: str | None,
+    keep: Keep,
     timeout: float | None,
     plan: bool,
     plugins: tuple[str, ...],
@@ -72,7 +86,7 @@ def command(
         suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
         allow_commands=allow_commands, fresh=fresh, fresh_latency=fresh_latency, latency=not no_latency,
-        timeout=timeout, shard=None if shard is None else Shard.parse(shard),
+        timeout=timeout, shard=None if shard is None else Shard.parse(shard), keep=keep,
     )  # fmt: skip
     render.check_style(style)
     if plan:

@@ -30,6 +30,8 @@ class Laid(NamedTuple):
     """Failed, or not worked on yet."""
     gone: int
     """Made and scored, but their files were deleted since."""
+    unkept: int = 0
+    """Scored by a run that did not keep them."""
     refused: str = ""
     """Why the first file that could not be written was not; empty where all could."""
     unwritten: int = 0
@@ -41,13 +43,15 @@ class Laid(NamedTuple):
             told += f", {self.missing} not there (bench table {suite} says why)"
         if self.gone:
             told += f", {self.gone} not there because their files were deleted (bench run {suite} makes them again)"
+        if self.unkept:
+            told += f", {self.unkept} not kept by the run (bench run {suite} --fresh makes them again)"
         if self.unwritten:
             told += f", {self.unwritten} not written: {self.refused}"
         return told
 
     @property
     def complete(self) -> bool:
-        return not (self.missing or self.gone or self.unwritten)
+        return not (self.missing or self.gone or self.unkept or self.unwritten)
 
 
 def images(data: view.RunView, results: Path, target: Path) -> Laid:
@@ -57,7 +61,7 @@ def images(data: view.RunView, results: Path, target: Path) -> Laid:
     whole or not at all, and one that cannot be written does not keep the others back. Raises `BenchError` where
     nothing more can be written.
     """
-    outputs, missing = _outputs(data, results)
+    outputs, missing, unkept = _outputs(data, results)
     suffixes = [source.suffix for source in outputs.values()]
     names = laid_out(list(outputs), suffixes)
     write_table(target, dict(zip(names, outputs, strict=True)), dict(zip(names, suffixes, strict=True)))
@@ -74,23 +78,26 @@ def images(data: view.RunView, results: Path, target: Path) -> Laid:
             if error.errno in _HOPELESS:
                 raise BenchError(f"{reason} ({written} images were written before)") from error
             refused, unwritten = refused or reason, unwritten + 1
-    return Laid(written, missing, gone, refused, unwritten)
+    return Laid(written, missing, gone, unkept, refused, unwritten)
 
 
-def _outputs(data: view.RunView, results: Path) -> tuple[dict[NamedOutput, Path], int]:
-    """Where every output lies, and how many units have none."""
-    missing = 0
+def _outputs(data: view.RunView, results: Path) -> tuple[dict[NamedOutput, Path], int, int]:
+    """Where every output lies, how many units have none, and of how many it was not kept."""
+    missing = unkept = 0
     found: dict[NamedOutput, Path] = {}
     for (dataset, method), units in data.units.items():
         for unit in units:
             row = unit.row
-            if row is None or row.output_hash is None or row.suffix is None:
+            if row is None or row.output_hash is None:
                 missing += 1
+                continue
+            if row.suffix is None:
+                unkept += 1
                 continue
             found[NamedOutput(dataset, method, unit.item, unit.repeat)] = artefacts.path(
                 results, row.output_hash, row.suffix
             )
-    return found, missing
+    return found, missing, unkept
 
 
 def _copied(source: Path, destination: Path) -> bool:

@@ -157,7 +157,12 @@ class State(NamedTuple):
     references: tuple[int, ...] = ()
     """Metrics of two sets, by position, that have the reference's features already."""
     gone: bool = False
-    """True where the output was made and its file is not there any more: it is made again."""
+    """True where the output was made and its file is not there, though somebody needs it: it is made again."""
+
+    @property
+    def unkept(self) -> bool:
+        """Whether the output was made and its pixels were not kept."""
+        return self.restoration is not None and self.restoration.status == "ok" and self.restoration.suffix is None
 
     @property
     def done(self) -> bool:
@@ -277,9 +282,14 @@ def examine(
                     todo.append(index)
         theirs = [(index, metric.kind.reference_place(compared)) for index, metric in enumerate(metrics)]
         kept = tuple(index for index, place in theirs if place is not None and _settled(held[index], (place,)))
-        gone = row is not None and row.output_hash is not None and not shelf.holds(row.output_hash, row.suffix or "png")
+        gone = row is not None and row.output_hash is not None and _gone(shelf, row.output_hash, row.suffix, bool(todo))
         states.append(State(key, row, reference, tuple(todo), unknown=False, references=kept, gone=gone))
     return states
+
+
+def _gone(shelf: Shelf, output: bytes, suffix: str | None, needed: bool) -> bool:
+    """Whether an output has to be made again: its file is not there any more, or was not kept and is `needed`."""
+    return needed if suffix is None else not shelf.holds(output, suffix)
 
 
 NOT_STORED = -1

@@ -74,7 +74,7 @@ def stand(store: Store, job: Job, facts: Sequence[Facts], shelf: Shelf) -> Stand
         if row.status == "input" and row.output is None:
             found.done[unit] = True
         elif row.status == "ok" and row.output is not None and row.hash is not None:
-            there = shelf.holds(row.hash, row.suffix or "png")
+            there = row.suffix is None or shelf.holds(row.hash, row.suffix)  # without a suffix it was not kept
             made += [Asked(unit, row.output, references[unit])] if there else []
     _score(store, job, facts, shelf, made, found)
     return found

@@ -107,9 +107,9 @@ _RESTORATIONS = (
     f"{', '.join('o.' + name for name in _MADE)} FROM other.restoration o JOIN content_of i ON i.theirs=o.input "
     "WHERE true ON CONFLICT(key) DO UPDATE SET input=excluded.input, output=excluded.output, "
     f"written=excluded.written, {', '.join(f'{name}=excluded.{name}' for name in _MADE)} "
-    # What was made wins over what failed, and the older of two rows that say the same.
-    "WHERE (excluded.status='ok') > (restoration.status='ok') "
-    "OR (excluded.status='ok') = (restoration.status='ok') AND excluded.written < restoration.written",
+    # What was made wins over what failed, then what was kept over what was not, then the older of two rows.
+    "WHERE (excluded.status='ok', excluded.suffix IS NOT NULL, -excluded.written) > "
+    "(restoration.status='ok', restoration.suffix IS NOT NULL, -restoration.written)",
     "INSERT INTO restoration_of SELECT o.id, m.id FROM other.restoration o JOIN main.restoration m ON m.key=o.key",
 )
 

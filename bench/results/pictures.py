@@ -107,6 +107,8 @@ class Pictures:
         row = self._first_repeats[dataset, method][item].row
         if row is None:
             return Picture(method, "method", None, NOT_WORKED_ON)
+        if row.output_hash is not None and row.suffix is None:
+            return Picture(method, "method", None, "the output was not kept (--keep-outputs)")
         if row.output_hash is None or row.suffix is None:
             return Picture(method, "method", None, row.reason or row.status)
         pixels = artefacts.read(self._results, row.output_hash, row.suffix)

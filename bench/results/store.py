@@ -44,7 +44,7 @@ class StoredRestoration(NamedTuple):
     output: int | None
     output_hash: bytes | None
     suffix: str | None
-    """File type of the artefact: png, or npy for outputs that are not quantised."""
+    """File type of the artefact: png, or npy for outputs that are not quantised; None for one that was not kept."""
     height: int | None
     width: int | None
     seconds: float | None
@@ -483,7 +483,7 @@ class Store(Holders):
             ):
                 rows += self._db.execute(sql).rowcount
             needed = self._db.execute(
-                "SELECT hash FROM content JOIN restoration ON output=content.id "
+                "SELECT hash FROM content JOIN restoration ON output=content.id WHERE suffix IS NOT NULL "
                 "UNION SELECT hash FROM content JOIN stage ON picture=content.id"
             ).fetchall()
         return rows, {row[0] for row in needed}

@@ -15,7 +15,6 @@ import numpy as np
 
 from bench import provenance
 from bench.data.pairing import check_sizes
-from bench.errors import BenchError, one_line
 from bench.latency import suite_timing
 from bench.machine import check_device
 from bench.planning import detection_columns
@@ -23,7 +22,7 @@ from bench.planning.bind import Resolved
 from bench.planning.description import describe_run
 from bench.planning.jobs import NOT_STORED, Job, Task, claim_key, examine, gather, reference_of, signature_of
 from bench.planning.plan import Plan, make_plan
-from bench.results import artefacts, tallies
+from bench.results import tallies
 from bench.results.claims import Claims
 from bench.results.features import pack
 from bench.results.leases import Lease
@@ -33,6 +32,7 @@ from bench.results.view import RunView, read_cells, tally
 from bench.runner.aggregate import Apart, aggregate_run
 from bench.runner.changed_inputs import InputWatch
 from bench.runner.engines.local import JobRecipe, LocalEngine, threads_per_worker
+from bench.runner.kept_outputs import OutputShelf
 from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, WorkerSettings, unworkable
 from bench.runner.request import Request, jobs_of, resolve_request
 
@@ -157,6 +157,7 @@ class _Driver:
         self.number = 0
         self._ids: dict[bytes, int] = {}
         """Row numbers of the restorations that were just written, by key."""
+        self._shelf = OutputShelf(request.folder, request.keep)
         self._unwritten: list[Result] = []
         self._last_write = 0.0
 
@@ -338,16 +339,10 @@ class _Driver:
     def _write(self, results: Sequence[Result]) -> None:
         """Put outputs in place, then commit all rows together."""
         for _, news in results:
-            if isinstance(news, Restored) and news.payload is not None and news.output is not None:
-                try:
-                    artefacts.write(self.request.folder, news.output, news.suffix or "png", news.payload)
-                    for stage in news.stages:
-                        artefacts.write(self.request.folder, stage.picture, stage.suffix, stage.payload)
-                except OSError as error:
-                    raise BenchError(
-                        f"results folder {self.request.folder}: {one_line(error)}; what was written before is kept, "
-                        "run again to go on"
-                    ) from error
+            if isinstance(news, Restored):
+                self._shelf.take(news)
+            elif isinstance(news, Scored):
+                self._shelf.scored(news)
         with self.store.transaction():
             self.lease.check()
             for index, news in results:
@@ -355,10 +350,12 @@ class _Driver:
                 if isinstance(news, Decoded):
                     self.store.remember(news.stamp, news.memo)
                 elif isinstance(news, Restored):
-                    self._ids[news.key] = self._put_restoration(news)
+                    self._ids[news.key] = self._put_restoration(self._shelf.row(news))
                 elif isinstance(news, Scored):
                     self._put_score(job, news)
                 else:
+                    if (kept := self._shelf.settle(news)) is not None:
+                        self._ids[kept.key] = self._put_restoration(kept)
                     self._finish(job, news)
         for _, news in results:
             if isinstance(news, Finished):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bench import paths
 from bench.catalog.rehearsal import rehearse
@@ -15,6 +16,8 @@ from bench.planning.missing import screen
 from bench.planning.plan import Plan, Shard, make_jobs, make_plan
 from bench.results.store import Store
 from bench.suite import definition
+
+Keep = Literal["all", "failed", "none"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Request:
 
     shard: Shard | None = None
     """The part of the work that is done; the record is that of the whole run, so that the parts can be merged."""
+    keep: Keep = "all"
+    """Which outputs are kept once they are scored: `failed` those that lack a value because something went wrong."""
     part: str = "test"
     """`train` for the images that `finetune:` trains detectors on."""
     trained: tuple[finetuning.TrainingOutcome, ...] = ()

@@ -35,7 +35,7 @@ def take(request: Request, progress: Progress | None = None, note: Any = lambda 
     resolve_request(request)  # what is wrong with the run itself is said before anything is trained
     # One lease for all of them, so that what a step needs is not collected before it begins.
     with Store(request.folder) as store, Lease(store, "run", note):
-        train = replace(request, part=finetuning.TRAIN)
+        train = replace(request, part=finetuning.TRAIN, keep="all")
         restored = carry_out(train, progress, note)
         trained = finetuning.prepare(resolve_request(train), restored.data, store, request.device, note)
         return carry_out(replace(request, trained=tuple(trained)), progress, note)
