@@ -111,8 +111,8 @@ def section(items: int, text: str) -> str:
     """What a document says of it."""
     return (
         f"{HEADING}\n\n{items:,} items × {METHODS} methods × {METRICS} metrics, every output a file; processor time "
-        f"of the whole command, start-up included, in one process on {provenance.processor()}. What misses its target is "
-        f"bold. Made by `python tests/benchmarks/store_scale.py --write docs/performance.md`.\n\n{text}\n"
+        f"of the whole command, start-up included, on {provenance.processor()}. What misses its target is bold. "
+        f"Made by `python tests/benchmarks/store_scale.py --write docs/performance.md`.\n\n{text}\n"
     )
 
 
