@@ -116,10 +116,10 @@ def section(items: int, text: str) -> str:
     )
 
 
-def put(document: Path, text: str) -> None:
+def put(document: Path, text: str, heading: str = HEADING) -> None:
     """Replace the section in a document, or add it."""
     old = document.read_text(encoding="utf-8") if document.exists() else "# Performance\n"
-    pattern = re.compile(rf"^{re.escape(HEADING)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    pattern = re.compile(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
     found = pattern.search(old)
     new = old[: found.start()] + text + ("\n" if old[found.end() :] else "") + old[found.end() :] if found else ""
     document.write_text(new or f"{old.rstrip()}\n\n{text}", encoding="utf-8")
