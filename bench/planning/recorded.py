@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bench.data.boxes import Annotations
 from bench.data.items import Dataset, Item
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError
 from bench.metrics.protocols import DEFAULT, protocol
 from bench.planning import detection_columns
 from bench.planning.bind import BoundMetric, metrics_for
 from bench.results.record import DatasetRecord, RunRecord
-from bench.suite.definition import Suite, SuiteFile, label_of
+from bench.suite.definition import DetectionSpec, Suite, SuiteFile, label_of
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,12 @@ def annotations_of(dataset: DatasetRecord) -> Annotations | None:
 
 def metrics_of(record: RunRecord) -> Mapping[str, Sequence[BoundMetric]]:
     """By a dataset's label, its columns. Raises `BenchError` where this machine does not have what they are."""
-    try:
-        suite = Suite.model_validate(record.definition)
-    except ValidationError as error:
-        raise BenchError(f"its suite is not one that this bench reads ({one_line(error, 120)})") from None
+    detection = record.definition.get("detection")
+    # A record has a suite as it was understood, not as somebody wrote it.
+    suite = Suite.model_construct(
+        datasets=record.specs, metrics=record.metrics,
+        detection=None if detection is None else DetectionSpec(**detection),
+    )  # fmt: skip
     file = SuiteFile(record.suite, Path(f"{record.suite}.yaml"), suite, {})
     annotated = {one.label: annotations_of(one) for one in record.datasets}
     datasets = [
