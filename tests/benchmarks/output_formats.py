@@ -106,7 +106,7 @@ def main() -> None:
     if given.write is not None:
         told = (
             f"{HEADING}\n\nFour photographs of 512², processor time on {provenance.processor()}; every encoder gives "
-            f"the same pixels back. Made by `python tests/benchmarks/output_formats.py --write docs/performance.md`.\n\n"
+            "the same pixels back. Made by `python tests/benchmarks/output_formats.py --write docs/performance.md`.\n\n"
         )
         store_scale.put(given.write, f"{told}{text}\n", HEADING)
 
