@@ -60,21 +60,21 @@ class Shard(NamedTuple):
 
     number: int
     """From 1."""
-    count: int
+    total: int
 
     @classmethod
     def parse(cls, text: str) -> Shard:
         """From `2/4`. Raises `BenchError`."""
         found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
-        number, count = (int(found[1]), int(found[2])) if found else (0, 0)
-        if not 1 <= number <= count:
+        number, total = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not 1 <= number <= total:
             raise BenchError(f"--shard {one_line(text, 40)} is no part of a whole: 1/4 to 4/4 are the four of four")
-        return cls(number, count)
+        return cls(number, total)
 
     def units(self, job: Job) -> np.ndarray:
         """Which units of a job are its own: every so manyth item, with all of its repeats."""
         items = np.arange(job.units) // job.method.repeats
-        return items % self.count == self.number - 1
+        return items % self.total == self.number - 1
 
 
 def make_plan(

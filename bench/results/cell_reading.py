@@ -36,7 +36,7 @@ class _Stored:
     """The rows of scores of a method's outputs on a dataset, of whatever metrics."""
 
     def __init__(self, store: Store, run: int, place: units.Place) -> None:
-        self._store, self._at = store, (run, place.index)
+        self._store, self._at = store, (run, place.cell)
         # NULL becomes NaN: what is no plain number.
         found = np.fromiter(store.select(_VALUES, self._at), _ROW)
         self._rows = found[np.argsort(found["signature"], kind="stable")]

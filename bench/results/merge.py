@@ -164,7 +164,7 @@ def _bring(store: Store, theirs: str, ours: str) -> list[int]:
     _refuse(_conflicts(store), theirs, ours)
     for sql in (*_RESTORATIONS, *_REST, _TIMES):
         store.execute(sql)
-    found = [_run(store, *row, theirs, ours) for row in list(store.select(_RUNS))]
+    found = [_run(store, _TheirRun(*row), theirs, ours) for row in list(store.select(_RUNS))]
     store.changed()
     return found
 
@@ -184,29 +184,37 @@ _UNITS = (
 )
 
 
-def _run(
-    store: Store, number: int, suite: str, digest: bytes, created: float, finished: float | None, record: str,
-    theirs: str, ours: str,
-) -> int:  # fmt: skip
+class _TheirRun(NamedTuple):
+    """A row of `_RUNS`."""
+
+    number: int
+    suite: str
+    digest: bytes
+    created: float
+    finished: float | None
+    record: str
+
+
+def _run(store: Store, run: _TheirRun, theirs: str, ours: str) -> int:
     """Their run as ours: the one of the same plan where there is one, with the units of both."""
     known = list(
         store.select(
             "SELECT id, created, finished, record FROM main.run WHERE suite=? AND digest=? ORDER BY id DESC LIMIT 1",
-            (suite, digest),
+            (run.suite, run.digest),
         )
     )
     if not known:
         sql = "INSERT INTO main.run(suite, digest, created, finished, record) VALUES(?,?,?,?,?)"
-        store.execute(sql, (suite, digest, created, finished, record))
+        store.execute(sql, run[1:])
         ((mine,),) = store.select("SELECT max(id) FROM main.run")
     else:
         mine, begun, ended, told = known[0]
-        _refuse(_moved(store, mine, number, record), theirs, ours)
-        begun, told = min((begun, told), (created, record))
-        ended = max((end for end in (ended, finished) if end is not None), default=None)
+        _refuse(_moved(store, mine, run.number, run.record), theirs, ours)
+        begun, told = min((begun, told), (run.created, run.record))
+        ended = max((end for end in (ended, run.finished) if end is not None), default=None)
         sql = "UPDATE main.run SET created=?, finished=?, record=? WHERE id=?"
         store.execute(sql, (begun, ended, told, mine))
-    store.execute(_UNITS, (mine, number))
+    store.execute(_UNITS, (mine, run.number))
     return int(mine)
 
 

@@ -143,8 +143,8 @@ _ROWS = (
 class Place(NamedTuple):
     """A method on a dataset of a run that it is for."""
 
-    index: int
-    """Among all pairs of the run, in the order of its table."""
+    cell: int
+    """Its number among all pairs of the run, in the order of its table."""
     dataset: DatasetRecord
     method: MethodRecord
 
@@ -182,7 +182,7 @@ def inputs(store: Store, number: int) -> dict[int, bytes]:
 def of_place(store: Store, number: int, place: Place, hashes: Mapping[int, bytes]) -> UnitColumns:
     """The units of one method on one dataset."""
     found = UnitColumns(Grid.regular(place.dataset.items, place.method.repeats), hashes)
-    found.fill(store.select(_ROWS, (number, place.index)))
+    found.fill(store.select(_ROWS, (number, place.cell)))
     return found
 
 
