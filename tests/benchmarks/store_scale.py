@@ -80,8 +80,12 @@ def ready(folder: Path, items: int) -> Path:
 
 
 def measured(folder: Path, figures: Sequence[Figure]) -> list[Cost]:
-    """In the order of the figures."""
-    return [cost(folder, figure.arguments) for figure in figures]
+    """In the order of the figures; each is told as it comes."""
+    found = []
+    for figure in figures:
+        found.append(cost(folder, figure.arguments))
+        print(f"{folder.name}: {figure.name}: {found[-1].seconds:.2f} s, {found[-1].megabytes:.0f} MB", file=sys.stderr)
+    return found
 
 
 def table(items: int, full: Sequence[Cost], tenth: Sequence[Cost]) -> str:
@@ -134,8 +138,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).absolute()
-        tenth = measured(ready(folder / "tenth", given.items // 10), FIGURES)
         full = measured(ready(folder / "full", given.items), FIGURES)
+        tenth = measured(ready(folder / "tenth", given.items // 10), FIGURES)
     text = table(given.items, full, tenth)
     print(text)
     if given.write is not None:

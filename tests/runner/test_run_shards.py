@@ -46,7 +46,9 @@ def test_a_part_of_nothing_is_refused(text: str):
 
 def test_four_parts_in_any_order_are_the_table_of_the_whole_run(workplace: Workplace):
     workplace.pairs(6)
-    (workplace.root / "data" / "low" / "003.png").write_bytes(b"no image")  # a failure is a row there as well
+    low = workplace.root / "data" / "low"
+    (low / "003.png").write_bytes(b"no image")  # a failure is a row there as well
+    (low / "004.png").write_bytes((low / "001.png").read_bytes())  # one output, held against two references
     suite = workplace.suite(METHODS, METRICS)
     assert workplace.run(suite).code == 1
     tried = workplace.restored().total()
