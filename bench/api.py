@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import BenchError
 
@@ -32,14 +32,18 @@ def run(
     available: bool = False,
     allow_commands: bool = False,
     fresh: bool = False,
+    shard: str | None = None,
+    keep_outputs: Literal["all", "failed", "none"] = "all",
     progress: bool = False,
 ) -> Summary:
     """Run a suite (path or name) as `bench run` does; running again resumes, with `fresh` it computes all anew.
 
     Methods registered with `register_method` can be named in the suite, with `workers=1` and no `timeout`; those of
     `plugins`, files that register them, with any. `timeout` is in seconds, for one image or one loading.
+    `shard`, such as "1/4", is the part of the work to do; `keep_outputs` says which outputs stay on disk once scored.
     Returns the counts that the command turns into its exit code. Raises `BenchError` when the request itself is wrong.
     """
+    from bench.planning.plan import Shard
     from bench.runner.request import Request
     from bench.runner.steps import run as run_request
 
@@ -47,6 +51,7 @@ def run(
         suite=str(suite), methods=tuple(methods), datasets=tuple(datasets), limit=limit, device=device, batch=batch,
         workers=workers, results=None if results is None else str(results), available=available,
         allow_commands=allow_commands, timeout=timeout, plugins=tuple(str(plugin) for plugin in plugins), fresh=fresh,
+        shard=None if shard is None else Shard.parse(shard), keep=keep_outputs,
     )  # fmt: skip
     if not progress:
         return run_request(request)

@@ -28,7 +28,7 @@ from bench.catalog.registry import KINDS, Entry, registry
 from bench.errors import BenchError, one_line
 from bench.fetch.assets import Asset
 from bench.machine import usable_cores
-from bench.results import store
+from bench.results import artefacts, store
 
 Status = Literal["ok", "info", "missing", "warning", "broken"]
 DISTRIBUTION = "iqpir-bench"
@@ -309,6 +309,9 @@ def stored(results: Path, *, deep: bool) -> Iterator[Finding]:
         yield Finding("results", "store", "info", f"none at {file.absolute()} (made by the first bench run)")
     else:
         yield _store_file(file, deep=deep)
+        held = artefacts.held(results)
+        each = f", {_size(held.bytes // held.files)} each" if held.files else ""
+        yield Finding("results", "outputs", "info", f"{held.files} files, {_size(held.bytes)}{each}")
     if results.is_dir() and not os.access(results, os.W_OK):
         yield Finding("results", "writable", "warning", f"{results} is read-only", "choose another with --results DIR")
     yield _disk("results", results)

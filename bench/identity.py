@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,23 @@ def digest(value: Any) -> bytes:
     return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).digest()
 
 
+def restoration_keys(
+    method: Mapping[str, Any], *, mode: Mapping[str, Any], quantise: str
+) -> Callable[[bytes, int | None], bytes]:
+    """`restoration_key` of many inputs of one method: (content, seed) → key; what they share is hashed once."""
+    shared = canonical(["restoration", RESTORATION_VERSION, dict(method)])[:-1]
+    start = hashlib.sha256(f'{shared},"'.encode("utf-8", "surrogatepass"))
+    end = f",{canonical(dict(mode))},{canonical(quantise)}]".encode("utf-8", "surrogatepass")
+
+    def key(content: bytes, seed: int | None) -> bytes:
+        digest = start.copy()
+        digest.update(f'{content.hex()}",{"null" if seed is None else seed}'.encode())
+        digest.update(end)
+        return digest.digest()
+
+    return key
+
+
 def restoration_key(
     method: Mapping[str, Any], content: bytes, *, seed: int | None, mode: Mapping[str, Any], quantise: str
 ) -> bytes:
@@ -64,7 +81,7 @@ def restoration_key(
     `method` is `Method.identity()`, `content` the input's content hash, `seed` None for a deterministic method,
     `mode` the numeric mode (device kind, dtype, TF32).
     """
-    return digest(["restoration", RESTORATION_VERSION, dict(method), content.hex(), seed, dict(mode), quantise])
+    return restoration_keys(method, mode=mode, quantise=quantise)(content, seed)
 
 
 def set_hash(members: Iterable[bytes]) -> bytes:

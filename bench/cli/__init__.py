@@ -24,6 +24,7 @@ COMMANDS = {
     "baseline": "Write down what a run gave, for later runs to be held against.",
     "check": "Hold a run against a baseline; exit code 1 names what changed.",
     "explain": "Say why two numbers differ.",
+    "merge": "Join results folders, such as those of shards, into one.",
     "runs": "List the runs of the results folder.",
     "list": "List methods, datasets, metrics, protocols or suites.",
     "info": "Say everything about one method, dataset, metric or protocol.",

@@ -10,6 +10,7 @@ from bench.cli import names, options
 from iqpir.console import say
 
 if TYPE_CHECKING:
+    from bench.results.store import Store
     from bench.results.view import RunView
 
 FORMATS = ("csv", "json", "parquet", "eee", "hub", "bmf", "croissant")
@@ -51,12 +52,22 @@ def command(
     from bench.export import rows_and_images
     from bench.results import leases, view
 
+    if style == "parquet" and output is None:
+        raise BenchError("parquet is a binary format: name a file with --output FILE")
     folder = paths.results(results)
     with leases.reading(folder, say) as store:
         number = view.find_run(store, run)
-        data = view.read_cells(store, number)
-        created = next(row.created for row in store.runs() if row.id == number)
         missing = 0
+        alone = (images, detections, draw) == (None, None, None)
+        foreign = style if style in (*_FOLDERS, "bmf") else None
+        if foreign is None and (alone or style is not None):
+            _rows(store, number, style or "csv", output)
+        if alone and foreign is None:
+            return 0
+        data = view.read_cells(store, number)
+        if foreign is not None:
+            created = next(row.created for row in store.runs() if row.id == number)
+            _foreign(data, foreign, created, output)
         if images is not None:
             told = rows_and_images.images(data, folder, Path(images))
             say(told.line(Path(images), data.record.suite))
@@ -73,21 +84,24 @@ def command(
                 again = f" (bench run {data.record.suite} makes them again)" if lost else ""
                 say(f"{files} pictures in {draw}, {lost} outputs not there{again}")
                 missing += lost
-    if style is None and (images, detections, draw) != (None, None, None):
-        return 0 if not missing else 1
-    style = style or "csv"
-    if style in _FOLDERS or style == "bmf":
-        return _foreign(data, style, created, output)
-    if style == "parquet" and output is None:
-        raise BenchError("parquet is a binary format: name a file with --output FILE")
+    return 0 if style is not None or not missing else 1
+
+
+def _rows(store: Store, number: int, style: str, output: str | None) -> None:
+    """A run's rows, read while they are written out: a run may have more of them than fit into memory."""
+    from pathlib import Path
+
+    from bench.export import rows_and_images
+    from bench.results import view
+
     if output is None:
-        click.echo(rows_and_images.text(data, style), nl=False)
+        for piece in rows_and_images.text(view.stream(store, number), style):
+            click.echo(piece, nl=False)
     else:
-        rows_and_images.write(data, style, Path(output))
-    return 0
+        rows_and_images.write(view.stream(store, number), style, Path(output))
 
 
-def _foreign(data: RunView, style: str, created: float, output: str | None) -> int:
+def _foreign(data: RunView, style: str, created: float, output: str | None) -> None:
     """The run in a form of another tool."""
     from pathlib import Path
 
@@ -106,12 +120,11 @@ def _foreign(data: RunView, style: str, created: float, output: str | None) -> i
             click.echo(made, nl=False)
         else:
             files.put(Path(output), made.encode())
-        return 0
+        return
     if output is None:
         raise BenchError(f"{style} is several files: name a folder with --output DIR")
     if style == "croissant":
         say(str(croissant.write(data, created, Path(output))))
-        return 0
+        return
     written = {"eee": every_eval_ever, "hub": hub}[style].write(data, created, Path(output))
     say(f"{len(written)} files in {output}")
-    return 0

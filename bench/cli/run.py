@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from bench.cli import names, options
 from bench.cli.number_types import FiniteRange
 from iqpir.console import is_verbose, say
+
+if TYPE_CHECKING:
+    from bench.runner.request import Keep
 
 
 @click.command(
@@ -38,6 +43,15 @@ from iqpir.console import is_verbose, say
 @options.device
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("--shard", metavar="I/N", help="Do the I-th of N parts of the work, into a --results of its own.")
+@click.option(
+    "--keep-outputs",
+    "keep",
+    type=click.Choice(["all", "failed", "none"]),
+    default="all",
+    show_default=True,
+    help="Outputs that stay on disk once they are scored: scores stay valid without. failed: those that lack a value.",
+)
 @options.timeout("Longest that restoring or scoring an image, or loading a method, may take; then it is a failed row.")
 @click.option("--plan", "--dry-run", "plan", is_flag=True, help="Say what would be done, and stop.")
 @options.plugins
@@ -64,6 +78,8 @@ def command(
     device: str,
     batch: int,
     workers: int,
+    shard: str | None,
+    keep: Keep,
     timeout: float | None,
     plan: bool,
     plugins: tuple[str, ...],
@@ -84,6 +100,7 @@ def command(
     """  # fmt: skip
     if suite is None:
         return _suites()
+    from bench.planning.plan import Shard
     from bench.progress import bar
     from bench.runner import steps
     from bench.runner.request import Request
@@ -93,7 +110,7 @@ def command(
         suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
         allow_commands=allow_commands, fresh=fresh, fresh_latency=fresh_latency, latency=not no_latency,
-        timeout=timeout,
+        timeout=timeout, shard=None if shard is None else Shard.parse(shard), keep=keep,
     )  # fmt: skip
     render.check_style(style)
     if plan:

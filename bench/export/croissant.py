@@ -58,7 +58,7 @@ _ROWS = "rows.csv"
 
 def write(data: RunView, created: float, target: Path) -> Path:
     """`rows.csv` and `croissant.json` into a folder. Returns the latter."""
-    rows = text(data, "csv").encode()
+    rows = "".join(text(view.rows(data), "csv")).encode()
     files.put(target / _ROWS, rows)
     made = {
         "@context": _CONTEXT,

@@ -19,6 +19,7 @@ from bench import files
 from bench.export import facts
 from bench.export.facts import Measured
 from bench.export.rows_and_images import text
+from bench.results import view
 from bench.results.view import RunView
 from bench.tables import statistics
 
@@ -27,7 +28,7 @@ SCHEMA = "0.3.0"
 
 def write(data: RunView, created: float, target: Path) -> list[Path]:
     """The records, and `rows.csv` with every single value, whose SHA-256 each record names. Returns the records."""
-    rows = text(data, "csv").encode()
+    rows = "".join(text(view.rows(data), "csv")).encode()
     files.put(target / "rows.csv", rows)
     written = []
     for method in data.record.methods:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
-import io
+import itertools
 import json
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench import files
 from bench.errors import BenchError
 from bench.export.names import NamedOutput, laid_out, write_table
 from bench.results import artefacts, csv_text, view
 
+_GROUP = 50_000
+"""Rows of a group of a parquet file, which are in memory at once."""
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors after which no other file can be written either."""
 
@@ -26,6 +30,8 @@ class Laid(NamedTuple):
     """Failed, or not worked on yet."""
     gone: int
     """Made and scored, but their files were deleted since."""
+    unkept: int = 0
+    """Scored by a run that did not keep them."""
     refused: str = ""
     """Why the first file that could not be written was not; empty where all could."""
     unwritten: int = 0
@@ -37,13 +43,15 @@ class Laid(NamedTuple):
             told += f", {self.missing} not there (bench table {suite} says why)"
         if self.gone:
             told += f", {self.gone} not there because their files were deleted (bench run {suite} makes them again)"
+        if self.unkept:
+            told += f", {self.unkept} not kept by the run (bench run {suite} --fresh makes them again)"
         if self.unwritten:
             told += f", {self.unwritten} not written: {self.refused}"
         return told
 
     @property
     def complete(self) -> bool:
-        return not (self.missing or self.gone or self.unwritten)
+        return not (self.missing or self.gone or self.unkept or self.unwritten)
 
 
 def images(data: view.RunView, results: Path, target: Path) -> Laid:
@@ -53,7 +61,7 @@ def images(data: view.RunView, results: Path, target: Path) -> Laid:
     whole or not at all, and one that cannot be written does not keep the others back. Raises `BenchError` where
     nothing more can be written.
     """
-    outputs, missing = _outputs(data, results)
+    outputs, missing, unkept = _outputs(data, results)
     suffixes = [source.suffix for source in outputs.values()]
     names = laid_out(list(outputs), suffixes)
     write_table(target, dict(zip(names, outputs, strict=True)), dict(zip(names, suffixes, strict=True)))
@@ -70,23 +78,26 @@ def images(data: view.RunView, results: Path, target: Path) -> Laid:
             if error.errno in _HOPELESS:
                 raise BenchError(f"{reason} ({written} images were written before)") from error
             refused, unwritten = refused or reason, unwritten + 1
-    return Laid(written, missing, gone, refused, unwritten)
+    return Laid(written, missing, gone, unkept, refused, unwritten)
 
 
-def _outputs(data: view.RunView, results: Path) -> tuple[dict[NamedOutput, Path], int]:
-    """Where every output lies, and how many units have none."""
-    missing = 0
+def _outputs(data: view.RunView, results: Path) -> tuple[dict[NamedOutput, Path], int, int]:
+    """Where every output lies, how many units have none, and of how many it was not kept."""
+    missing = unkept = 0
     found: dict[NamedOutput, Path] = {}
     for (dataset, method), units in data.units.items():
         for unit in units:
             row = unit.row
-            if row is None or row.output_hash is None or row.suffix is None:
+            if row is None or row.output_hash is None:
                 missing += 1
+                continue
+            if row.suffix is None:
+                unkept += 1
                 continue
             found[NamedOutput(dataset, method, unit.item, unit.repeat)] = artefacts.path(
                 results, row.output_hash, row.suffix
             )
-    return found, missing
+    return found, missing, unkept
 
 
 def _copied(source: Path, destination: Path) -> bool:
@@ -101,22 +112,46 @@ def _copied(source: Path, destination: Path) -> bool:
     return True
 
 
-def text(data: view.RunView, style: str) -> str:
-    """All rows of a run as CSV or strict JSON; a value that is not finite is empty with its status."""
-    found = [{**row, "value": row["value"] if row["status"] == "ok" else None} for row in view.rows(data)]
+Rows = Iterable[Mapping[str, Any]]
+"""The long form of a run, as `bench.results.view` has it."""
+
+
+def text(rows: Rows, style: str) -> Iterator[str]:
+    """Rows as CSV or strict JSON, piece by piece; a value that is not finite is empty with its status."""
+    shown = ({**row, "value": row["value"] if row["status"] == "ok" else None} for row in rows)
     if style == "json":
-        return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return csv_text.of_records(view.COLUMNS, found)
+        return _json(shown)
+    return csv_text.pieces(view.COLUMNS, ([row[column] for column in view.COLUMNS] for row in shown))
 
 
-def write(data: view.RunView, style: str, target: Path) -> None:
+def _json(rows: Rows) -> Iterator[str]:
+    """One array, laid out as `json.dumps` does it with an indent of one."""
+    before = "["
+    for row in rows:
+        yield f"{before}\n " + json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False).replace("\n", "\n ")
+        before = ","
+    yield "[]\n" if before == "[" else "\n]\n"
+
+
+def write(rows: Rows, style: str, target: Path) -> None:
     """The same rows into a file, which appears whole or not at all.
 
     Parquet holds what `bench.load_results` returns: types as documented, infinities as they are.
     """
-    if style == "parquet":
-        buffer = io.BytesIO()
-        view.to_frame(view.rows(data)).to_parquet(buffer, engine="pyarrow", index=False)
-        files.put(target, buffer.getvalue())
-    else:
-        files.put(target, text(data, style).encode("utf-8"))
+    files.write_for(target, partial(_write_parquet if style == "parquet" else _write_text, rows, style))
+
+
+def _write_text(rows: Rows, style: str, target: Path) -> None:
+    with target.open("w", encoding="utf-8", newline="") as stream:
+        stream.writelines(text(rows, style))
+
+
+def _write_parquet(rows: Rows, style: str, target: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    given = iter(rows)
+    schema = pa.Table.from_pandas(view.to_frame(()), preserve_index=False).schema  # with what pandas reads its types by
+    with pq.ParquetWriter(target, schema) as writer:
+        while chunk := list(itertools.islice(given, _GROUP)):
+            writer.write_table(pa.Table.from_pandas(view.to_frame(chunk), schema=schema, preserve_index=False))

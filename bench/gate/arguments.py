@@ -75,11 +75,11 @@ def _damaged(data: RunView, results: Path) -> Iterator[Finding]:
         if unit.row is not None and unit.row.output_hash is not None and unit.row.suffix is not None
     }
     whole: dict[bytes, bool] = {}
+    shelf = artefacts.Shelf(results)
     with bar("stored outputs", len(made)) as shown:
         for output, suffix in made.items():
             shown.update(1)
-            file = artefacts.path(results, output, suffix)
-            whole[output] = not file.is_file() or artefacts.read(results, output, suffix) is not None
+            whole[output] = not shelf.holds(output, suffix) or artefacts.read(results, output, suffix) is not None
     for (dataset, method), each in data.units.items():
         repeats = max((unit.repeat + 1 for unit in each), default=1)
         bad = [unit for unit in each if unit.row is not None and not whole.get(unit.row.output_hash or b"", True)]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from statistics import median
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from bench.errors import BenchError, suggest
 from bench.gate.slowdown import FLOOR, probed, ratio
 from bench.gate.snapshot_format import (
@@ -267,6 +269,10 @@ class _Values:
 
     def _of_items(self, old: SnapshotValue, new: SnapshotValue) -> Iterator[Finding]:
         label = self.place[2]
+        whole = self._all_equal(label)
+        if whole is not None:
+            yield from self._moved(old.number, new.number, whole, "")
+            return
         lost: list[str] = []
         won: list[str] = []
         still: list[str] = []
@@ -299,6 +305,25 @@ class _Values:
         moved.sort(key=lambda each: -_distance(each[1], each[2]))
         yield from self._moved(*means, [item for item, _, _ in moved], said)
 
+    def _all_equal(self, label: str) -> Sequence[str] | None:
+        """Items whose values moved, the most important first, where both sides have a value of the same items; else
+        None. Most of what is compared is this, and is compared as columns."""
+        if self.before.items.keys() != self.after.items.keys():
+            return None
+        first, second = _numbers(self.before, self.after, label), _numbers(self.after, self.after, label)
+        if first is None or second is None:
+            return None
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(first - second)
+            bound = np.maximum(np.abs(first), np.abs(second)) * self.tolerance.relative
+        bound = np.maximum(bound, self.tolerance.absolute)
+        moved = np.flatnonzero(~((first == second) | (apart <= bound) & (bound < math.inf)))
+        if not len(moved):
+            return ()
+        keys = list(self.after.items)
+        pairs = [(keys[place], float(first[place]), float(second[place])) for place in moved.tolist()]
+        return [item for item, a, b in sorted(pairs, key=lambda each: -_distance(each[1], each[2]))]
+
     def _moved(self, old: float | None, new: float | None, items: Sequence[str], said: str) -> Iterator[Finding]:
         if old is None or new is None:
             return
@@ -321,6 +346,17 @@ class _Values:
 
     def _equal(self, old: float, new: float) -> bool:
         return self.tolerance.holds(old, new)
+
+
+def _numbers(method: SnapshotMethod, order: SnapshotMethod, label: str) -> np.ndarray | None:
+    """A metric's values in the order of a method's items; None where one is missing."""
+    rows = method.items
+    try:
+        given = [rows[item].values[label] for item in order.items]
+        values = np.array([float(value) for value in given], np.float64)  # infinite ones are words
+    except (KeyError, ValueError):
+        return None
+    return None if np.isnan(values).any() else values
 
 
 def _distance(first: float, second: float) -> float:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from bench.gate.slowdown import timing
 from bench.gate.snapshot_format import (
@@ -26,7 +29,8 @@ from bench.gate.snapshot_format import (
 from bench.results import timings
 from bench.results.record import Column, RunRecord
 from bench.results.store import Store
-from bench.results.view import SCORED, Cell, ItemScore, RunView
+from bench.results.units import references_of
+from bench.results.view import Cell, ItemScore, RunView
 
 DIGITS = 12
 """Significant digits that are kept: far below every tolerance, above the last bits in which processors differ."""
@@ -98,8 +102,7 @@ def _made(provenance: Mapping[str, Any], created: float) -> SnapshotOrigin:
 
 
 def _datasets(store: Store, data: RunView) -> dict[str, SnapshotDataset]:
-    wanted = {unit.reference for each in data.units.values() for unit in each if unit.reference}
-    references = store.content_hashes(wanted)
+    references = store.content_hashes(references_of(data.units))
     by_place: dict[tuple[str, str], list[Cell]] = {}
     for cell in data.cells:
         by_place.setdefault((cell.dataset, cell.method), []).append(cell)
@@ -113,15 +116,20 @@ def _datasets(store: Store, data: RunView) -> dict[str, SnapshotDataset]:
                 continue
             outputs: list[bytes | None] = []
             items: dict[str, SnapshotItem] = {}
-            for place, unit in enumerate(data.units[dataset.label, method.label]):
+            each = [cell for cell in mine if not cell.column.is_set]
+            labels = [cell.column.label for cell in each]
+            # One value of every metric per unit; without any metric, nothing per unit.
+            values = zip(*map(_item_values, each), strict=True) if each else itertools.repeat(())
+            for unit, found_values in zip(data.units[dataset.label, method.label], values, strict=bool(each)):
                 output = unit.row.output_hash if unit.row is not None else None
                 if unit.given is not None and output is not None:
                     inputs[unit.item] = _short(unit.given)
                 outputs.append(output)
-                items[item_key(unit.item, unit.repeat, method.repeats)] = SnapshotItem(
+                # Not checked as what is read from a file: there may be a hundred thousand.
+                items[item_key(unit.item, unit.repeat, method.repeats)] = SnapshotItem.model_construct(
                     output=None if output is None else _short(output),
                     reference=_short(references[unit.reference]) if unit.reference in references else None,
-                    values={cell.column.label: _item_value(cell, place) for cell in mine if not cell.column.is_set},
+                    values=dict(zip(labels, found_values, strict=True)),
                 )
             methods[method.label] = SnapshotMethod(
                 expected=len(items),
@@ -182,14 +190,21 @@ def _metric(column: Column) -> SnapshotMetric:
 
 def _value(cell: Cell) -> SnapshotValue:
     number, status = _number(cell.value, cell.status)
-    scored = sum(score.status in SCORED for score in cell.scores)
+    scored = int(cell.columns.scored.sum())
     return SnapshotValue(value=number, status=status, n=scored, reason=None if cell.complete else cell.reason)
 
 
-def _item_value(cell: Cell, position: int) -> float | Status:
-    score = cell.scores[position]
-    number, status = _number(score.value, score.status)
-    return status if number is None else number
+def _item_values(cell: Cell) -> Iterator[float | Status]:
+    """Of every unit, the value or the word for why there is none."""
+    found = cell.columns
+    plain = (found.scored & np.isfinite(found.values)).tolist()
+    for place, (value, is_plain) in enumerate(zip(found.values.tolist(), plain, strict=True)):
+        if is_plain:
+            yield float(f"{value:.{DIGITS}g}")
+        else:
+            score = found[place]
+            number, status = _number(score.value, score.status)
+            yield status if number is None else number
 
 
 def _number(value: float | None, status: str) -> tuple[float | None, Status]:

@@ -133,7 +133,7 @@ class SnapshotItem(Strict):
 
     output: Hash | None = None
     reference: Hash | None = None
-    values: dict[str, Finite | Status]
+    values: dict[str, Annotated[Finite | Status, Field(union_mode="left_to_right")]]
     """By metric label: the value, or the word for why there is none."""
 
     def number(self, metric: str) -> float | None:

@@ -366,7 +366,7 @@ def _datasets(file: SuiteFile, selection: Selection, problems: list[str], missin
     _check_votes(file, ids, problems)
     annotated = [one.dataset for one in bound]
     if not bound:  # no dataset could be bound: the metrics are looked at all the same, to name every mistake at once
-        _metrics(file, common, annotated, None, "", problems, missing)
+        metrics_for(file, common, annotated, None, "", problems, missing)
     return [_with_metrics(file, one, annotated, parts[one.label], problems, missing) for one in bound]
 
 
@@ -404,16 +404,17 @@ def _with_metrics(
             missing.append(Missing("dataset", bound.name, unboxed, "no annotation"))
         except BenchError as error:
             problems.append(_say(file, error, "datasets"))
-    metrics = _metrics(file, bound.protocol, all_, annotations, split, problems, missing)
+    metrics = metrics_for(file, bound.protocol, all_, annotations, split, problems, missing)
     if unboxed is not None:
         metrics = [replace(one, unavailable=one.unavailable or unboxed) if one.kind.boxes else one for one in metrics]
     return replace(bound, metrics=tuple(metrics), annotations=annotations)
 
 
-def _metrics(
+def metrics_for(
     file: SuiteFile, rules: Protocol, datasets: Sequence[Dataset], annotations: Annotations | None, split: str,
     problems: list[str], missing: list[Missing],
 ) -> list[BoundMetric]:  # fmt: skip
+    """The columns of a suite on one of its datasets."""
     bound: list[BoundMetric] = []
     for index, label, spec in detection_columns.columns(file, datasets):
         try:

@@ -146,7 +146,9 @@ def _trained(
 
 def _examples(outputs: Sequence[_Output], store: Store) -> Iterator[Example]:
     for one in sorted(outputs, key=lambda each: each.item.id):
-        assert one.row.output_hash is not None and one.row.suffix is not None
+        assert one.row.output_hash is not None
+        if one.row.suffix is None:
+            raise BenchError(f"the output of {one.item.id} was not kept, and a detector trains on it: run with --fresh")
         pixels = artefacts.read(store.folder, one.row.output_hash, one.row.suffix)
         if pixels is None:
             raise BenchError(f"the output of {one.item.id} was deleted: run again")

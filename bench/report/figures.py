@@ -106,7 +106,7 @@ def _check_room(panels: int, series: int) -> None:
 
 
 def _finite(cell: Cell) -> list[float]:
-    return [value for value in cell.items.values() if math.isfinite(value)]
+    return [value for value in cell.item_values.tolist() if math.isfinite(value)]
 
 
 def _curves(axis: Axes, series: Mapping[str, Cell], names: Sequence[str]) -> None:

@@ -269,7 +269,7 @@ def _charts(data: RunView, markup: Any) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     about: dict[tuple[str, str], tuple[str, int]] = {}
     for cell in data.cells:
-        given = [] if cell.column.is_set else list(cell.items.values())
+        given = [] if cell.column.is_set else cell.item_values.tolist()
         if len(given) > 1:
             place = cell.dataset, cell.column.label
             found.setdefault(place, {})[cell.method] = given
@@ -288,7 +288,8 @@ def _failures(data: RunView) -> tuple[list[tuple[str, ...]], str]:
     """(what, dataset, method, item, metrics, reason) of everything that is missing, alike rows once."""
     found: dict[tuple[str, str, str, str, str], list[str]] = {}
     for cell in data.cells:
-        lacks = [s for s in [*cell.scores, *([cell.set_score] if cell.set_score else [])] if s.status not in SCORED]
+        whole_set = [cell.set_score] if cell.set_score is not None and cell.set_score.status not in SCORED else []
+        lacks = [*cell.columns.lacking(), *whole_set]
         whole = len({(s.status, s.reason) for s in lacks}) == 1 and len(lacks) > 1 and len(lacks) >= len(cell.scores)
         for score in lacks[:1] if whole else lacks:
             item = "every item" if whole else score.item + (f" (repeat {score.repeat + 1})" if score.repeat else "")

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,6 +45,28 @@ class Shelf:
             except OSError:
                 self._listed[folder] = frozenset()
         return f"{name}.{suffix}" in self._listed[folder]
+
+
+class Held(NamedTuple):
+    """What lies in a results folder's outputs."""
+
+    files: int
+    bytes: int
+
+
+def held(results: Path) -> Held:
+    """Count the files of outputs, those that are half written included."""
+    files = size = 0
+    for folder in _entries(results / FOLDER):
+        for entry in _entries(Path(folder.path)):
+            with suppress(OSError):  # deleted meanwhile
+                files, size = files + 1, size + entry.stat().st_size
+    return Held(files, size)
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        yield from entries
 
 
 def encode(pixels: np.ndarray) -> tuple[bytes, str]:

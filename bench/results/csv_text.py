@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_ROWS = 1000
+"""In one piece."""
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?")
 
 
@@ -24,13 +27,21 @@ def safe(value: object) -> object:
 
 def of_rows(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A header and rows as CSV, floats with full precision."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(map(safe, header))
-    writer.writerows(map(safe, row) for row in rows)
-    return buffer.getvalue()
+    return "".join(pieces(header, rows))
 
 
 def of_records(columns: Sequence[str], records: Iterable[Mapping[str, object]]) -> str:
     """Records as CSV with these columns; what a record lacks is empty."""
     return of_rows(columns, ([record.get(column) for column in columns] for record in records))
+
+
+def pieces(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """`of_rows` piece by piece, of however many rows."""
+    given = itertools.chain([header], rows)
+    while True:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerows(map(safe, row) for row in itertools.islice(given, _ROWS))
+        if not (text := buffer.getvalue()):
+            return
+        yield text

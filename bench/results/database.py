@@ -35,6 +35,8 @@ class Database:
     def __init__(self, folder: Path, *, writable: bool = True) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
+        self.address = self.path.absolute().as_uri()
+        """Of the file that is open, as SQLite takes it."""
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         with self._clear_errors():
             if writable:
@@ -69,6 +71,7 @@ class Database:
                 address += "?immutable=1"
         elif not writable and 0 < self._version_of(address + "?mode=ro") < SCHEMA_VERSION:
             self._connect(address, True).close()  # whoever reads brings it up to date as well
+        self.address = address
         return self._connect(address, writable)
 
     def _copied(self, log: Path) -> Path:
@@ -188,7 +191,11 @@ class Database:
                 if self._db.in_transaction:  # SQLite itself has ended it where the disk is full
                     self._db.execute("ROLLBACK")
                 raise
+            self._committing()
             self._db.execute("COMMIT")
+
+    def _committing(self) -> None:
+        """A transaction is about to end well."""
 
     def _forget(self) -> None:
         """A transaction was undone: what was learned inside it does not hold."""
@@ -206,6 +213,25 @@ class Database:
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._clear_errors():
             return self._db.execute(sql, values).fetchall()
+
+    def select(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query one by one, for those who make columns of them."""
+        with self._clear_errors():
+            yield from self._db.execute(sql, values)
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run a statement that returns no rows; how many it changed."""
+        with self._clear_errors():
+            return self._db.execute(sql, values).rowcount
+
+    @contextmanager
+    def beside(self, other: Database) -> Iterator[None]:
+        """With the tables of another folder, for reading, under the name `other`."""
+        self.execute("ATTACH ? AS other", (other.address,))
+        try:
+            yield
+        finally:
+            self.execute("DETACH other")
 
     def _rows_in(self, sql: str, members: Iterable[Any], extra: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a query that ends in `IN (?)`, asked in chunks."""

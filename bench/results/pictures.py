@@ -25,7 +25,7 @@ from bench.results.record import DatasetRecord
 from bench.results.status import NOT_WORKED_ON
 from bench.results.store import Store
 from bench.results.traces import Told
-from bench.results.units import Unit
+from bench.results.units import Unit, references_of
 from bench.results.view import RunView
 from bench.suite import definition
 
@@ -69,7 +69,7 @@ class Pictures:
     def __init__(self, store: Store, data: RunView, results: Path) -> None:
         self._data = data
         self._results = results
-        wanted = {unit.reference for each in data.units.values() for unit in each if unit.reference}
+        wanted = references_of(data.units)
         self._references: Mapping[int, bytes] = store.content_hashes(wanted)
         self._datasets: dict[tuple[str, _Begin], tuple[Dataset | None, str]] = {}
 
@@ -107,6 +107,8 @@ class Pictures:
         row = self._first_repeats[dataset, method][item].row
         if row is None:
             return Picture(method, "method", None, NOT_WORKED_ON)
+        if row.output_hash is not None and row.suffix is None:
+            return Picture(method, "method", None, "the output was not kept (--keep-outputs)")
         if row.output_hash is None or row.suffix is None:
             return Picture(method, "method", None, row.reason or row.status)
         pixels = artefacts.read(self._results, row.output_hash, row.suffix)

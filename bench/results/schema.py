@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # No number is ever given to a second row (AUTOINCREMENT): whoever still holds the number of a row that was deleted
 # finds nothing, never another method's row. Content 0 stands for "none", so that every reference can be enforced.
@@ -84,6 +84,14 @@ CREATE TABLE stage(
   restoration INTEGER NOT NULL REFERENCES restoration ON DELETE CASCADE, number INTEGER NOT NULL,
   picture INTEGER NOT NULL REFERENCES content, PRIMARY KEY(restoration, number)) WITHOUT ROWID;
 """
+_TALLY = """
+CREATE TABLE change(id INTEGER PRIMARY KEY, number INTEGER NOT NULL);
+INSERT INTO change VALUES(0, 0);
+CREATE TABLE tally(
+  run INTEGER PRIMARY KEY REFERENCES run ON DELETE CASCADE, change INTEGER NOT NULL, record BLOB NOT NULL,
+  datasets INTEGER NOT NULL, methods INTEGER NOT NULL, expected INTEGER NOT NULL, failed INTEGER NOT NULL,
+  unavailable INTEGER NOT NULL, pending INTEGER NOT NULL, device TEXT);
+"""
 _INDEXES = """
 CREATE INDEX unit_restoration ON unit(restoration);
 CREATE INDEX restoration_output ON restoration(output);
@@ -94,7 +102,7 @@ CREATE INDEX latency_request ON latency(request);
 SCHEMA = "".join(
     (
         _CONTENT, _MEMO, _RESTORATION, _SIGNATURE, _SCORE, _EXTRACTION, _RUN, _UNIT, _MACHINE, _LATENCY, _LEASE,
-        _CLAIM, _TRACE, _INDEXES,
+        _CLAIM, _TRACE, _TALLY, _INDEXES,
     )
 )  # fmt: skip
 """The newest version, for a folder that has no results yet."""
@@ -103,7 +111,7 @@ TABLES = frozenset({"content", "memo", "restoration", "signature", "score", "ext
 """What every version has: a database without them is another program's."""
 
 
-MIGRATIONS: dict[int, str] = {3: _TRACE}
+MIGRATIONS: dict[int, str] = {3: _TRACE, 4: _TALLY}
 """One SQL script per step: MIGRATIONS[n] turns the released version n into n + 1."""
 OLDEST = min(MIGRATIONS, default=SCHEMA_VERSION)
 

@@ -12,6 +12,7 @@ from bench.results.store import Score
 from bench.results.units import Unit
 
 NOT_WORKED_ON = "not worked on yet: run again"
+NOT_SCORED = "not scored yet: run again"
 
 
 class Verdict(NamedTuple):
@@ -27,7 +28,7 @@ def of_unit(
 ) -> Verdict:
     """What became of one column of one unit. `held`: the column's stored rows."""
     known = (
-        _of_cell(dataset, method, column)
+        of_cell(dataset, method, column)
         or _of_item(unit, dataset, column)
         or _of_output(unit)
         or _of_people(unit, method, column)
@@ -35,7 +36,7 @@ def of_unit(
     return known or _of_rows(unit, column, held)
 
 
-def _of_cell(dataset: DatasetRecord, method: MethodRecord, column: Column) -> Verdict | None:
+def of_cell(dataset: DatasetRecord, method: MethodRecord, column: Column) -> Verdict | None:
     """What holds for every unit of a method on a dataset."""
     if column.given == {}:
         return Verdict(Status.NOT_APPLICABLE, reason=column.not_given)
@@ -75,5 +76,5 @@ def _of_rows(unit: Unit, column: Column, held: Mapping[Place, Score]) -> Verdict
     scores = [held.get(place) for place in places]
     score = next((one for one in scores if one is None or one.status != Status.OK), scores[-1])
     if score is None:
-        return Verdict(Status.PENDING, reason="not scored yet: run again")
+        return Verdict(Status.PENDING, reason=NOT_SCORED)
     return Verdict(score.status, score.value, score.reason)

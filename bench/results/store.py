@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from bench.data.items import Stamp
 from bench.errors import one_line
 from bench.identity import set_hash
 from bench.metrics.outcome import SCORED, Status
 from bench.results.database import FILE_NAME as FILE_NAME
-from bench.results.database import Database
+from bench.results.holders import Holders
+from bench.results.holders import LeaseRow as LeaseRow
 from bench.results.schema import SCHEMA_VERSION as SCHEMA_VERSION
 from bench.results.schema import LatencyRow
 
@@ -41,7 +44,7 @@ class StoredRestoration(NamedTuple):
     output: int | None
     output_hash: bytes | None
     suffix: str | None
-    """File type of the artefact: png, or npy for outputs that are not quantised."""
+    """File type of the artefact: png, or npy for outputs that are not quantised; None for one that was not kept."""
     height: int | None
     width: int | None
     seconds: float | None
@@ -59,11 +62,23 @@ class StoredRestoration(NamedTuple):
         return self._replace(status="failed", reason=_damaged(found), output=None, output_hash=None)
 
 
+_UNIT = np.dtype([(name, np.int64) for name in ("cell", "unit", "restoration", "reference")])
 _STATUSES = ",".join(f"'{status}'" for status in Status)
-_NO_EXTRACTION = (
+NO_EXTRACTION = (
     f"(extraction.status NOT IN ({_STATUSES}) OR extraction.status='ok' AND typeof(extraction.features)!='blob')"
 )
 """A row of features that is none that was ever written."""
+
+
+class StoredOutcome(NamedTuple):
+    """As much of a stored restoration as planning needs, as it is written down."""
+
+    id: int
+    status: str
+    output: int | None
+    hash: bytes | None
+    suffix: str | None
+    seconds: float | None
 
 
 class Score(NamedTuple):
@@ -108,32 +123,36 @@ def _run_row(number: int, suite: Any, created: Any, finished: Any, record: Any) 
     return RunRow(number, str(suite), 0.0, None, "")
 
 
-class LeaseRow(NamedTuple):
-    """A process that must not be disturbed."""
-
-    id: int
-    kind: str
-    """run, export or gc."""
-    run: int | None
-    """Which run; None while it plans."""
-    host: str
-    pid: int
-    started: float
-    beat: float
-    """When it was last heard of."""
-
-
-class Store(Database):
+class Store(Holders):
     """One results folder's rows."""
 
     def __init__(self, folder: Path, *, writable: bool = True) -> None:
         self._contents: dict[bytes, int] = {}
         self._signatures: dict[tuple[str, str], int] = {}
+        self._changed = False
         super().__init__(folder, writable=writable)
 
     def _forget(self) -> None:
         self._contents.clear()  # ids handed out inside the transaction are gone with it
         self._signatures.clear()
+        self._changed = False
+
+    # What a run may show has changed; who counts on that is `bench.results.tallies`
+
+    def changes(self) -> int:
+        """Grows with every write that a run's values may depend on."""
+        return int(self._rows("SELECT number FROM change")[0][0])
+
+    def changed(self) -> None:
+        """Something was written. Counted at the end of a transaction: whoever reads sees both or neither."""
+        self._changed = True
+        if not self._db.in_transaction:
+            self._committing()
+
+    def _committing(self) -> None:
+        if self._changed:
+            self._changed = False
+            self._db.execute("UPDATE change SET number=number+1")
 
     # Contents, signatures and the memo
 
@@ -203,6 +222,13 @@ class Store(Database):
         rows = self._rows_in(self._RESTORATION + "key IN (?)", keys)
         return {row[0]: StoredRestoration(*row[1:]).checked() for row in rows}
 
+    def outcomes(self, keys: Iterable[bytes]) -> dict[bytes, StoredOutcome]:
+        sql = (
+            "SELECT key, restoration.id, status, output, content.hash, suffix, seconds FROM restoration "
+            "LEFT JOIN content ON content.id=output WHERE key IN (?)"
+        )
+        return {row[0]: StoredOutcome(*row[1:]) for row in self._rows_in(sql, keys)}
+
     def put_restoration(
         self,
         key: bytes,
@@ -234,6 +260,7 @@ class Store(Database):
             "RETURNING id",
             values,  # type: ignore[arg-type]
         )
+        self.changed()
         return int((rows or self._rows("SELECT id FROM restoration WHERE key=?", (key,)))[0][0])
 
     def put_trace(self, restoration: int, steps: str, pictures: Mapping[int, bytes]) -> None:
@@ -242,6 +269,10 @@ class Store(Database):
         self._rows("DELETE FROM stage WHERE restoration=?", (restoration,))
         for number, picture in pictures.items():
             self._rows("INSERT INTO stage VALUES(?,?,?)", (restoration, number, self.content_id(picture)))
+
+    def has_traces(self) -> bool:
+        """Whether there is any of any run: most stores have none, and need not look for a run's."""
+        return bool(self._rows("SELECT 1 FROM trace LIMIT 1"))
 
     def traces_of(self, run: int) -> dict[int, tuple[str, dict[int, bytes]]]:
         """By restoration id, for every unit of a run that has one: the trace's text, and its pictures by round."""
@@ -282,10 +313,11 @@ class Store(Database):
             "OR typeof(score.value) IN ('text','blob') OR score.status IN ('ok','inf') AND score.value IS NULL",
             (output, reference, signature, score.status, score.value, score.reason, seconds, anew),
         )
+        self.changed()
 
     def extractions(self, outputs: Iterable[int], signature: int) -> dict[tuple[int, int], Score]:
         """By (output, reference), without the features themselves."""
-        whole = f"CASE WHEN {_NO_EXTRACTION} THEN NULL ELSE status END"
+        whole = f"CASE WHEN {NO_EXTRACTION} THEN NULL ELSE status END"
         columns = f"output, reference, {whole}, reason"
         sql = f"SELECT {columns} FROM extraction WHERE signature=? AND output IN (?)"  # noqa: S608 – words of ours alone
         return {
@@ -314,9 +346,10 @@ class Store(Database):
         self._rows(
             "INSERT INTO extraction VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET status=excluded.status, "
             "features=excluded.features, reason=excluded.reason, seconds=excluded.seconds "
-            f"WHERE ? OR extraction.status IN ('failed','nan') OR {_NO_EXTRACTION}",
+            f"WHERE ? OR extraction.status IN ('failed','nan') OR {NO_EXTRACTION}",
             (output, reference, signature, status, features, reason, seconds, anew),
         )
+        self.changed()
 
     def set_place(self, members: Iterable[tuple[bytes, int, int]], *, create: bool = True) -> tuple[int, int] | None:
         """The (output, reference) under which a set's value is stored; None if it is not and may not be created.
@@ -366,6 +399,10 @@ class Store(Database):
         rows = self._rows("SELECT id, suite, created, finished, record FROM run WHERE id=?", (number,))
         return _run_row(*rows[0]) if rows else None
 
+    def run_names(self) -> list[tuple[int, str]]:
+        """(number, suite) of every run, newest first: the records of many are long."""
+        return [(number, str(suite)) for number, suite in self._rows("SELECT id, suite FROM run ORDER BY id DESC")]
+
     def newest_run(self, suite: str) -> tuple[RunRow, bytes] | None:
         """A suite's run with the highest number, and the digest of its plan."""
         sql = "SELECT id, suite, created, finished, record, digest FROM run WHERE suite=? ORDER BY id DESC LIMIT 1"
@@ -385,20 +422,34 @@ class Store(Database):
         rows = self._rows("SELECT cell, item, restoration, reference FROM unit WHERE run=?", (run,))
         return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
+    def unit_columns(self, run: int) -> np.ndarray:
+        """Units of a run as columns: cell, unit, restoration id (0 for none), reference content id (0 for none)."""
+        sql = "SELECT cell, item, coalesce(restoration, 0), reference FROM unit WHERE run=?"
+        return np.fromiter(self.select(sql, (run,)), _UNIT)
+
+    def unit_places(self, run: int, cell: int) -> np.ndarray:
+        """Which units of a cell are recorded."""
+        found = self.select("SELECT item FROM unit WHERE run=? AND cell=?", (run, cell))
+        return np.fromiter((row[0] for row in found), np.int64)
+
     def drop_units(self, run: int, units: Iterable[tuple[int, int]]) -> None:
         """Forget what some (cell, item) of a run were found to be: it does not hold any more."""
         with self._clear_errors():
             self._db.executemany(
                 "DELETE FROM unit WHERE run=? AND cell=? AND item=?", ((run, *place) for place in units)
             )
+        self.changed()
 
     def put_units(self, run: int, units: Iterable[tuple[int, int, int, int]]) -> None:
         """(cell, item, restoration id, reference content id) rows of a run; what is there stays."""
+        before = self._db.total_changes
         with self._clear_errors():
             self._db.executemany(
                 "INSERT OR IGNORE INTO unit(run, cell, item, restoration, reference) VALUES(?,?,?,?,?)",
                 ((run, *unit) for unit in units),
             )
+        if self._db.total_changes != before:
+            self.changed()
 
     def restorations_of(self, run: int) -> dict[int, tuple[bytes, StoredRestoration]]:
         """By restoration id, for every unit of a run: its input's content hash, and the restoration."""
@@ -408,52 +459,6 @@ class Store(Database):
             "JOIN content given ON given.id=r.input LEFT JOIN content made ON made.id=r.output WHERE unit.run=?"
         )
         return {row[1]: (row[0], StoredRestoration(*row[1:]).checked()) for row in self._rows(sql, (run,))}
-
-    # Claims; what they mean is `bench.results.claims`
-
-    def claims(self, keys: Iterable[bytes]) -> dict[bytes, tuple[str, int, float, float]]:
-        """Key → (host, process, its start, when it was last heard of)."""
-        rows = self._rows_in("SELECT key, host, pid, started, beat FROM claim WHERE key IN (?)", keys)
-        return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
-
-    def put_claim(self, key: bytes, host: str, pid: int, started: float, now: float) -> None:
-        self._rows("INSERT OR REPLACE INTO claim VALUES(?,?,?,?,?)", (key, host, pid, started, now))
-
-    def release(self, keys: Iterable[bytes]) -> None:
-        with self._clear_errors():
-            self._db.executemany("DELETE FROM claim WHERE key=?", ((key,) for key in keys))
-
-    def claimants(self) -> list[tuple[str, int, float, float]]:
-        """(host, process, its start, when it was last heard of) of everybody who holds a claim."""
-        rows = self._rows("SELECT host, pid, started, max(beat) FROM claim GROUP BY host, pid, started")
-        return [(row[0], row[1], row[2], row[3]) for row in rows]
-
-    def drop_claimant(self, host: str, pid: int, started: float) -> None:
-        self._rows("DELETE FROM claim WHERE host=? AND pid=? AND started=?", (host, pid, started))
-
-    # Leases; what they mean is `bench.results.leases`
-
-    def leases(self) -> list[LeaseRow]:
-        return [LeaseRow(*row) for row in self._rows("SELECT id, kind, run, host, pid, started, beat FROM lease")]
-
-    def put_lease(self, kind: str, host: str, pid: int, started: float, now: float) -> int:
-        sql = "INSERT INTO lease(kind, host, pid, started, beat) VALUES(?,?,?,?,?) RETURNING id"
-        return int(self._rows(sql, (kind, host, pid, started, now))[0][0])
-
-    def lease_run(self, lease: int, run: int) -> None:
-        """A lease is for this run from now on."""
-        self._rows("UPDATE lease SET run=? WHERE id=?", (run, lease))
-
-    def has_lease(self, lease: int) -> bool:
-        return bool(self._rows("SELECT 1 FROM lease WHERE id=?", (lease,)))
-
-    def drop_lease(self, lease: int) -> None:
-        self._rows("DELETE FROM lease WHERE id=?", (lease,))
-
-    def beat(self, host: str, pid: int, now: float) -> None:
-        """A process says that it still works on what it claimed and leased."""
-        for table in ("claim", "lease"):
-            self._rows(f"UPDATE {table} SET beat=? WHERE host=? AND pid=?", (now, host, pid))  # noqa: S608
 
     # Housekeeping
 
@@ -478,7 +483,7 @@ class Store(Database):
             ):
                 rows += self._db.execute(sql).rowcount
             needed = self._db.execute(
-                "SELECT hash FROM content JOIN restoration ON output=content.id "
+                "SELECT hash FROM content JOIN restoration ON output=content.id WHERE suffix IS NOT NULL "
                 "UNION SELECT hash FROM content JOIN stage ON picture=content.id"
             ).fetchall()
         return rows, {row[0] for row in needed}

@@ -28,7 +28,7 @@ Traces = Mapping[tuple[str, str], Sequence[Told]]
 
 def of_run(store: Store, number: int, units: Units) -> Traces:
     """All traces of a run, in the order of its units."""
-    known = store.traces_of(number)
+    known = store.traces_of(number) if store.has_traces() else {}
     found: dict[tuple[str, str], list[Told]] = {}
     for place, each in units.items() if known else ():
         for unit in each:

@@ -5,147 +5,30 @@ The mean of a cell is derived here and nowhere else. Nothing is restored, decode
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from bench.errors import BenchError, suggest
-from bench.metrics.kinds import Place
-from bench.metrics.outcome import LOST, SCORED, Status, of_number
+from bench.metrics.outcome import LOST, Status
+from bench.metrics.outcome import SCORED as SCORED
 from bench.results import record, traces, units, voted
-from bench.results.features import complete
-from bench.results.record import Column, DatasetRecord, MethodRecord, RunRecord
-from bench.results.status import of_unit
-from bench.results.store import Score, Store
+from bench.results.cell import Cell as Cell
+from bench.results.cell_reading import Reader
+from bench.results.record import MethodRecord, RunRecord
+from bench.results.scores import ItemScore as ItemScore
+from bench.results.scores import mean as mean
+from bench.results.store import RunRow, Store
+from bench.results.tallies import Tally
 from bench.results.timings import Timing, of_run
 from bench.results.traces import Traces
-from bench.results.units import Unit, Units
+from bench.results.units import Units
 from iqpir.errors import shown
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class ItemScore(NamedTuple):
-    """One value of one item, or why there is none."""
-
-    item: str
-    repeat: int
-    status: str
-    """A `Status`."""
-    value: float | None
-    reason: str | None
-
-
-def mean(values: Sequence[float]) -> float:
-    """Mean of one value or more; infinite with an infinite one, NaN when infinities of both signs meet."""
-    if any(map(math.isinf, values)):
-        return sum(values)
-    try:
-        return math.fsum(values) / len(values)
-    except OverflowError:  # their sum is no number any more, and their mean is
-        return math.fsum(value / len(values) for value in values)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one method on one dataset."""
-
-    dataset: str
-    method: str
-    column: Column
-    expected: int
-    """Items, however often each was restored."""
-    scores: Sequence[ItemScore]
-    """Per item and repeat; for a set metric, whether its features are there."""
-    set_score: ItemScore | None = None
-    absent: str | None = None
-    """Why the whole dataset is not on this machine."""
-    members: int = 1
-    """Between how many members of its method the repeats of each item are shared, evenly and in order."""
-
-    @cached_property
-    def by_item(self) -> Mapping[str, Sequence[ItemScore]]:
-        """Item → the scores of its repeats."""
-        found: dict[str, list[ItemScore]] = {}
-        for score in self.scores:
-            found.setdefault(score.item, []).append(score)
-        return found
-
-    @cached_property
-    def items(self) -> Mapping[str, float]:
-        """Item → its value, the mean of its repeats: what means, intervals and tests are made of, since the repeats of
-        one image are no further images. An item that lacks one of its repeats has no value."""
-        found: dict[str, float] = {}
-        for item, scores in self.by_item.items():
-            values = [score.value for score in scores if score.status in SCORED and score.value is not None]
-            if len(values) == len(scores):
-                found[item] = mean(values)
-        return found
-
-    @cached_property
-    def by_member(self) -> Sequence[Sequence[float]]:
-        """[members][items] values of the items that have one, in the order of `items`; their mean is the cell's."""
-        draws = self.repeats // self.members
-        return [
-            [
-                mean([score.value for score in self.by_item[item] if score.repeat // draws == member
-                      and score.value is not None])
-                for item in self.items
-            ]
-            for member in range(self.members)
-        ]  # fmt: skip
-
-    @cached_property
-    def n(self) -> int:
-        """Items that have all of what enters the value."""
-        return sum(all(score.status in SCORED for score in scores) for scores in self.by_item.values())
-
-    @property
-    def repeats(self) -> int:
-        """How often each item was restored."""
-        return max(map(len, self.by_item.values()), default=1)
-
-    @property
-    def infinite(self) -> int:
-        """Items whose value is infinite, such as the PSNR of an output that equals its reference."""
-        return sum(map(math.isinf, self.items.values()))
-
-    @property
-    def complete(self) -> bool:
-        return self.n == self.expected and self.absent is None
-
-    @property
-    def value(self) -> float | None:
-        """Mean of the items' values, or the set's value; None when nothing was scored."""
-        if self.column.is_set:
-            scored = any(score.status in SCORED for score in self.scores)
-            return self.set_score.value if self.set_score is not None and scored else None
-        return mean(list(self.items.values())) if self.items else None
-
-    @property
-    def status(self) -> str:
-        """ok, inf or nan for a value; otherwise why there is none."""
-        if self.value is not None:
-            return of_number(self.value)
-        if self.column.is_set and self.set_score is not None:
-            return self.set_score.status
-        if self.absent is not None:
-            return Status.UNAVAILABLE
-        statuses = [score.status for score in self.scores if score.status not in SCORED]
-        return max(set(statuses), key=statuses.count) if statuses else "no items"
-
-    @property
-    def reason(self) -> str | None:
-        """Why the value is missing or incomplete: the first reason of an item."""
-        if self.set_score is not None and self.set_score.reason:
-            return self.set_score.reason
-        if self.absent is not None:
-            return self.absent
-        return next((score.reason for score in self.scores if score.status not in SCORED and score.reason), None)
 
 
 class Seconds(NamedTuple):
@@ -191,153 +74,119 @@ _RANK: Mapping[str, int] = {**dict.fromkeys(LOST, 3), Status.PENDING: 2, Status.
 
 def failures(data: RunView) -> Failures:
     """Count units (method × item): failed when any of its values is missing because something failed."""
-    worst: dict[tuple[str, str, str, int], str] = {}
+    worst: dict[tuple[str, str], np.ndarray] = {}
+    sets: list[str] = []
     for cell in data.cells:
-        for score in cell.scores:
-            key = (cell.dataset, cell.method, score.item, score.repeat)
-            if _RANK.get(score.status, 0) >= _RANK.get(worst.get(key, ""), 0):
-                worst[key] = score.status
+        place, ranks = (cell.dataset, cell.method), cell.columns.ranked(_RANK)
+        worst[place] = np.maximum(worst[place], ranks) if place in worst else ranks
         if cell.set_score is not None and cell.set_score.status in LOST:
-            worst[cell.dataset, cell.method, cell.column.label, -1] = cell.set_score.status
-    statuses = list(worst.values())
+            sets.append(cell.column.label)
+    counts = sum((np.bincount(ranks, minlength=4) for ranks in worst.values()), np.zeros(4, np.int64)).tolist()
     return Failures(
-        failed=sum(status in LOST for status in statuses),
-        unavailable=statuses.count(Status.UNAVAILABLE),
-        pending=statuses.count(Status.PENDING),
-        expected=len(statuses),
+        failed=counts[_RANK[Status.FAILED]] + len(sets),
+        unavailable=counts[_RANK[Status.UNAVAILABLE]],
+        pending=counts[_RANK[Status.PENDING]],
+        expected=sum(counts) + len(sets),
     )
+
+
+def tally(data: RunView) -> Tally:
+    """The run in one line."""
+    counts = failures(data)
+    return Tally(
+        len(data.record.datasets), len(data.record.methods), counts.expected, counts.failed, counts.unavailable,
+        counts.pending, data.provenance.get("device_model"),
+    )  # fmt: skip
 
 
 def find_run(store: Store, name: str | None) -> int:
     """The run that a name stands for: a number, a suite's newest run, or (None) the newest of all."""
-    rows = store.runs()
+    rows = store.run_names()
     if not rows:
         raise BenchError(f"no runs in {store.path}: bench run SUITE makes one")
     if name is None:
-        return rows[0].id
-    if name.isdigit() and any(row.id == int(name) for row in rows):
+        return rows[0][0]
+    if name.isdigit() and any(number == int(name) for number, _ in rows):
         return int(name)
     stem = shown(name.rsplit("/", 1)[-1].removesuffix(".yaml").removesuffix(".yml"))
-    found = next((row.id for row in rows if row.suite == stem), None)
+    found = next((number for number, suite in rows if suite == stem), None)
     if found is None:
-        known = list(dict.fromkeys(row.suite for row in rows))
+        known = list(dict.fromkeys(suite for _, suite in rows))
         raise BenchError(f"no run of {name!r} in {store.path}{suggest(stem, known)} (it has {', '.join(known)})")
     return found
 
 
-def read_cells(store: Store, number: int) -> RunView:
-    """All values of a run, in the order of its suite."""
+def _row(store: Store, number: int) -> RunRow:
     row = store.run(number)
     if row is None:
         raise BenchError(f"no run {number} in {store.path} (bench runs)")
-    described, provenance = record.read(row)
-    found = units.read(store, number, described)
-    described = voted.answered(described, found, store.folder)
-    cells: list[Cell] = []
-    for dataset in described.datasets:
-        for method in described.methods:
-            if method.is_for(dataset.label):
-                reader = _CellReader(store, dataset, method, found[dataset.label, method.label])
-                cells.extend(map(reader.read, dataset.columns))
-    seconds = {
-        (dataset.label, method.label): _seconds(found[dataset.label, method.label], method)
-        for dataset in described.datasets
-        for method in described.methods
-        if method.is_for(dataset.label)
-    }
-    made = [unit.row for each in found.values() for unit in each if unit.row is not None]
-    devices = frozenset(one.device for one in made if one.device)
+    return row
+
+
+def _described(store: Store, number: int) -> tuple[RunRecord, Mapping[str, Any]]:
+    """A run's record, with what people have voted since, and its provenance."""
+    described, provenance = record.read(_row(store, number))
+    if voted.asks(described):
+        described = voted.answered(described, units.read(store, number, described), store.folder)
+    return described, provenance
+
+
+def read_cells(store: Store, number: int) -> RunView:
+    """All values of a run, in the order of its suite."""
+    described, provenance = _described(store, number)
+    found, cells = units.blank(described), list[Cell]()
+    seconds: dict[tuple[str, str], Seconds] = {}
+    for place, mine, group in _groups(store, number, described):
+        found[place.labels] = mine
+        seconds[place.labels] = _seconds(mine, place.method)
+        cells.extend(group)
+    devices = frozenset(made.device for each in found.values() for made in each.words if made.device)
     return RunView(
         number, described, provenance, cells, devices, of_run(store, number), seconds, found,
         traces.of_run(store, number, found),
     )  # fmt: skip
 
 
-def _seconds(each: Sequence[Unit], method: MethodRecord) -> Seconds:
-    made = [unit.made for unit in each if unit.made is not None]
-    took = [(row, row.seconds) for row in made if row.seconds is not None]
+def _groups(
+    store: Store, number: int, described: RunRecord
+) -> Iterator[tuple[units.Place, units.UnitColumns, list[Cell]]]:
+    """Method by method on every dataset, the units and the cells of each."""
+    hashes = units.inputs(store, number)
+    for place in units.places(described):
+        mine = units.of_place(store, number, place, hashes)
+        yield place, mine, Reader(store, number, place, mine).cells()
+
+
+def _seconds(each: units.UnitColumns, method: MethodRecord) -> Seconds:
+    took = each.made & ~np.isnan(each.seconds)
     settings = {
-        f"batch {row.batch}, {row.threads} thread{'' if row.threads == 1 else 's'}, {row.device}" for row, _ in took
+        f"batch {row.batch}, {row.threads} thread{'' if row.threads == 1 else 's'}, {row.device}"
+        for row in (each.words[code] for code in np.unique(each.codes[took]).tolist())
     }
-    reason = None if took else "its outputs were not made here" if made else method.unavailable
-    return Seconds(tuple(seconds for _, seconds in took), frozenset(settings), reason)
-
-
-@dataclass(frozen=True)
-class _CellReader:
-    """Reads one method on one dataset, metric by metric."""
-
-    store: Store
-    dataset: DatasetRecord
-    method: MethodRecord
-    units: Sequence[Unit]
-
-    def read(self, column: Column) -> Cell:
-        column = replace(column, mode=self.method.mode_of(column))
-        scores = list(self._scores(column))
-        cell = Cell(
-            self.dataset.label, self.method.label, column, len(self.dataset.items), scores,
-            absent=self.dataset.unavailable, members=len(self.method.members or ()) or 1,
-        )  # fmt: skip
-        if not column.kind.of_sets or not any(score.status in SCORED for score in scores):
-            return cell
-        return replace(cell, set_score=self._set_score(column))
-
-    def _scores(self, column: Column) -> Iterator[ItemScore]:
-        signature = self.store.signature_id(column.row_signature, column.mode, create=False)
-        held: Mapping[Place, Score] = {}
-        if signature is not None:
-            made = [(unit.made.output, unit.reference) for unit in self.units if unit.made is not None]
-            wanted = {
-                content for output, reference in made if output is not None
-                for content, _ in column.kind.places(output, reference)
-            }  # fmt: skip
-            held = (self.store.extractions if column.kind.of_sets else self.store.scores)(wanted, signature)
-        for unit in self.units:
-            yield ItemScore(unit.item, unit.repeat, *of_unit(unit, self.dataset, self.method, column, held))
-
-    def _set_score(self, column: Column) -> ItemScore:
-        if column.strengths is not None:
-            value = column.strengths.get(self.method.label)
-            status = Status.NOT_APPLICABLE if value is None else of_number(value)
-            return ItemScore("", 0, status, value, column.not_given if value is None else None)
-        extractor = self.store.signature_id(column.row_signature, column.mode, create=False)
-        signature = self.store.signature_id(column.signature, column.mode, create=False)
-        made = [
-            column.kind.member(unit.item, unit.made.output_hash, unit.made.output, unit.reference)
-            for unit in self.units
-            if unit.made is not None and unit.made.output is not None and unit.made.output_hash is not None
-            and column.kind.not_for_item(unit.item, self.dataset.unboxed) is None
-        ]  # fmt: skip
-        members = complete(self.store, made, extractor, column.kind) if extractor is not None else []
-        score = None
-        if signature is not None and members:
-            place = self.store.set_place(members, create=False)
-            score = self.store.scores([place[0]], signature).get(place) if place is not None else None
-        if score is None:
-            return ItemScore("", 0, Status.PENDING, None, "not aggregated yet: run again")
-        return ItemScore("", 0, score.status, score.value, score.reason)
+    reason = None if settings else "its outputs were not made here" if each.made.any() else method.unavailable
+    return Seconds(tuple(each.seconds[took].tolist()), frozenset(settings), reason)
 
 
 def rows(data: RunView) -> Iterator[dict[str, Any]]:
     """Long form: one row per item and metric, one per set metric and cell (its item is empty)."""
-    for cell in data.cells:
+    return _long(data.number, data.record, data.cells)
+
+
+def stream(store: Store, number: int) -> Iterator[dict[str, Any]]:
+    """The long form of a run that is read while it is written out: never more of it at once than one method's."""
+    described, _ = _described(store, number)
+    for _, _, group in _groups(store, number, described):
+        yield from _long(number, described, group)
+
+
+def _long(number: int, described: RunRecord, cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
+    for cell in cells:
         base = {
-            "run": data.number, "suite": data.record.suite, "dataset": cell.dataset, "method": cell.method,
+            "run": number, "suite": described.suite, "dataset": cell.dataset, "method": cell.method,
             "metric": cell.column.label, "signature": cell.column.signature,
         }  # fmt: skip
-        if cell.column.is_set and cell.set_score is not None:
-            score = cell.set_score
-            yield {
-                **base,
-                "item": "",
-                "repeat": 0,
-                "status": score.status,
-                "value": score.value,
-                "reason": score.reason,
-            }
-            continue
-        for score in cell.scores:
+        whole = cell.set_score if cell.column.is_set else None
+        for score in (whole,) if whole is not None else cell.scores:
             yield {
                 **base, "item": score.item, "repeat": score.repeat, "status": score.status, "value": score.value,
                 "reason": score.reason,

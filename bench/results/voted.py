@@ -89,10 +89,13 @@ def judged(sessions: Iterable[Session], of: Owners, asked: Asked) -> list[Judged
     return found
 
 
+def asks(record: RunRecord) -> bool:
+    """Whether a run has a column that people fill."""
+    return any(column.voted is not None for dataset in record.datasets for column in dataset.columns)
+
+
 def answered(record: RunRecord, units: Units, results: Path) -> RunRecord:
-    """The record with every column that people fill, where they have voted; itself where there is none."""
-    if not any(column.voted is not None for dataset in record.datasets for column in dataset.columns):
-        return record
+    """The record with every column that people fill, where they have voted."""
     kept = votes.sessions(results)
     methods = [method.label for method in record.methods]
     datasets = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -15,8 +16,12 @@ from bench.metrics.base import SetMetric
 from bench.metrics.kinds import Placed, SetMember
 from bench.metrics.outcome import Status
 from bench.planning.bind import BoundMetric
-from bench.planning.plan import Job, Plan, signature_of, wanted
+from bench.planning.jobs import Job, signature_of, wanted
+from bench.planning.plan import Plan
+from bench.planning.recorded import annotations_of, metrics_of
+from bench.results import units
 from bench.results.features import Value, aggregate, complete, value_of
+from bench.results.record import Column, read
 from bench.results.store import Score, Store, StoredRestoration
 from bench.runner.engines.local import JobRecipe
 
@@ -90,20 +95,89 @@ def _aggregate(
     unboxed = {} if annotations is None else annotations.problems
     fit = [one for one in made if metric.kind.not_for_item(job.item(one.unit).id, unboxed) is None]
     behind = [(_member(job, metric, one), one) for one in fit]
-    members = complete(store, [member for member, _ in behind], extractor, metric.kind)
+    truth = dict(behind)
+    value = None if apart is None else apart.value(job, metric)
+    names = _Names(extractor, metric.signature, job.metric_mode(metric))
+    members = [member for member, _ in behind]
+    _settle(store, members, names, measured, lambda member: _truth(job, truth[member]), value, anew)
+
+
+class _Names(NamedTuple):
+    """Under what a set's rows are stored."""
+
+    extractor: int
+    signature: str
+    mode: str
+
+
+def _settle(
+    store: Store, given: Sequence[SetMember], names: _Names, measured: SetMetric,
+    truth: Callable[[SetMember], Placed], value: Value | None, anew: bool,
+) -> None:  # fmt: skip
+    """Store the value of those members of a set that have all of their features, unless it is known."""
+    members = complete(store, given, names.extractor, measured.kind)
     if not members:
         return
     place = store.set_place(members)
     assert place is not None
-    signature = store.signature_id(metric.signature, job.metric_mode(metric), of_sets=True)
+    signature = store.signature_id(names.signature, names.mode, of_sets=True)
     assert signature is not None
     known = store.scores([place[0]], signature).get(place)
-    if known is not None and known.status != Status.FAILED and not anew:
+    if known is None or known.status == Status.FAILED or anew:
+        score = aggregate(store, members, names.extractor, measured, truth, value)
+        store.put_score(*place, signature, score, anew=anew)
+
+
+def aggregate_recorded(store: Store, run: int, note: Callable[[str], object]) -> None:
+    """Aggregate the sets of a run whose suite need not be here, such as one that was merged; tells what it cannot."""
+    row = store.run(run)
+    assert row is not None
+    record, _ = read(row)
+    if not any(column.kind.of_sets for dataset in record.datasets for column in dataset.columns):
         return
-    truth = dict(behind)
-    value = None if apart is None else apart.value(job, metric)
-    score = aggregate(store, members, extractor, measured, lambda member: _truth(job, truth[member]), value)
-    store.put_score(*place, signature, score, anew=anew)
+    later = f"{record.suite}: {{}}: bench run {record.suite} makes the values of whole sets"
+    try:
+        bound = metrics_of(record)
+    except BenchError as error:
+        note(later.format(one_line(error)))
+        return
+    for place in units.places(record):
+        made = [unit for unit in units.of_place(store, run, place, {}) if unit.made is not None]
+        known = {metric.label: metric for metric in bound[place.dataset.label]}
+        for column in place.dataset.columns:
+            if column.kind.of_sets and not (column.unavailable or place.method.unavailable):
+                metric = known.get(column.label)
+                if metric is None or metric.signature != column.signature or metric.entry.strange:
+                    note(later.format(f"{column.label} is another metric here"))
+                    return
+                _aggregate_place(store, place, replace(column, mode=place.method.mode_of(column)), made, metric)
+
+
+def _aggregate_place(
+    store: Store, place: units.Place, column: Column, made: Sequence[units.Unit], metric: BoundMetric
+) -> None:  # fmt: skip
+    extractor = store.signature_id(column.row_signature, column.mode, create=False)
+    measured, dataset = metric.metric, place.dataset
+    if extractor is None or not isinstance(measured, SetMetric):
+        return
+    members = [
+        (column.kind.member(unit.item, unit.made.output_hash, unit.made.output, unit.reference), unit)
+        for unit in made
+        if unit.made is not None and unit.made.output is not None and unit.made.output_hash is not None
+        and column.kind.not_for_item(unit.item, dataset.unboxed) is None
+    ]  # fmt: skip
+    behind = dict(members)
+    annotations = annotations_of(dataset) if column.kind.boxes else None
+
+    def truth(member: SetMember) -> Placed:
+        unit = behind[member]
+        assert annotations is not None and unit.row is not None
+        size, annotated = (unit.row.height or 1, unit.row.width or 1), annotations.sizes[unit.item]
+        inverse = partial(scale_to, made=size, annotated=annotated, scale=place.method.scale)
+        return Placed(unit.item, annotations.boxes[unit.item], inverse)
+
+    names = _Names(extractor, column.signature, column.mode)
+    _settle(store, [member for member, _ in members], names, measured, truth, None, False)
 
 
 def _member(job: Job, metric: BoundMetric, one: _Made) -> SetMember:

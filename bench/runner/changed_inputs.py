@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from bench.data.items import ImageSource, Stamp
 from bench.errors import ImageError, ItemError
 from bench.methods.base import StoredMethod
-from bench.planning.plan import Job, Plan, examine, gather, source_of
+from bench.planning.jobs import Job, examine, gather, source_of
+from bench.planning.plan import Plan
 from bench.results.store import Store
 
 _TOLD = 5
@@ -57,7 +60,7 @@ class InputWatch:
         for job in self._plan.jobs:
             if job.method.method is None:
                 continue
-            for unit in range(job.units):
+            for unit in np.flatnonzero(self._plan.standings[job.index].mine).tolist():
                 item = job.item(unit)
                 if id(item) not in moved:
                     moved[id(item)] = self._moved([item.lq, item.gt], seen)

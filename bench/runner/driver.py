@@ -11,26 +11,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from bench import provenance
 from bench.data.pairing import check_sizes
-from bench.errors import BenchError, one_line
 from bench.latency import suite_timing
 from bench.machine import check_device
 from bench.planning import detection_columns
 from bench.planning.bind import Resolved
 from bench.planning.description import describe_run
-from bench.planning.plan import Job, Plan, Task, claim_key, examine, gather, make_plan, signature_of
+from bench.planning.jobs import NOT_STORED, Job, Task, claim_key, examine, gather, reference_of, signature_of
+from bench.planning.plan import Plan, make_plan
 from bench.progress import Progress
-from bench.results import artefacts
+from bench.results import tallies
 from bench.results.claims import Claims
 from bench.results.features import pack
 from bench.results.leases import Lease
 from bench.results.record import RunRecord, problem
 from bench.results.store import Score, Store
-from bench.results.view import RunView, failures, read_cells
+from bench.results.view import RunView, read_cells, tally
 from bench.runner.aggregate import Apart, aggregate_run
 from bench.runner.changed_inputs import InputWatch
 from bench.runner.engines.local import JobRecipe, LocalEngine, threads_per_worker
+from bench.runner.kept_outputs import OutputShelf
 from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, WorkerSettings, unworkable
 from bench.runner.request import Request, jobs_of, resolve_request
 from bench.runner.telling import Telling
@@ -114,19 +117,25 @@ def carry_out(
         claims = Claims(store)
         claims.drop_abandoned()
         try:
-            plan = make_plan(resolved, store, request.device, fresh=request.fresh)
+            plan = make_plan(resolved, store, request.device, fresh=request.fresh, shard=request.shard)
             for line in warnings_before(plan):
                 note(line)
             worked, number = _Driver(store, lease, plan, request, Telling(plan.jobs, progress, news), note).drive()
-            with Apart(JobRecipe(jobs_of, (request,)), request.timeout) as apart:
-                aggregate_run(store, plan, number, apart, anew=request.fresh)
-            _time(resolved, store, request, note)
+            if request.shard is None:  # a part of a set has no value that anybody asked for
+                with Apart(JobRecipe(jobs_of, (request,)), request.timeout) as apart:
+                    aggregate_run(store, plan, number, apart, anew=request.fresh)
+            if request.shard is None or request.shard.number == 1:
+                _time(resolved, store, request, note)
         finally:
             claims.release_all()
         store.finish_run(number)
+        change = store.changes()
         data = read_cells(store, number)
-    counts = failures(data)
-    units = sum(job.units for job in plan.jobs)
+        counts = tally(data)
+        row = store.run(number)
+        assert row is not None
+        tallies.keep(store, row, counts, change)
+    units = sum(int(standing.mine.sum()) for standing in plan.standings)
     summary = Summary(
         number, resolved.file.name, units, worked, counts.failed, counts.expected, counts.unavailable,
         time.monotonic() - start, request.folder.absolute(),
@@ -172,6 +181,7 @@ class _Driver:
         self.number = 0
         self._ids: dict[bytes, int] = {}
         """Row numbers of the restorations that were just written, by key."""
+        self._shelf = OutputShelf(request.folder, request.keep)
         self._unwritten: list[Result] = []
         self._last_write = 0.0
 
@@ -182,9 +192,9 @@ class _Driver:
             check_device(self.request.device)
             columns = (column for dataset in self.plan.resolved.datasets for column in dataset.metrics)
             detection_columns.check(column.metric for column in columns if column.unavailable is None)
-        watch = InputWatch(self.store, self.plan)
         self.record()
         if todo:
+            watch = InputWatch(self.store, self.plan)
             self.telling.begins(todo)
             self.work(todo)
             for _ in range(_ROUNDS):
@@ -215,18 +225,23 @@ class _Driver:
             )
             self.lease.name(self.number)
             for job in self.plan.jobs:
-                states, facts = self.plan.states[job.index], self.plan.facts[job.index]
-                rows = [
-                    self._unit_row(job.index, unit, state.restoration.id, state.reference)
-                    for unit, state in enumerate(states)
-                    if state.done and state.restoration is not None
-                ]
-                for unit, fact in enumerate(facts):
-                    if fact.problem is not None and job.method.method is not None:
-                        row = unworkable(fact.problem, None, None)
-                        rows.append(self._unit_row(job.index, unit, self._put_restoration(row), None))
-                self.store.put_units(self.number, rows)
+                self.store.put_units(self.number, list(self._known(job)))
         return self.number
+
+    def _known(self, job: Job) -> Iterator[tuple[int, int, int, int]]:
+        """Rows of a job's units that are done already, or cannot be worked on, and are not recorded yet."""
+        standing, facts = self.plan.standings[job.index], self.plan.facts[job.index]
+        unrecorded = np.ones(job.units, bool)
+        unrecorded[self.store.unit_places(self.number, job.index)] = False
+        ready = np.flatnonzero(standing.done & (standing.restorations != 0) & unrecorded)
+        columns = ready.tolist(), standing.restorations[ready].tolist(), standing.references[ready].tolist()
+        for unit, restoration, reference in zip(*columns, strict=True):
+            if reference == NOT_STORED:
+                reference = self._content(reference_of(job, unit, facts[unit]))
+            yield job.index, unit, restoration, reference
+        for unit in np.flatnonzero(standing.blocked & unrecorded).tolist():
+            row = unworkable(facts[unit].problem or "", None, None)
+            yield self._unit_row(job.index, unit, self._put_restoration(row), None)
 
     def _resumed(self, record: RunRecord) -> int | None:
         """The suite's newest run, where it is this one. To go on with an older one would not make it the newest."""
@@ -250,18 +265,23 @@ class _Driver:
             if fact.problem is not None
         }
         known = self.store.restorations(blocked.values())
-        for (job, unit), (restoration, reference) in self.store.units(run).items():
-            if not (0 <= job < len(self.plan.states) and 0 <= unit < len(self.plan.states[job])):
+        recorded = self.store.unit_columns(run)
+        for job in np.unique(recorded["cell"]).tolist():
+            rows = recorded[recorded["cell"] == job]
+            if not 0 <= job < len(self.plan.standings):
                 return True  # a damaged row: the run's digest is that of the plan
-            state, fact = self.plan.states[job][unit], self.plan.facts[job][unit]
-            if fact.problem is not None:
-                row = known.get(blocked[fact.problem])
+            standing, facts = self.plan.standings[job], self.plan.facts[job]
+            units, references = rows["unit"], rows["reference"]
+            if units.min() < 0 or units.max() >= len(facts):
+                return True
+            stopped = standing.blocked[units]
+            for unit, restoration in zip(units[stopped].tolist(), rows["restoration"][stopped].tolist(), strict=True):
+                row = known.get(blocked[facts[unit].problem])
                 if row is None or row.id != restoration:
                     return True
-                continue
-            if state.unknown or state.restoration is None or state.restoration.id != restoration:
-                return True
-            if reference and self._content(state.reference) != reference:
+            differs = standing.unknown[units] | (standing.restorations[units] != rows["restoration"])
+            differs |= (rows["restoration"] == 0) | (references != 0) & (standing.references[units] != references)
+            if (differs & ~stopped).any():
                 return True
         return False
 
@@ -341,16 +361,10 @@ class _Driver:
         """Put outputs in place, then commit all rows together."""
         self.telling.heard(results)
         for _, news in results:
-            if isinstance(news, Restored) and news.payload is not None and news.output is not None:
-                try:
-                    artefacts.write(self.request.folder, news.output, news.suffix or "png", news.payload)
-                    for stage in news.stages:
-                        artefacts.write(self.request.folder, stage.picture, stage.suffix, stage.payload)
-                except OSError as error:
-                    raise BenchError(
-                        f"results folder {self.request.folder}: {one_line(error)}; what was written before is kept, "
-                        "run again to go on"
-                    ) from error
+            if isinstance(news, Restored):
+                self._shelf.take(news)
+            elif isinstance(news, Scored):
+                self._shelf.scored(news)
         with self.store.transaction():
             self.lease.check()
             for index, news in results:
@@ -358,10 +372,12 @@ class _Driver:
                 if isinstance(news, Decoded):
                     self.store.remember(news.stamp, news.memo)
                 elif isinstance(news, Restored):
-                    self._ids[news.key] = self._put_restoration(news)
+                    self._ids[news.key] = self._put_restoration(self._shelf.row(news))
                 elif isinstance(news, Scored):
                     self._put_score(job, news)
                 else:
+                    if (kept := self._shelf.settle(news)) is not None:
+                        self._ids[kept.key] = self._put_restoration(kept)
                     self._finish(job, news)
         self.telling.advanced(results)
 

@@ -13,14 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from bench.catalog.registry import registry
 from bench.errors import BenchError, ImageError, one_line
 from bench.fetch.assets import Asset
 from bench.latency import suite_timing
 from bench.methods.base import Method
 from bench.planning.bind import Missing, assets_of
+from bench.planning.jobs import Job
 from bench.planning.missing import screen
-from bench.planning.plan import Job, Plan, make_plan
+from bench.planning.plan import Plan, make_plan
 from bench.results.store import FILE_NAME, Store
 from bench.runner.request import Request, missing_of, rehearse_request, resolve_request
 
@@ -57,12 +60,12 @@ def summarise(plan: Plan, store: Store) -> list[JobPlan]:
     for job in plan.jobs:
         if not job.method.is_for(job.dataset.label):
             continue
-        states, facts = plan.states[job.index], plan.facts[job.index]
+        standing = plan.standings[job.index]
         absent = job.method.method is None
-        units = job.units or _published_count(job)
-        blocked = units if absent or not job.units else sum(fact.problem is not None for fact in facts)
-        cached = 0 if absent else sum(state.done for state in states)
-        score = 0 if absent else sum(bool(state.todo) and not state.done and not state.gone for state in states)
+        mine = standing.mine
+        units = int(mine.sum()) if job.units else _published_count(job)
+        blocked = units if absent or not job.units else int((standing.blocked & mine).sum())
+        cached, score = int((standing.done & mine).sum()), int((standing.scorable & mine).sum())
         restore = units - blocked - cached - score
         found.append(
             JobPlan(
@@ -85,14 +88,9 @@ def _estimate(job: Job, plan: Plan, units: int) -> float | None:
     """Seconds for so many restorations, at the mean of what this method took anywhere in this plan."""
     if not units:
         return 0.0
-    times = [
-        state.restoration.seconds
-        for other in plan.jobs
-        if other.method.label == job.method.label
-        for state in plan.states[other.index]
-        if state.restoration is not None and state.restoration.seconds is not None
-    ]
-    return units * sum(times) / len(times) if times else None
+    alike = (plan.standings[other.index].seconds for other in plan.jobs if other.method.label == job.method.label)
+    times = np.concatenate([seconds[~np.isnan(seconds)] for seconds in alike])
+    return units * float(times.mean()) if times.size else None
 
 
 def _pixels(job: Job) -> float | None:
@@ -130,7 +128,7 @@ def render_plan(request: Request, *, fresh: bool = False, every: bool = False) -
         tempfile.TemporaryDirectory() as empty,
         Store.reading(request.folder) if known else Store(Path(empty)) as store,
     ):
-        plan = make_plan(resolved, store, request.device, fresh=request.fresh)
+        plan = make_plan(resolved, store, request.device, fresh=request.fresh, shard=request.shard)
         jobs = summarise(plan, store)
         timed = suite_timing.wanted(resolved, store, request.device, fresh=fresh)
     lines = [_table(jobs if every else list(_shared(jobs)), jobs), *_blocked(plan)]

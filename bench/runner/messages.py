@@ -9,7 +9,7 @@ from bench.data.items import Stamp
 from bench.identity import content_hash, digest
 from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome
-from bench.planning.plan import Task
+from bench.planning.jobs import Task
 from bench.results import artefacts
 from bench.results.store import Memo
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from bench import paths
 from bench.catalog.rehearsal import rehearse
 from bench.errors import BenchError
 from bench.planning import finetuning
 from bench.planning.bind import Missing, Resolved, Selection, resolve
+from bench.planning.jobs import Job
 from bench.planning.missing import screen
-from bench.planning.plan import Job, make_jobs
+from bench.planning.plan import Shard, make_jobs
 from bench.suite import definition
+
+Keep = Literal["all", "failed", "none"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class Request:
     allow_commands: bool = False
     """Whether methods may start programs and import from clones that the suite names: a suite alone never runs code."""
 
+    shard: Shard | None = None
+    """The part of the work that is done; the record is that of the whole run, so that the parts can be merged."""
+    keep: Keep = "all"
+    """Which outputs are kept once they are scored: `failed` those that lack a value because something went wrong."""
     part: str = "test"
     """`train` for the images that `finetune:` trains detectors on."""
     trained: tuple[finetuning.TrainingOutcome, ...] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bench.errors import MissingFile
+from bench.errors import BenchError, MissingFile
 from bench.planning import finetuning
 from bench.progress import Progress
 from bench.results.leases import Lease
@@ -29,10 +29,14 @@ def take(request: Request, progress: Progress | None = None, note: Any = lambda 
     rehearse_request(request)
     if finetuning.asked(definition.load(definition.find(request.suite))) is None:
         return carry_out(request, progress, note, news)
+    if request.shard is not None:
+        raise BenchError(
+            f"{request.suite}: a suite with finetune: trains on all outputs of the train part, so that it has no shards"
+        )
     resolved = resolve_request(request)  # what is wrong with the run itself is said before anything is trained
     # One lease for all of them, so that what a step needs is not collected before it begins.
     with Store(request.folder) as store, Lease(store, "run", note):
-        train = replace(request, part=finetuning.TRAIN)
+        train = replace(request, part=finetuning.TRAIN, keep="all")
         restored = carry_out(train, progress, note, news)
         try:
             trained = finetuning.prepare(resolve_request(train), restored.data, store, request.device, note)

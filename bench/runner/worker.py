@@ -26,7 +26,7 @@ from bench.methods.pixels import as_input, as_output, quantised
 from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.scorer import Scorer
-from bench.planning.plan import Facts, Job, State, Task, examine, source_of, wanted
+from bench.planning.jobs import Facts, Job, State, Task, examine, source_of, wanted
 from bench.results import artefacts
 from bench.results.store import Memo, Store
 from bench.runner.messages import (
@@ -194,6 +194,9 @@ class Worker:
         if isinstance(job.method.method, StoredMethod):
             if made is None:
                 return _Loaded(task, facts._replace(problem=f"output cannot be read: {made_error}"), state)
+        elif state.unkept:
+            if state.done:
+                return _Loaded(task, facts, state)
         elif state.restoration is not None and state.restoration.status == "ok":
             assert state.restoration.output_hash is not None and state.restoration.suffix is not None
             made = artefacts.read(self.settings.results, state.restoration.output_hash, state.restoration.suffix)
@@ -418,7 +421,7 @@ class Worker:
             self._score(job, loaded, made.pixels, output, known=known)
         elif isinstance(made, Restored):
             self._put(job, made)
-        else:
+        elif not (state.unkept and state.done):
             reason = facts.problem or (facts.lq.error if facts.lq else None) or "no input"
             self._put(job, unworkable(reason, state.key, facts.lq))
         self._put(job, Finished(loaded.task, state.key, state.reference))

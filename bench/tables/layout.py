@@ -6,16 +6,20 @@ its numbers, and with the reason for every value that is missing.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from bench.results.view import SCORED, Cell, ItemScore, RunView
 from bench.tables import derived, footnotes, gains, significance
 from bench.tables.notes import Note, legend, told
-from bench.tables.significance import interval_of, paired_test
+from bench.tables.significance import intervals, paired_test
+from bench.tables.statistics import Interval
 
 _WORDS = {"n/a": "n/a", "unavailable": "unavailable", "pending": "pending"}
 """Statuses by what the footer calls them; any other has failed."""
@@ -136,7 +140,8 @@ def lay_out(data: RunView, extras: Extras = PLAIN) -> Table:
     made_for = footnotes.prior(data)
     nearest = footnotes.nearest(data)
     reasons = _Reasons(data.cells)
-    rows = list(_rows(data, extras, _Marks(grid, over, _ranks(data.cells), reasons, shared), more))
+    ranges = intervals(data.cells) if extras.ci else {}
+    rows = list(_rows(data, extras, _Marks(grid, over, _ranks(data.cells), reasons, shared, ranges), more))
     directions = {cell.column.label: cell.column.higher_is_better for cell in data.cells}
     headings = {cell.column.label: cell.column.heading for cell in data.cells}
     header = [headings[label] + "†" * (label in made_for) + "¶" * (label in nearest) for label in labels]
@@ -177,14 +182,20 @@ class _Marks(NamedTuple):
     ranks: Mapping[int, int]
     reasons: _Reasons
     overlaps: Sequence[footnotes.Overlap]
+    ranges: Mapping[int, Interval]
+    """By a cell's `id`, the interval of its mean."""
 
     def shown(self, cell: Cell, extras: Extras) -> Shown:
         letter, reason = self.reasons.of(cell)
         increment = plus(cell, self.grid, self.over)
         stars = _stars(cell, self.grid, extras.against)
-        return Shown(
-            _text(cell), self.ranks.get(id(cell), 0), increment, letter, reason, _interval(cell, extras.ci), stars
-        )  # fmt: skip
+        return Shown(_text(cell), self.ranks.get(id(cell), 0), increment, letter, reason, self.interval(cell), stars)
+
+    def interval(self, cell: Cell) -> str:
+        """The interval of a cell's mean, in square brackets; empty where none is shown."""
+        found = self.ranges.get(id(cell))
+        digits = cell.column.digits
+        return "" if found is None else f"[{format_value(found.low, digits)}, {format_value(found.high, digits)}]"
 
 
 def _rows(data: RunView, extras: Extras, marks: _Marks, more: Sequence[derived.Derived]) -> Iterator[Row]:
@@ -215,32 +226,34 @@ def venues_of(data: RunView) -> dict[str, str]:
 
 def common_items(data: RunView) -> RunView:
     """The same run on the items that every method of a dataset has a value for, metric by metric."""
+    peers: dict[tuple[str, str], list[Cell]] = {}
+    for cell in data.cells:
+        peers.setdefault((cell.dataset, cell.column.label), []).append(cell)
+    common = {place: _common([cell for cell in cells if cell.n], "valued") for place, cells in peers.items()}
     kept: list[Cell] = []
     for cell in data.cells:
-        if cell.column.is_set:
-            kept.append(cell)
-            continue
-        peers = [
-            other for other in data.cells if (other.dataset, other.column.label) == (cell.dataset, cell.column.label)
-        ]
-        scored = [set(other.items) for other in peers if other.n]
-        shared = set.intersection(*scored) if scored else set()
-        scores = [score for score in cell.scores if score.item in shared]
-        kept.append(replace(cell, scores=scores, expected=len(shared)) if cell.n else cell)
+        if cell.n and not cell.column.is_set:
+            shared = common[cell.dataset, cell.column.label]
+            cell = replace(cell, scores=cell.columns.of_items(shared), expected=len(shared))
+        kept.append(cell)
     return data._replace(cells=kept)
+
+
+def _common(cells: Sequence[Cell], having: Literal["valued", "whole"]) -> set[str]:
+    """Items that all of some cells have a value of, or have scored."""
+    if not cells:
+        return set()
+    masks = [(cell.columns.grid.items, getattr(cell.columns, having)) for cell in cells]
+    if all(items is masks[0][0] for items, _ in masks):
+        masks = [(masks[0][0], np.logical_and.reduce([mask for _, mask in masks]))]
+    return set.intersection(*(set(itertools.compress(items, mask.tolist())) for items, mask in masks))
 
 
 def _fully_scored(cells: Sequence[Cell]) -> int:
     """Items for which every applicable metric has a value."""
     applicable = [cell for cell in cells if cell.status != "n/a"]
-    if not applicable:
-        return 0
     # Metrics need not be of the same items: `common_items` leaves whole sets as they are.
-    scored = (
-        {item for item, scores in cell.by_item.items() if all(score.status in SCORED for score in scores)}
-        for cell in applicable
-    )
-    return len(set.intersection(*scored))
+    return len(_common(applicable, "whole"))
 
 
 def _times(cells: Sequence[Cell]) -> str:
@@ -273,14 +286,6 @@ def plus(cell: Cell, grid: Mapping[tuple[str, str, str], Cell], over: Mapping[st
 def signed(value: float, digits: int) -> str:
     """A difference with its sign; never a negative zero."""
     return f"{value:+z.{digits}f}"
-
-
-def _interval(cell: Cell, wanted: bool) -> str:
-    interval = interval_of(cell) if wanted else None
-    if interval is None:
-        return ""
-    digits = cell.column.digits
-    return f"[{format_value(interval.low, digits)}, {format_value(interval.high, digits)}]"
 
 
 def _stars(cell: Cell, grid: Mapping[tuple[str, str, str], Cell], against: str | None) -> str:
@@ -369,9 +374,8 @@ class _Reasons:
 
 def _missing(cell: Cell) -> Iterator[tuple[tuple[str, str], str]]:
     """((what, reason), where) of everything that a cell lacks, what decides about its value first."""
-    lacks = [
-        score for score in [*([cell.set_score] if cell.set_score else []), *cell.scores] if score.status not in SCORED
-    ]
+    whole = [cell.set_score] if cell.set_score is not None and cell.set_score.status not in SCORED else []
+    lacks = [*whole, *cell.columns.lacking()]
     for score in lacks:
         what = _WORDS.get(score.status, "failed")
         yield (what, score.reason or score.status), _place(cell, score, what)

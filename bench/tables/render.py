@@ -21,7 +21,7 @@ from bench.tables.layout import PLAIN, Extras, Shown, Table, derived_columns, la
 from bench.tables.notes import check as check_notes
 from bench.tables.selection import Choice, select
 from bench.tables.sheet import Form, Sheet, arrange, check_layout
-from bench.tables.significance import interval_of, paired_test
+from bench.tables.significance import intervals, paired_test
 from bench.tables.terminal import terminal
 from bench.tables.time_column import timed
 from bench.tables.wording import in_papers_words, with_short_venues
@@ -137,6 +137,7 @@ def records(data: RunView, extras: Extras = PLAIN) -> list[dict[str, object]]:
     incremented = gains.increments_wanted(whole, extras.increments)
     over = gains.bases(whole) if incremented else {}
     repeated = any(cell.repeats > 1 for cell in data.cells)
+    ranges = intervals(data.cells) if extras.ci else {}
     for cell in data.cells:
         value = cell.value
         finite = value is not None and math.isfinite(value)
@@ -158,7 +159,7 @@ def records(data: RunView, extras: Extras = PLAIN) -> list[dict[str, object]]:
         if extras.venue:
             found[-1] |= {"venue": venues[cell.method] or None}
         if extras.ci:
-            interval = interval_of(cell)
+            interval = ranges.get(id(cell))
             found[-1] |= {"low": interval and interval.low, "high": interval and interval.high}
         if extras.against is not None:
             base_cell = grid.get((cell.dataset, extras.against, cell.column.label))

@@ -100,4 +100,4 @@ def fired(data: RunView, wanted: str) -> RunView:
 
 
 def _among(cell: Cell, items: set[str]) -> Cell:
-    return replace(cell, scores=[score for score in cell.scores if score.item in items], expected=len(items))
+    return replace(cell, scores=cell.columns.of_items(items), expected=len(items))

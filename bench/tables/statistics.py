@@ -24,6 +24,9 @@ EXACT_ITEMS = 13
 """Up to so many items all 2^n sign patterns are fewer than the trials, and the test is exact."""
 _CHUNK = 2**22
 """Resampled values held at once."""
+_NEAR = 2**16
+"""As many stay close to the processor."""
+Values = Sequence[float] | np.ndarray
 
 
 class Interval(NamedTuple):
@@ -53,12 +56,24 @@ class Paired(NamedTuple):
         return self.n <= EXACT_ITEMS
 
 
-def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval | None:
+def bootstrap(values: Values, *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval | None:
     """Percentile bootstrap interval of the mean at `LEVEL`; None for fewer than two values or infinite ones."""
-    given = np.asarray(values, dtype=np.float64)
-    if given.size < 2 or not np.isfinite(given).all():
-        return None
-    return _percentiles(_resampled_means(given, resamples, seed))
+    return bootstraps([values], resamples=resamples, seed=seed)[0]
+
+
+def bootstraps(samples: Sequence[Values], *, resamples: int = RESAMPLES, seed: int = SEED) -> list[Interval | None]:
+    """`bootstrap` of many samples. Those of one size share their resamples, as they would if each were asked alone."""
+    given = [np.asarray(values, dtype=np.float64) for values in samples]
+    found: list[Interval | None] = [None] * len(given)
+    by_size: dict[int, list[int]] = {}
+    for place, values in enumerate(given):
+        if values.size >= 2 and np.isfinite(values).all():
+            by_size.setdefault(values.size, []).append(place)
+    for places in by_size.values():
+        means = _resampled_means([given[place] for place in places], resamples, seed)
+        for place, each in zip(places, means, strict=True):
+            found[place] = _percentiles(each)
+    return found
 
 
 def crossed(
@@ -78,7 +93,7 @@ def crossed(
 
 
 def paired(
-    base: Sequence[float], other: Sequence[float], *, resamples: int = RESAMPLES, trials: int = TRIALS, seed: int = SEED
+    base: Values, other: Values, *, resamples: int = RESAMPLES, trials: int = TRIALS, seed: int = SEED
 ) -> Paired | None:
     """Compare two methods item by item; the values must be of the same items in the same order.
 
@@ -92,7 +107,7 @@ def paired(
     if differences.size < 2:
         return None
     mean = float(differences.mean())
-    means = _resampled_means(differences, resamples, seed)
+    (means,) = _resampled_means([differences], resamples, seed)
     # Rounding must not tell a pattern of signs from the observed one that it equals.
     slack = 1e-12 * float(np.abs(differences).mean())
     exceeding = int((np.abs(means - mean) >= abs(mean) - slack).sum())
@@ -110,13 +125,21 @@ def _percentiles(means: np.ndarray) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+def _resampled_means(samples: Sequence[np.ndarray], resamples: int, seed: int) -> np.ndarray:
+    """[samples][resamples] Means of the same resamples of each of some samples of one size."""
     drawn = np.random.Generator(np.random.PCG64(seed))
-    means = np.empty(resamples)
-    step = max(1, _CHUNK // values.size)
+    size = samples[0].size
+    means = np.empty((len(samples), resamples))
+    step, near = max(1, _CHUNK // size), max(1, _NEAR // size)
     for start in range(0, resamples, step):
         count = min(step, resamples - start)
-        means[start : start + count] = values[drawn.integers(0, values.size, (count, values.size))].mean(axis=1)
+        chosen = drawn.integers(0, size, (count, size))
+        # A few resamples at a time for all samples: what is drawn stays in the processor's cache meanwhile.
+        for first in range(0, count, near):
+            part = chosen[first : first + near]
+            place = slice(start + first, start + first + len(part))
+            for row, values in enumerate(samples):
+                means[row, place] = values.take(part).mean(axis=1)
     return means
 
 

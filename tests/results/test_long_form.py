@@ -56,7 +56,7 @@ def test_there_is_a_row_per_item_and_one_for_a_whole_set():
 
 
 def test_parquet_holds_what_load_results_returns(tmp_path: Path):
-    rows_and_images.write(run(), "parquet", tmp_path / "deep" / "x.parquet")
+    rows_and_images.write(view.rows(run()), "parquet", tmp_path / "deep" / "x.parquet")
     found = pd.read_parquet(tmp_path / "deep" / "x.parquet")
     pd.testing.assert_frame_equal(found.astype(TYPES), view.to_frame(view.rows(run())))
     assert str(found.dtypes["value"]) == "float64" and str(found.dtypes["run"]) == "int64"
@@ -64,7 +64,7 @@ def test_parquet_holds_what_load_results_returns(tmp_path: Path):
 
 
 def test_json_is_strict_and_says_what_a_number_would_have_been(tmp_path: Path):
-    rows_and_images.write(run(), "json", tmp_path / "x.json")
+    rows_and_images.write(view.rows(run()), "json", tmp_path / "x.json")
     rows = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert [(row["value"], row["status"]) for row in rows] == [
         (1 / 3, "ok"), (None, "inf"), (None, "failed"), (None, "nan"), (12.5, "ok"),
@@ -73,7 +73,7 @@ def test_json_is_strict_and_says_what_a_number_would_have_been(tmp_path: Path):
 
 
 def test_csv_reads_back_with_every_digit_and_any_name(tmp_path: Path):
-    rows_and_images.write(run(), "csv", tmp_path / "x.csv")
+    rows_and_images.write(view.rows(run()), "csv", tmp_path / "x.csv")
     with open(tmp_path / "x.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == list(TYPES)
@@ -84,5 +84,5 @@ def test_csv_reads_back_with_every_digit_and_any_name(tmp_path: Path):
 def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path):
     (tmp_path / "x").write_text("a file, no folder", encoding="utf-8")
     with pytest.raises(BenchError, match="cannot be written"):
-        rows_and_images.write(run(), "csv", tmp_path / "x" / "rows.csv")
+        rows_and_images.write(view.rows(run()), "csv", tmp_path / "x" / "rows.csv")
     assert [file.name for file in tmp_path.iterdir()] == ["x"]

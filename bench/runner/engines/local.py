@@ -30,7 +30,7 @@ from bench.catalog.streams import no_results_here
 from bench.errors import BenchError, described
 from bench.machine import usable_cores
 from bench.metrics.average_precision import AveragePrecision
-from bench.planning.plan import Job, Task, gather
+from bench.planning.jobs import Job, Task, gather
 from bench.results.store import Store
 from bench.runner.messages import Began, Ended, Finished, Restored, Result, WorkerSettings, blamed, unworkable
 from bench.runner.worker import Worker
