@@ -81,12 +81,13 @@ def score_of(net: Any, place: Place, count: int = 1) -> Tensor | None:
 def plan(place: Place) -> dict[str, Any]:
     """The fast plan (graph captured, norms fused, upsampling folded) gives what the plain network gives."""
     from iqpir.network.fast.optimized import _has_triton
+    from iqpir.precision import native_bfloat16
 
     net = network(place)
     first, other = images(place, net, 2).split(1)
     score = score_of(net, place)
     found: dict[str, Any] = {"triton": _has_triton()}
-    for kind in (torch.float32, torch.bfloat16):
+    for kind in (torch.float32, torch.bfloat16) if native_bfloat16(place.device) else (torch.float32,):
         made = net.optimize(kind, place.device)
         worst, codes = 0.0, []
         for given in (first, other, first):  # the third replays what the first has captured
@@ -102,7 +103,7 @@ def plan(place: Place) -> dict[str, Any]:
             found["graphs"] = len(graphs._recorded)
     single = found["float32"]
     assert single["largest difference"] < 5e-3 and single["codes equal"] > 0.99, found
-    assert found["bfloat16"]["codes equal"] > 0.8, found
+    assert "bfloat16" not in found or found["bfloat16"]["codes equal"] > 0.8, found
     return found
 
 
