@@ -8,8 +8,12 @@ other seeds, speaks of other members as well. What is resampled and how is `stat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
+from bench.metrics import preference
+from bench.metrics.preference import Comparison
+from bench.results import voted
 from bench.results.view import Cell, RunView
 from bench.tables import statistics
 from bench.tables.notes import Note, legend, told
@@ -17,10 +21,21 @@ from bench.tables.notes import Note, legend, told
 
 def interval_of(cell: Cell) -> statistics.Interval | None:
     """Bootstrap interval of a mean over items, and over members where there are several; None for set metrics, whose
-    value is no mean."""
+    value is no mean. Of Bradley–Terry strengths people and items are drawn again, as `bench study report` does."""
+    if cell.column.compared is not None:
+        return _of_strengths(cell.column.compared, tuple(cell.column.strengths or ())).get(cell.method)
     if cell.column.is_set:
         return None
     return statistics.crossed(cell.by_member) if cell.members > 1 else statistics.bootstrap(list(cell.items.values()))
+
+
+@lru_cache(maxsize=32)
+def _of_strengths(made: tuple[Comparison, ...], methods: tuple[str, ...]) -> Mapping[str, statistics.Interval]:
+    """By method; those that have none are not in it."""
+    told, names = voted.only_compared(made, methods)
+    found = preference.with_bootstrap(told, len(names))
+    each = zip(names, found.low, found.high, strict=True)
+    return {name: statistics.Interval(float(low), float(high)) for name, low, high in each if math.isfinite(low)}
 
 
 def paired_test(base: Cell, other: Cell) -> statistics.Paired | None:
@@ -75,6 +90,8 @@ def notes(data: RunView, whole: RunView, *, ci: bool, against: str | None) -> It
             "other items of the same kind, not with another training run.",
             f"[low, high]: {statistics.LEVEL:.0%} bootstrap interval of the mean over items.",
         )
+        if any(cell.column.compared is not None for cell in data.cells):
+            yield told("Of Bradley–Terry strengths items and, independently, people are drawn again.")
         if several:
             yield told(
                 f"{several}: resampled are the items and, independently, the members (crossed bootstrap): "

@@ -408,14 +408,14 @@
     if (!server || sending || !state || !state.events) return;
     sending = true;
     try {
-      const mine = state; // somebody else may begin while an answer is under way
-      while (mine.sent < mine.events.length) {
-        await post("vote", { study: study.study, session: mine.session, number: mine.sent, event: mine.events[mine.sent] });
-        mine.sent += 1;
-        if (state === mine) keep();
+      const owner = state; // somebody else may begin while an answer is under way
+      while (owner.sent < owner.events.length) {
+        await post("vote", { study: study.study, session: owner.session, number: owner.sent, event: owner.events[owner.sent] });
+        owner.sent += 1;
+        if (state === owner) keep();
       }
       const told = document.getElementById("sent");
-      if (told && mine === state && mine.finished) {
+      if (told && owner === state && owner.finished) {
         told.textContent = t("sent");
         document.getElementById("another").disabled = false;
       }
