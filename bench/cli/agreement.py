@@ -18,6 +18,7 @@ from bench.cli import options
 @click.option("--protocol", help="With --opinions: as of bench score.")
 @click.option("--lower-is-better", "lower", is_flag=True, help="With --opinions: of scores such as DMOS proper.")
 @click.option("--logistic", is_flag=True, help="PLCC after VQEG's logistic, as papers on IQA print it.")
+@click.option("--study", default="", metavar="ID", help="Of a run: only votes of this study.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A figure: .pdf, .png or .svg.")
 @click.option(
     "--format", "style", type=click.Choice(["markdown", "csv", "json"]), default="markdown", show_default=True
@@ -33,6 +34,7 @@ def command(
     protocol: str | None,
     lower: bool,
     logistic: bool,
+    study: str,
     output: Path | None,
     style: str,
     device: str,
@@ -70,7 +72,7 @@ def command(
         folder = paths.results(results)
         with Store.reading(folder) as store:
             data = view.read_cells(store, view.find_run(store, run))
-        found = agreement.of_run(data, folder, logistic=logistic)
+        found = agreement.of_run(data, folder, logistic=logistic, study=study)
         if not found:
             raise BenchError(
                 f"no metric of run {data.number} has values of outputs that people judged: bench study make"

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+FAR = 3.29
+"""Standard deviations: of normal votes one in a thousand lies further away."""
 _EPSILON = 1e-8
 _ROUNDS = 1000
 _CLOSE = 1e-8
@@ -100,6 +102,20 @@ def rejected(votes: np.ndarray) -> np.ndarray:
         often = far / np.maximum(given.sum(0), 1) > 0.05
         both = np.abs(above - below) / far < 0.3
     return often & np.where(far > 0, both, False)
+
+
+def without_outliers(votes: np.ndarray) -> np.ndarray:
+    """The votes with NaN for those that lie further than `FAR` standard deviations from the mean of their stimulus.
+
+    As the P.910 crowd-sourcing toolkit does: z of all votes of a stimulus, once, σ of the population. Of n votes none
+    can lie further than √(n − 1), so that fewer than twelve are never touched.
+    """
+    given = ~np.isnan(votes)
+    count = np.maximum(given.sum(1), 1)
+    mean = np.where(given, votes, 0).sum(1) / count
+    away = np.where(given, votes - mean[:, None], 0)
+    spread = np.sqrt((away**2).sum(1) / count)
+    return np.where(np.abs(away) > FAR * spread[:, None], np.nan, votes)
 
 
 def agreement(votes: np.ndarray, level: str) -> float | None:

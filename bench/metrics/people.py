@@ -19,8 +19,8 @@ from bench.metrics.view import View
 
 VARIANTS = ("mean", "p910")
 """Of opinion scores: the mean over people, or P.910's, which takes bias away and weighs people by consistency."""
-REJECTS = ("none", "bt500")
-"""Whose votes are left out beside those of sessions that were not kept."""
+REJECTS = ("none", "bt500", "z3.29")
+"""What is left out beside sessions that were not kept: people by BT.500, or single votes by the P.910 toolkit."""
 DESIGNS = {"mos": "rating", "bt": "pairs", "rank": "ranking", "points": "ranking", "top-1": "ranking"}
 """What is made of votes → the design of the studies that they come from."""
 _ENTRY: dict[str, Any] = {"entry": True}

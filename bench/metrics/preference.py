@@ -96,6 +96,9 @@ def with_bootstrap(
     scenes = np.unique([one.scene for one in comparisons], return_inverse=True)[1]
     people = np.unique([one.person for one in comparisons], return_inverse=True)[1]
     found: list[np.ndarray] = []
+    nothing = np.full(count, np.nan)
+    if scenes.max() == 0 or people.max() == 0:  # one of a kind says nothing of others
+        return Strengths(values, nothing, nothing)
     for _ in range(resamples):
         weight = _draws(draw, scenes) * _draws(draw, people)
         drawn = np.zeros((count, count))
@@ -104,7 +107,6 @@ def with_bootstrap(
         if no_maximum(drawn) is None:
             found.append(newton(drawn, values))
     if len(found) < resamples / 2:
-        nothing = np.full(count, np.nan)
         return Strengths(values, nothing, nothing, resamples - len(found))
     low, high = np.quantile(np.array(found), [0.025, 0.975], axis=0)
     return Strengths(values, low, high, resamples - len(found))

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from bench.errors import BenchError, one_line
 from bench.identity import digest
 from bench.metrics.kinds import Kind, PerImage, Votes, by_name, set_kind
+from bench.metrics.preference import Comparison
 from bench.results.store import RunRow
 from bench.suite.complaints import said
 from bench.suite.definition import DatasetSpec, MetricSpec
@@ -60,6 +61,8 @@ class Column:
     """What is made of votes on its outputs when it is read (`people.Asked`); None for all else."""
     strengths: Mapping[str, float | None] | None = None
     """Values of whole methods that votes gave, by method; never recorded, filled in when it is read."""
+    compared: tuple[Comparison, ...] | None = None
+    """The answers that `strengths` come from, methods by their place in it; never recorded either."""
 
     @property
     def kind(self) -> Kind:
@@ -165,7 +168,7 @@ class RunRecord:
                 del dataset["annotation"], dataset["detector"]
             _leave_out(dataset, "unavailable")
             for column in dataset["columns"]:
-                _leave_out(column, "own_kind", "voted", "strengths")
+                _leave_out(column, "own_kind", "voted", "strengths", "compared")
         for method in made["methods"]:
             _leave_out(method, "datasets", "modes", "lossy", "members")
         return made

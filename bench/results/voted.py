@@ -124,9 +124,10 @@ def _filled(
     try:
         if asked.of == "bt":
             values = strengths(found, list(dict.fromkeys(methods)))
+            made = tuple(comparisons(found, list(dict.fromkeys(methods))))
             seen = {owner for one in found for owner, _, _ in one.owners}
             given = _grid(methods, dataset, dict.fromkeys(seen, 1.0))
-            return replace(column, signature=signature, given=given, strengths=values, not_given=missing)
+            return replace(column, signature=signature, given=given, strengths=values, compared=made, not_given=missing)
         per_output = opinions(found, asked) if asked.of == "mos" else ranks(found, asked.of)
     except (BenchError, ItemError) as error:
         return replace(column, given={}, not_given=str(error))
@@ -170,7 +171,11 @@ def scores(found: Sequence[Judged]) -> list[Opinion]:
     scales = {(one.session.lowest, one.session.highest) for one in found}
     if len(scales) > 1:
         shown = " and ".join(f"{low:g}–{high:g}" for low, high in sorted(scales))
-        raise ItemError(f"votes are on the scales {shown}, which have no common mean: option study chooses one")
+        studies = sorted({one.session.study for one in found})
+        raise ItemError(
+            f"votes are on the scales {shown}, which have no common mean: "
+            f"option study chooses one of {', '.join(studies)}"
+        )
     given: dict[tuple[Owner, str], list[float]] = {}
     for one in found:
         for owner, value, _ in one.owners:
@@ -198,6 +203,8 @@ def opinions(found: Sequence[Judged], asked: Asked) -> dict[Owner, float]:
             raise ItemError("BT.500 rejects everybody")
         seen = (~np.isnan(given)).any(1)
         outputs, given = [owner for owner, one in zip(outputs, seen, strict=True) if one], given[seen]
+    if asked.reject == "z3.29":
+        given = opinion.without_outliers(given)
     values = opinion.consistent(given).mean if asked.variant == "p910" else opinion.plain(given).mean
     return {owner: float(value) for owner, value in zip(outputs, values, strict=True)}
 
@@ -241,9 +248,15 @@ def comparisons(found: Sequence[Judged], methods: Sequence[str]) -> list[Compari
 
 def strengths(found: Sequence[Judged], methods: Sequence[str]) -> dict[str, float | None]:
     """Bradley–Terry strengths of the methods that were compared. Raises `ItemError`, `BenchError`."""
-    made = comparisons(found, methods)
-    compared = sorted({place for one in made for place in (one.first, one.second)})
-    table = preference.wins(made, len(methods))[np.ix_(compared, compared)]
-    values = preference.bradley_terry(table)
-    known = {methods[place]: float(value) for place, value in zip(compared, values, strict=True)}
+    made, names = only_compared(comparisons(found, methods), methods)
+    values = preference.bradley_terry(preference.wins(made, len(names)))
+    known = dict(zip(names, map(float, values), strict=True))
     return {method: known.get(method) for method in methods}
+
+
+def only_compared(made: Sequence[Comparison], methods: Sequence[str]) -> tuple[list[Comparison], list[str]]:
+    """Comparisons by the place of their methods among those that were compared at all, and which these are."""
+    seen = sorted({place for one in made for place in (one.first, one.second)})
+    place = {old: new for new, old in enumerate(seen)}
+    told = [one._replace(first=place[one.first], second=place[one.second]) for one in made]
+    return told, [methods[old] for old in seen]

@@ -8,7 +8,7 @@ its pixels, so that votes answer wherever the same pixels are in a run, whatever
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,6 +71,8 @@ class Session:
     ballots: tuple[Ballot, ...]
     started: str = ""
     language: str = ""
+    accepted: bool = True
+    """Whether the person did what was asked; somebody can be paid whose answers are not used."""
     seal: str = ""
     """SHA-256 of the key that named the images."""
     version: int = VERSION
@@ -103,6 +105,12 @@ def read(file: Path) -> Session:
     """A stored session. Raises `BenchError` for a file that is damaged."""
     try:
         found = _SESSION.validate_json(files.read(file, files.MOST_TEXT))
+        uneven = next((one for one in found.ballots if len(one.images) != len(one.values)), None)
+        if uneven is not None:
+            raise BenchError(
+                f"{file}: a session of votes that is damaged (question {uneven.question}: "
+                f"{len(uneven.values)} values for {len(uneven.images)} images)"
+            )
     except ValidationError as error:
         first: Any = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -116,16 +124,27 @@ def read(file: Path) -> Session:
 
 def sessions(results: Path, *, kept: bool = True) -> list[Session]:
     """All sessions of a results folder, by study and session; without `kept` those as well that were left out."""
-    return [one for one in map(read, _stored(results)) if one.kept or not kept]
+    return [one for one in _each(_stored(results)) if one.kept or not kept]
 
 
 def of_study(results: Path, study: str) -> list[Session]:
     """All sessions of one study, those left out as well."""
-    return [read(file) for file in _stored(results) if file.parent.name == study]
+    return list(_each(file for file in _stored(results) if file.parent.name == study))
 
 
 def _stored(results: Path) -> Iterator[Path]:
-    yield from sorted((results / FOLDER).glob("*/*.json"))
+    yield from sorted(file for file in (results / FOLDER).glob("*/*.json") if not file.name.startswith("."))
+
+
+def _each(stored: Iterable[Path]) -> Iterator[Session]:
+    """Every session once: a copied file is no second vote. Raises `BenchError` for copies that differ."""
+    found: dict[tuple[str, str], tuple[Path, Session]] = {}
+    for file in stored:
+        session = read(file)
+        before, known = found.setdefault((session.study, session.session), (file, session))
+        if known != session:
+            raise BenchError(f"{file}: another version of the session in {before}: remove one of them")
+    yield from (session for _, session in found.values())
 
 
 def hashes(votes: Sequence[Ballot]) -> set[str]:

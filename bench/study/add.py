@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +13,12 @@ from bench.results.votes import Session
 from bench.study import key as keys
 from bench.study import submission
 from bench.study.key import Key
+from bench.study.make import LINKS
 from bench.study.screening import Rules, screen
 from bench.study.submission import Sitting
 
 LOG = "votes.jsonl"
+_VOTES = re.compile(r"\.jsonl?\b")
 
 
 class Outcome(NamedTuple):
@@ -29,7 +32,7 @@ class Outcome(NamedTuple):
     @property
     def line(self) -> str:
         one = self.session
-        what = "kept" if one.kept else f"left out: {'; '.join(one.reasons)}"
+        what = "kept" if one.kept else f"{'accepted, ' * one.accepted}left out: {'; '.join(one.reasons)}"
         answers = len({(ballot.question, ballot.kind) for ballot in one.ballots})
         before = "" if self.new else " (stored before)"
         return f"{one.observer} {one.session[:8]} of study {one.study}: {answers} answers, {what}{before}"
@@ -41,6 +44,8 @@ class Added(NamedTuple):
     outcomes: list[Outcome]
     problems: list[str]
     """One line for each file, or part of one, that holds no votes."""
+    aside: list[str]
+    """Names of files in a given folder that were not read."""
 
 
 def add(results: Path, given: Sequence[Path], rules: Rules, key: Path | None = None) -> Added:
@@ -50,7 +55,8 @@ def add(results: Path, given: Sequence[Path], rules: Rules, key: Path | None = N
     """
     outcomes: list[Outcome] = []
     problems: list[str] = []
-    for file in _files(given):
+    inside, aside = _files(given)
+    for file in inside:
         try:
             read = submission.read(file)
             problems += read.problems
@@ -60,24 +66,29 @@ def add(results: Path, given: Sequence[Path], rules: Rules, key: Path | None = N
             problems.append(str(error))
         except OSError as error:
             raise BenchError(f"{results}: cannot be written: {one_line(error.strerror or error)}") from error
-    return Added(outcomes, problems)
+    return Added(outcomes, problems, aside)
 
 
-def _files(given: Sequence[Path]) -> list[Path]:
+def _files(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """(files to read, names of those that are none). Mail and browsers rename: `.JSON`, `.json.txt`, `.json (1)`."""
     found: dict[Path, None] = {}
+    aside: list[str] = []
     for place in given:
         inside = [place]
         if place.is_dir():
-            inside = sorted(
-                file for file in place.iterdir()
-                if file.suffix in (".json", ".jsonl") and file.is_file() and file.name != keys.FILE
-            )  # fmt: skip
+            every = sorted(file for file in place.iterdir() if file.is_file() and not _ours(file.name))
+            inside = [file for file in every if _VOTES.search(file.name.lower())]
+            aside += [str(file) for file in every if file not in inside]
             if not inside:
                 raise BenchError(f"{place}: no votes in it: neither {LOG} of a server nor .json of participants")
         elif not place.exists():
             raise BenchError(f"{place}: no such file")
         found.update(dict.fromkeys(inside))
-    return list(found)
+    return list(found), aside
+
+
+def _ours(name: str) -> bool:
+    return name.startswith(".") or name.endswith(".lock") or name in (keys.FILE, LINKS)
 
 
 def _one(results: Path, file: Path, sitting: Sitting, rules: Rules, given: Path | None) -> Outcome:
@@ -102,18 +113,30 @@ def _one(results: Path, file: Path, sitting: Sitting, rules: Rules, given: Path 
 def _left_out(session: Session, reason: str) -> Session:
     from dataclasses import replace
 
-    return replace(session, kept=False, reasons=(*session.reasons, reason))
+    return replace(session, kept=False, accepted=False, reasons=(*session.reasons, reason))
 
 
 def _key(results: Path, file: Path, study: str, given: Path | None) -> tuple[Key, str]:
     """The key of a study: the one that is named, else the one beside the votes, else the results folder's."""
-    for place in [given] if given is not None else [file.parent / keys.FILE, keys.kept_at(results, study)]:
-        if place.is_file() or given is not None:
-            key, seal = keys.read(place)
-            if key.study == study:
-                return key, seal
-            if given is not None:
-                raise BenchError(f"{file}: votes of study {study}, and {given} is the key of {key.study}")
+    if given is not None:
+        key, seal = keys.read(given)
+        if key.study != study:
+            raise BenchError(f"{file}: votes of study {study}, and {given} is the key of {key.study}")
+        return key, seal
+    found: dict[Path, tuple[Key, str]] = {}
+    unreadable: BenchError | None = None
+    for place in (keys.kept_at(results, study), file.parent / keys.FILE):
+        try:
+            if place.is_file() and (read := keys.read(place))[0].study == study:
+                found[place] = read
+        except BenchError as error:  # of another study, it may be: only where there is no other key it matters
+            unreadable = error
+    if len({seal for _, seal in found.values()}) > 1:
+        raise BenchError(f"{file}: {' and '.join(map(str, found))} differ: --key FILE says which is the study's")
+    if found:
+        return next(iter(found.values()))
+    if unreadable is not None:
+        raise unreadable
     known = [place.stem for place in (results / votes.KEYS).glob("*.json")]
     raise BenchError(
         f"{file}: votes of study {study}, whose key is not here{suggest(study, known)}: --key FILE names it"

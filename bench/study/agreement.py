@@ -20,7 +20,7 @@ from bench import files, folder_scores
 from bench.data.decimal_text import decimal
 from bench.data.images import FileSource
 from bench.data.items import Dataset, Item
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError, ItemError, one_line
 from bench.metrics.outcome import SCORED
 from bench.metrics.people import Asked
 from bench.results import voted, votes
@@ -37,7 +37,7 @@ _KINDS = {"mos": "ratings", "bt": "pairs", "rank": "rankings"}
 # A run and its votes
 
 
-def of_run(data: RunView, results: Path, *, logistic: bool = False) -> list[Agreement]:
+def of_run(data: RunView, results: Path, *, logistic: bool = False, study: str = "") -> list[Agreement]:
     """Every metric with a value per image, on every dataset and design that has votes. Raises `BenchError`."""
     kept = votes.sessions(results)
     found: list[Agreement] = []
@@ -47,13 +47,16 @@ def of_run(data: RunView, results: Path, *, logistic: bool = False) -> list[Agre
         cells = [cell for cell in data.cells if cell.dataset == dataset.label]
         names = [c for c in dataset.columns if not c.is_set and c.voted is None and c.given is None]
         for kind, shown in _KINDS.items():
-            judged = voted.judged(kept, of, Asked(kind))
+            judged = voted.judged(kept, of, Asked(kind, study=study))
             if kind != "mos":
                 judged = [one for one in judged if len({owner.method for owner, _, _ in one.owners}) > 1]
             if not judged:
                 continue
             outputs = sorted({owner for one in judged for owner, _, _ in one.owners})
-            people = _opinions(kind, judged, outputs)
+            try:
+                people = _opinions(kind, judged, outputs)
+            except ItemError as error:
+                raise BenchError(f"{dataset.label}: {error}") from None
             for column in names:
                 values = _values([one for one in cells if one.column.label == column.label], outputs, dataset.items)
                 if np.isfinite(values).sum() < 2:
@@ -111,10 +114,12 @@ class Opinion(NamedTuple):
 def read_opinions(file: Path) -> list[Opinion]:
     """Raises `BenchError` with the line of the first that is none."""
     try:
-        lines = files.read_text(file).splitlines()
+        text = files.read_text(file, encoding="utf-8-sig")
+        rows, mark = _rows(text)
     except OSError as error:
         raise BenchError(f"{file}: cannot be read: {one_line(error.strerror or error)}") from None
-    rows = [(number, _cells(line)) for number, line in enumerate(lines, start=1) if line.strip()]
+    except csv.Error as error:
+        raise BenchError(f"{file}: no CSV: {one_line(error)}") from None
     if not rows:
         raise BenchError(f"{file}: is empty")
     header = [cell.lower() for cell in rows[0][1]]
@@ -123,14 +128,14 @@ def read_opinions(file: Path) -> list[Opinion]:
         reference = next((header.index(name) for name in _REFERENCE if name in header), None)
         rows = rows[1:]
     else:
-        image, score, reference = _headless(file, rows[0][1])
+        image, score, reference = _headless(file, rows[0][1], mark)
     found: dict[str, Opinion] = {}
     for number, cells in rows:
         width = max(image, score, reference or 0)
         if len(cells) <= width:
             raise BenchError(f"{file}:{number}: {len(cells)} columns, at least {width + 1} are needed")
         try:
-            value = decimal(cells[score])
+            value = decimal(_point(cells[score], mark))
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
@@ -144,14 +149,27 @@ def read_opinions(file: Path) -> list[Opinion]:
     return list(found.values())
 
 
-def _cells(line: str) -> list[str]:
-    cut = next(csv.reader(io.StringIO(line), strict=False)) if "," in line else line.split()
-    return [cell.strip() for cell in cut]
+def _rows(text: str) -> tuple[list[tuple[int, list[str]]], str]:
+    """(number of its line and cells, of each row; what separates cells, empty for blanks). Raises `csv.Error`."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    unquoted = re.sub(r'"[^"]*"', "", first)
+    # Where commas are decimal, spreadsheets write semicolons or tabs: so these are looked for first.
+    mark = next((one for one in (";", "\t", ",") if one in unquoted), "")
+    if not mark:
+        return [(number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip()], mark
+    reader = csv.reader(io.StringIO(text), delimiter=mark, strict=True)
+    rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    return [row for row in rows if any(row[1])], mark
 
 
-def _headless(file: Path, cells: Sequence[str]) -> tuple[int, int, None]:
+def _point(number: str, mark: str) -> str:
+    """A number with a decimal point. A comma is one only where it does not separate cells."""
+    return number.replace(",", ".") if mark != "," and re.fullmatch(r"[-+]?\d+,\d+", number) else number
+
+
+def _headless(file: Path, cells: Sequence[str], mark: str) -> tuple[int, int, None]:
     """Columns of a list without names: one is a number, the other an image's name."""
-    numbers = [bool(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cell)) for cell in cells]
+    numbers = [bool(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", _point(cell, mark))) for cell in cells]
     if len(cells) == 2 and sum(numbers) == 1:
         return numbers.index(False), numbers.index(True), None
     columns = f"{', '.join(_IMAGE[:3])} … and {', '.join(_SCORE[:3])} …"
@@ -172,7 +190,7 @@ def of_opinions(
     originals = {} if references is None else _by_name(references)
     items, scenes = [], []
     for one in opinions:
-        path = placed.get(_plain(one.image))
+        path = _only(placed.get(_plain(one.image)), one.image)
         if path is None:
             raise BenchError(f"{images}: no {one_line(one.image, 80)}, of which {file} has an opinion")
         origin = _original(one, originals)
@@ -202,11 +220,17 @@ def _value(row: Mapping[str, object] | None) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """Files by their name and by their path in the folder, in lower case."""
     if not folder.is_dir():
         raise BenchError(f"{folder}: no such folder")
-    found = {_plain(str(file.relative_to(folder))): file for file in sorted(folder.rglob("*")) if file.is_file()}
-    return {**{_plain(file.name): file for file in found.values()}, **found}
+    by_path: dict[str, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            by_path.setdefault(_plain(str(file.relative_to(folder))), []).append(file)
+            by_name.setdefault(_plain(file.name), []).append(file)
+    return {**by_name, **by_path}
 
 
 def _plain(name: str) -> str:
@@ -214,13 +238,20 @@ def _plain(name: str) -> str:
     return name.replace("\\", "/").lower()
 
 
-def _original(one: Opinion, originals: Mapping[str, Path]) -> Path | None:
+def _only(found: Sequence[Path] | None, name: str) -> Path | None:
+    """Raises `BenchError` for a name that several files have, of which any could be meant."""
+    if found and len(found) > 1:
+        raise BenchError(f"{one_line(name, 80)} is {found[0]} and {found[1]}: name it with its folder")
+    return found[0] if found else None
+
+
+def _original(one: Opinion, originals: Mapping[str, Sequence[Path]]) -> Path | None:
     """By the name that the set gives, else by the longest stem that the image's name begins with (I01_08_3: I01)."""
     if one.reference:
-        return originals.get(_plain(one.reference))
+        return _only(originals.get(_plain(one.reference)), one.reference)
     stem = Path(_plain(one.image)).stem
     fits = [
-        (len(Path(name).stem), path) for name, path in originals.items()
+        (len(Path(name).stem), path) for name, each in originals.items() for path in each
         if re.match(re.escape(Path(name).stem) + r"([^0-9a-z]|$)", stem)
     ]  # fmt: skip
     return max(fits)[1] if fits else None

@@ -17,6 +17,8 @@ from bench.errors import BenchError
 
 Design = Literal["rating", "pairs", "ranking"]
 DESIGNS: tuple[Design, ...] = ("rating", "pairs", "ranking")
+MOST_STEPS = 1_000_000
+"""Questions of all people together: beyond, a page is too large to open."""
 APART = 5
 """Questions between a question and its repeat, where there are so many."""
 
@@ -33,7 +35,7 @@ class Scene(NamedTuple):
     better: str
     """For a trap: the GT, else the input."""
     worse: str
-    """For a trap: the input, else a ruin of it."""
+    """For a trap: the input, else a ruin of it; `better` itself where nothing is visibly worse."""
 
 
 class Question(NamedTuple):
@@ -82,9 +84,16 @@ def make(
     if not questions:
         raise BenchError("nothing to compare: a scene needs outputs of two methods that differ")
     regular = len(questions)
+    each = regular if votes is None else min(votes, regular)
+    if each * people > MOST_STEPS:
+        raise BenchError(
+            f"{people} people with {each} questions each are more than the {MOST_STEPS} that a page can hold: fewer by "
+            "--votes, --items or --people"
+        )
     caught: list[Trap] = []
-    for index in draw.permutation(len(scenes))[:traps]:
-        caught.append(_trap(scenes[index], design, questions))
+    fair = [scene for scene in scenes if scene.better != scene.worse]
+    for index in draw.permutation(len(fair))[:traps]:
+        caught.append(_trap(fair[index], design, questions))
     made = Plan(tuple(questions), tuple(caught))
     order = draw.permutation(regular)
     turns = _turns(questions[:regular], draw)
@@ -112,7 +121,8 @@ def _trap(scene: Scene, design: Design, questions: list[Question]) -> Trap:
         questions += [Question((image,), scene.given, trap=True) for image in (scene.better, scene.worse)]
         return Trap((place, scene.better), (place + 1, scene.worse))
     # A ranking has as many images as any other, those between being outputs.
-    between = scene.outputs[: max(len(scene.outputs) - 2, 0)] if design == "ranking" else ()
+    other = [image for image in scene.outputs if image not in (scene.better, scene.worse)]
+    between = other[: max(len(scene.outputs) - 2, 0)] if design == "ranking" else ()
     questions.append(Question((scene.better, *between, scene.worse), scene.given, trap=True))
     return Trap((place, scene.better), (place, scene.worse))
 

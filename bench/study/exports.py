@@ -47,11 +47,19 @@ def write(summary: Summary, data: RunView, folder: Path) -> list[Path]:
             made[f"{stem}.csv"] = matrix
             made[f"{stem}-rows.csv"] = of_rows(("dataset", "scene", "condition"), stimuli)
     sessions = [
-        [one.study, one.session, one.observer, "yes" if one.kept else "no", "; ".join(one.reasons), one.language,
-         one.started]
+        [one.study, one.session, one.observer, *("yes" if said else "no" for said in (one.accepted, one.kept)),
+         "; ".join(one.reasons), one.language, one.started]
         for one in summary.sessions
     ]  # fmt: skip
-    made["sessions.csv"] = of_rows(("study", "session", "observer", "kept", "reasons", "language", "started"), sessions)
+    needs = [
+        [one.dataset, items[one.dataset][need.owner.position], need.owner.method, column, need.votes, need.planned,
+         need.missing]
+        for one in summary.datasets for column, each in one.needs.items() for need in each
+    ]  # fmt: skip
+    made["needs.csv"] = of_rows(("dataset", "scene", "condition", "column", "votes", "planned", "missing"), needs)
+    made["sessions.csv"] = of_rows(
+        ("study", "session", "observer", "accepted", "kept", "reasons", "language", "started"), sessions
+    )
     for file, text in made.items():
         files.put(folder / file, text.encode("utf-8"))
     return [folder / file for file in made]

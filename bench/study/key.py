@@ -105,7 +105,25 @@ def read(file: Path) -> tuple[Key, str]:
         raise BenchError(f"{file}: no key of a study ({one_line(f'{where}: {said(first)}')})") from None
     if found.version > VERSION:
         raise BenchError(f"{file}: a key of version {found.version}, this bench reads up to {VERSION}")
+    wrong = _inconsistent(found)
+    if wrong is not None:
+        raise BenchError(f"{file}: no key of a study: {wrong}")
     return found, seal(written)
+
+
+def _inconsistent(key: Key) -> str | None:
+    """What of a key that somebody changed does not fit; None where all does."""
+    shown = {id_: {*one.images} for id_, one in key.questions.items()}
+    for id_, one in key.questions.items():
+        if not {one.given, *one.images} <= set(key.images):
+            return f"question {id_} has images that it does not name"
+    if any(image not in shown.get(question, ()) for trap in key.traps for question, image in (trap.better, trap.worse)):
+        return "a trap is on a question or an image that it does not name"
+    if len(key.plans) != key.people or any(
+        not 0 <= place < len(shown) or turn < 0 for plan in key.plans for place, turn in plan
+    ):
+        return f"its plans are not those of {key.people} people with {len(shown)} questions"
+    return None
 
 
 def kept_at(results: Path, study: str) -> Path:

@@ -25,10 +25,13 @@ from bench.results.store import Store
 from bench.results.view import RunView
 from bench.study import design, key, page
 from bench.study.design import Scene
+from bench.study.submission import MOST_CRITERIA, MOST_IMAGES
 
 PAGE, IMAGES, LINKS = "page", "images", "people.txt"
 _DATE = 946684800
 """Of all files that are handed out: when an output was made can say which method is the slow one."""
+UNSEEN = 2.55
+"""RMSE in levels of 255 up to which images pass for equal: a PSNR of 40 dB."""
 BLOCK = 16
 """Side of the squares of a ruin, in pixels."""
 CRITERIA = ("colour", "noise", "structure")
@@ -50,6 +53,7 @@ class Wish:
     repeats: int = 3
     votes: int | None = None
     seed: int = 0
+    """Whoever knows it and the run can work out which method a person sees where."""
     methods: Sequence[str] = ()
     datasets: Sequence[str] = ()
     texts: Sequence[Path] = ()
@@ -82,11 +86,16 @@ def make(store: Store, data: RunView, results: Path, wish: Wish, folder: Path) -
     if not gathered.scenes:
         why = f": {gathered.left_out[0]}" if gathered.left_out else ""
         raise BenchError(f"no item of run {data.number} can be shown with all of its methods{why}")
+    criteria = tuple(wish.criteria) or (CRITERIA if wish.design == "rating" else ("overall",))
+    most = max(len(scene.outputs) for scene in gathered.scenes) if wish.design == "ranking" else 1
+    for count, limit, what in ((most, MOST_IMAGES, "images in a ranking"), (len(criteria), MOST_CRITERIA, "criteria")):
+        if count > limit:
+            raise BenchError(f"{count} {what}, at most {limit} can be answered")
     plan = design.make(
         gathered.scenes, wish.design, people=wish.people, traps=wish.traps, repeats=wish.repeats, votes=wish.votes,
         seed=wish.seed,
     )  # fmt: skip
-    made = _keyed(data, wish, gathered, plan)
+    made = _keyed(data, wish, gathered, plan, criteria)
     try:
         _write(made, gathered, languages, results, folder)
     except OSError as error:
@@ -148,10 +157,13 @@ def _scene(
         gathered.left_out.append(f"{dataset}/{item}: no input ({lq.missing})")
         return False
     given = _keep(gathered, lq.pixels, "LQ")
-    if gt.pixels is not None:
-        better, worse = _keep(gathered, gt.pixels, "GT"), given
-    else:
-        better, worse = given, _keep(gathered, ruin(lq.pixels), "ruin")
+    best = lq.pixels if gt.pixels is None else gt.pixels
+    better = given if gt.pixels is None else _keep(gathered, best, "GT")
+    worse = better
+    for what, bad in (("LQ", lq.pixels), ("ruin", ruin(lq.pixels))):
+        if visibly_differ(best, bad):
+            worse = _keep(gathered, bad, what)
+            break
     gathered.scenes.append(Scene(dataset, item, given, tuple(outputs), better, worse))
     return True
 
@@ -176,6 +188,13 @@ def _told(gathered: _Gathered, name: str, what: str) -> None:
         known.append(what)
 
 
+def visibly_differ(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether a trap of the two is fair: nobody is to fail one for not seeing what cannot be seen."""
+    if one.shape != other.shape:
+        return True
+    return float(np.sqrt(np.mean((one.astype(np.float64) - other) ** 2))) > UNSEEN
+
+
 def ruin(pixels: np.ndarray) -> np.ndarray:
     """The image in squares of one colour each: worse than any input, for a trap where there is no GT."""
     made = pixels.copy()
@@ -189,12 +208,15 @@ def ruin(pixels: np.ndarray) -> np.ndarray:
 # What is written
 
 
-def _keyed(data: RunView, wish: Wish, gathered: _Gathered, plan: design.Plan) -> key.Key:
+def _keyed(data: RunView, wish: Wish, gathered: _Gathered, plan: design.Plan, criteria: tuple[str, ...]) -> key.Key:
     shown = dict.fromkeys(image for one in plan.questions for image in (one.given, *one.images))
     names = {image: secrets.token_hex(8) for image in shown}
     ids = [secrets.token_hex(6) for _ in plan.questions]
     scenes = {scene.given: scene for scene in gathered.scenes}
-    criteria = tuple(wish.criteria) or (CRITERIA if wish.design == "rating" else ("overall",))
+    # In the page no question is known by its place: not a trap, nor a method to whoever knows the seed.
+    order = list(range(len(ids)))
+    secrets.SystemRandom().shuffle(order)
+    places = {old: new for new, old in enumerate(order)}
     return key.Key(
         study=secrets.token_hex(6),
         title=data.record.title or data.record.suite,
@@ -206,17 +228,17 @@ def _keyed(data: RunView, wish: Wish, gathered: _Gathered, plan: design.Plan) ->
         seed=wish.seed,
         images={names[image]: key.KeyImage(image, tuple(gathered.what[image])) for image in sorted(shown)},
         questions={
-            id_: key.KeyQuestion(
+            ids[place]: key.KeyQuestion(
                 scenes[one.given].dataset, scenes[one.given].item, names[one.given],
                 tuple(names[image] for image in one.images), one.trap,
             )
-            for id_, one in zip(ids, plan.questions, strict=True)
+            for place, one in ((old, plan.questions[old]) for old in order)
         },
         traps=tuple(
             key.KeyTrap((ids[one.better[0]], names[one.better[1]]), (ids[one.worse[0]], names[one.worse[1]]))
             for one in plan.traps
         ),
-        plans=tuple(tuple((step.question, step.turn) for step in steps) for steps in plan.plans),
+        plans=tuple(tuple((places[step.question], step.turn) for step in steps) for steps in plan.plans),
     )  # fmt: skip
 
 

@@ -58,10 +58,12 @@ def screen(key: Key, seal: str, sitting: Sitting, rules: Rules = Rules()) -> Ses
         reasons.append(f"incomplete: {len(known)} of {asked} questions")
     elif not any(isinstance(event, End) for event in sitting.events) and asked and len(known) < asked:
         reasons.append(f"incomplete: {len(known)} of {asked} questions and no end")
-    reasons += _attention(key, known, rules)
+    careless, doubtful = _attention(key, known, rules)
+    reasons += careless
     return Session(
         study=key.study, design=key.design, criteria=key.criteria, lowest=key.lowest, highest=key.highest,
-        observer=f"p{person}", session=sitting.session, kept=not reasons, reasons=tuple(dict.fromkeys(reasons)),
+        observer=f"p{person}", session=sitting.session, kept=not reasons and not doubtful,
+        reasons=tuple(dict.fromkeys([*reasons, *doubtful])), accepted=not reasons,
         ballots=tuple(ballots), started=starts[0].started if starts else "",
         language=starts[0].language if starts else "", seal=seal,
     )  # fmt: skip
@@ -125,8 +127,11 @@ def _ballots(key: Key, votes: Sequence[Vote], repeats: int) -> tuple[list[Ballot
     return found, reasons
 
 
-def _attention(key: Key, votes: Sequence[Vote], rules: Rules) -> list[str]:
+def _attention(key: Key, votes: Sequence[Vote], rules: Rules) -> tuple[list[str], list[str]]:
+    """(reasons not to accept the session, reasons not to use it all the same), as the toolkit parts the two: a trap
+    has a right answer, while haste and even scores are only suspicious."""
     reasons: list[str] = []
+    doubtful: list[str] = []
     given = {vote.question: vote for vote in reversed(votes)}
     traps = [trap for trap in key.traps if trap.better[0] in given and trap.worse[0] in given]
     failed = sum(not _passed(key, trap.better, trap.worse, given) for trap in traps)
@@ -135,9 +140,11 @@ def _attention(key: Key, votes: Sequence[Vote], rules: Rules) -> list[str]:
     if votes:
         median = statistics.median(vote.seconds for vote in votes)
         if median < rules.fastest:
-            reasons.append(f"too fast: {median:.2g} s for the median answer")
-    line = _straight(key, [vote for vote in votes if not key.questions[vote.question].trap], rules)
-    return [*reasons, line] if line else reasons
+            doubtful.append(f"too fast: {median:.2g} s for the median answer")
+    line = _straight(
+        key, failed == 0 < len(traps), [vote for vote in votes if not key.questions[vote.question].trap], rules
+    )
+    return reasons, [*doubtful, line] if line else doubtful
 
 
 def _passed(key: Key, better: tuple[str, str], worse: tuple[str, str], given: Mapping[str, Vote]) -> bool:
@@ -153,7 +160,8 @@ def _passed(key: Key, better: tuple[str, str], worse: tuple[str, str], given: Ma
     return good > bad or (good == bad and key.design == "rating" and "ruin" in what)
 
 
-def _straight(key: Key, votes: Sequence[Vote], rules: Rules) -> str | None:
+def _straight(key: Key, vouched: bool, votes: Sequence[Vote], rules: Rules) -> str | None:
+    """`vouched`: traps were answered right, so that "no difference" throughout is what somebody saw."""
     if len(votes) < 5:
         return None
     if key.design == "rating":
@@ -163,6 +171,8 @@ def _straight(key: Key, votes: Sequence[Vote], rules: Rules) -> str | None:
         return f"straight line: scores vary by {variance:.2g}, {limit:.2g} is needed" if variance < limit else None
     if key.design == "pairs":
         sides = [values[0] for vote in votes for values in vote.answers.values()]
+        if vouched and all(side == 0.5 for side in sides):
+            return None
         return _one_sided(sum(side == 1 for side in sides), sum(side == 0 for side in sides), len(sides), rules)
     first = [values for vote in votes for values in vote.answers.values()]
     most = max(first.count(values) for values in first)

@@ -176,11 +176,12 @@ def _chooser(key: Key) -> Chooser:
         raise BenchError(
             f"--active chooses pairs, and study {key.study} is a {key.design}: bench study make --design pairs"
         )
-    methods: dict[tuple[str, ...], int] = {}
+    methods: dict[str, int] = {}
     pairs = {}
     for place, question in enumerate(key.questions.values()):
         if not question.trap:
-            first, second = (methods.setdefault(key.images[name].what, len(methods)) for name in question.images)
+            # Of outputs that are the same pixels the first method stands for all: a group would be a method of its own.
+            first, second = (methods.setdefault(key.images[name].what[0], len(methods)) for name in question.images)
             pairs[place] = first, second
     return Chooser(pairs, len(methods))
 
@@ -268,7 +269,8 @@ class _Handler(BaseHTTPRequestHandler):
         """A page elsewhere that has its own name lead to this machine is not answered."""
         host = (self.headers.get("Host") or "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if self.server.server_address[0] != LOCAL or name in (LOCAL, "localhost"):
+        address = str(self.server.server_address[0])
+        if not is_local(address) or name in (LOCAL, "localhost", address):
             return True
         self.close_connection = True
         self._answer(_refused(HTTPStatus.MISDIRECTED_REQUEST, "this server is for this machine alone"))
@@ -301,9 +303,14 @@ def files_of(folder: Path) -> dict[str, Path]:
         raise BenchError(f"{folder}: no study: bench study make RUN -o DIR makes one, and DIR is served")
     found = {"/": page / "index.html", "/index.html": page / "index.html"}
     for image in (page / make.IMAGES).iterdir():
-        if image.suffix == ".png" and image.is_file():
+        if image.suffix == ".png" and image.is_file() and not image.is_symlink():
             found[f"/{make.IMAGES}/{image.name}"] = image
     return found
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    return host == "localhost" or host.startswith("127.")
 
 
 def serve(folder: Path, host: str, port: int, *, active: bool, ready: Any) -> None:

@@ -6,6 +6,7 @@ held against the key in `bench.study.screening`.
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,12 +25,14 @@ MOST_LOG = 256 << 20
 """Bytes of a server's log, at which it takes no more."""
 MOST_EVENT = 64 << 10
 """Bytes of one event, for the server as well."""
+MOST_IMAGES, MOST_CRITERIA = 64, 32
+"""Of one question."""
 _CHECKED = ConfigDict(extra="forbid", strict=True)
 _Short = Annotated[str, Field(max_length=64)]
 _Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 _Count = Annotated[int, Field(ge=0, le=1_000_000)]
-_Names = Annotated[list[Name], Field(min_length=1, max_length=64)]
-_Values = Annotated[list[_Number], Field(min_length=1, max_length=64)]
+_Names = Annotated[list[Name], Field(min_length=1, max_length=MOST_IMAGES)]
+_Values = Annotated[list[_Number], Field(min_length=1, max_length=MOST_IMAGES)]
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -65,7 +68,7 @@ class Vote:
     question: Name
     images: _Names
     turn: _Count
-    answers: Annotated[dict[_Short, _Values], Field(min_length=1, max_length=32)]
+    answers: Annotated[dict[_Short, _Values], Field(min_length=1, max_length=MOST_CRITERIA)]
     """Criterion → a value per image, as `bench.results.votes.Ballot` has them."""
     seconds: Annotated[_Number, Field(ge=0)]
     shown: Annotated[list[_Count], Field(min_length=2, max_length=2)]
@@ -132,16 +135,29 @@ class Read(NamedTuple):
 def read(file: Path) -> Read:
     """A participant's file or a server's log. Raises `BenchError`, one line, for what is neither."""
     try:
-        raw = files.read(file, MOST_LOG if file.suffix == ".jsonl" else MOST_FILE)
+        raw = files.read(file, MOST_LOG if _named_log(file) else MOST_FILE).removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise BenchError(f"{file}: cannot be read: {one_line(error.strerror or error)}") from None
-    if file.suffix == ".jsonl":
+    if _is_log(file, raw):
         return _log(file, raw)
     try:
         found = _FILE.validate_json(raw)
     except ValidationError as error:
         raise BenchError(f"{file}: no votes of a study: {complaint(error)}") from None
     return Read([Sitting(found.study, found.session, found.seal, tuple(found.events))], [])
+
+
+def _named_log(file: Path) -> bool:
+    return file.suffix.lower() == ".jsonl"
+
+
+def _is_log(file: Path, raw: bytes) -> bool:
+    """By what it says, since files are renamed on their way; by its name where it says neither."""
+    try:
+        first = json.loads(raw.lstrip().partition(b"\n")[0])
+    except (ValueError, RecursionError):
+        return _named_log(file)
+    return isinstance(first, dict) and ("event" in first or (_named_log(file) and "format" not in first))
 
 
 def complaint(error: ValidationError) -> str:

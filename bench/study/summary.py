@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.errors import ItemError
+from bench.errors import BenchError, ItemError
 from bench.metrics import opinion, preference, ranking
 from bench.metrics.people import Asked
 from bench.results import voted, votes
@@ -22,6 +22,7 @@ from bench.results.record import DatasetRecord
 from bench.results.view import RunView
 from bench.results.voted import Judged
 from bench.results.votes import Session
+from bench.study.coverage import Need, coverage
 
 RESAMPLES = 1000
 SEED = 12345
@@ -110,6 +111,8 @@ class DatasetSummary:
     dataset: str
     votes: Mapping[str, Sequence[Judged]]
     """By what is made of them: mos, bt, rank."""
+    needs: Mapping[str, Sequence[Need]]
+    """By the same: outputs and the votes that they have and lack."""
     rating: RatingSummary | None
     pairs: PairSummary | None
     rank: RankSummary | None
@@ -126,19 +129,26 @@ class Summary:
     datasets: Sequence[DatasetSummary]
 
 
-def summarise(data: RunView, results: Path, criterion: str = "") -> Summary:
-    """Raises `BenchError` where a library is missing."""
+def summarise(data: RunView, results: Path, criterion: str = "", study: str = "") -> Summary:
+    """Raises `BenchError` where a library is missing, and for scores on several scales."""
     every = votes.sessions(results, kept=False)
     kept = [one for one in every if one.kept]
     datasets, hashes = [], set[str]()
     for dataset in data.record.datasets:
         of = _owners(dataset, data)
         hashes |= set(of)
-        found = {name: voted.judged(kept, of, Asked(name, criterion)) for name in ("mos", "bt", "rank")}
+        found = {name: voted.judged(kept, of, Asked(name, criterion, study)) for name in ("mos", "bt", "rank")}
         for name in ("bt", "rank"):
             found[name] = [one for one in found[name] if len({owner.method for owner, _, _ in one.owners}) > 1]
         if any(found.values()):
-            datasets.append(_dataset(dataset, data, found))
+            needs = {
+                name: coverage(results, {one.session.study for one in given}, of, given)
+                for name, given in found.items() if given
+            }  # fmt: skip
+            try:
+                datasets.append(_dataset(dataset, data, found, needs))
+            except ItemError as error:
+                raise BenchError(f"{dataset.label}: {error}") from None
     studies = {one.study for one in every if votes.hashes(one.votes) & hashes}
     mine = [one for one in every if one.study in studies]
     return Summary(
@@ -151,10 +161,12 @@ def _owners(dataset: DatasetRecord, data: RunView) -> voted.Owners:
     return voted.owners(dataset, data.units, labels)
 
 
-def _dataset(dataset: DatasetRecord, data: RunView, found: Mapping[str, Sequence[Judged]]) -> DatasetSummary:
+def _dataset(
+    dataset: DatasetRecord, data: RunView, found: Mapping[str, Sequence[Judged]], needs: Mapping[str, Sequence[Need]]
+) -> DatasetSummary:
     methods = list(dict.fromkeys(one.label for one in data.record.methods if one.is_for(dataset.label)))
     return DatasetSummary(
-        dataset.label, found,
+        dataset.label, found, needs,
         rating=_rating(found["mos"]) if found["mos"] else None,
         pairs=_pairs(found["bt"], methods) if found["bt"] else None,
         rank=_rank(found["rank"]) if found["rank"] else None,
@@ -266,11 +278,7 @@ def _more(needed: float, have: int) -> int | None:
 
 
 def _pairs(found: Sequence[Judged], methods: Sequence[str]) -> PairSummary:
-    made = voted.comparisons(found, methods)
-    compared = sorted({place for one in made for place in (one.first, one.second)})
-    names = [methods[place] for place in compared]
-    place = {old: new for new, old in enumerate(compared)}
-    made = [one._replace(first=place[one.first], second=place[one.second]) for one in made]
+    made, names = voted.only_compared(voted.comparisons(found, methods), methods)
     table = preference.wins(made, len(names))
     why, strengths, lost = "", dict[str, Estimate](), 0
     try:

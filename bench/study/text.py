@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from tabulate import tabulate
 
-from bench.results.voted import Judged
+from bench.study.coverage import Need
 from bench.study.summary import Apart, DatasetSummary, Estimate, PairSummary, RankSummary, RatingSummary, Summary
+from bench.tables.render import pipe
 
 
 def render(summary: Summary) -> str:
@@ -25,7 +25,7 @@ def as_json(summary: Summary) -> str:
     data = {
         "sessions": [
             {"study": one.study, "session": one.session, "observer": one.observer, "kept": one.kept,
-             "reasons": list(one.reasons)}
+             "accepted": one.accepted, "reasons": list(one.reasons)}
             for one in summary.sessions
         ],
         "repeats": {study: {"same": same, "of": of} for study, (same, of) in summary.repeats.items()},
@@ -38,7 +38,11 @@ def as_json(summary: Summary) -> str:
 
 def _parts(one: DatasetSummary) -> dict[str, Any]:
     parts = {"rating": one.rating, "pairs": one.pairs, "rank": one.rank}
-    return {name: _plain(part) for name, part in parts.items() if part is not None}
+    needs = {
+        name: {"outputs": len(each), "votes": sum(n.votes for n in each), "missing": sum(n.missing for n in each)}
+        for name, each in one.needs.items()
+    }
+    return {"needs": needs, **{name: _plain(part) for name, part in parts.items() if part is not None}}
 
 
 def _plain(part: RatingSummary | PairSummary | RankSummary) -> dict[str, Any]:
@@ -80,18 +84,21 @@ def _lines(summary: Summary) -> Iterator[str]:
 
 def _dataset(dataset: DatasetSummary) -> Iterator[str]:
     if dataset.rating is not None:
-        yield from (*_rating(dataset.rating), _cast(dataset.votes["mos"]))
+        yield from (*_rating(dataset.rating), _cast(dataset.needs["mos"]))
     if dataset.pairs is not None:
-        yield from (*_pairs(dataset.pairs), _cast(dataset.votes["bt"]))
+        yield from (*_pairs(dataset.pairs), _cast(dataset.needs["bt"]))
     if dataset.rank is not None:
-        yield from (*_rank(dataset.rank), _cast(dataset.votes["rank"]))
+        yield from (*_rank(dataset.rank), _cast(dataset.needs["rank"]))
 
 
-def _cast(found: Sequence[Judged]) -> str:
-    """How evenly votes lie: what has few needs more."""
-    each = Counter(owner for one in found for owner, _, _ in one.owners)
-    few = sum(count == min(each.values()) for count in each.values())
-    return f"- {len(each)} outputs have {min(each.values())} to {max(each.values())} votes each ({few} have the fewest)"
+def _cast(needs: Sequence[Need]) -> str:
+    """How evenly votes lie, and what still needs some."""
+    had = [one.votes for one in needs]
+    lacking = [one for one in needs if one.missing]
+    told = f"- {len(needs)} outputs have {min(had)} to {max(had)} votes each"
+    if not lacking:
+        return f"{told}: all that were planned"
+    return f"{told}; {len(lacking)} lack {sum(one.missing for one in lacking)} of those planned (-o DIR: needs.csv)"
 
 
 def _rating(found: RatingSummary) -> Iterator[str]:
@@ -142,7 +149,9 @@ def _rank(found: RankSummary) -> Iterator[str]:
 def _apart(found: Sequence[Apart], what: str) -> Iterator[str]:
     for one in found:
         between = f"- {one.better} and {one.worse}: "
-        if one.more is None:
+        if math.isnan(one.difference):
+            yield f"{between}too few votes to say anything ({one.votes} now)"
+        elif one.more is None:
             yield f"{between}as things are no number of votes would tell them apart ({one.votes} now)"
         elif one.more:
             more = f"about {one.more} more votes would tell them apart ({one.votes} now)"
@@ -153,6 +162,7 @@ def _apart(found: Sequence[Apart], what: str) -> Iterator[str]:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     aligned = ["left", *["right"] * (len(header) - 1)]
+    header, rows = [pipe(one) for one in header], [[pipe(one) for one in row] for row in rows]
     return tabulate(rows, header, tablefmt="pipe", colalign=aligned, disable_numparse=True)
 
 

@@ -66,6 +66,8 @@ class VoteLog:
         """Returns when the line is on the disk. Raises `LogFull`."""
         payload = line + b"\n"
         with self._lock:
+            if not self._there():
+                raise LogFull(f"{self.path.name} was moved or deleted: votes are taken once it is back")
             size = os.fstat(self._file).st_size
             if size + len(payload) > MOST_LOG:
                 raise LogFull(f"the log has {size} bytes")
@@ -76,6 +78,13 @@ class VoteLog:
             except OSError as error:
                 os.ftruncate(self._file, size)  # what was not acknowledged is not there
                 raise LogFull(one_line(error.strerror or error)) from None
+
+    def _there(self) -> bool:
+        """Whether what is written can be found again under the log's name."""
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._file))
+        except OSError:
+            return False
 
     def _sync_folder(self) -> None:
         """The file's name is on the disk as well; Windows has no such thing."""

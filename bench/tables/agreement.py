@@ -15,6 +15,7 @@ import numpy as np
 from tabulate import tabulate
 
 from bench.results.csv_text import of_records
+from bench.tables.render import pipe
 
 RESAMPLES = 1000
 SEED = 12345
@@ -95,6 +96,8 @@ def agree(
             if by_scene is not None:
                 some = by_scene[drawn]
                 return float(np.nanmean(some)) if np.isfinite(some).any() else math.nan
+            if used.sum() < 3:
+                return math.nan  # two points always lie on a line
             joined = np.concatenate([each[scene] for scene in drawn])
             return kind(of[joined], people.scores[joined])
 
@@ -167,7 +170,10 @@ def _interval(value: Callable[[np.ndarray], float], scenes: int) -> Estimate:
         return Estimate(whole)
     draw = np.random.default_rng(SEED)
     drawn = [value(draw.integers(0, scenes, scenes)) for _ in range(RESAMPLES)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    drawn = [one for one in drawn if math.isfinite(one)]
+    if len(drawn) < RESAMPLES / 2:
+        return Estimate(whole)
+    low, high = np.quantile(drawn, [0.025, 0.975])
     return Estimate(whole, float(low), float(high))
 
 
@@ -181,8 +187,8 @@ def render(found: Sequence[Agreement], style: str, *, logistic: bool = False) ->
     if style == "csv":
         return of_records(list(_record(shown[0], "") if shown else {}), (_record(one, "") for one in shown))
     rows = [
-        [one.dataset, one.against, one.metric, *map(_text, (one.srocc, one.plcc, one.accuracy)), one.outputs,
-         f"{one.comparisons:g}"]
+        [*map(pipe, (one.dataset, one.against, one.metric)),
+         *map(_text, (one.srocc, one.plcc, one.accuracy)), one.outputs, f"{one.comparisons:g}"]
         for one in shown
     ]  # fmt: skip
     header = ["Dataset", "People", "Metric", "SROCC", "PLCC", "Pairs right", "Outputs", "Comparisons"]

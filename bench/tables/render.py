@@ -36,25 +36,25 @@ def markdown(table: Table, form: Form = Form()) -> str:  # noqa: B008 – immuta
     marks: tuple[str, ...] = ("{}", "**{}**", "<u>{}</u>")
     ranged = _ranged(sheet)
     groups = [head.group for head in sheet.heads]
-    heads = list(_with_intervals([_pipe(head.text) for head in sheet.heads], ranged, _INTERVAL))
+    heads = list(_with_intervals([pipe(head.text) for head in sheet.heads], ranged, _INTERVAL))
     body = [
         [
-            *map(_pipe, line.stubs),
+            *map(pipe, line.stubs),
             *_with_intervals(
                 [
-                    marks[cell.rank].format(_pipe(cell.text)) + _pipe(cell.stars + cell.beside) + _marked(cell)
+                    marks[cell.rank].format(pipe(cell.text)) + pipe(cell.stars + cell.beside) + _marked(cell)
                     for cell in line.cells
                 ],
                 ranged,
-                [_pipe(cell.interval) for cell in line.cells],
+                [pipe(cell.interval) for cell in line.cells],
             ),
         ]
         for line in sheet.lines
     ]
-    stubs = list(map(_pipe, sheet.stubs))
+    stubs = list(map(pipe, sheet.stubs))
     if any(groups):  # markdown has one line of headings: the groups take it, and metrics are the first line below
         body.insert(0, [*[""] * len(stubs), *(f"*{head}*" for head in heads)])
-        starts = [_pipe(group) if not place or groups[place - 1] != group else "" for place, group in enumerate(groups)]
+        starts = [pipe(group) if not place or groups[place - 1] != group else "" for place, group in enumerate(groups)]
         heads = list(_with_intervals(starts, ranged, ""))
     align = (*("left" for _ in stubs), *("right" for _ in heads))
     text = tabulate(body, [*stubs, *heads], tablefmt="pipe", colalign=align, disable_numparse=True)
@@ -82,7 +82,8 @@ def _marked(cell: Shown) -> str:
     return "".join(f" [{mark}]" for mark in (cell.mark, *cell.doubts) if mark)
 
 
-def _pipe(text: str) -> str:
+def pipe(text: str) -> str:
+    """A cell of a markdown table: in one line, and without ending the cell."""
     return printable(text).replace("|", "\\|")
 
 

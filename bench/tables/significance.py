@@ -7,8 +7,13 @@ other seeds, speaks of other members as well. What is resampled and how is `stat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
+from bench.metrics import preference
+from bench.metrics.preference import Comparison
+from bench.results import voted
 from bench.results.view import Cell, RunView
 from bench.tables import statistics
 from bench.tables.notes import Note, legend, told
@@ -17,19 +22,35 @@ from bench.tables.notes import Note, legend, told
 def intervals(cells: Iterable[Cell]) -> dict[int, statistics.Interval]:
     """By a cell's `id`, the bootstrap interval of its mean over items, and over members where there are several.
 
-    Set metrics, whose value is no mean, have none.
+    Set metrics, whose value is no mean, have none; of Bradley–Terry strengths people and items are drawn again, as
+    `bench study report` does.
     """
+    cells = list(cells)
+    compared = {
+        id(cell): _of_strengths(cell.column.compared, tuple(cell.column.strengths or ())).get(cell.method)
+        for cell in cells
+        if cell.column.compared is not None
+    }
     means = [cell for cell in cells if not cell.column.is_set]
     alone = [cell for cell in means if cell.members <= 1]
     found = {id(cell): statistics.crossed(cell.by_member) for cell in means if cell.members > 1}
     ranges = statistics.bootstraps([cell.item_values for cell in alone])
     found |= {id(cell): one for cell, one in zip(alone, ranges, strict=True)}
-    return {number: one for number, one in found.items() if one is not None}
+    return {number: one for number, one in (found | compared).items() if one is not None}
 
 
 def interval_of(cell: Cell) -> statistics.Interval | None:
     """The interval of one cell's mean; those of many are made together in less time."""
     return intervals([cell]).get(id(cell))
+
+
+@lru_cache(maxsize=32)
+def _of_strengths(made: tuple[Comparison, ...], methods: tuple[str, ...]) -> Mapping[str, statistics.Interval]:
+    """By method; those that have none are not in it."""
+    told, names = voted.only_compared(made, methods)
+    found = preference.with_bootstrap(told, len(names))
+    each = zip(names, found.low, found.high, strict=True)
+    return {name: statistics.Interval(float(low), float(high)) for name, low, high in each if math.isfinite(low)}
 
 
 def paired_test(base: Cell, other: Cell) -> statistics.Paired | None:
@@ -88,6 +109,8 @@ def notes(data: RunView, whole: RunView, *, ci: bool, against: str | None) -> It
             "other items of the same kind, not with another training run.",
             f"[low, high]: {statistics.LEVEL:.0%} bootstrap interval of the mean over items.",
         )
+        if any(cell.column.compared is not None for cell in data.cells):
+            yield told("Of Bradley–Terry strengths items and, independently, people are drawn again.")
         if several:
             yield told(
                 f"{several}: resampled are the items and, independently, the members (crossed bootstrap): "

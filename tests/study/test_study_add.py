@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import random
 from collections.abc import Callable
@@ -235,3 +236,105 @@ def test_a_damaged_stored_session_is_one_line(capsys: pytest.CaptureFixture[str]
     assert bench("table", "mine") == 2
     told = capsys.readouterr().err
     assert "a session of votes that is damaged (design: must be" in told and len(told.splitlines()) == 1
+
+
+def test_files_are_known_by_what_they_say_since_they_are_renamed_on_their_way(capsys: pytest.CaptureFixture[str]):
+    key = study()
+    names = ["one.JSON", "two.json.txt", "three (1).json", "four.json (1)", "five.jsonl"]
+    for person, name in enumerate(names, start=1):
+        save(filled(key, person, by_quality("rating", person)), name)
+    Path("votes/three (1).json").write_bytes(b"\xef\xbb\xbf" + Path("votes/three (1).json").read_bytes())
+    log = [
+        {"study": key["study"], "session": "served", "number": number, "event": event}
+        for number, event in enumerate(filled(key, 6, by_quality("rating", 6))["events"])
+    ]
+    Path("votes/log.json").write_text("\n".join(map(json.dumps, log)), encoding="utf-8")
+    Path("votes/letter.pdf").write_bytes(b"%PDF")
+    capsys.readouterr()
+    assert bench("study", "add", "votes") == 0
+    told = capsys.readouterr()
+    assert len([line for line in told.out.splitlines() if line.endswith("kept")]) == 6
+    assert "not read, no .json in the name: votes/letter.pdf" in told.err
+
+
+def test_a_copied_file_of_a_session_is_no_second_vote(capsys: pytest.CaptureFixture[str]):
+    key = study()
+    file = outcome(filled(key, 1, by_quality("rating", 1))).session
+    stored = votes.path(RESULTS, file.study, file.session)
+    stored.with_name("session01 (copy).json").write_bytes(stored.read_bytes())
+    stored.with_name("._session01.json").write_bytes(b"of a Mac")
+    assert len(votes.sessions(RESULTS)) == 1
+    other = json.loads(stored.read_text(encoding="utf-8"))
+    other["ballots"][0]["seconds"] = 77.0
+    stored.with_name("session01 (copy).json").write_text(json.dumps(other), encoding="utf-8")
+    capsys.readouterr()
+    assert bench("table", "mine") == 2
+    told = capsys.readouterr().err
+    assert "another version of the session in" in told and len(told.splitlines()) == 1
+
+
+def test_a_key_that_was_changed_is_said_and_one_of_another_study_is_passed_over(capsys: pytest.CaptureFixture[str]):
+    key = study()
+    events = filled(key, 1, by_quality("rating", 1))["events"]
+    lines = [{"study": key["study"], "session": "s1", "number": n, "event": event} for n, event in enumerate(events)]
+    Path("asked/votes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    true = Path("asked/key.json").read_text(encoding="utf-8")
+    Path("asked/key.json").write_text(true.replace("Amberfox", "Bluejay"), encoding="utf-8")
+    assert bench("study", "add", "asked") == 1
+    assert "key.json differ: --key FILE says which is the study's" in capsys.readouterr().err
+    Path("asked/key.json").write_text("{}", encoding="utf-8")
+    assert bench("study", "add", "asked") == 0
+    assert "kept" in capsys.readouterr().out
+
+
+def test_no_difference_throughout_is_an_answer_of_somebody_whose_traps_are_right():
+    key = study("--design", "pairs")
+
+    def same(shown: list[str]) -> list[float]:
+        return [0.5, 0.5] if "GT" not in shown else [1.0, 0.0] if shown[0] == "GT" else [0.0, 1.0]
+
+    assert outcome(filled(key, 1, same)).session.kept
+    key = study("--design", "pairs", "--traps", "0", name="again")
+    given = filled(key, 1, constant([0.5, 0.5]))
+    given["seal"] = hashlib.sha256(Path("again/key.json").read_bytes()).hexdigest()
+    assert "no difference in" in outcome({**given, "session": "another"}).line
+
+
+def test_a_study_that_everybody_was_left_out_of_says_so(capsys: pytest.CaptureFixture[str]):
+    outcome(filled(study(), 1, constant([3])))
+    assert bench("study", "report", "mine") == 2
+    assert "all 1 sessions were left out (p1: traps failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda key: key["images"].pop(next(iter(key["images"]))), "has images that it does not name"),
+        (lambda key: key["traps"][0].update(better=["0", "0"]), "a trap is on a question or an image"),
+        (lambda key: key["plans"][0][0].__setitem__(0, 999), "its plans are not those of 12 people"),
+        (lambda key: key["plans"].pop(), "its plans are not those of 12 people"),
+    ],
+)
+def test_a_key_that_does_not_fit_itself_is_one_line(
+    change: Callable[[dict[str, Any]], object], said: str, capsys: pytest.CaptureFixture[str]
+):
+    key = study()
+    save(filled(key, 1, by_quality("rating", 1)))
+    change(key)
+    Path("changed.json").write_text(json.dumps(key), encoding="utf-8")
+    capsys.readouterr()
+    assert bench("study", "add", "votes", "--key", "changed.json") == 1
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told
+
+
+def test_a_stored_vote_with_too_few_values_is_one_line(capsys: pytest.CaptureFixture[str]):
+    session = outcome(filled(study("--design", "pairs"), 1, by_quality("pairs", 1))).session
+    stored = votes.path(RESULTS, session.study, session.session)
+    given = json.loads(stored.read_text(encoding="utf-8"))
+    given["ballots"][0]["values"] = [1.0]
+    stored.write_text(json.dumps(given), encoding="utf-8")
+    capsys.readouterr()
+    assert bench("table", "mine") == 2
+    told = capsys.readouterr().err
+    assert "1 values for 2 images" in told and len(told.splitlines()) == 1

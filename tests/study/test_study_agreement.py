@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.commands import bench
 from support.studies import by_quality, filled, save, study
 from support.workplace import photograph
 
+from bench.study.agreement import read_opinions
 from bench.tables.agreement import Opinions, Preferences, agree
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -97,6 +99,43 @@ def opinion_set() -> list[tuple[str, str, float]]:
     return found
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"image;mos\na.bmp;3,25\nb, c.bmp;1.5\n",
+        b'\xef\xbb\xbfimage,mos\r\na.bmp,3.25\r\n"b, c.bmp",1.5\r\n',
+        b"mos\timage\n3,25\ta.bmp\n\n1,5\tb, c.bmp\n",
+        b"a.bmp;3,25\nb, c.bmp;1,5\n",
+        b'\n"image","MOS"\n"a.bmp","3.25"\n"b, c.bmp","1.5"\n',
+    ],
+)
+def test_spreadsheets_of_any_country_are_read(text: bytes):
+    Path("opinions.csv").write_bytes(text)
+    found = read_opinions(Path("opinions.csv"))
+    assert [(one.image, one.score) for one in found] == [("a.bmp", 3.25), ("b, c.bmp", 1.5)]
+
+
+@pytest.mark.parametrize(
+    ("values", "scores", "srocc", "accuracy"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], math.nan, 1.0),  # two points lie on a line whatever they are
+        ([2.0, 2.0, 2.0], [1.0, 2.0, 3.0], math.nan, 0.5),
+        ([1.0, 2.0, 3.0], [4.0, 4.0, 4.0], math.nan, math.nan),
+        ([1.0, math.nan, math.inf], [1.0, 2.0, 3.0], math.nan, math.nan),
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 1.0, 1.0),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_too_few_or_constant_values_agree_with_nobody(
+    values: list[float], scores: list[float], srocc: float, accuracy: float
+):
+    people = Opinions(np.array(scores), np.zeros(len(scores), dtype=int), None, within=False)
+    found = agree("d", "p", "m", "s", np.array(values), people)
+    assert found.srocc.value == pytest.approx(srocc, nan_ok=True) == found.plcc.value or math.isnan(srocc)
+    assert math.isnan(found.srocc.value) == math.isnan(srocc) == math.isnan(found.plcc.value)
+    assert found.accuracy.value == pytest.approx(accuracy, nan_ok=True)
+
+
 @pytest.mark.parametrize("form", ["tid2013", "kadid", "pipal", "csv"])
 def test_published_sets_are_read_as_they_are(form: str, capsys: pytest.CaptureFixture[str]):
     rows = opinion_set()
@@ -127,11 +166,17 @@ def test_published_sets_are_read_as_they_are(form: str, capsys: pytest.CaptureFi
         ("image,mos\ni01_08_1.bmp\n", "opinions.csv:2: 1 columns, at least 2 are needed"),
         ("image,mos\n,3\n", "opinions.csv:2: no image"),
         ("image,mos\nnone.bmp,3\n", "bent: no none.bmp, of which opinions.csv has an opinion"),
+        ("image,mos\n,,\nsame.bmp,3\n", "same.bmp is bent/a/same.bmp and bent/b/same.bmp: name it with its folder"),
+        ('image,mos\n"i01_08_1.bmp,3\n', "opinions.csv: no CSV"),
+        ('image,mos\ni01_08_1.bmp,"3,5"\n', "opinions.csv:2: '3,5' is no score"),
         ("image,ref,mos\ni01_08_1.bmp,I09.BMP,3\n", "whole: no reference of i01_08_1.bmp"),
     ],
 )
 def test_a_wrong_set_is_one_line(text: str, said: str, capsys: pytest.CaptureFixture[str]):
     opinion_set()
+    for folder in ("a", "b"):
+        Path("bent", folder).mkdir()
+        shutil.copy("bent/i01_08_1.bmp", Path("bent", folder, "same.bmp"))
     Path("opinions.csv").write_text(text, encoding="utf-8")
     capsys.readouterr()
     assert bench("agreement", "--opinions", "opinions.csv", "--images", "bent", "--references", "whole") == 2

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bench.errors import ItemError
 from bench.metrics import opinion, preference, ranking
 from bench.metrics.preference import Comparison
+from bench.study import text
 from bench.study.active import Chooser, gain, posterior
-from bench.study.summary import _more, _needed, _pair_apart
+from bench.study.summary import _means_apart, _more, _needed, _pair_apart
+from bench.tables.agreement import Agreement, Estimate, render
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "p910.json").read_text(encoding="utf-8"))
 VOTES = np.array([[math.nan if vote == "-" else float(vote) for vote in row] for row in GOLDEN["votes"]])
@@ -201,3 +204,44 @@ def test_questions_go_where_an_answer_says_most_and_to_nobody_twice():
     # Those that are close are compared more often than chance would have it, which is 15 times each.
     assert asked[0, 1] + asked[2, 3] > 2 * 15 * 1.4 and max(asked, key=lambda pair: asked[pair]) in ((0, 1), (2, 3))
     assert Chooser({0: (0, 1)}, 2).choose("a") == (0, 0)
+
+
+@pytest.mark.parametrize("scenes, people", [(1, 8), (8, 1), (1, 1)])
+def test_one_person_or_one_scene_says_nothing_of_others(scenes: int, people: int):
+    made = [
+        preference.Comparison(0, 1, float((scene + person + again) % 3 > 0), scene, person)
+        for scene in range(scenes) for person in range(people) for again in range(3)
+    ]  # fmt: skip
+    found = preference.with_bootstrap(made, 2, resamples=50)
+    assert np.isnan(found.low).all() and np.isnan(found.high).all()
+    assert found.values == pytest.approx([math.log(2) / 2, -math.log(2) / 2])
+
+
+def test_outliers_are_those_of_scipys_z():
+    draw = np.random.default_rng(3)
+    votes = draw.normal(3, 0.3, (5, 24))
+    votes[0, 3], votes[1, 7], votes[2, :14] = 9, -4, np.nan
+    votes[2, 20] = 9  # of ten votes none can lie 3.29 deviations away
+    found = np.isnan(opinion.without_outliers(votes))
+    for row, out in zip(votes, found, strict=True):
+        with np.errstate(invalid="ignore"):
+            far = np.abs(stats.zscore(row, nan_policy="omit")) > 3.29
+        assert (out & ~np.isnan(row)).tolist() == np.asarray(far, dtype=bool).tolist()
+    assert found[0, 3] and found[1, 7] and not found[2, 20]
+
+
+def test_names_do_not_break_a_table():
+    assert text._table(["Method", "a|b"], [["x|y", "1"]]).count("\\|") == 2
+    estimate = Estimate(0.5)
+    found = Agreement("d|e", "ratings", "m|n", "s", estimate, estimate, estimate, 3, 3.0)
+    row = render([found], "markdown").splitlines()[2]
+    assert "d\\|e" in row and "m\\|n" in row
+
+
+def test_one_vote_is_too_few_to_say_what_more_votes_would_do():
+    none, tied = _means_apart("a", "b", np.array([1.0])), _means_apart("a", "b", np.array([1.0, -1.0]))
+    told = list(text._apart([none, tied], "a difference of"))
+    assert told == [
+        "- a and b: too few votes to say anything (1 now)",
+        "- a and b: as things are no number of votes would tell them apart (2 now)",
+    ]

@@ -91,3 +91,25 @@ def test_images_are_zoomed_together(design: str, address: str) -> None:
         after = sitting.page.eval_on_selector_all(".frame img", "all => all.map(one => one.style.transform)")
         assert len(after) == 3 and len(set(after)) == 1 and after != before
         sitting.close()
+
+
+@pytest.mark.parametrize("design", ["pairs"], indirect=True)
+def test_nobody_begins_before_the_answers_of_the_one_before_are_safe(design: str, address: str, tmp_path: Path) -> None:
+    with browser() as started:
+        sitting = Sitting(started, Voter(1), key_of(STUDY), QUALITY)
+        sitting.begin((STUDY / "page/index.html").resolve().as_uri())
+        sitting.vote()
+        another = sitting.page.locator("#another")
+        assert another.is_disabled()
+        sitting.save(tmp_path)
+        assert another.is_enabled()
+        sitting.close()
+        cut = Sitting(started, Voter(2), key_of(STUDY), QUALITY)
+        cut.begin(address)
+        cut.page.route("**/api/vote", lambda route: route.abort())
+        cut.vote()
+        assert cut.page.locator("#another").is_disabled()
+        cut.page.unroute("**/api/vote")
+        cut.wait_until_sent()
+        assert cut.page.locator("#another").is_enabled()
+        cut.close()

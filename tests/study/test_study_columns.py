@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +81,11 @@ def test_scores_on_two_scales_are_not_averaged(capsys: pytest.CaptureFixture[str
     said("rating", "bob", [("noise", [one], [9])], lowest=1, highest=10)
     found = table(capsys, "mine")["Amberfox", "mos"]
     assert found["status"] == "n/a" and "scales 0–5 and 1–10, which have no common mean" in found["reason"]
+    for command in (["study", "report", "mine"], ["agreement", "mine"]):
+        capsys.readouterr()
+        assert bench(*command) == 2
+        told = capsys.readouterr().err
+        assert "Dragonet: votes are on the scales" in told and "one of s1" in told and len(told.splitlines()) == 1
 
 
 def test_a_mean_rank_by_hand(capsys: pytest.CaptureFixture[str]):
@@ -152,7 +159,7 @@ def test_the_papers_studies_go_from_make_to_table(capsys: pytest.CaptureFixture[
     ("spec", "said"),
     [
         ("{mos: {variant: median}}", "variant is one of mean, p910, not 'median'"),
-        ("{mos: {reject: all}}", "reject is one of none, bt500, not 'all'"),
+        ("{mos: {reject: all}}", "reject is one of none, bt500, z3.29, not 'all'"),
         ("{bt: {variant: p910}}", "has no option 'variant'"),
     ],
 )
@@ -181,3 +188,44 @@ def test_a_report_says_who_is_out_and_exports_every_vote(capsys: pytest.CaptureF
     data = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert data["datasets"][0]["pairs"]["strengths"]["Amberfox"]["value"] > 0
     assert bench("study", "report", "mine", "--criterion", "beauty") == 2
+
+
+def test_strengths_have_the_interval_of_the_report(capsys: pytest.CaptureFixture[str]):
+    key = study("--design", "pairs", "--repeats", "0")
+    for person in range(1, 7):
+        save(filled(key, person, by_quality("pairs", person, noise=2.5)))
+    assert bench("study", "add", "votes") == 0
+    rows = table(capsys, "mine", "--ci")
+    assert bench("study", "report", "mine", "--format", "json") == 0
+    told = json.loads(capsys.readouterr().out)["datasets"][0]["pairs"]["strengths"]
+    assert set(told) == set(METHODS)
+    for method, (value, low, high) in ((name, each.values()) for name, each in told.items()):
+        row = rows[method, "bt"]
+        assert (row["value"], row["low"], row["high"]) == pytest.approx((value, low, high))
+        assert low < value < high
+    assert rows["Amberfox", "bt"]["signature"].count("votes:") == 1
+    assert bench("table", "mine", "--ci") in (0, 1)
+    assert "Of Bradley–Terry strengths items and, independently, people are drawn again." in capsys.readouterr().out
+
+
+def test_what_still_needs_votes_is_listed_and_who_is_accepted_is_told_apart(capsys: pytest.CaptureFixture[str]):
+    key = study("--people", "3")
+    save(filled(key, 1, by_quality("rating", 1)))
+    save(filled(key, 2, by_quality("rating", 2), seconds=0.2))
+    half = filled(key, 3, by_quality("rating", 3))
+    half["events"] = half["events"][:9]
+    save(half)
+    assert bench("study", "add", "votes") == 0
+    told = capsys.readouterr().out
+    assert "accepted, left out: too fast" in told and re.search(r"answers, left out: incomplete", told)
+    assert bench("study", "report", "mine", "-o", "report") == 0
+    assert f"{len(METHODS) * ITEMS} lack {2 * len(METHODS) * ITEMS} of those planned" in capsys.readouterr().out
+    with Path("report/needs.csv").open(encoding="utf-8", newline="") as file:
+        needs = list(csv.DictReader(file))
+    assert {(row["scene"], row["condition"]) for row in needs} == {
+        (f"scene{n}", method) for n in range(ITEMS) for method in METHODS
+    }
+    assert {(row["votes"], row["planned"], row["missing"]) for row in needs} == {("1", "3", "2")}
+    with Path("report/sessions.csv").open(encoding="utf-8", newline="") as file:
+        sessions = {row["observer"]: (row["accepted"], row["kept"]) for row in csv.DictReader(file)}
+    assert sessions == {"p1": ("yes", "yes"), "p2": ("yes", "no"), "p3": ("no", "no")}

@@ -13,11 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from support.commands import bench
-from support.studies import ITEMS, METHODS, study
+from support.studies import ITEMS, METHODS, put, study
 
+from bench.errors import BenchError
 from bench.study import page
 from bench.study.design import APART, Scene, make
 
@@ -182,6 +185,7 @@ def test_another_language_is_a_file():
         (["-m", "Amberfox", "--design", "pairs"], "nothing to compare"),
         (["-o", "low"], "low: is there and not empty"),
         (["--items", "0"], "'--items'"),
+        (["--criteria", ",".join(f"c{n}" for n in range(33))], "33 criteria, at most 32 can be answered"),
     ],
 )
 def test_a_wrong_request_is_one_line(options: list[str], said: str, capsys: pytest.CaptureFixture[str]):
@@ -203,3 +207,48 @@ def test_an_item_that_lacks_an_output_is_left_out_and_said(capsys: pytest.Captur
     told = capsys.readouterr().err
     assert re.search(r"left out: Dragonet/scene\d: no output of \w+ \(not on disk: bench run makes it\)", told)
     assert len({one["item"] for one in key["questions"].values()}) == ITEMS - 1
+
+
+def test_without_a_seed_nobody_can_draw_again_what_the_maker_drew(monkeypatch: pytest.MonkeyPatch):
+    seeds = set()
+    for name in ("one", "two"):
+        assert bench("study", "make", "mine", "-o", name, "--design", "pairs") == 0
+        seeds.add(json.loads(Path(name, "key.json").read_text(encoding="utf-8"))["seed"])
+    assert len(seeds) == 2 and min(seeds) > 1_000_000
+    assert not any(str(seed) in Path("one/page/index.html").read_text(encoding="utf-8") for seed in seeds)
+
+
+def test_a_trap_is_not_known_by_its_place_in_the_page():
+    places = []
+    for n in range(4):
+        key = study("--design", "pairs", "--traps", "2", name=f"asked{n}")
+        places.append([n for n, one in enumerate(key["questions"].values()) if one["trap"]])
+    last = len(key["questions"]) - 1
+    assert any(one != [last - 1, last] for one in places) and len({tuple(one) for one in places}) > 1
+
+
+@pytest.mark.parametrize("kind", ["alike", "flat"])
+def test_nobody_is_trapped_by_what_cannot_be_seen(folder: Path, kind: str):
+    for item in range(ITEMS):
+        high = np.asarray(Image.open(f"high/scene{item}.png")).astype(float)
+        low = high + 1 if kind == "alike" else np.full(high.shape, 90.0)
+        put(Path(f"low/scene{item}.png"), low)
+        if kind == "flat":
+            put(Path(f"high/scene{item}.png"), low)
+    assert bench("run", "mine.yaml") == 0
+    key = study("--design", "pairs")
+    worse = [key["images"][trap["worse"][1]]["what"] for trap in key["traps"]]
+    assert worse == ([["ruin"]] * 3 if kind == "alike" else [])
+
+
+def test_a_ranking_with_traps_shows_no_image_twice():
+    made = make(
+        [Scene("d", f"i{n}", f"lq{n}", (f"lq{n}", f"gt{n}", f"a{n}", f"b{n}"), f"gt{n}", f"lq{n}") for n in range(4)],
+        "ranking", people=2, traps=4, repeats=0, votes=None, seed=0,
+    )  # fmt: skip
+    assert len(made.traps) == 4 and all(len(set(one.images)) == len(one.images) for one in made.questions)
+
+
+def test_a_page_that_nobody_could_open_is_not_made():
+    with pytest.raises(BenchError, match="10000 people with 200 questions each are more than"):
+        make(scenes(200), "rating", people=10_000, traps=0, repeats=0, votes=200, seed=0)

@@ -281,3 +281,36 @@ def test_a_log_is_of_one_server(tmp_path: Path):
         log.append(b"{}")
         with pytest.raises(BenchError, match="another server takes votes"):
             VoteLog(tmp_path / "votes.jsonl").__enter__()
+
+
+def test_a_log_that_was_moved_takes_nothing_until_it_is_back(running: Running):
+    sent = lines(running, 1)
+    assert running.post("/api/vote", sent[0])[0] == 200
+    log = STUDY / "votes.jsonl"
+    log.rename("elsewhere")
+    assert running.post("/api/vote", sent[1])[0] == 507 and not log.exists()
+    Path("elsewhere").rename(log)
+    assert running.post("/api/vote", sent[1])[0] == 200
+    assert len(submission.read(log).sittings[0].events) == 2
+
+
+def test_a_link_among_the_images_leads_nowhere(running: Running):
+    (STUDY / "page/images/0123456789abcdef.png").symlink_to(Path("asked/key.json").resolve())
+    assert "/images/0123456789abcdef.png" not in server.files_of(STUDY)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"), [("127.0.0.1", True), ("127.0.0.2", True), ("localhost", True), ("0.0.0.0", False)]
+)
+def test_who_can_reach_an_address(host: str, local: bool):
+    assert server.is_local(host) is local
+
+
+def test_outputs_that_are_the_same_pixels_are_no_method_of_their_own():
+    key = study("--design", "pairs")
+    names = {name: one["what"] for name, one in key["images"].items()}
+    shared = next(name for name, what in names.items() if what == ["Amberfox"])
+    key["images"][shared]["what"] = ["Amberfox", "Bluejay"]
+    Path("asked/key.json").write_text(json.dumps(key), encoding="utf-8")
+    chooser = server._chooser(keys.read(Path("asked/key.json"))[0])
+    assert chooser._wins.shape == (3, 3)

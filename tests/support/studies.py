@@ -34,7 +34,8 @@ def put(file: Path, pixels: np.ndarray) -> None:
 
 def study(*options: str, name: str = "asked") -> dict[str, Any]:
     """Make a study in the working folder; its key."""
-    assert bench("study", "make", "mine", "-o", name, *options) == 0
+    chance = () if "--seed" in options else ("--seed", "0")
+    assert bench("study", "make", "mine", "-o", name, *options, *chance) == 0
     return json.loads(Path(name, "key.json").read_text(encoding="utf-8"))
 
 

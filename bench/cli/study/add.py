@@ -42,13 +42,16 @@ def command(
     if style == "json":
         rows = [
             {"study": one.session.study, "session": one.session.session, "observer": one.session.observer,
-             "kept": one.session.kept, "reasons": list(one.session.reasons), "new": one.new, "file": str(one.file)}
+             "accepted": one.session.accepted, "kept": one.session.kept, "reasons": list(one.session.reasons),
+             "new": one.new, "file": str(one.file)}
             for one in added.outcomes
         ]  # fmt: skip
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         for one in added.outcomes:
             click.echo(one.line)
+    if added.aside:
+        click.echo(f"not read, no .json in the name: {', '.join(added.aside)}", err=True)
     for problem in added.problems:
         click.echo(f"error: {problem}", err=True)
     kept = sum(one.session.kept for one in added.outcomes)

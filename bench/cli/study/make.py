@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import click
@@ -31,7 +32,7 @@ from bench.cli import options
 @click.option("--votes", type=click.IntRange(1), help="Most questions for a person, traps apart. Default: all.")
 @click.option("--traps", type=click.IntRange(0), default=3, show_default=True, help="Questions with one right answer.")
 @click.option("--repeats", type=click.IntRange(0), default=3, show_default=True, help="Questions that come twice.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of items, sides and orders.")
+@click.option("--seed", type=click.IntRange(0), help="Of items, sides and orders. Default: drawn, and kept in the key.")
 @click.option(
     "--text", "texts", multiple=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Another language, as bench/study/page/en.yaml has it; named by its code, fr.yaml. Repeatable.",
@@ -50,7 +51,7 @@ def command(
     votes: int | None,
     traps: int,
     repeats: int,
-    seed: int,
+    seed: int | None,
     texts: tuple[Path, ...],
     datasets: tuple[str, ...],
     methods: tuple[str, ...],
@@ -76,8 +77,10 @@ def command(
     asked = tuple(part.strip() for part in (criteria or "").split(",") if part.strip())
     if len(set(asked)) != len(asked) or any(len(part) > 60 or "|" in part or not part.isprintable() for part in asked):
         raise BenchError(f"--criteria {criteria!r}: each is named once, in 60 signs at most, without |")
+    # Anybody can draw from a seed that is easily guessed, and find out which method is where.
+    chance = secrets.randbits(48) if seed is None else seed
     wish = make.Wish(
-        design, items, asked, people, int(low), int(high), traps, repeats, votes, seed, methods, datasets, texts,  # type: ignore[arg-type]
+        design, items, asked, people, int(low), int(high), traps, repeats, votes, chance, methods, datasets, texts,  # type: ignore[arg-type]
     )  # fmt: skip
     folder = paths.results(results)
     with leases.reading(folder, lambda line: click.echo(line, err=True)) as store:
@@ -88,7 +91,8 @@ def command(
     key = made.key
     lengths = sorted({len(plan) for plan in key.plans})
     click.echo(
-        f"study {key.study}: {key.design}, {len(key.questions)} questions, {len(key.images)} images, "
+        f"study {key.study}: {key.design}, {len(key.questions)} questions, {len(key.traps)} traps, "
+        f"{len(key.images)} images, "
         f"{'–'.join(map(str, lengths[:: max(len(lengths) - 1, 1)]))} a person, {key.people} people",
         err=True,
     )

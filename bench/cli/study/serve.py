@@ -23,7 +23,7 @@ def command(study: Path, port: int, host: str, active: bool) -> int:
     def ready(address: str, before: int) -> None:
         held = f", {before} events from before" if before else ""
         click.echo(f"{address}  (participant 1: {address}?p=1{held}; Ctrl-C ends)")
-        if host != server.LOCAL:
+        if not server.is_local(host):
             click.echo("other machines can reach it: votes go over the network as they are", err=True)
 
     try:

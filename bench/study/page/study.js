@@ -51,6 +51,13 @@
       // Private windows may have no storage: the study goes on, and only a reload would begin anew.
     }
   }
+  function forget() {
+    try {
+      localStorage.removeItem(place);
+    } catch (error) {
+      // As above: there was nothing to forget.
+    }
+  }
   function show(...parts) {
     main.className = trial ? "trial" : "";
     main.replaceChildren(...parts);
@@ -275,7 +282,7 @@
         button([arrow("← "), t("first_better")], 0), button([arrow("↓ "), t("no_difference")], 2), button([t("second_better"), arrow(" →")], 1),
       ];
     } else {
-      buttons = [el("button", { type: "button", onclick: () => { trial.ranks[index] = []; trial.answers[index] = null; trial.now = index; mark(); } }, t("again"))];
+      buttons = [el("span", { className: "note" }, t("order")), el("button", { type: "button", onclick: () => { trial.ranks[index] = []; trial.answers[index] = null; trial.now = index; mark(); } }, t("again"))];
     }
     return el("div", { className: "criterion", role: "group", "data-criterion": criterion, onclick: () => { trial.now = index; mark(); } }, label, ...buttons);
   }
@@ -367,15 +374,20 @@
         link.click();
         link.remove();
         setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+        another.disabled = false;
       },
     }, t("download"));
+    // The next person takes the place of this one's answers, so they have to be somewhere else by then.
+    const another = el("button", {
+      type: "button",
+      id: "another",
+      disabled: !(server && state.sent === state.events.length),
+      onclick: () => { forget(); state = null; welcome(); },
+    }, t("new_person"));
     show(el("div", { className: "sheet" },
       el("h1", {}, t("finished")),
       el("p", { id: "sent" }, server ? t("sending") : t("download_how")),
-      el("div", { className: "row" }, save, el("button", {
-        type: "button",
-        onclick: () => { localStorage.removeItem(place); state = null; welcome(); },
-      }, t("new_person")))
+      el("div", { className: "row" }, save, another)
     ));
     flush();
   }
@@ -396,13 +408,17 @@
     if (!server || sending || !state || !state.events) return;
     sending = true;
     try {
-      while (state.sent < state.events.length) {
-        await post("vote", { study: study.study, session: state.session, number: state.sent, event: state.events[state.sent] });
-        state.sent += 1;
-        keep();
+      const owner = state; // somebody else may begin while an answer is under way
+      while (owner.sent < owner.events.length) {
+        await post("vote", { study: study.study, session: owner.session, number: owner.sent, event: owner.events[owner.sent] });
+        owner.sent += 1;
+        if (state === owner) keep();
       }
       const told = document.getElementById("sent");
-      if (told && state.finished) told.textContent = t("sent");
+      if (told && owner === state && owner.finished) {
+        told.textContent = t("sent");
+        document.getElementById("another").disabled = false;
+      }
     } catch (error) {
       setTimeout(flush, 2000);
     }
