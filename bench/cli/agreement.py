@@ -9,7 +9,12 @@ import click
 from bench.cli import options
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench agreement user-study                                       metrics of a run against the votes on its outputs
+    bench agreement user-study -o agreement.pdf                      and as a figure
+    bench agreement --opinions dmos.csv --images images --metric niqe,piqe"""
+)
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
 @click.option("--opinions", type=click.Path(path_type=Path), help="A set's file of images and scores, without a run.")
 @click.option("--images", type=click.Path(path_type=Path), help="Its images.")

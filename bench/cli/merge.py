@@ -11,6 +11,7 @@ from bench.cli import options
     epilog="""\b
     bench run SUITE --shard 1/4 --results part1      on one machine, and so on to 4/4
     bench merge part1 part2 part3 part4 -o whole
+    bench merge part* more -o whole                  later parts into it: merging again changes nothing
     bench table SUITE --results whole"""
 )
 @click.argument("folders", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(file_okay=False))

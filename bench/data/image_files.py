@@ -88,9 +88,10 @@ def _nothing(path: str, found: Path, base: Path | None, matched: set[Path]) -> s
         places.append((base / path).absolute())
     tried = " and ".join(dict.fromkeys(shown(place) for place in places))
     if any(sign in path for sign in "*?["):
-        start = paths.fixed_part(found)
-        if not os.path.lexists(start):
-            return f"{shown(path)}: the folder {shown(start)} does not exist"
+        starts = [paths.fixed_part(place) for place in places]
+        if not any(map(os.path.lexists, starts)):
+            gone = " nor ".join(dict.fromkeys(map(shown, starts)))
+            return f"{shown(path)}: the folder {gone} does not exist"
         return f"{shown(path)}: no image matches; looked at {tried}"
     if any(place.is_dir() for place in places):
         return f"{shown(path)}: the folder holds no image; looked at {tried}"

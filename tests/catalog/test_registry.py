@@ -46,7 +46,10 @@ def test_a_mistake_in_the_catalogue_names_its_line(tmp_path: Path, text: str, sa
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(BenchError, match=r"unknown metric 'pnsr'; did you mean 'psnr'\? \(bench list metrics\)"):
+    with pytest.raises(
+        BenchError,
+        match=r"unknown metric 'pnsr'; did you mean 'psnr'\? \(bench list metrics; --plugin FILE\.py brings your own\)",
+    ):
         registry.Registry("metric").get("pnsr")
 
 

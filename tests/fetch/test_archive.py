@@ -224,8 +224,8 @@ def test_the_command_brings_a_whole_test_set_and_checks_it(
     (file,) = entry.fields["files"]
     monkeypatch.setitem(entry.fields, "files", [{**file, "url": server.url("/LOLdataset.zip")}])
     monkeypatch.delenv("BENCH_DATA", raising=False)
-    run = CliRunner().invoke(command, ["lol-v1", "--pin", "--quiet"], standalone_mode=False)
+    run = CliRunner().invoke(command, ["lol-v1", "--pin"], standalone_mode=False)
     assert run.return_value == code and run.stdout.startswith("downloaded") and said in run.stdout
     assert ("missing 778" in run.stdout) is bool(gone)
-    again = CliRunner().invoke(command, ["lol-v1", "--quiet"], standalone_mode=False)
+    again = CliRunner().invoke(command, ["lol-v1"], standalone_mode=False)
     assert again.return_value == code and len(server.requests) == 1  # nothing is downloaded twice

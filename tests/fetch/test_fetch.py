@@ -366,7 +366,7 @@ def test_the_command_prints_results_on_stdout_and_the_rest_on_stderr(named, serv
 
 
 def test_a_failure_exits_1(named):
-    code, out, _ = run("thing", "--quiet")
+    code, out, _ = run("thing")
     assert code == 1 and out.startswith("failed")
 
 

@@ -80,7 +80,7 @@ def test_a_suite_alone_starts_nothing(workplace: Workplace, clone: Path):
     workplace.pairs(2, 24)
     suite = workplace.suite(METHODS[:-1] + ", identity]")
     done = workplace.bench("run", suite)
-    assert done.code == 2 and "programs" in done.err and "--allow-commands" in " ".join(done.err.split())
+    assert done.code == 2 and "starts a program" in done.err and "--allow-commands" in " ".join(done.err.split())
     done = workplace.bench("run", suite, "--available")
     assert done.code == 0 and "--allow-commands" in done.out, done
     assert not (clone / "calls.txt").exists()

@@ -14,13 +14,16 @@ VERBS = {
 }
 
 
-@click.group(cls=LazyGroup, package=__name__, lazy=VERBS)
-def command() -> None:
-    """Ask people which images are better.
-
-    \b
+@click.group(
+    cls=LazyGroup,
+    package=__name__,
+    lazy=VERBS,
+    epilog="""\b
     bench study make RUN -o DIR      DIR/page is handed out, DIR/key.json is not
     bench study serve DIR            or: put DIR/page on any web server, or a USB stick
     bench study add DIR              or: the files that people send
-    bench table RUN                  columns mos, bt and rank have values now
-    """
+    bench study report RUN -o DIR    intervals, who was left out and why, CSV files
+    bench table RUN                  columns mos, bt and rank have values now""",
+)
+def command() -> None:
+    """Ask people which images are better."""

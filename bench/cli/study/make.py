@@ -10,7 +10,12 @@ import click
 from bench.cli import options
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench study make user-study -o study --items 20
+    bench study make lol -o study --design pairs --people 12 -m iqpir -m reti-diff
+    bench study make mine -o study --design ranking --seed 7"""
+)
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
 @click.option("--output", "-o", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new folder.")
 @click.option(

@@ -9,7 +9,11 @@ import click
 from bench.cli import options
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench study report user-study
+    bench study report user-study -o votes         and everything as CSV files"""
+)
 @click.argument("run", required=False, metavar="[SUITE|RUN]")
 @click.option("--output", "-o", type=click.Path(file_okay=False, path_type=Path), help="Votes as CSV files, here.")
 @click.option("--criterion", default="", help="Only votes on this criterion.")

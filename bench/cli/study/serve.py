@@ -7,7 +7,12 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+    bench study serve study                        on this machine alone
+    bench study serve study --active               asks, of pairs, what says most about the order
+    bench study serve study --host 0.0.0.0 --port 80"""
+)
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any that is free.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
