@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli import options
+from bench.cli import names, options
+from iqpir.console import say
 
 
 @click.command(
@@ -15,7 +16,7 @@ from bench.cli import options
     bench agreement user-study -o agreement.pdf                      and as a figure
     bench agreement --opinions dmos.csv --images images --metric niqe,piqe"""
 )
-@click.argument("run", required=False, metavar="[SUITE|RUN]")
+@click.argument("run", required=False, metavar="[SUITE|RUN]", shell_complete=names.suites)
 @click.option("--opinions", type=click.Path(path_type=Path), help="A set's file of images and scores, without a run.")
 @click.option("--images", type=click.Path(path_type=Path), help="Its images.")
 @click.option("--references", type=click.Path(path_type=Path), help="Its references, for metrics that compare.")
@@ -86,5 +87,5 @@ def command(
     if output is not None:
         with figures.applied():
             figures.save(agreement_figure.draw(found), output)
-        click.echo(str(output), err=True)
+        say(str(output))
     return 0

@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, required=True, metavar="SUITE|RUN...", shell_complete=names.suites)
 @options.only_datasets
 @options.only_methods
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="X",
-    help="Only this metric, or pattern.",
-    shell_complete=names.metrics,
-)
+@options.only_metrics("Only this metric, or pattern.")
 @options.style
 @options.layout
 @options.notes

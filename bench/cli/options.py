@@ -51,6 +51,13 @@ only_methods = click.option(
     help="Only this method, or pattern of labels.",
     shell_complete=names.methods,
 )
+
+
+def only_metrics(told: str) -> Callable[[Any], Any]:
+    """`--metric`, repeatable, with its help."""
+    return click.option("--metric", "metrics", multiple=True, metavar="X", help=told, shell_complete=names.metrics)
+
+
 layout = click.option(
     "--layout",
     metavar="FORM",

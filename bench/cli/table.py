@@ -24,14 +24,7 @@ _OF_A_RUN = ("ci", "against", "common_items", "fired", "seconds", "gain", "incre
 @click.argument("run", required=False, metavar="[SUITE|RUN|PAPER/TABLE]", shell_complete=names.tables)
 @options.only_datasets
 @options.only_methods
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="X",
-    help="Only this metric or pattern; gain, seconds too.",
-    shell_complete=names.metrics,
-)
+@options.only_metrics("Only this metric or pattern; gain, seconds too.")
 @options.style
 @options.layout
 @options.notes
