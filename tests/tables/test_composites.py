@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,7 +173,7 @@ def test_a_gate_counts_over_all_datasets_and_takes_no_gap_for_a_face_that_is_lik
     assert all(one.value is not None for one in values(2, {"lfw": 1.1, "wider": -1.1}).values())
     assert "no threshold for wider-test" in str(values(9, {"lfw": 1.1})["wider-test"].reason)
     gap = [
-        cell._replace(scores=[*cell.scores[:-1], cell.scores[-1]._replace(value=None, status="failed")])
+        replace(cell, scores=[*list(cell.scores)[:-1], cell.scores[-1]._replace(value=None, status="failed")])
         if (cell.dataset, cell.column.label) == ("wider-test", "ssim")
         else cell
         for cell in data.cells
