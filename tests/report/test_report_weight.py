@@ -135,9 +135,9 @@ def test_every_ink_of_the_page_comes_from_the_scheme():
 
 
 def test_no_png_weighs_more_than_a_megabyte_and_what_it_cost_is_said(tmp_path: Path):
-    noise = np.random.default_rng(0).random((2400, 2100, 3))
+    noise = np.random.default_rng(0).random((1500, 2100, 3))
     with style.applied():
-        drawn = style.figure(style.PAGE, 9)
+        drawn = style.figure(style.PAGE, 5)
         drawn.add_subplot().imshow(noise, interpolation="nearest")
         said = style.save(drawn, tmp_path / "a.png")
         assert style.save(drawn, tmp_path / "a.pdf") == ""
