@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import math
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +19,17 @@ from support.commands import bench
 from bench.errors import BenchError
 from bench.report import style
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PHONE = """
+const last = [...document.querySelectorAll("details.item")].at(-1);
+const says = {height: document.documentElement.scrollHeight, wide: document.documentElement.scrollWidth};
+says.folded = !last.closest("details.more").open;
+location.hash = last.id;
+setTimeout(() => {
+  says.followed = last.open && last.closest("details.more").open;
+  document.title = JSON.stringify(says);
+}, 500);
+"""
 SUITE = "schema: 1\ndatasets: [{dataset: folder, options: {lq: lq, gt: gt}, label: mine}]\nmetrics: [psnr]\n"
 
 
@@ -34,9 +49,12 @@ def pairs(root: Path, count: int, side: int) -> None:
         Image.fromarray(part // 2).save(root / "lq" / f"{number:03}.png", compress_level=1)
 
 
-def test_a_page_of_400_photographs_weighs_less_than_15_mb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.slow
+def test_a_page_of_400_photographs_weighs_less_than_15_mb_and_is_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
-    pairs(tmp_path, 100, 384)
+    pairs(tmp_path, 100, 256)
     (tmp_path / "many.yaml").write_text(SUITE + "methods: [identity, {method: gamma, options: {gamma: 0.5}}]\n")
     assert bench("run", "many.yaml", "-q") == 0
     assert bench("report", "many", "-o", "page.html", "--items", "100") == 0
@@ -44,6 +62,24 @@ def test_a_page_of_400_photographs_weighs_less_than_15_mb(tmp_path: Path, monkey
     assert text.count('class="full"') == 400  # input, two methods and reference of each
     assert (tmp_path / "page.html").stat().st_size < 15e6
     assert text.count('loading="lazy"') == 2 * text.count('class="full"')
+    if CHROMIUM is not None:
+        says = phone(tmp_path, text)
+        assert says["height"] < 6000 and says["wide"] <= 500 and says["folded"] and says["followed"]
+
+
+def phone(folder: Path, text: str) -> dict[str, Any]:
+    """What a narrow window says of a page, before and after a link to its last item is followed."""
+    text = re.sub(r"<meta http-equiv=[^>]*>", "", text).replace("</body>", f"<script>{PHONE}</script></body>")
+    (folder / "try.html").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom",
+         "--window-size=500,900", f"--user-data-dir={folder / 'profile'}", (folder / "try.html").as_uri()],
+        capture_output=True, text=True, errors="replace", timeout=120, check=False,
+    )  # fmt: skip
+    title = re.search(r"<title>(\{.*?\})</title>", done.stdout, re.DOTALL)
+    assert title, done.stderr[-2000:]
+    says: dict[str, Any] = json.loads(title[1])
+    return says
 
 
 @pytest.mark.parametrize("methods", ["[gamma]", "[gamma, identity]"])
