@@ -133,7 +133,9 @@ def _shrink(path: Path) -> str:
         if path.stat().st_size <= _LARGEST_PNG:
             break
     else:
-        raise BenchError(f"{path.name}: {full.width}×{full.height} pixels do not fit into a PNG of a megabyte: take .pdf")
+        raise BenchError(
+            f"{path.name}: {full.width}×{full.height} pixels do not fit into a PNG of a megabyte: take .pdf"
+        )
     resolution = f"{dpi} dpi" + ("" if dpi == DPI else f" instead of {DPI}")
     return f"drawn with {colours} colours at {resolution}, to weigh less than a megabyte; .pdf keeps all colours"
 
