@@ -172,7 +172,7 @@ def figure(
     metrics: Sequence[str] = (), items: Sequence[str] = (), count: int = 2, option: str | None = None,
     width: str = "page", output: str | Path | None = None, results: str | Path | None = None,
 ) -> Figure:  # fmt: skip
-    """A run drawn for a paper, as `bench figure`: grid, distribution, sweep, pareto, rounds or ascent; a matplotlib figure.
+    """A run drawn for a paper, as `bench figure`: grid, distribution, sweep, pareto, rounds or ascent, of matplotlib.
 
     `output` also writes it (.pdf, .png or .svg). The other options are the command's. Raises `BenchError`.
     """

@@ -118,8 +118,8 @@ def save(drawn: Figure, target: Path) -> str:
 
 
 def _shrink(path: Path) -> str:
-    """Make a PNG lighter than `_LARGEST_PNG`: photographs weigh several bytes a pixel, and a palette that suits them, dithered,
-    one at most. Fewer colours come first, since a page wants its resolution; then fewer pixels. Returns what was done."""
+    """Make a PNG lighter than `_LARGEST_PNG`: photographs weigh several bytes a pixel, and a palette that suits them,
+    dithered, one at most. Fewer colours come first, as print wants its resolution. Returns what was done."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -133,9 +133,7 @@ def _shrink(path: Path) -> str:
         if path.stat().st_size <= _LARGEST_PNG:
             break
     else:
-        raise BenchError(
-            f"{path.name}: {full.width}×{full.height} pixels do not fit into a PNG of a megabyte: take .pdf"
-        )
+        raise BenchError(f"a figure of {full.width}×{full.height} pixels fits into no PNG of a megabyte: take .pdf")
     resolution = f"{dpi} dpi" + ("" if dpi == DPI else f" instead of {DPI}")
     return f"drawn with {colours} colours at {resolution}, to weigh less than a megabyte; .pdf keeps all colours"
 

@@ -149,8 +149,8 @@ def footer(name: str, signatures: Collection[str] = ()) -> Iterator[str]:
         if any("|gate:unchecked|" in signature for signature in signatures):
             what = f": {gate['measures']}" if "measures" in gate else ""
             yield (
-                f"{formula.symbol}: the gate was not checked here, so these scores are of no valid entry yet; it needs a "
-                f"column {gate['metric']}{what}."
+                f"{formula.symbol}: the gate was not checked here, so these scores are of no valid entry yet; it "
+                f"needs a column {gate['metric']}{what}."
             )
     if formula.doubt:
         yield f"{formula.symbol}: {formula.doubt}."
