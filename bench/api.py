@@ -178,13 +178,14 @@ def figure(
     """
     from bench import paths
     from bench.report import drawing
+    from iqpir.console import say
 
     folder = run.results if isinstance(run, _summary()) else paths.results(None if results is None else str(results))
     asked = drawing.Asked(
         kind, tuple(datasets), tuple(methods), tuple(metrics), tuple(items), count, option=option, width=width
     )
     number = str(run.run) if isinstance(run, _summary()) else None if run is None else str(run)
-    return drawing.draw(asked, number, Path(folder), None if output is None else Path(output))
+    return drawing.draw(asked, number, Path(folder), None if output is None else Path(output), note=say)
 
 
 def _summary() -> type[Summary]:

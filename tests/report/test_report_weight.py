@@ -17,7 +17,7 @@ from PIL import Image
 from support.commands import bench
 
 from bench.errors import BenchError
-from bench.report import style
+from bench.report import drawing, style
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PHONE = """
@@ -204,6 +204,15 @@ def test_what_no_step_makes_light_enough_is_refused(tmp_path: Path, monkeypatch:
     assert not (tmp_path / "a.png").exists()
 
 
+def test_a_photograph_is_averaged_down_to_the_resolution_of_print_and_never_enlarged():
+    board = np.zeros((1200, 2400, 3), np.uint8)
+    board[::2, ::2] = board[1::2, 1::2] = 255
+    small = style.fitted(board, 2.0)
+    # Every pixel stands for a patch of black and white alike; taking the nearest one would leave either.
+    assert small.shape == (300, 600, 3) and np.abs(small.astype(float) - 127.5).max() < 12
+    assert style.fitted(board[:, :600], 2.0).shape == (1200, 600, 3)
+
+
 def test_photographs_in_a_pdf_have_the_resolution_of_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(1)
@@ -218,4 +227,9 @@ def test_photographs_in_a_pdf_have_the_resolution_of_print(tmp_path: Path, monke
     objects = [one for one in re.findall(rb"\d+ 0 obj\s*(<<.*?)stream", raw, re.DOTALL) if b"/Subtype /Image" in one]
     widths = [int(found[1]) for one in objects if (found := re.search(rb"/Width (\d+)", one))]
     assert len(widths) >= 6  # three pictures, and a detail of each
-    assert max(widths) <= math.ceil(style.PAGE / 3 * style.DPI)
+    most = math.ceil(style.PAGE / 3 * style.DPI)
+    assert max(widths) <= most
+    # matplotlib takes the nearest pixel of what is larger; so nothing larger may be given to it.
+    asked = drawing.Asked("grid", boxes=((20, 10, 1500, 1150),))
+    drawn = drawing.draw(asked, "large", tmp_path / "results")
+    assert max(image.get_array().shape[1] for axis in drawn.axes for image in axis.images) <= most
