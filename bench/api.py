@@ -172,19 +172,20 @@ def figure(
     metrics: Sequence[str] = (), items: Sequence[str] = (), count: int = 2, option: str | None = None,
     width: str = "page", output: str | Path | None = None, results: str | Path | None = None,
 ) -> Figure:  # fmt: skip
-    """A run drawn for a paper, as `bench figure`: grid, distribution, sweep, pareto or rounds; a matplotlib figure.
+    """A run drawn for a paper, as `bench figure`: grid, distribution, sweep, pareto, rounds or ascent, of matplotlib.
 
     `output` also writes it (.pdf, .png or .svg). The other options are the command's. Raises `BenchError`.
     """
     from bench import paths
     from bench.report import drawing
+    from iqpir.console import say
 
     folder = run.results if isinstance(run, _summary()) else paths.results(None if results is None else str(results))
     asked = drawing.Asked(
         kind, tuple(datasets), tuple(methods), tuple(metrics), tuple(items), count, option=option, width=width
     )
     number = str(run.run) if isinstance(run, _summary()) else None if run is None else str(run)
-    return drawing.draw(asked, number, Path(folder), None if output is None else Path(output))
+    return drawing.draw(asked, number, Path(folder), None if output is None else Path(output), note=say)
 
 
 def _summary() -> type[Summary]:

@@ -55,3 +55,27 @@ def test_the_map_has_every_room(package: str):
     rooms = {path.stem for path in inside if path.suffix == ".py" or (path / "__init__.py").is_file()}
     told = set(re.findall(r"`(\w+)`", prose("ARCHITECTURE.md").split("## The way of an image")[0]))
     assert rooms - told <= {"__init__", "__main__"}
+
+
+def test_every_figure_is_in_the_gallery_with_its_command_and_below_a_megabyte():
+    from bench.report.drawing import KINDS
+
+    page = (ROOT / "docs/figures.md").read_text(encoding="utf-8")
+    for kind in KINDS:
+        assert f"](images/{kind}.png)" in page and re.search(rf"^    bench figure {kind} .*-o {kind}\.png$", page, re.M)
+        assert (ROOT / f"docs/images/{kind}.png").stat().st_size <= 1_000_000
+
+
+def test_the_gallerys_suite_is_one():
+    from bench.suite import definition
+
+    suite = definition.load(ROOT / "docs/gallery.yaml").suite
+    swept = {name for spec in suite.methods for name in spec.sweep}
+    assert swept == {"score", "rounds"} and suite.latency is not None
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_what_commands_do_alone_is_told_first(page: str):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    commands = ("`bench run`", "`bench`", "bench completion bash", "iqpir restore photos", "iqpir assess photos")
+    assert [command for command in commands if command not in text] == []

@@ -70,7 +70,11 @@ def command(
     head = arguments.of_run(run, results, look=not trust_files)
     base = base or arguments.of_file(baseline.default(head.snapshot.suite, results))
     found = findings.compare(base.snapshot, head.snapshot, strict=strict, more=head.damaged)
-    if confirm and (methods := again.slower(found)):
+    methods = again.slower(found)
+    if methods and not confirm:
+        was = "was" if len(methods) == 1 else "were"
+        say(f"{', '.join(methods)} {was} measured once: --confirm measures it again before it fails")
+    if confirm and methods:
         assert head.run is not None
         folder = paths.results(results)
         say(f"measuring again: {', '.join(methods)}")

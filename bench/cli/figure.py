@@ -90,9 +90,10 @@ def command(
 
     from bench import paths
     from bench.report import drawing
+    from iqpir.console import say
 
     target = Path(output)
     asked = drawing.Asked(kind, datasets, methods, metrics, items, count, tuple(boxes), option, prior, width)
-    drawing.draw(asked, run, paths.results(results), target)
+    drawing.draw(asked, run, paths.results(results), target, note=say)
     click.echo(str(target))
     return 0

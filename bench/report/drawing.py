@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,8 +36,14 @@ class Asked(NamedTuple):
     """page or column."""
 
 
-def draw(asked: Asked, run: str | None, results: Path, target: Path | None = None) -> Figure:
-    """Draw a run, and write it where a file is named. Raises `BenchError` for what a run does not have."""
+def draw(
+    asked: Asked, run: str | None, results: Path, target: Path | None = None,
+    note: Callable[[str], None] = lambda line: None,
+) -> Figure:  # fmt: skip
+    """Draw a run, and write it where a file is named; `note` is told what that file had to leave out.
+
+    Raises `BenchError` for what a run does not have.
+    """
     from bench.report import ascent, figures, grid, pareto_figure, rounds_figure
     from bench.results import leases, view
     from bench.results.pictures import Pictures
@@ -68,5 +75,7 @@ def draw(asked: Asked, run: str | None, results: Path, target: Path | None = Non
         else:
             drawn = figures.sweep(data, choice, asked.option, inches)
         if target is not None:
-            style.save(drawn, target)
+            said = style.save(drawn, target)
+            if said:
+                note(f"{target}: {said}")
     return drawn

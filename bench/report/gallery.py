@@ -18,6 +18,7 @@ _SIDES = (4096, 2048, 1400, 960, 560, 420, 320, 240)
 _MINI = 96
 _MOST_VALUES = 6
 _MOST_MINIS = 600
+_NO_VALUES = "no values: name identity among the suite's methods and run it again"
 
 
 class ShownValue(NamedTuple):
@@ -38,6 +39,8 @@ class Shot(NamedTuple):
     crop: Encoded | None
     missing: str
     values: Sequence[ShownValue]
+    note: str = ""
+    """Why an input has no values."""
 
 
 class ShownItem(NamedTuple):
@@ -210,18 +213,22 @@ def _item(
             crop = budget.take(exact(window.cut(one.pixels)))
         maker = one.label if one.kind == "method" else unchanged(data, dataset, item) if one.kind == "lq" else None
         values = _values(cells, maker, item, scores, best) if maker is not None else []
-        shots.append(Shot(one.label, one.kind, thumb, crop, one.missing, values))
+        note = _NO_VALUES if one.kind == "lq" and thumb is not None and cells and maker is None else ""
+        shots.append(Shot(one.label, one.kind, thumb, crop, one.missing, values, note))
     return ShownItem(item, budget.keys[dataset, item], why, shots, *_percent(window))
 
 
 def unchanged(data: RunView, dataset: str, item: str) -> str | None:
-    """A method whose output is the input, pixel for pixel: its values are the input's own."""
+    """A method whose output is the input, pixel for pixel: its values are the input's own.
+
+    Else identity, which says of an item that it could not score why not.
+    """
     for (name, method), units in data.units.items():
         for unit in units if name == dataset else ():
             row = unit.row
             if unit.item == item and row is not None and row.output_hash is not None and row.output_hash == unit.given:
                 return method
-    return None
+    return next((one.label for one in data.record.methods if one.name == "identity" and one.is_for(dataset)), None)
 
 
 def _percent(window: Window) -> tuple[float, float, float, float]:

@@ -141,7 +141,7 @@ def _draw(
             if one.pixels is None:
                 axis.text(0.5, 0.5, "not available", ha="center", va="center", fontsize=6, transform=axis.transAxes)
                 continue
-            _show(axis, _fitted(one.pixels, each))
+            _show(axis, one.pixels, each)
             for index, each_window in enumerate(window):
                 colour = BOXES[index % len(BOXES)]
                 frame: dict[str, Any] = {
@@ -153,7 +153,7 @@ def _draw(
                 at = each_window.left, 1 - each_window.top - each_window.height
                 axis.add_patch(Rectangle(at, each_window.width, each_window.height, linewidth=0.8, **frame))
                 detail = place(left + index * (wide + _GAP), top + high + _GAP, wide, crop_high)
-                _show(detail, each_window.cut(one.pixels))
+                _show(detail, each_window.cut(one.pixels), wide)
                 rim: dict[str, Any] = {
                     "fill": False,
                     "edgecolor": colour,
@@ -201,17 +201,6 @@ def _crop_size(shape: tuple[int, int], windows: Sequence[Window], each: float) -
     return wide, wide * rows / columns
 
 
-def _fitted(pixels: np.ndarray, inches: float) -> np.ndarray:
-    """A photograph at the resolution of print; what is smaller stays as it is."""
-    from PIL import Image
-
-    wide = round(inches * style.DPI)
-    if pixels.shape[1] <= wide:
-        return pixels
-    high = max(1, round(pixels.shape[0] * wide / pixels.shape[1]))
-    return np.asarray(Image.fromarray(pixels).resize((wide, high), Image.Resampling.LANCZOS))
-
-
-def _show(axis, pixels: np.ndarray) -> None:  # type: ignore[no-untyped-def]
-    axis.imshow(pixels, interpolation="nearest", aspect="auto")
+def _show(axis, pixels: np.ndarray, inches: float) -> None:  # type: ignore[no-untyped-def]
+    axis.imshow(style.fitted(pixels, inches), interpolation="nearest", aspect="auto")
     axis.set_axis_off()

@@ -15,6 +15,7 @@ from bench import files
 from bench.errors import BenchError, suggest
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 COLUMN = 3.45
@@ -33,6 +34,8 @@ DPI = 300
 
 _LARGEST_PNG = 1_000_000
 """Bytes beyond which a PNG is too heavy for a page or a mail."""
+_LIGHTER = ((300, 256), (300, 128), (300, 64), (300, 32), (225, 64), (150, 64), (100, 64), (72, 64), (50, 32), (30, 32))
+"""(dots per inch, colours) of a PNG that is too heavy, in the order in which they are tried."""
 _RC: Any = {  # newer releases of matplotlib want a Literal for each key
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -95,8 +98,12 @@ def suffix_of(target: Path) -> str:
     return found
 
 
-def save(drawn: Figure, target: Path) -> None:
-    """Write a figure as its name's suffix says, the same bytes each time; call inside `applied`."""
+def save(drawn: Figure, target: Path) -> str:
+    """Write a figure as its name's suffix says, the same bytes each time; call inside `applied`.
+
+    Returns what was given up for a PNG of less than a megabyte, in one line; empty for nothing.
+    """
+    said: list[str] = []
     kind = suffix_of(target)
     # Without a date two runs of one command give one file.
     about: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[kind]
@@ -104,18 +111,43 @@ def save(drawn: Figure, target: Path) -> None:
     def write(path: Path) -> None:
         drawn.savefig(path, format=kind, metadata=about, bbox_inches="tight", pad_inches=0.02)
         if kind == "png" and path.stat().st_size > _LARGEST_PNG:
-            _shrink(path)
+            said.append(_shrink(path))
 
     files.write_for(target, write)
+    return said[0] if said else ""
 
 
-def _shrink(path: Path) -> None:
-    """Photographs in a PNG weigh several bytes a pixel; 256 colours that suit them, dithered, weigh one at most."""
+def _shrink(path: Path) -> str:
+    """Make a PNG lighter than `_LARGEST_PNG`: photographs weigh several bytes a pixel, and a palette that suits them,
+    dithered, one at most. Fewer colours come first, as print wants its resolution. Returns what was done."""
     from PIL import Image
 
     with Image.open(path) as image:
-        small = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
-        small.save(path, "PNG", optimize=True, dpi=(DPI, DPI))
+        full = image.convert("RGB")
+    for dpi, colours in _LIGHTER:
+        share = dpi / DPI
+        size = max(1, round(full.width * share)), max(1, round(full.height * share))
+        sized = full if share == 1 else full.resize(size, Image.Resampling.LANCZOS)
+        small = sized.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+        small.save(path, "PNG", optimize=True, dpi=(dpi, dpi))
+        if path.stat().st_size <= _LARGEST_PNG:
+            break
+    else:
+        raise BenchError(f"a figure of {full.width}×{full.height} pixels fits into no PNG of a megabyte: take .pdf")
+    resolution = f"{dpi} dpi" + ("" if dpi == DPI else f" instead of {DPI}")
+    return f"drawn with {colours} colours at {resolution}, to weigh less than a megabyte; .pdf keeps all colours"
+
+
+def fitted(pixels: np.ndarray, inches: float) -> np.ndarray:
+    """A photograph at the resolution of print, whichever file it goes into; what has fewer pixels stays as it is."""
+    import numpy as np
+    from PIL import Image
+
+    wide = max(1, round(inches * DPI))
+    if pixels.shape[1] <= wide:
+        return pixels
+    high = max(1, round(pixels.shape[0] * wide / pixels.shape[1]))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((wide, high), Image.Resampling.LANCZOS))
 
 
 def plain_text(text: str, limit: int = 40) -> str:

@@ -7,8 +7,8 @@ signature names the formula and the signatures of its terms, so that two scores 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from bench.catalog.formulas import Formula, find
 from bench.errors import BenchError
@@ -57,9 +57,8 @@ def _score(
             raise _Missing(
                 f"{formula.floor['metric']} {found:.2f} is below {formula.floor['at_least']}: out of the race"
             )
-    gate = _gate_cell(formula, mine, metrics)
-    if gate is not None:
-        _through(formula, gate, dataset)
+    if _gated(formula, mine, metrics):
+        _through(formula, [cell for cell in data.cells if cell.method == method], metrics, dataset)
     return formula.value(names)
 
 
@@ -99,38 +98,60 @@ def _cost(timing: Timing, cost: str) -> float:
     return float(value)
 
 
-def _gate_cell(formula: Formula, mine: Sequence[Cell], metrics: Mapping[str, str]) -> Cell | None:
-    found = [] if formula.gate is None else _cells(mine, str(formula.gate["metric"]), metrics)
-    return found[0] if found else None
+def _gated(formula: Formula, mine: Sequence[Cell], metrics: Mapping[str, str]) -> list[Cell]:
+    """The columns that the gate looks at; none where the formula has no gate, or the run no such column."""
+    return [] if formula.gate is None else _cells(mine, str(formula.gate["metric"]), metrics)
 
 
-def _through(formula: Formula, cell: Cell, dataset: str) -> None:
-    """Raise `_Missing` where too many items lie below the gate's threshold of their dataset."""
+def _through(formula: Formula, mine: Sequence[Cell], metrics: Mapping[str, str], dataset: str) -> None:
+    """Raise `_Missing` where too many items of a method lie below the thresholds of their datasets.
+
+    Challenges count over all their datasets together, and so the run's other datasets count too.
+    """
     assert formula.gate is not None
-    limits = [float(limit) for part, limit in formula.gate["below"].items() if part in dataset.lower().replace("-", "")]
-    if not limits:
+    if _threshold(formula.gate, dataset) is None:
         raise _Missing(f"the gate has no threshold for {dataset}")
-    below = sum(value < limits[0] for value in cell.items.values())
+    below = 0
+    for cell in _gated(formula, mine, metrics):
+        limit = _threshold(formula.gate, cell.dataset)
+        if limit is None:
+            continue
+        # An item without a value has not shown that it is above.
+        if not cell.complete:
+            raise _Missing(f"gate: {cell.column.heading} has {cell.n}/{cell.expected} items of {cell.dataset}")
+        below += sum(value < limit for value in cell.items.values())
     if below > int(formula.gate["most"]):
-        raise _Missing(f"{below} items have {cell.column.heading} below {limits[0]:g}: invalid")
+        raise _Missing(f"{below} items have {formula.gate['metric']} below their threshold: invalid")
+
+
+def _threshold(gate: Mapping[str, Any], dataset: str) -> float | None:
+    plain = dataset.lower().replace("-", "")
+    return next((float(limit) for part, limit in gate["below"].items() if part in plain), None)
 
 
 def _signature(formula: Formula, mine: Sequence[Cell], metrics: Mapping[str, str]) -> str:
     """The formula, and a digest of what its terms are."""
     terms = [cell.column.signature for metric in formula.terms.values() for cell in _cells(mine, metric, metrics)]
-    gate = "" if formula.gate is None else "|gate:" + ("yes" if _gate_cell(formula, mine, metrics) else "unchecked")
+    gate = "" if formula.gate is None else "|gate:" + ("yes" if _gated(formula, mine, metrics) else "unchecked")
     return f"{formula.name}|terms:{digest([formula.formula, sorted(terms)]).hex()[:12]}{gate}|v:1"
 
 
-def footer(name: str) -> Iterator[str]:
-    """Lines below a table."""
+def footer(name: str, signatures: Collection[str] = ()) -> Iterator[str]:
+    """Lines below a table whose scores have these signatures."""
     formula = find(name)
     yield f"{formula.symbol}: {formula.formula} ({formula.source})."
     if formula.gate is not None:
+        gate = formula.gate
         yield (
-            f"{formula.symbol} is valid where at most {formula.gate['most']} items lie below the threshold of "
-            f"{formula.gate['metric']}; its signature says whether that was checked."
+            f"{formula.symbol} is valid where at most {gate['most']} items of all datasets together lie below the "
+            f"thresholds of {gate['metric']}; its signature says whether that was checked."
         )
+        if any("|gate:unchecked|" in signature for signature in signatures):
+            what = f": {gate['measures']}" if "measures" in gate else ""
+            yield (
+                f"{formula.symbol}: the gate was not checked here, so these scores are of no valid entry yet; it "
+                f"needs a column {gate['metric']}{what}."
+            )
     if formula.doubt:
         yield f"{formula.symbol}: {formula.doubt}."
 

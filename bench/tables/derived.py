@@ -80,8 +80,9 @@ def _composite(data: RunView, name: str) -> Derived:
     for (dataset, method), entry in entries.items():
         if entry.reason is not None:
             lacking.setdefault(entry.reason, []).append(f"{method} on {dataset}")
+    footer = composites.footer(name, {entry.signature for entry in entries.values()})
     told = [f"{formula.symbol}: none for {', '.join(places)}: {reason}" for reason, places in lacking.items()]
-    return Derived(name, formula.symbol, arrow, name, entries, (*composites.footer(name), *told))
+    return Derived(name, formula.symbol, arrow, name, entries, (*footer, *told))
 
 
 def _seconds(data: RunView) -> Derived:

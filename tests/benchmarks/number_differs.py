@@ -3,6 +3,9 @@
 bench run quickstart -d builtin-lowlight -m iqpir-tiny
 bench export quickstart --images OUT
 python tests/benchmarks/number_differs.py OUT/builtin-lowlight/iqpir-tiny
+
+With a folder of references as well, what choices of identity distance and FID are worth on faces; their weights are not
+shipped: bench fetch idd fid fid-ffhq-512.
 """
 
 from __future__ import annotations
@@ -81,6 +84,26 @@ def rows(restored: Path) -> Iterator[tuple[str, str, float, float]]:
         yield "SSIM: scikit-image with its defaults", "ssim", ssim, _scikit(restored, gt)
 
 
+def of_faces(restored: Path, gt: Path) -> Iterator[tuple[str, str, float, float]]:
+    """As `rows`, of 512² faces and their references; a metric whose weights are not here is said and left out."""
+    for base, others in (
+        ("idd", (
+            ("identity distance of the middle instead of the whole picture", "idd[crop=100]"),
+            ("identity distance as one minus the cosine", "idd[measure=cosine]"),
+            ("identity distance with red and blue in their places", "idd[gray=rgb]"),
+        )),
+        ("fid", (
+            ("FID to 50,000 faces of FFHQ instead of the paired references", "fid-ffhq-512"),
+            ("FID by clean-fid's resizing", "fid-clean"),
+        )),
+    ):  # fmt: skip
+        for what, metric in others:
+            try:
+                yield what, metric, mean(restored, gt, base), mean(restored, gt, metric)
+            except bench.BenchError as error:
+                print(f"{what}: {error}", file=sys.stderr)
+
+
 def _scikit(restored: Path, gt: Path) -> float:
     found = []
     for file in restored.glob("*.png"):
@@ -91,7 +114,8 @@ def _scikit(restored: Path, gt: Path) -> float:
 
 if __name__ == "__main__":
     print("| What differs | Metric | Recommended | Then | Difference |\n|:--|:--|--:|--:|--:|")
-    for what, metric, base, value in rows(Path(sys.argv[1])):
-        digits = 2 if "psnr" in metric else 4
+    folders = [Path(given) for given in sys.argv[1:]]
+    for what, metric, base, value in rows(*folders) if len(folders) == 1 else of_faces(*folders):
+        digits = 2 if metric.startswith(("psnr", "fid")) else 4
         change = round(value - base, digits) + 0.0  # without the sign of a zero
         print(f"| {what} | `{metric}` | {base:.{digits}f} | {value:.{digits}f} | {change:+.{digits}f} |")

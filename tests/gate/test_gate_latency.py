@@ -159,6 +159,42 @@ def test_a_slow_down_is_measured_again_before_it_fails(
     assert "1.30 times the base's median" in found.findings[0]["detail"]  # the first answer is not forgotten
 
 
+@pytest.mark.parametrize("style", ["text", "markdown", "github"])
+@pytest.mark.parametrize("factor", [1.3, 1.0])
+def test_every_form_says_what_measuring_again_has_shown(
+    timed: Place, monkeypatch: pytest.MonkeyPatch, style: str, factor: float
+):
+    put(timed, measured(seed=1) * 1.3)
+    monkeypatch.setattr("bench.gate.confirm.measure_again", lambda *_, **__: put(timed, measured(seed=2) * factor))
+    asked = ("check", "mine", "--baseline", str(timed.baseline), "--confirm")
+    code, told = timed.bench(*asked, "--format", style, "--comment", "comment.md")
+    assert "measuring again: identity" in timed.err
+    # Above a two-sided interval of 95 % lies one value in 40; the second measurement is independent: 40 · 40 = 1600.
+    assert round(2 / (1 - 0.95)) == 40
+    chance = "by chance in 1 of 1600 comparisons at most, not 1 of 40"
+    for text in (told, (timed.root / "comment.md").read_text(encoding="utf-8")):
+        assert "1.30 times the base's median" in text.replace("&#x27;", "'")
+        assert (chance in text) is (factor == 1.3)
+        assert ("measured again: within the limit" in text) is (factor == 1.0)
+    assert code == (1 if factor == 1.3 else 3)
+
+
+def test_a_slow_down_that_was_measured_once_says_how_to_measure_it_again(timed: Place):
+    put(timed, measured(seed=1))
+    assert timed.bench("check", "mine", "--baseline", str(timed.baseline))[0] == 0
+    assert "--confirm" not in timed.err
+    put(timed, measured(seed=1) * 1.3)
+    assert timed.bench("check", "mine", "--baseline", str(timed.baseline))[0] == 1
+    assert "identity was measured once: --confirm measures it again before it fails" in timed.err
+
+
+def test_help_says_which_suites_confirm_is_for(timed: Place):
+    code, told = timed.bench("check", "--help")
+    said = " ".join(told.split())
+    assert code == 0 and "--confirm Measure a slow-down again before it fails." in said
+    assert "--confirm and --plugin go with suites that have latency:" in said
+
+
 def test_nothing_is_measured_again_without_need(timed: Place, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("bench.gate.confirm.measure_again", lambda *_, **__: pytest.fail("nothing was slower"))
     put(timed, measured(seed=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def test_the_efficient_score_of_the_baseline_is_e_squared_and_halving_all_is_e()
     assert formula.value({**names, **base}) == pytest.approx(math.e**2)
     half = {name: value / 2 for name, value in names.items()}
     assert formula.value({**half, **base}) == pytest.approx(math.e)
+
+
+def test_the_mobile_score_is_two_to_the_perceptual_one_times_the_fifth_root_of_the_speed_up():
+    names = {"lpips": 0.2, "dists": 0.15, "clipiqa": 0.7, "maniqa": 0.4, "musiq": 70.0, "niqe": 4.0}
+    formula = find("ntire-mobile-2026")
+    perceptual = 0.8 + 0.85 + 0.7 + 0.4 + 0.7 + 0.6
+    assert formula.value({**names, "runtime": 5.0, "base_runtime": 5.0}) == pytest.approx(2**perceptual)
+    # 32 times as fast is 32 to the power of 0.2: twice the score.
+    assert formula.value({**names, "runtime": 5.0, "base_runtime": 160.0}) == pytest.approx(2 * 2**perceptual)
+
+
+def test_a_gate_is_by_a_metric_of_the_catalogue_or_says_what_it_measures():
+    from bench.catalog.registry import registry
+
+    gates = [formula.gate for formula in formulas().values() if formula.gate is not None]
+    assert gates
+    for gate in gates:
+        assert gate["metric"] in registry("metric") or "measures" in gate
 
 
 def test_every_formula_uses_exactly_its_terms_and_metrics_of_the_catalogue():
@@ -124,3 +143,40 @@ def test_a_floor_and_a_gate_disqualify(run, monkeypatch: pytest.MonkeyPatch):
     unchecked = Formula("ours", "", "O", "psnr", "", "higher", {"psnr": "psnr"}, gate={**gate, "metric": "lpips"})
     monkeypatch.setattr("bench.catalog.formulas.formulas", lambda: {"ours": unchecked})
     assert all("|gate:unchecked|" in one.signature for *_, one in composites.scores(data, "ours"))
+    gate = {"metric": "lpips", "below": {"lowlight": 1.1}, "most": 2, "measures": "what no metric here does"}
+    gated = Formula("ours", "", "O", "psnr", "", "higher", {"psnr": "psnr"}, gate=gate)
+    monkeypatch.setattr("bench.catalog.formulas.formulas", lambda: {"ours": gated})
+    signatures = {one.signature for *_, one in composites.scores(data, "ours")}
+    (said,) = [line for line in composites.footer("ours", signatures) if "not checked here" in line]
+    assert "no valid entry" in said and "column lpips: what no metric here does" in said
+    checked = [signature.replace("unchecked", "yes") for signature in signatures]
+    assert not any("not checked here" in line for line in composites.footer("ours", checked))
+
+
+def test_a_gate_counts_over_all_datasets_and_takes_no_gap_for_a_face_that_is_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    labelled = ", ".join(f"{{dataset: builtin-lowlight, label: {label}}}" for label in ("lfw-test", "wider-test"))
+    (tmp_path / "two.yaml").write_text(f"schema: 1\ndatasets: [{labelled}]\nmethods: [gamma]\nmetrics: [psnr, ssim]\n")
+    run = bench.run(str(tmp_path / "two.yaml"), limit=2, results=tmp_path / "results")
+    data = run._read()
+
+    def values(most: int, below: dict[str, float], data=data) -> dict[str, composites.Composite]:
+        gate = {"metric": "ssim", "below": below, "most": most}
+        gated = Formula("ours", "", "O", "psnr", "", "higher", {"psnr": "psnr"}, gate=gate)
+        monkeypatch.setattr("bench.catalog.formulas.formulas", lambda: {"ours": gated})
+        return {dataset: one for dataset, _, one in composites.scores(data, "ours")}
+
+    both = {"lfw": 1.1, "wider": 1.1}  # an SSIM is never above 1: two items of each lie below
+    assert all(one.value is not None for one in values(4, both).values())
+    assert {one.reason for one in values(3, both).values()} == {"4 items have ssim below their threshold: invalid"}
+    assert all(one.value is not None for one in values(2, {"lfw": 1.1, "wider": -1.1}).values())
+    assert "no threshold for wider-test" in str(values(9, {"lfw": 1.1})["wider-test"].reason)
+    gap = [
+        replace(cell, scores=[*list(cell.scores)[:-1], cell.scores[-1]._replace(value=None, status="failed")])
+        if (cell.dataset, cell.column.label) == ("wider-test", "ssim")
+        else cell
+        for cell in data.cells
+    ]
+    found = values(9, both, data._replace(cells=gap))
+    assert all(one.value is None and "1/2 items of wider-test" in str(one.reason) for one in found.values())

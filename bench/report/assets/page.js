@@ -87,7 +87,10 @@ if (matchMedia("(max-width:560px)").matches) {
 }
 const unfold = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
+  if (target && target.tagName === "DETAILS") {
+    for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    target.scrollIntoView();
+  }
 };
 addEventListener("hashchange", unfold);
 unfold();
