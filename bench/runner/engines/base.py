@@ -1,15 +1,14 @@
-"""What every engine is, and what it is told: where the jobs come from, and how many workers share the cores."""
+"""What every engine is, and what it is told."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 from bench.catalog.plugins import made_elsewhere
 from bench.catalog.registry import Entry, registry
 from bench.errors import BenchError
-from bench.machine import usable_cores
 from bench.metrics.average_precision import AveragePrecision
 from bench.planning.jobs import Job, Task
 from bench.results.store import Store
@@ -45,14 +44,9 @@ class Engine(ABC):
         return None
 
     @abstractmethod
-    def map(self, tasks: Iterable[Task]) -> Iterator[list[Result]]:
+    def map(self, tasks: Iterable[Task]) -> Generator[list[Result], None, None]:
         """Results in the order in which they come up; a task's last is `Finished`. An empty list asks to write down
-        what came before. Tasks are taken as they are needed, so that those in flight are few."""
-
-
-def threads_per_worker(workers: int) -> int:
-    """Cores this process may use, shared out."""
-    return max(1, usable_cores() // workers)
+        what came before. Tasks are taken as they are needed, so that those in flight are few; to close it ends the workers."""
 
 
 def entries(jobs: Iterable[Job]) -> list[Entry]:

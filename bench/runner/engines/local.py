@@ -18,18 +18,19 @@ import pickle
 import queue
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from bench.catalog.helper_process import context, end, interrupts_held, last_words, main_forgotten
 from bench.catalog.isolation import exits_raised
+from bench.catalog.plugins import made_elsewhere
 from bench.catalog.streams import no_results_here
 from bench.planning.jobs import Task
 from bench.results.store import Store
 from bench.runner.archive import StoreArchive
-from bench.runner.engines.base import Engine, JobRecipe, Work, check_importable, entries, made_elsewhere
+from bench.runner.engines.base import Engine, JobRecipe, Work, check_importable, entries
 from bench.runner.engines.pool import Death, Host, Lost, Member, Pool
 from bench.runner.engines.serving import Inbox, failure_of, serve
 from bench.runner.messages import Result, WorkerSettings
@@ -49,7 +50,7 @@ class LocalEngine(Engine):
         strange = any(entry.strange for entry in known) and all(map(made_elsewhere, known))
         self._apart = workers > 1 or work.timeout is not None or strange
 
-    def map(self, tasks: Iterable[Task]) -> Iterator[list[Result]]:
+    def map(self, tasks: Iterable[Task]) -> Generator[list[Result], None, None]:
         if not self._apart:
             # Its threads read beside the driver's transactions, so never over the driver's connection.
             with Store(self._work.settings.results, writable=False) as store, exits_raised():
