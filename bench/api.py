@@ -55,7 +55,8 @@ def run(
     cluster = cluster_of(engine, device, address, cpus_per_worker, gpus_per_worker)
     request = Request(
         suite=str(suite), methods=tuple(methods), datasets=tuple(datasets), limit=limit, device=device, batch=batch,
-        workers=workers or (1 if cluster is None else 0), cluster=cluster, results=None if results is None else str(results), available=available,
+        workers=workers or (1 if cluster is None else 0), cluster=cluster,
+        results=None if results is None else str(results), available=available,
         allow_commands=allow_commands, timeout=timeout, plugins=tuple(str(plugin) for plugin in plugins), fresh=fresh,
         shard=None if shard is None else Shard.parse(shard), keep=keep_outputs,
     )  # fmt: skip

@@ -21,7 +21,8 @@ _PACKAGES = (
 def describe(device: str, threads: int, workers: int | None, batch: int, base: Path) -> dict[str, Any]:
     """The record of where and with what a run is made, as JSON-like data. Imports nothing heavy.
 
-    `workers`: None for as many as a cluster has room for. `base`: the suite file's folder. It and the working directory are where the suite's relative paths began.
+    `workers`: None for as many as a cluster has room for. `base`: the suite file's folder. It and the working
+    directory are where the suite's relative paths began.
     """
     return {
         "packages": packages(),

@@ -46,7 +46,8 @@ class Engine(ABC):
     @abstractmethod
     def map(self, tasks: Iterable[Task]) -> Generator[list[Result], None, None]:
         """Results in the order in which they come up; a task's last is `Finished`. An empty list asks to write down
-        what came before. Tasks are taken as they are needed, so that those in flight are few; to close it ends the workers."""
+        what came before. Tasks are taken as they are needed, so that those in flight are few; to close it ends
+        the workers."""
 
 
 def entries(jobs: Iterable[Job]) -> list[Entry]:
