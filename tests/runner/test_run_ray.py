@@ -243,6 +243,7 @@ def test_what_ray_cannot_do_is_refused_in_one_line(place: Workplace) -> None:
     assert_refused(place.bench(*asked, "--address", "auto"), "--address is for --engine ray")
     assert_refused(place.bench(*asked, "--engine", "ray", "--gpus-per-worker", 0.5), "is for --device cuda")
     timed = place.suite("[gamma]", "[psnr]", more="latency: {size: 64}", name="timed")
+    assert_refused(place.bench("latency", "gamma", "--engine", "ray"), "--engine ray measures no times")
     assert_refused(place.bench("run", timed, "--engine", "ray"), "--engine ray measures no times", "bench latency")
 
 
