@@ -16,8 +16,10 @@ preemption and to the memory of their neighbours too. With a machine that is gon
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import pickle
+import platform
 import queue
 import re
 import secrets
@@ -130,7 +132,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as stack:
         if address is None:
             quiet |= _own(stack)
@@ -411,7 +413,7 @@ class _Actor:
             serve(self._brief.recipe, self._brief.settings, self, self._inbox, self._tell, self._check)
 
         if (failed := failure_of(work)) is not None:
-            self._news.put(f"{os.uname().nodename}: {failed}")
+            self._news.put(f"{platform.node()}: {failed}")
 
     def _check(self, jobs: tuple[Job, ...]) -> None:
         check_same(self._brief, provenance.packages(), parts(jobs))
