@@ -232,6 +232,17 @@ def test_a_driver_that_was_killed_goes_on_where_it_was(place: Workplace, address
     assert_same(place)
 
 
+@pytest.mark.slow
+def test_two_drivers_on_a_cluster_with_room_for_one_share_the_work(place: Workplace, address: str) -> None:
+    assert_calm(local(place, suite(place)), 0)
+    (place.root / "log").unlink()
+    asked = ("run", suite(place), "--plugin", "plugin.py", "--engine", "ray", "--address", address)
+    for done in [started.wait() for started in [place.start(*asked), place.start(*asked)]]:
+        assert_calm(done, 0)
+    assert restored(place) == IMAGES and place.count("claim") == 0
+    assert_same(place)
+
+
 # What is refused, and what needs no cluster
 
 
