@@ -10,6 +10,8 @@ set -euo pipefail
 # Sockets of Ray lie in here, and their paths must be short; so must the job's number be part of it, as machines are shared.
 export RAY_TMPDIR=/tmp/ray-$SLURM_JOB_ID
 export BENCH_HOME=${BENCH_HOME:-$HOME/.cache/iqpir-bench}   # on a disk that all nodes see: `bench fetch` once, before
+# What the machines of this cluster know each other by: a Ray without does what anybody on the network says.
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-$(openssl rand -hex 32)}
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((10000 + SLURM_JOB_ID % 20000))
 each="--num-cpus=$SLURM_CPUS_PER_TASK --num-gpus=$SLURM_GPUS_ON_NODE --block"

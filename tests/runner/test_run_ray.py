@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from support.workplace import Done, Workplace, assert_calm, assert_refused
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 12
+AUTHENTICATION = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+"""What members of the cluster know each other by: a Ray without would do what anybody on the network says."""
 PLUGIN = """
 import os, sys, time
 from pathlib import Path
@@ -73,8 +76,9 @@ bench.register_method("logged", Logged)
 def address() -> Iterator[str]:
     """A cluster of two cores on this machine."""
     ray = pytest.importorskip("ray", reason="needs the extra ray: pip install 'iqpir-bench[ray]'")
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
+    before = dict(os.environ)
+    os.environ |= AUTHENTICATION
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [before.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="ray-", ignore_cleanup_errors=True) as folder:
         context = ray.init(
             address="local", num_cpus=2, object_store_memory=200_000_000, include_dashboard=False, _temp_dir=folder,
@@ -82,16 +86,15 @@ def address() -> Iterator[str]:
         )  # fmt: skip
         yield context.address_info["gcs_address"]
         ray.shutdown()
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture
 def place(workplace: Workplace) -> Workplace:
     workplace.pairs(IMAGES)
     workplace.write("plugin.py", PLUGIN)
+    workplace.env |= AUTHENTICATION
     return workplace
 
 
