@@ -7,6 +7,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -75,10 +76,13 @@ bench.register_method("logged", Logged)
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster of two cores on this machine."""
-    ray = pytest.importorskip("ray", reason="needs the extra ray: pip install 'iqpir-bench[ray]'")
+    if find_spec("ray") is None:
+        pytest.skip("needs the extra ray: pip install 'iqpir-bench[ray]'")
     before = dict(os.environ)
     os.environ |= AUTHENTICATION
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [before.get("PYTHONPATH")])])
+    import ray  # which looks at the environment once
+
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="ray-", ignore_cleanup_errors=True) as folder:
         context = ray.init(
             address="local", num_cpus=2, object_store_memory=200_000_000, include_dashboard=False, _temp_dir=folder,
