@@ -111,7 +111,7 @@ def mark(workplace: Workplace, name: str) -> None:
 
 
 def suite(workplace: Workplace, what: str = "", more: str = "") -> str:
-    logged = f"{{method: logged, options: {{log: {workplace.root / 'log'}, what: '{what}'{more}}}}}"
+    logged = f"{{method: logged, options: {{log: {workplace.root / 'log'}, what: '{what}'{more}}}, label: logged}}"
     return workplace.suite(f"[{logged}, gamma]", "[psnr, ssim, psnr-pooled]")
 
 
@@ -168,7 +168,8 @@ def test_the_table_is_that_of_one_machine(place: Workplace, address: str, shared
 def test_outputs_that_only_the_driver_sees_are_scored_by_another_metric(place: Workplace, address: str) -> None:
     test_the_table_is_that_of_one_machine(place, address, shared=False)
     more = place.suite(
-        f"[{{method: logged, options: {{log: {place.root / 'log'}, what: ''}}}}, gamma]", "[psnr, ssim, gmsd]"
+        f"[{{method: logged, options: {{log: {place.root / 'log'}, what: ''}}, label: logged}}, gamma]",
+        "[psnr, ssim, gmsd]",
     )
     count = restored(place)
     assert_calm(on_ray(place, more, address, before=place.root / "apart.py"), 0)
