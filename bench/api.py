@@ -25,7 +25,11 @@ def run(
     limit: int | None = None,
     device: str = "cpu",
     batch: int = 1,
-    workers: int = 1,
+    workers: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    cpus_per_worker: int | None = None,
+    gpus_per_worker: float | None = None,
     timeout: float | None = None,
     plugins: Sequence[str | Path] = (),
     results: str | Path | None = None,
@@ -38,18 +42,21 @@ def run(
 ) -> Summary:
     """Run a suite (path or name) as `bench run` does; running again resumes, with `fresh` it computes all anew.
 
-    Methods registered with `register_method` can be named in the suite, with `workers=1` and no `timeout`; those of
+    Methods registered with `register_method` can be named in the suite, with one worker and no `timeout`; those of
     `plugins`, files that register them, with any. `timeout` is in seconds, for one image or one loading.
     `shard`, such as "1/4", is the part of the work to do; `keep_outputs` says which outputs stay on disk once scored.
+    `engine="ray"` works on the cluster at `address`, or on one that this process has joined by `ray.init`.
     Returns the counts that the command turns into its exit code. Raises `BenchError` when the request itself is wrong.
     """
     from bench.planning.plan import Shard
-    from bench.runner.request import Request
+    from bench.runner.request import Request, cluster_of
     from bench.runner.steps import run as run_request
 
+    cluster = cluster_of(engine, device, address, cpus_per_worker, gpus_per_worker)
     request = Request(
         suite=str(suite), methods=tuple(methods), datasets=tuple(datasets), limit=limit, device=device, batch=batch,
-        workers=workers, results=None if results is None else str(results), available=available,
+        workers=workers or (1 if cluster is None else 0), cluster=cluster,
+        results=None if results is None else str(results), available=available,
         allow_commands=allow_commands, timeout=timeout, plugins=tuple(str(plugin) for plugin in plugins), fresh=fresh,
         shard=None if shard is None else Shard.parse(shard), keep=keep_outputs,
     )  # fmt: skip

@@ -11,7 +11,12 @@ from bench.identity import digest
 from iqpir import devices
 from iqpir.devices import usable_cores
 
-__all__ = ["check_device", "fingerprint", "machine_digest", "machine_line", "usable_cores"]
+__all__ = ["check_device", "fingerprint", "machine_digest", "machine_line", "threads_per_worker", "usable_cores"]
+
+
+def threads_per_worker(workers: int) -> int:
+    """Cores this process may use, shared out."""
+    return max(1, usable_cores() // workers)
 
 
 def fingerprint(device: str) -> dict[str, Any]:

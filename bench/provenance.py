@@ -18,10 +18,11 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def describe(device: str, threads: int, workers: int, batch: int, base: Path) -> dict[str, Any]:
+def describe(device: str, threads: int, workers: int | None, batch: int, base: Path) -> dict[str, Any]:
     """The record of where and with what a run is made, as JSON-like data. Imports nothing heavy.
 
-    `base`: the suite file's folder. It and the working directory are where the suite's relative paths began.
+    `workers`: None for as many as a cluster has room for. `base`: the suite file's folder. It and the working
+    directory are where the suite's relative paths began.
     """
     return {
         "packages": packages(),

@@ -8,6 +8,7 @@ import click
 
 from bench.cli import names, options
 from bench.cli.number_types import FiniteRange
+from bench.errors import BenchError
 from iqpir.console import say
 
 
@@ -30,6 +31,7 @@ from iqpir.console import say
 @click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="For every method; repeatable.")
 @click.option("--brief", is_flag=True, help="Without the stages of the whole job and the count of operations.")
 @click.option("--raw", type=click.Path(dir_okay=False), help="Write every sample to this CSV file as well.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", hidden=True)
 @options.plugins
 @options.timeout("Longest that loading a method, or restoring an image, may take; then it has failed.")
 @options.allow_commands
@@ -49,6 +51,7 @@ def command(
     given: tuple[str, ...],
     brief: bool,
     raw: str | None,
+    engine: str,
     plugins: tuple[str, ...],
     timeout: float | None,
     allow_commands: bool,
@@ -71,6 +74,8 @@ def command(
     from bench.tables import latency_table as tables
     from bench.tables import render
 
+    if engine != "local":
+        raise BenchError("--engine ray measures no times, which are of one machine with nothing beside")
     render.check_style(style)
     load_rehearsed(plugins, timeout)
     asked = selection.understand(what)

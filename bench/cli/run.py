@@ -42,7 +42,29 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many items per dataset, spread evenly.")
 @options.device
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images restored at once.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Worker processes.  [default: 1; with --engine ray, as many as there is room for]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where they are: on this machine, or on those of a Ray cluster.",
+)
+@click.option(
+    "--address",
+    metavar="auto|HOST",
+    help="The cluster of --engine ray: this machine's, or that whose head is HOST.  [default: one for this run alone]",
+)
+@click.option("--cpus-per-worker", type=click.IntRange(min=1), help="Cores of a worker of --engine ray.  [default: 1]")
+@click.option(
+    "--gpus-per-worker",
+    type=FiniteRange(min=0, max=1, min_open=True),
+    help="Share of a GPU of a worker of --engine ray.  [default: 1 with --device cuda]",
+)
 @click.option("--shard", metavar="I/N", help="Do the I-th of N parts of the work, into a --results of its own.")
 @click.option(
     "--keep-outputs",
@@ -77,7 +99,11 @@ def command(
     limit: int | None,
     device: str,
     batch: int,
-    workers: int,
+    workers: int | None,
+    engine: str,
+    address: str | None,
+    cpus_per_worker: int | None,
+    gpus_per_worker: float | None,
     shard: str | None,
     keep: Keep,
     timeout: float | None,
@@ -103,11 +129,13 @@ def command(
     from bench.planning.plan import Shard
     from bench.progress import bar
     from bench.runner import steps
-    from bench.runner.request import Request
+    from bench.runner.request import Request, cluster_of
     from bench.tables import render
 
+    cluster = cluster_of(engine, device, address, cpus_per_worker, gpus_per_worker)
     request = Request(
-        suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch, workers=workers,
+        suite=suite, methods=methods, datasets=datasets, limit=limit, device=device, batch=batch,
+        workers=workers or (1 if cluster is None else 0), cluster=cluster,
         results=results, plugins=plugins, available=available, commercial_safe=commercial_safe,
         allow_commands=allow_commands, fresh=fresh, fresh_latency=fresh_latency, latency=not no_latency,
         timeout=timeout, shard=None if shard is None else Shard.parse(shard), keep=keep,

@@ -94,3 +94,15 @@ def read(results: Path, output: bytes, suffix: str) -> np.ndarray | None:
     except (OSError, ValueError, ImageError):
         return None
     return pixels if content_hash(pixels) == output else None
+
+
+def decode(payload: bytes, output: bytes, suffix: str) -> np.ndarray | None:
+    """The pixels that a stored output's file holds, as `read` gives them."""
+    try:
+        if suffix == "npy":
+            pixels = np.load(io.BytesIO(payload), allow_pickle=False)
+        else:
+            pixels = images.decode_bytes(payload, output.hex())
+    except (OSError, ValueError, ImageError):
+        return None
+    return pixels if content_hash(pixels) == output else None

@@ -23,7 +23,7 @@ from bench.results import units
 from bench.results.features import Value, aggregate, complete, value_of
 from bench.results.record import Column, read
 from bench.results.store import Score, Store, StoredRestoration
-from bench.runner.engines.local import JobRecipe
+from bench.runner.engines.base import JobRecipe
 
 
 class _Made(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from bench import provenance
 from bench.data.pairing import check_sizes
+from bench.errors import BenchError
 from bench.latency import suite_timing
 from bench.machine import check_device
 from bench.planning import detection_columns
@@ -32,7 +34,8 @@ from bench.results.store import Score, Store
 from bench.results.view import RunView, read_cells, tally
 from bench.runner.aggregate import Apart, aggregate_run
 from bench.runner.changed_inputs import InputWatch
-from bench.runner.engines.local import JobRecipe, LocalEngine, threads_per_worker
+from bench.runner.engines import engine_for
+from bench.runner.engines.base import Engine, JobRecipe, Work
 from bench.runner.kept_outputs import OutputShelf
 from bench.runner.messages import Decoded, Finished, Restored, Result, Scored, WorkerSettings, unworkable
 from bench.runner.request import Request, jobs_of, resolve_request
@@ -117,6 +120,7 @@ def carry_out(
         claims = Claims(store)
         claims.drop_abandoned()
         try:
+            _check_latency(resolved, request)
             plan = make_plan(resolved, store, request.device, fresh=request.fresh, shard=request.shard)
             for line in warnings_before(plan):
                 note(line)
@@ -141,6 +145,15 @@ def carry_out(
         time.monotonic() - start, request.folder.absolute(),
     )  # fmt: skip
     return Ended(summary, data)
+
+
+def _check_latency(resolved: Resolved, request: Request) -> None:
+    """Raise `BenchError` where times are asked for under an engine whose workers get in each other's way."""
+    if request.cluster is not None and resolved.file.suite.latency is not None and resolved.selection.latency:
+        raise BenchError(
+            f"{request.suite}: --engine ray measures no times, which are of one machine with nothing beside: add "
+            f"--no-latency here, and run bench latency {request.suite} on the machine that they are to be of"
+        )
 
 
 def _time(resolved: Resolved, store: Store, request: Request, note: Any) -> None:
@@ -177,7 +190,7 @@ class _Driver:
         self.request = request
         self.telling = telling
         self.note = note
-        self.threads = threads_per_worker(request.workers)
+        self.threads = request.threads
         self.number = 0
         self._ids: dict[bytes, int] = {}
         """Row numbers of the restorations that were just written, by key."""
@@ -189,20 +202,22 @@ class _Driver:
         """Record the run and do its work. Returns how many units needed any, and the run's number."""
         todo = self.plan.open_units()
         if todo:
-            check_device(self.request.device)
+            if self.request.cluster is None:  # a cluster's machines look for themselves
+                check_device(self.request.device)
             columns = (column for dataset in self.plan.resolved.datasets for column in dataset.metrics)
             detection_columns.check(column.metric for column in columns if column.unavailable is None)
         self.record()
         if todo:
             watch = InputWatch(self.store, self.plan)
             self.telling.begins(todo)
-            self.work(todo)
-            for _ in range(_ROUNDS):
-                if not (void := watch.void(self.number, self.note)):
-                    break
-                self.work(list(void))
-            else:
-                self._give_up(watch.void(self.number, self.note))
+            with self._engine(len(todo)) as engine:
+                self.work(engine, todo)
+                for _ in range(_ROUNDS):
+                    if not (void := watch.void(self.number, self.note)):
+                        break
+                    self.work(engine, list(void))
+                else:
+                    self._give_up(watch.void(self.number, self.note))
         return len(todo), self.number
 
     def _give_up(self, void: Mapping[tuple[int, int], str]) -> None:
@@ -253,7 +268,7 @@ class _Driver:
 
     def _told(self, record: RunRecord) -> str:
         request, base = self.request, self.plan.resolved.file.base
-        made = provenance.describe(request.device, self.threads, request.workers, request.batch, base)
+        made = provenance.describe(request.device, self.threads, request.workers or None, request.batch, base)
         return record.text(made)
 
     def _contradicts(self, run: int) -> bool:
@@ -293,20 +308,22 @@ class _Driver:
 
     # The work
 
-    def work(self, todo: Sequence[tuple[int, int]]) -> None:
+    def _engine(self, units: int) -> Engine:
         asked = self.request
         settings = WorkerSettings(asked.folder.absolute(), asked.device, asked.batch, self.threads, asked.fresh)
-        recipe = JobRecipe(jobs_of, (self.request,))
-        workers, timeout = self.request.workers, self.request.timeout
-        engine = LocalEngine(self.plan.jobs, self.store, settings, workers, recipe, timeout)
+        recipe = JobRecipe(jobs_of, (asked,))
+        return engine_for(asked, Work(self.plan.jobs, self.store, settings, recipe, asked.timeout), units)
+
+    def work(self, engine: Engine, todo: Sequence[tuple[int, int]]) -> None:
         left = list(todo)
         while left:
             deferred: list[tuple[int, int]] = []
             try:
-                for results in engine.map(self._dispatch(left, deferred)):
-                    self._unwritten.extend(results)
-                    if not results or time.monotonic() - self._last_write > _GATHER_SECONDS:
-                        self._flush()
+                with closing(engine.map(self._dispatch(left, deferred))) as news:
+                    for results in news:
+                        self._unwritten.extend(results)
+                        if not results or time.monotonic() - self._last_write > _GATHER_SECONDS:
+                            self._flush()
             finally:
                 self._flush()
             left = deferred

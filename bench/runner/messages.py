@@ -9,7 +9,7 @@ from bench.data.items import Stamp
 from bench.identity import content_hash, digest
 from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome
-from bench.planning.jobs import Task
+from bench.planning.jobs import Facts, Task
 from bench.results import artefacts
 from bench.results.store import Memo
 
@@ -126,3 +126,21 @@ def unworkable(reason: str, key: bytes | None, memo: Memo | None) -> Restored:
     """The row of a unit whose input cannot be used: tried again only when the input has changed."""
     marker = digest(["unworkable", reason])
     return Restored(key or marker, memo.hash if memo else marker, "input", reason)
+
+
+class StateAsked(NamedTuple):
+    """A worker that cannot read the store asks what it holds of a unit."""
+
+    number: int
+    """By which it knows the answer again."""
+    job: int
+    unit: int
+    facts: Facts
+
+
+class OutputAsked(NamedTuple):
+    """A worker that cannot read the results folder asks for the bytes of an output's file."""
+
+    number: int
+    output: bytes
+    suffix: str

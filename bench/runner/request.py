@@ -9,6 +9,7 @@ from typing import Literal
 from bench import paths
 from bench.catalog.rehearsal import rehearse
 from bench.errors import BenchError
+from bench.machine import threads_per_worker
 from bench.planning import finetuning
 from bench.planning.bind import Missing, Resolved, Selection, resolve
 from bench.planning.jobs import Job
@@ -16,7 +17,39 @@ from bench.planning.missing import screen
 from bench.planning.plan import Shard, make_jobs
 from bench.suite import definition
 
+
+@dataclass(frozen=True)
+class Cluster:
+    """The Ray cluster that a run's workers are on."""
+
+    address: str | None = None
+    """`auto`, or the host of its head, with a port or without; None: a Ray on this machine, for this run alone."""
+    gpus: float = 0
+    """What a worker takes of a GPU: all of it, or a share for methods that leave it idle."""
+    cpus: int = 1
+    """Cores that a worker takes, and threads that it has."""
+
+
 Keep = Literal["all", "failed", "none"]
+
+
+def cluster_of(
+    engine: str, device: str, address: str | None = None, cpus: int | None = None, gpus: float | None = None
+) -> Cluster | None:
+    """The cluster that an engine's name and its options stand for; None for `local`. Raises `BenchError`."""
+    if engine == "local":
+        given = {"--address": address, "--cpus-per-worker": cpus, "--gpus-per-worker": gpus}
+        for option, value in given.items():
+            if value is not None:
+                raise BenchError(f"{option} is for --engine ray")
+        return None
+    if engine != "ray":
+        raise BenchError(f"there is no engine {engine!r}: local or ray")
+    if device not in ("cpu", "cuda"):
+        raise BenchError(f"--device {device}: with --engine ray, Ray chooses the GPU: say cuda")
+    if gpus is not None and device == "cpu":
+        raise BenchError("--gpus-per-worker is for --device cuda")
+    return Cluster(address, (gpus or 1.0) if device == "cuda" else 0, cpus or 1)
 
 
 @dataclass(frozen=True)
@@ -30,6 +63,9 @@ class Request:
     device: str = "cpu"
     batch: int = 1
     workers: int = 1
+    """Workers beside each other; 0: as many as the cluster has room for."""
+    cluster: Cluster | None = None
+    """Where they are, if not on this machine."""
     results: str | None = None
     plugins: tuple[str, ...] = ()
     available: bool = False
@@ -57,6 +93,11 @@ class Request:
     @property
     def folder(self) -> Path:
         return paths.results(self.results)
+
+    @property
+    def threads(self) -> int:
+        """Threads of each worker."""
+        return threads_per_worker(self.workers) if self.cluster is None else self.cluster.cpus
 
 
 def resolve_request(request: Request, *, empty: bool = False) -> Resolved:

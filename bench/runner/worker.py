@@ -1,7 +1,7 @@
 """The loop over units: decode ahead, restore once, score many.
 
-It loads methods and metrics, reads the store to see what an item that was just decoded already has, and yields what
-it finds; it writes nothing. Decoding, encoding and scoring run in threads beside the restoration.
+It loads methods and metrics, asks the archive what an item that was just decoded already has, and yields what it
+finds; it writes nothing. Decoding, encoding and scoring run in threads beside the restoration.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from bench.methods.pixels import as_input, as_output, quantised
 from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.scorer import Scorer
-from bench.planning.jobs import Facts, Job, State, Task, examine, source_of, wanted
+from bench.planning.jobs import Facts, Job, State, Task, source_of, wanted
 from bench.results import artefacts
-from bench.results.store import Memo, Store
+from bench.results.store import Memo
+from bench.runner.archive import Archive
 from bench.runner.messages import (
     Began,
     Decoded,
@@ -75,15 +76,14 @@ class Worker:
     """
 
     def __init__(
-        self, jobs: Sequence[Job], store: Store, settings: WorkerSettings,
+        self, jobs: Sequence[Job], archive: Archive, settings: WorkerSettings,
         tell: Callable[[list[Result] | Began | Ended], None] | None = None,
     ) -> None:  # fmt: skip
         self.jobs = jobs
         self.settings = settings
         self._tell = tell
         self._guard = Guard()
-        self._store = store
-        self._store_lock = threading.Lock()
+        self._archive = archive
         self._scorer_lock = threading.Lock()
         self._scorers: dict[tuple[int, str], Scorer] = {}
         self._method: tuple[int, Method | None, str | None] | None = None
@@ -199,7 +199,7 @@ class Worker:
                 return _Loaded(task, facts, state)
         elif state.restoration is not None and state.restoration.status == "ok":
             assert state.restoration.output_hash is not None and state.restoration.suffix is not None
-            made = artefacts.read(self.settings.results, state.restoration.output_hash, state.restoration.suffix)
+            made = self._archive.pixels(state.restoration.output_hash, state.restoration.suffix)
         if made is None and lq is None and facts.lq is not None and facts.lq.error is None:
             lq, _, facts_lq = self._decode(job, item.lq, facts.lq_stamp, facts.lq, need=True)
             facts = facts._replace(lq=facts_lq)
@@ -214,8 +214,7 @@ class Worker:
         return _Loaded(task, facts, state, lq if made is None else None, made, gt, gt_error)
 
     def _state(self, job: Job, unit: int, facts: Facts) -> State:
-        with self._store_lock:
-            state = examine(self._store, job, [unit], [facts])[0]
+        state = self._archive.state(job, unit, facts)
         return state._replace(restoration=None, todo=(), references=()) if self.settings.fresh else state
 
     def _decode(

@@ -23,10 +23,10 @@ from PIL import Image
 
 import bench
 from bench.data.images import encode_png
+from bench.machine import threads_per_worker
 from bench.metrics.psnr import Psnr
 from bench.metrics.scorer import Scorer
 from bench.metrics.ssim import Ssim
-from bench.runner.engines.local import threads_per_worker
 
 
 def main() -> None:
