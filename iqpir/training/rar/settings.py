@@ -69,18 +69,18 @@ class _Restoring(_RAR):
     decibels: float = 0.0
     """Weight of the mean logarithm of each image's squared error there: an image that is nearly clean counts as much as
     one that is lost, of which an L1 distance is mostly made."""
+    structure: float = 0.0
+    """Weight of 1 − SSIM (7×7 box) there."""
     code: float = 0.1
     """Weight of the codes' cross-entropy, in nats."""
     code_share: float = 1.0
     """Share of a batch's samples on which the code restorer learns; the flow restorer learns on all."""
     blind: float = 0.1
     """Share of samples that are restored without being told anything, so that it can be measured what that costs."""
-    start: float = 0.3
-    """Share of samples whose time is 0, where every round begins; others are logit-normal."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        need(0 <= self.blind <= 1 and 0 <= self.start <= 1, "blind and start are shares in [0,1]")
+        need(0 <= self.blind <= 1, "blind is a share in [0,1]")
         need(0 < self.code_share <= 1, "code_share is a share in (0,1]")
 
 
@@ -105,11 +105,14 @@ class RARRestorerSettings(_Restoring):
     assessor: str = ""
     """File of the stage rar-assessor; relative to the settings' folder."""
     restorers: tuple[str, ...] = ("flow", "code")
+    start: float = 0.3
+    """Share of samples whose time is 0, where every round begins; others are logit-normal."""
 
     STAGE = "rar-restorer"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        need(0 <= self.start <= 1, "start is a share in [0,1]")
         need(bool(self.assessor), "the key 'assessor' is missing: a file of the stage rar-assessor")
         known = set(self.restorers) <= {"flow", "code"} and bool(self.restorers)
         need(known, f"restorers is {list(self.restorers)}; flow, code or both")

@@ -221,17 +221,17 @@ class _Restoring(RARStage):
         kept = (torch.rand(len(made.vector), device=made.vector.device) >= self.settings.blind).to(made.vector.dtype)
         return Condition(made.tokens * kept[:, None, None], made.vector * kept[:, None])
 
-    def flow_terms(self, latent: Tensor, clean: Tensor, gt: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """The velocity's error at a random time, and the weighted one of the image that it leads to."""
-        time = times(len(latent), self.settings.start, latent)
-        velocity = self.averaged.flow.velocity(on_the_way(latent, clean, time), condition, time)
-        error = F.mse_loss(velocity, clean - latent)
-        if not (self.settings.image or self.settings.decibels):
-            return error, torch.zeros_like(error)
-        end = on_the_way(latent, clean, time) + (1 - time)[:, None, None, None] * velocity
-        made = self.averaged.latent.decode(end)
+    def image_term(self, latent: Tensor, gt: Tensor) -> Tensor:
+        """How far from GT what a latent shows is."""
+        settings = self.settings
+        if not (settings.image or settings.decibels or settings.structure):
+            return latent.new_zeros(())
+        made = self.averaged.latent.decode(latent)
         squared = (made - gt).square().mean(dim=(1, 2, 3))
-        return error, self.settings.image * F.l1_loss(made, gt) + self.settings.decibels * (squared + 4e-4).log().mean()
+        error = settings.image * F.l1_loss(made, gt) + settings.decibels * (squared + 4e-4).log().mean()
+        if settings.structure:
+            error = error + settings.structure * (1 - losses.box_ssim((made + 1) / 2, (gt + 1) / 2))
+        return error
 
     def code_term(self, latent: Tensor, clean: Tensor, condition: Condition) -> Tensor:
         some = math.ceil(self.settings.code_share * len(latent))
@@ -328,10 +328,18 @@ class RARRestorerStage(_Restoring):
             total = total + settings.code * found["code"]
         return {**found, "total": total}
 
+    def flow_terms(self, latent: Tensor, clean: Tensor, gt: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+        """The velocity's error at a random time, and the weighted one of the image that it leads to."""
+        time = times(len(latent), self.settings.start, latent)
+        begin = on_the_way(latent, clean, time)
+        velocity = self.averaged.flow.velocity(begin, condition, time)
+        end = begin + (1 - time)[:, None, None, None] * velocity
+        return F.mse_loss(velocity, clean - latent), self.image_term(end, gt)
+
 
 class RARJointStage(_Restoring):
-    """S3: rounds unrolled. Each begins where the one before has ended by its own steps: no state that was mixed with
-    the clean latent is ever an input, or a late round would be taught on what it never gets."""
+    """S3: rounds as they are used, unrolled: each begins where the one before has ended by its own steps, and learns
+    from where it ends itself."""
 
     name = "rar-joint"
     learns = ("assessor", "adapter", "flow", "code")
@@ -351,41 +359,37 @@ class RARJointStage(_Restoring):
         total, shares = latent.new_zeros(()), sum(settings.weights)
         states, assessments = [], []
         for turn, weight in enumerate(settings.weights):
-            assessment = self.averaged.assess(latent)
-            condition = self.told(assessment)
-            error = self._round(latent, clean, batch["gt"], condition, found, turn)
+            # What the assessor learns is no reason for a restorer to change what it shows it.
+            states.append(latent.detach())
+            assessments.append(self.averaged.assess(states[-1]))
+            latent, error = self._round(latent, clean, batch["gt"], self.told(assessments[-1]), found, turn)
             total = total + weight / shares * error
-            states.append(latent)
-            assessments.append(assessment)
-            latent = self._next(latent, condition)
+        states.append(latent.detach())
+        assessments.append(self.averaged.assess(states[-1]))
         judged = self._assessed(torch.cat([clean, *states]), clean, batch, assessments)
         found |= {name: value for name, value in judged.items() if name != "total"}
         return {**found, "total": total + settings.assess * judged["total"]}
 
     def _round(
         self, latent: Tensor, clean: Tensor, gt: Tensor, condition: Condition, found: Losses, turn: int
-    ) -> Tensor:
-        """One round's error; its parts are written into `found`."""
+    ) -> tuple[Tensor, Tensor]:
+        """Where one round ends, and its error, whose parts are written into `found`."""
         settings, error = self.settings, latent.new_zeros(())
         restorers = self.averaged.config.restorers
-        if "flow" in restorers:
-            found[f"flow {turn + 1}"], found[f"image {turn + 1}"] = self.flow_terms(latent, clean, gt, condition)
-            error = error + settings.flow * found[f"flow {turn + 1}"] + found[f"image {turn + 1}"]
         if "code" in restorers and (turn == 0 or restorers == ("code",)):
-            found[f"code {turn + 1}"] = self.code_term(latent, clean, condition)
-            error = error + settings.code * found[f"code {turn + 1}"]
-        return error
-
-    @torch.no_grad()
-    def _next(self, latent: Tensor, condition: Condition) -> Tensor:
-        if "flow" in self.averaged.config.restorers:
-            return self.averaged.flow(latent, condition)
-        return self.averaged.code(latent, condition, self.averaged.latent)
+            found[f"code {turn + 1}"] = self.code_term(latent.detach(), clean, condition)
+            error = settings.code * found[f"code {turn + 1}"]
+        if "flow" not in restorers:
+            with torch.no_grad():
+                return self.averaged.code(latent, condition, self.averaged.latent), error
+        end = self.averaged.flow(latent, condition)
+        found[f"flow {turn + 1}"], found[f"image {turn + 1}"] = F.mse_loss(end, clean), self.image_term(end, gt)
+        return end, error + settings.flow * found[f"flow {turn + 1}"] + found[f"image {turn + 1}"]
 
     def _assessed(
         self, states: Tensor, clean: Tensor, batch: Mapping[str, Any], assessments: list[Assessment]
     ) -> Losses:
-        """The assessor on clean latents and on the states of all rounds; labels are known of the first two."""
+        """The assessor on clean latents and on what rounds begin and end with; labels are known of the first two."""
         known = [self.averaged.assess(clean), *assessments]
         found = Assessment(*(torch.cat(each) for each in zip(*known, strict=True)))
         labels = torch.cat([batch["severity"][:, 0], batch["severity"][:, -1]])
