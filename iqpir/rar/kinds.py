@@ -10,6 +10,9 @@ DEGRADATIONS = (
 )  # fmt: skip
 """In the order of every vector of labels."""
 
+LIGHT = ("low light", "haze", "rain", "colour cast")
+"""Those that change an image's light and colour over whole regions; rain as its veil does."""
+
 CLEAN = "clean"
 """What an image is that suffers from none of them."""
 

@@ -51,6 +51,10 @@ class LoopOptions:
     """The restorer is told what the assessor has seen; else its condition is zero."""
     restorer: Literal["", "flow", "code"] = ""
     """Which of a system's restorers; empty: its first."""
+    light: float = 0.5
+    """Probability of one of `kinds.LIGHT` below which a round of the flow restorer leaves the light as it is: what
+    varies slowly in its change is dropped. Whether a scene is dark or darkened can often not be told, and a restorer
+    that guesses spoils what was right. 0: never; without `assess` nothing is known, and nothing dropped."""
     good: float = 0.9
     """A quality from which on an image is clean enough."""
     clean: float = 0.5
@@ -63,7 +67,7 @@ class LoopOptions:
     def __post_init__(self) -> None:
         if self.rounds < 0:
             raise IQPIRError(f"rounds is {self.rounds}; it must be 0 or more")
-        for name in ("good", "clean", "margin", "least"):
+        for name in ("light", "good", "clean", "margin", "least"):
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 <= value <= 1):
                 raise IQPIRError(f"{name} is {value}; it must lie in [0,1]")

@@ -13,11 +13,15 @@ from torch.nn import functional as F
 from iqpir.errors import IQPIRError
 from iqpir.rar.assessor import Assessment, Assessor
 from iqpir.rar.config import RARConfig
+from iqpir.rar.kinds import DEGRADATIONS, LIGHT
 from iqpir.rar.latent import LatentAutoencoder
 from iqpir.rar.loop import LoopOptions, Trace, rounds
 from iqpir.rar.restorer import CodeRestorer, Condition, ConditionAdapter, FlowRestorer
 
 _USUAL = LoopOptions()
+_LIGHT = [DEGRADATIONS.index(name) for name in LIGHT]
+_SLOW = 4
+"""Latent positions on a side, 16 pixels, over which a change is averaged to see what of it is light."""
 
 
 class Restoration(NamedTuple):
@@ -107,15 +111,25 @@ class RAR(nn.Module):
     def restore_latent(self, latent: Tensor, assessment: Assessment, options: LoopOptions = _USUAL) -> Tensor:
         """One round of the restorer that the options name."""
         condition = self.condition(assessment, told=options.assess)
-        if self._restorer(options) == "flow":
-            return self.flow(latent, condition)
-        return self.code(latent, condition, self.latent)
+        if self._restorer(options) == "code":
+            return self.code(latent, condition, self.latent)
+        made = self.flow(latent, condition)
+        if not (options.light and options.assess):
+            return made
+        leave = (assessment.logits[:, _LIGHT].sigmoid() < options.light).all(dim=1)
+        return made - leave[:, None, None, None] * slow(made - latent)
 
     def _restorer(self, options: LoopOptions) -> str:
         there = self.config.restorers
         if not there or (options.restorer and options.restorer not in there):
             raise IQPIRError(f"restorer {options.restorer!r}: this system has {', '.join(there) or 'none'}")
         return options.restorer or there[0]
+
+
+def slow(change: Tensor) -> Tensor:
+    """What of latents' change [B,C,h,w] varies slowly over the image."""
+    means = F.avg_pool2d(change, _SLOW, ceil_mode=True, count_include_pad=False)
+    return F.interpolate(means, change.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def extended(images: Tensor, stride: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from iqpir import checkpoint
 from iqpir.errors import IQPIRError
 from iqpir.rar import RAR, LoopOptions, RARConfig
 from iqpir.rar.assessor import better
-from iqpir.rar.kinds import DEGRADATIONS
+from iqpir.rar.kinds import DEGRADATIONS, LIGHT
 from iqpir.rar.layers import GRID, coarse, positions
+from iqpir.rar.model import slow
 
 ALWAYS = LoopOptions(rounds=3, adaptive=False)
 
@@ -102,6 +104,36 @@ def test_the_restorer_is_told_by_the_assessor_unless_it_is_left_out(system: RAR)
         assert changed.abs().max() > 1e-6
         assert torch.equal(system.restore_latent(latent, seen, blind), system.restore_latent(latent, other, blind))
         assert system.restore_latent(latent, seen, told).shape == latent.shape
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_light_is_left_alone_unless_something_that_changes_it_is_named(system: RAR, name: str):
+    latent = system.encode(images(1, 64, 64))
+    seen = system.assess(latent)
+    logits = torch.full_like(seen.logits, -9.0)
+    logits[:, DEGRADATIONS.index(name)] = 9.0
+    seen = seen._replace(logits=logits)
+    free = system.restore_latent(latent, seen, LoopOptions(light=0.0))
+    made = system.restore_latent(latent, seen, LoopOptions())
+    change, kept = free - latent, free - made
+    if name in LIGHT:
+        assert torch.equal(made, free)
+    else:
+        means = change.unflatten(3, (4, 4)).unflatten(2, (4, 4)).mean(dim=(3, 5))
+        centre = kept[:, :, 5:7, 5:7]  # between the middles of four blocks: a weighted mean of theirs
+        assert kept.abs().max() > 1e-4 and torch.allclose(kept.mean(), means.mean(), atol=0.02)
+        assert (centre <= means.amax(dim=(2, 3), keepdim=True)).all()
+        assert (centre >= means.amin(dim=(2, 3), keepdim=True)).all()
+    untold = LoopOptions(assess=False)
+    assert torch.equal(
+        system.restore_latent(latent, seen, untold), system.restore_latent(latent, seen, replace(untold, light=0.0))
+    )
+
+
+def test_a_change_of_light_alone_is_all_dropped_and_one_of_detail_kept():
+    flat = torch.full((1, 2, 16, 12), 0.7)
+    checks = (torch.arange(16)[:, None] + torch.arange(12)) % 2 * 2.0 - 1
+    assert torch.allclose(slow(flat + checks), flat, atol=1e-6)
 
 
 def test_a_flow_is_euler_steps_from_the_latent_itself(system: RAR):
