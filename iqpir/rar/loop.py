@@ -57,10 +57,12 @@ class LoopOptions:
     that guesses spoils what was right. 0: never; without `assess` nothing is known, and nothing dropped."""
     good: float = 0.9
     """A quality from which on an image is clean enough."""
-    clean: float = 0.5
-    """A probability of being clean above which it is."""
-    margin: float = 0.02
-    """By how much the probability of being better must exceed a half."""
+    clean: float = 0.2
+    """A probability of being clean above which it is left as it is: most clean photographs have far more, most degraded
+    ones far less, and a round in vain costs more than one left out."""
+    margin: float = 0.25
+    """By how much the probability of being better must exceed a half. Of the steps that rar-tiny takes on photographs,
+    85 % are for the better with this, 72 % with 0.02, which takes three times as many."""
     least: float = 1e-3
     """‖Δ‖/‖z‖ below which a round has changed nothing."""
 

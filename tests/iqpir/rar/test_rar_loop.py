@@ -60,7 +60,7 @@ def test_a_clean_image_is_left_without_any_round():
 
 
 def test_a_round_that_makes_it_clean_is_the_last():
-    system = Stand(lambda z: z + 1, quality=lambda z: (mean(z) > 2.2).float())
+    system = Stand(lambda z: z + 1, utility=lambda z: 2 * mean(z), quality=lambda z: (mean(z) > 2.2).float())
     found = rounds(system, start(1), LoopOptions(rounds=9))
     assert [each.verdict for each in found.traces[0].rounds] == ["accepted", "stopped"]
     assert torch.equal(found.latent, start(1) + 1)
@@ -77,16 +77,17 @@ def test_a_worse_result_is_rolled_back_bit_for_bit():
 
 
 def test_the_last_good_result_is_kept_when_a_later_round_is_worse():
-    turn = iter([1.0, 1.0, -1.0])
+    turn = iter([2.0, 2.0, -1.0])
     found = rounds(Stand(lambda z: z + next(turn)), start(1), LoopOptions())
-    assert torch.equal(found.latent, start(1) + 1 + 1)
+    assert torch.equal(found.latent, start(1) + 2 + 2)
     assert [each.verdict for each in found.traces[0].rounds] == ["accepted", "accepted", "rolled back"]
 
 
 def test_a_gain_within_the_margin_is_none():
-    """P = σ(0.07) = 0.5175 < 0.52 < σ(0.09) = 0.5225."""
-    for gain, verdict in ((0.07, "rolled back"), (0.09, "accepted")):
-        found = rounds(Stand(lambda z, gain=gain: z + gain), start(1), LoopOptions(rounds=1))
+    """P = σ(0.07) = 0.5175 < 0.52 < σ(0.09) = 0.5225; and σ(1.09) = 0.7484 < 0.75 < σ(1.11) = 0.7521."""
+    cases = ((0.02, 0.07, "rolled back"), (0.02, 0.09, "accepted"), (0.25, 1.09, "rolled back"), (0.25, 1.11, "accepted"))
+    for margin, gain, verdict in cases:
+        found = rounds(Stand(lambda z, gain=gain: z + gain), start(1), LoopOptions(rounds=1, margin=margin))
         assert found.traces[0].rounds[0].verdict == verdict
 
 
@@ -130,7 +131,7 @@ def test_what_is_not_a_number_is_never_taken(bad: float):
 
 
 def test_a_fixed_point_is_taken_and_ends_the_rounds():
-    system = Stand(lambda z: z * 1.0005, utility=lambda z: (mean(z) - mean(start(1))) * 1000)
+    system = Stand(lambda z: z * 1.0005, utility=lambda z: (mean(z) - mean(start(1))) * 5000)
     found = rounds(system, start(1), LoopOptions())
     assert found.traces[0].reason == "fixed point" and found.traces[0].taken == 1
     assert found.traces[0].rounds[0].change == pytest.approx(5e-4, rel=1e-3)
@@ -141,7 +142,7 @@ def test_members_of_a_batch_stop_each_for_itself_and_as_if_they_were_alone():
 
     def system() -> Stand:
         return Stand(
-            lambda z: torch.where((mean(z) < 4)[:, None, None, None], z + 1, z - 1),
+            lambda z: torch.where((mean(z) < 4)[:, None, None, None], z + 1, z - 1), lambda z: 2 * mean(z),
             quality=lambda z: ((mean(z) > 2.4) & (mean(z) < 4)).float(),
         )
 

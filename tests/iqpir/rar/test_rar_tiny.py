@@ -15,7 +15,7 @@ from iqpir.rar import RAR
 from iqpir.rar.kinds import DEGRADATIONS
 from iqpir.training.degrade import Composite
 from iqpir.training.degrade.base import jpeg
-from iqpir.training.rar.terms import closeness, psnr
+from iqpir.training.rar.terms import average_precision, closeness, psnr
 from iqpir.weights import shipped
 
 pytestmark = pytest.mark.skipif(shipped("rar-tiny") is None, reason="rar-tiny does not come along")
@@ -53,7 +53,7 @@ def test_rounds_restore_composites_and_steps_that_are_taken_are_for_the_better(
     tiny: RAR, photographs: torch.Tensor, count: int
 ):
     made = Composite(counts=tuple(float(place == count) for place in range(4)))  # type: ignore[arg-type]
-    before, after, named = [], [], []
+    before, after, odds, done = [], [], [], []
     for turn in range(3):
         spoilt = [made(image, np.random.default_rng([turn, place])) for place, image in enumerate(photographs)]
         given = torch.stack([each.image for each in spoilt])
@@ -61,9 +61,9 @@ def test_rounds_restore_composites_and_steps_that_are_taken_are_for_the_better(
         before += closeness(given, photographs).tolist()
         after += closeness(found.image, photographs).tolist()
         for each, trace in zip(spoilt, found.traces, strict=True):
-            there = {DEGRADATIONS[place] for place in each.params.order if place >= 0}
-            odds = trace.rounds[0].degradations
-            named.append(sum(odds[name] > 0.5 for name in there) / len(there))
+            odds.append([trace.rounds[0].degradations[name] for name in DEGRADATIONS])
+            done.append([place in each.params.order for place in range(len(DEGRADATIONS))])
     assert np.mean(after) > np.mean(before)
     assert np.mean(np.array(after) >= np.array(before) - 1e-6) >= 0.85
-    assert np.mean(named) > 0.5
+    chance = count / len(DEGRADATIONS)  # of an assessor that sees nothing
+    assert average_precision(torch.tensor(odds), torch.tensor(done)) > 2 * chance
