@@ -164,7 +164,7 @@ class AgentMethod(Method):
 
     def _one(self, image: Tensor) -> tuple[Tensor, Trace, dict[int, Tensor]]:
         """[1,3,H,W] → the restored image, its rounds, and the images after those that were taken."""
-        from iqpir.rar import LoopOptions
+        from iqpir.rar.loop import LoopOptions, is_clean
 
         options, usual = self._options, LoopOptions()  # clean and better mean what they mean to RAR's loop
         steps: list[Step] = []
@@ -174,7 +174,7 @@ class AgentMethod(Method):
         while len(steps) < options["rounds"]:
             words = _words(seen)
             quality = float(seen.quality[0])
-            if float(seen.clean[0].sigmoid()) > usual.clean:
+            if bool(is_clean(seen, usual)[0]):
                 steps.append(Step("stopped", words, quality=quality))
                 reason = "clean"
                 break

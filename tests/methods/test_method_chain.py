@@ -142,7 +142,7 @@ def test_what_is_mild_is_left_alone_as_agenticir_does(tmp_path: Path):
 
 def test_a_clean_image_ends_it(tmp_path: Path):
     judge = Judge("low light")
-    clean = judge.assess(RAMP)._replace(clean=torch.full((1,), 5.0))
+    clean = judge.assess(RAMP)._replace(clean=torch.full((1,), 5.0), quality=torch.full((1,), 0.8))
     judge.assess = lambda images: clean  # type: ignore[method-assign]
     method = agent(tmp_path, judge)
     assert torch.equal(method.restore(RAMP), RAMP) and steps(method) == [("", "stopped")]

@@ -51,12 +51,17 @@ def start(count: int = 2) -> Tensor:
 
 
 def test_a_clean_image_is_left_without_any_round():
-    for said in ({"clean": 3}, {"quality": lambda z: mean(z) * 0 + 0.95}):
+    for said in ({"clean": 3, "quality": lambda z: mean(z) * 0 + 0.75}, {"quality": lambda z: mean(z) * 0 + 0.95}):
         system = Stand(lambda z: z + 1, **said)
         found = rounds(system, start(), LoopOptions())
         assert torch.equal(found.latent, start()) and not system.restored
         assert [trace.reason for trace in found.traces] == ["clean", "clean"]
         assert [each.verdict for each in found.traces[0].rounds] == ["stopped"] and found.traces[0].taken == 0
+
+
+def test_what_may_be_clean_is_left_only_if_it_is_fair():
+    system = Stand(lambda z: z + 2, clean=3, quality=lambda z: mean(z) * 0 + 0.65)
+    assert rounds(system, start(1), LoopOptions(rounds=2)).traces[0].taken == 2
 
 
 def test_a_round_that_makes_it_clean_is_the_last():
@@ -85,8 +90,9 @@ def test_the_last_good_result_is_kept_when_a_later_round_is_worse():
 
 def test_a_gain_within_the_margin_is_none():
     """P = σ(0.07) = 0.5175 < 0.52 < σ(0.09) = 0.5225; and σ(1.09) = 0.7484 < 0.75 < σ(1.11) = 0.7521."""
-    cases = ((0.02, 0.07, "rolled back"), (0.02, 0.09, "accepted"), (0.25, 1.09, "rolled back"), (0.25, 1.11, "accepted"))
-    for margin, gain, verdict in cases:
+    for margin, gain, verdict in (
+        (0.02, 0.07, "rolled back"), (0.02, 0.09, "accepted"), (0.25, 1.09, "rolled back"), (0.25, 1.11, "accepted"),
+    ):  # fmt: skip
         found = rounds(Stand(lambda z, gain=gain: z + gain), start(1), LoopOptions(rounds=1, margin=margin))
         assert found.traces[0].rounds[0].verdict == verdict
 
@@ -142,7 +148,8 @@ def test_members_of_a_batch_stop_each_for_itself_and_as_if_they_were_alone():
 
     def system() -> Stand:
         return Stand(
-            lambda z: torch.where((mean(z) < 4)[:, None, None, None], z + 1, z - 1), lambda z: 2 * mean(z),
+            lambda z: torch.where((mean(z) < 4)[:, None, None, None], z + 1, z - 1),
+            lambda z: 2 * mean(z),
             quality=lambda z: ((mean(z) > 2.4) & (mean(z) < 4)).float(),
         )
 
