@@ -162,11 +162,14 @@ class RarMethod(Method):
     def traces(self) -> Sequence[Traced] | None:
         if self._found is None or self._system is None:
             return None
+        import torch
+
         (found, states, size), self._found = self._found, None
-        return [
-            Traced(traced(trace), _pictures(self._system, trace, states, place, size))
-            for place, trace in enumerate(found)
-        ]
+        with torch.inference_mode():  # where the states come from: outside of it no layer takes them
+            return [
+                Traced(traced(trace), _pictures(self._system, trace, states, place, size))
+                for place, trace in enumerate(found)
+            ]
 
     def parameters(self) -> int | None:
         return parameter_count(self._system)

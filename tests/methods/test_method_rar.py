@@ -66,7 +66,8 @@ def test_it_restores_as_the_package_does(options: Mapping[str, Any], loop: LoopO
 
 def test_the_images_between_rounds_are_those_of_fewer_rounds(weights: Path):
     method = loaded(weights, adaptive=False, rounds=3)
-    method.restore(images())
+    with torch.inference_mode():  # as it is used
+        method.restore(images())
     told = method.traces()
     assert told is not None and [set(one.pictures) for one in told] == [{1, 2}, {1, 2}]
     for number in (1, 2):
