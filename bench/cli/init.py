@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
+from bench.cli import names, options
 from iqpir.console import say
 
 
 @click.command(
     epilog="""\b
     bench init --lq photos/low --gt photos/high --outputs 'outputs/*'
+    bench init --lq photos/low --gt photos/high -m clahe -m mine --plugin my_method.py
     bench init --lq photos --metric piqe,niqe -o - | less        no references; look before it is written
     bench run mine.yaml"""
 )
 @click.option("--lq", required=True, metavar="DIR", help="Folder or pattern of the inputs.")
 @click.option("--gt", metavar="DIR", help="Folder or pattern of the references.")
 @click.option("--outputs", "outputs", multiple=True, metavar="GLOB", help="Folders of outputs, each of a method.")
+@click.option(
+    "-m", "--method", "methods", multiple=True, help="Methods to run; repeatable.", shell_complete=names.methods
+)
+@options.plugins
 @click.option("--metric", "metrics", multiple=True, metavar="X", help="Metrics, comma-separated; repeatable.")
 @click.option("-o", "--output", "file", default="mine.yaml", show_default=True, help="The suite; - prints it.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 def command(
-    lq: str, gt: str | None, outputs: tuple[str, ...], metrics: tuple[str, ...], file: str, force: bool
+    lq: str, gt: str | None, outputs: tuple[str, ...], methods: tuple[str, ...], plugins: tuple[str, ...],
+    metrics: tuple[str, ...], file: str, force: bool,
 ) -> int:  # fmt: skip
     """Write a suite with comments: inputs, references, and a method for each folder of outputs."""
+    from bench.catalog.plugins import load_plugins
     from bench.errors import BenchError
     from bench.files import write
     from bench.folder_scores import comparison, split_specs
@@ -32,11 +41,12 @@ def command(
     from bench.planning.draft import Outputs, draft
     from bench.suite import definition
 
+    load_plugins(plugins)
     chosen = [spec for text in metrics for spec in split_specs(text)]
     found = comparison.folders(outputs) if outputs else []
     if outputs and not found:
         found = comparison.alone(outputs)
-    text = draft(lq, gt, [Outputs(*one) for one in found], chosen)
+    text = draft(lq, gt, [Outputs(*one) for one in found], chosen, methods)
     if file == "-":
         click.echo(text, nl=False)
         return 0
@@ -45,5 +55,5 @@ def command(
     write(Path(file), text.encode("utf-8"))
     resolved = resolve(definition.load(definition.find(file)))
     counts = f"{len(resolved.methods)} methods on {len(resolved.datasets[0].dataset.items)} images"
-    say(f"{file}: {counts}; bench run {file}")
+    say(f"{file}: {counts}; bench run {shlex.join([file, *(word for one in plugins for word in ('--plugin', one))])}")
     return 0
