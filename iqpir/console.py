@@ -115,7 +115,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self._lazy and not args[0].startswith("-"):
-            raise click.UsageError(f"no command {args[0]!r}{suggest(args[0], self._lazy)}", ctx)
+            near = suggest(args[0], self._lazy) or f"; {ctx.info_name} --help has them all"
+            raise click.UsageError(f"no command {args[0]!r}{near}", ctx)
         return super().resolve_command(ctx, args)
 
 
