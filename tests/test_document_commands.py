@@ -1,4 +1,4 @@
-"""Every command in the documents is one that there is, with options that it has, and every one that a test can run is run.
+"""Every command in the documents is one that there is, with options that it has, and each that a test can run is run.
 
 `support/documents.py` says which are run, and of every other why not. A page's commands work in a folder with
 photographs, their references, and outputs of four habits of naming; most find a suite `mine` there as well. The first
@@ -87,12 +87,12 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 
 
 def furnish(folder: Path, page: str) -> None:
-    """What the page speaks of: photographs, outputs, files that it asks for, and a suite where it does not write one."""
+    """What the page speaks of: photographs, outputs, files that it asks for, and a suite for all but the first page."""
     draw = np.random.default_rng(2)
     for number in range(1, 4):
         name = f"{number:04d}"
         high = Image.fromarray(draw.integers(0, 256, (24, 24, 3), dtype=np.uint8)).resize((208, 200))
-        kinds = [("photos/high", name, 1.0), ("photos/low", name, 0.3), ("faces", name, 0.8)]
+        kinds = [("photos/high", name, 1.0), ("photos/low", name, 0.3)]
         kinds += [(f"outputs/{one}", habit.format(name), 0.6 + len(one) / 40) for one, habit in HABITS.items()]
         for place, named, factor in kinds:
             (folder / place).mkdir(parents=True, exist_ok=True)

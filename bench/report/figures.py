@@ -66,8 +66,8 @@ def distribution(data: RunView, choice: FigureChoice = FigureChoice(), width: fl
     cells = [cell for cell in chosen(data, choice) if not cell.column.is_set and len(_finite(cell)) > 1]
     if not cells:
         raise BenchError(
-            "no two items with a value to draw: a distribution is of the values of single items; name --dataset, --method "
-            "or --metric that have some, or run more items"
+            "no two items with a value, of which to draw a distribution: name --dataset, --method or --metric that "
+            "have some, or run more items"
         )
     alone = len({cell.method for cell in cells}) == 1
     titled = len({cell.dataset for cell in cells}) > 1

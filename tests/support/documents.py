@@ -1,7 +1,8 @@
 """What the documents' blocks of code hold: commands that are run, others with the reason why not, files.
 
 A fence of `sh` is run, line by line, and so are the lines of `console` fences that begin with `$`. A command in an
-indented block is not; `NOT_RUN` says why, for each. A fence whose first line is a comment with a file's name is that file.
+indented block is not; `NOT_RUN` says why, for each. A fence whose first line is a comment with a file's name is that
+file.
 """
 
 from __future__ import annotations
