@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 import importlib
 import io
+import re
+import shutil
 import sys
 import time
 import traceback
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _ASCII = "console-ascii"
+_HELP, _INDENT = 80, 2
+"""Columns of a help page at most, and those before an example."""
 _VOICE = (
     (("-q", "--quiet"), "Only the result, and what went wrong: no progress, no remarks."),
     (("-v", "--verbose"), "Say more on standard error: each failure as it comes, times, where a refusal came from."),
@@ -67,6 +71,7 @@ def _with_voice(command: click.Command) -> click.Command:
         if value and isinstance(context.obj, set):
             context.obj.add(option.opts[-1].removeprefix("--"))
 
+    command.epilog = _fitted(command.epilog, min(shutil.get_terminal_size((_HELP, 24)).columns, _HELP))
     taken = {text for parameter in command.params for text in parameter.opts}
     for options, told in _VOICE:
         free = [text for text in options if text not in taken]
@@ -75,6 +80,18 @@ def _with_voice(command: click.Command) -> click.Command:
                 click.Option(free, is_flag=True, expose_value=False, callback=keep, is_eager=True, help=told)
             )
     return command
+
+
+def _fitted(examples: str | None, columns: int) -> str | None:
+    """Worked examples for a window: a remark that has no room behind its command stands below it."""
+    if examples is None:
+        return None
+    lines = []
+    for line in examples.splitlines():
+        words, told = re.fullmatch(r"( *\S.*?)(?: {2,}(\S.*))?|\s*", line).group(1, 2)  # type: ignore[union-attr]
+        fits = not told or len(line.strip()) + _INDENT <= columns
+        lines += [line] if fits else [words, f"{words[: len(words) - len(words.lstrip())]}    {told}"]
+    return "\n".join(lines)
 
 
 class LazyGroup(click.Group):

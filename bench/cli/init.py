@@ -14,7 +14,7 @@ from iqpir.console import say
 @click.command(
     epilog="""\b
     bench init --lq photos/low --gt photos/high --outputs 'outputs/*'
-    bench init --lq photos/low --gt photos/high -m clahe -m mine --plugin my_method.py
+    bench init --lq low --gt high -m clahe -m mine --plugin my_method.py
     bench init --lq photos --metric piqe,niqe -o - | less        no references; look before it is written
     bench run mine.yaml"""
 )

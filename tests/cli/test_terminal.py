@@ -114,6 +114,31 @@ def test_every_help_has_two_to_five_examples_of_the_command_itself(root: click.G
         assert 2 <= len(examples) <= 5, f"{name}: {examples}"
 
 
+@pytest.mark.parametrize("columns", ["60", "80"])
+@pytest.mark.parametrize(("root", "commands"), [(group, COMMANDS), (iqpir_group, IQPIR_COMMANDS)])
+def test_examples_fit_the_window(
+    root: click.Group, commands: dict[str, str], columns: str, monkeypatch: pytest.MonkeyPatch
+):  # fmt: skip
+    monkeypatch.setenv("COLUMNS", columns)
+    for name in commands:
+        context = click.Context(root, info_name="bench")
+        found = root.get_command(context, name)
+        assert found is not None
+        lines = (found.epilog or "").splitlines()
+        examples = [line for line in lines if line.strip().startswith(("bench ", "iqpir "))]
+        wide = [line for line in examples if len(line.strip()) > int(columns) - 2]
+        assert [line for line in wide if "  " in line.strip()] == []  # none with a remark behind it
+        assert int(columns) < 80 or wide == [], name
+
+
+def test_a_table_that_just_fits_is_in_one_part():
+    grid = Grid("", ["Set"], [("", "PSNR"), ("", "n")], [(["mine"], [Mark("20.00"), Mark("6/6")])])
+    whole = len("mine  20.00  6/6")
+    fits = draw(grid, whole, colour=False)
+    assert fits.count("Set") == 1 and max(map(len, fits.splitlines())) == whole and "mine  20.00  6/6" in fits
+    assert draw(grid, whole - 1, colour=False).count("Set") == 2
+
+
 def complete(words: list[str], begun: str) -> list[str]:
     return [item.value for item in ShellComplete(group, {}, "bench", "_BENCH_COMPLETE").get_completions(words, begun)]
 
