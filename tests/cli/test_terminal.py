@@ -93,6 +93,16 @@ def test_a_log_has_a_line_every_few_seconds_with_rate_rest_and_work():
     assert [line.split("/")[0] for line in lines] == ["5", "10", "15", "20", "25", "30", "35"]
 
 
+def test_a_log_says_one_image_and_how_many_there_are():
+    assert LogProgress("images").line(0).startswith("0 images")
+    progress = LogProgress("images", write=lambda line: None)
+    progress.update(1)
+    assert progress.line(2.0) == "1 image, 2 s each"
+    progress.reset(20)
+    progress.update(1)
+    assert progress.line(2.0) == "1/20 images, 2 s each, 38 s left"
+
+
 def test_a_long_log_grows_more_slowly_than_the_work():
     clock, lines = Clock(), list[str]()
     progress = LogProgress("images", 36000, write=lines.append, clock=clock)
