@@ -75,8 +75,10 @@ bench.register_method("NAME", lambda: from_module(Root()))
 
 @pytest.fixture
 def own(folder: Path) -> Path:
-    """A suite of one dark photograph with its reference, and plugins whose methods it does not name: a process reads each
-    once."""
+    """A suite of one dark photograph with its reference, and plugins whose methods it does not name.
+
+    Two, since a process reads each once.
+    """
     draw = np.random.default_rng(4)
     for part, most in (("low", 60), ("high", 256)):
         (folder / part).mkdir()
