@@ -191,7 +191,7 @@ def test_a_slow_down_that_was_measured_once_says_how_to_measure_it_again(timed: 
     assert "--confirm" not in timed.err
     put(timed, measured(seed=1) * 1.3)
     assert timed.bench("check", "mine", "--baseline", str(timed.baseline))[0] == 1
-    assert "identity was measured once: --confirm measures it again before it fails" in timed.err
+    assert "identity was measured once: --confirm measures again before that fails" in timed.err
 
 
 def test_help_says_which_suites_confirm_is_for(timed: Place):
