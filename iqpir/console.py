@@ -86,7 +86,7 @@ def _fitted(examples: str | None, columns: int) -> str | None:
     """Worked examples for a window: a remark that has no room behind its command stands below it."""
     if examples is None:
         return None
-    lines = []
+    lines: list[str] = []
     for line in examples.splitlines():
         words, told = re.fullmatch(r"( *\S.*?)(?: {2,}(\S.*))?|\s*", line).group(1, 2)  # type: ignore[union-attr]
         fits = not told or len(line.strip()) + _INDENT <= columns

@@ -52,8 +52,13 @@ def command(
         return 0
     if Path(file).exists() and not force:
         raise BenchError(f"{file} is there already: -o OTHER.yaml, or --force to write over it")
+    before = Path(file).read_bytes() if Path(file).exists() else None
     write(Path(file), text.encode("utf-8"))
-    resolved = resolve(definition.load(definition.find(file)))
+    try:
+        resolved = resolve(definition.load(definition.find(file)))
+    except BenchError:  # what was asked cannot be: the folder is left as it was
+        Path(file).unlink() if before is None else write(Path(file), before)
+        raise
     counts = f"{len(resolved.methods)} methods on {len(resolved.datasets[0].dataset.items)} images"
     say(f"{file}: {counts}; bench run {shlex.join([file, *(word for one in plugins for word in ('--plugin', one))])}")
     return 0

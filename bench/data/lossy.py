@@ -77,6 +77,5 @@ def note(paths: Iterable[Path | None]) -> str | None:
     if not kinds:
         return None
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    return (
-        f"{told} of {len(every)} files: compressed with loss, so scores are of the compressed files, not of the method."
-    )
+    files = "1 file" if len(every) == 1 else f"{len(every)} files"
+    return f"{told} of {files}: compressed with loss, so scores are of the compressed files, not of the method."

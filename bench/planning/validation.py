@@ -38,7 +38,11 @@ def validate(name: str, plugins: Sequence[str] = ()) -> Valid:
     if resolved.missing:
         notes.append(screen(name, resolved.missing))
     return Valid(
-        f"{name}: valid ({len(resolved.datasets)} datasets, {labels} methods, {jobs} jobs, "
-        f"{len(resolved.file.suite.metrics)} metrics)",
+        f"{name}: valid ({_counted(len(resolved.datasets), 'dataset')}, {_counted(labels, 'method')}, "
+        f"{_counted(jobs, 'job')}, {_counted(len(resolved.file.suite.metrics), 'metric')})",
         tuple(notes),
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

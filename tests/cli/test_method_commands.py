@@ -131,3 +131,18 @@ def test_a_wrong_word_is_told_what_was_meant(words: tuple[str, ...], remedy: str
     assert bench(*words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert remedy in line
+
+
+@pytest.mark.parametrize("wrong", [("--metric", "psnrr"), ("--metric", "psnr[spacee=y]"), ("-m", "clahee")])
+def test_init_leaves_the_folder_as_it_was_where_it_is_refused(wrong: tuple[str, str], own: Path, capsys):
+    assert bench("init", "--lq", "low", "--gt", "high", *wrong, "-o", "new.yaml") == 2
+    assert not (own / "new.yaml").exists()
+    before = (own / "two.yaml").read_bytes()
+    assert bench("init", "--lq", "low", "--gt", "high", *wrong, "-o", "two.yaml", "--force") == 2
+    assert (own / "two.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:99"])
+def test_score_refuses_a_device_that_is_not_here(device: str, own: Path, capsys: pytest.CaptureFixture[str]):
+    assert bench("score", "low", "--reference", "high", "--device", device) == 2
+    assert device in capsys.readouterr().err
