@@ -94,12 +94,34 @@ def _fitted(examples: str | None, columns: int) -> str | None:
     return "\n".join(lines)
 
 
-class LazyGroup(click.Group):
+class HelpfulGroup(click.Group):
+    """A command whose subcommands are asked for by name: alone it is its help, a wrong name is told the nearest."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **{"invoke_without_command": True, **more})
+
+    def invoke(self, ctx: click.Context) -> Any:
+        result = super().invoke(ctx)
+        if ctx.invoked_subcommand is None:  # the group alone asks what there is
+            click.echo(ctx.get_help())
+        return result
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            near = suggest(args[0], known) or f"; {ctx.command_path} --help has them all"
+            raise click.UsageError(f"no command {args[0]!r}{near}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(HelpfulGroup):
     """A command whose subcommands are modules of `package`, each imported when it is called: help is instant."""
 
     def __init__(self, *given: Any, package: str, lazy: Mapping[str, str], **more: Any) -> None:
         """`lazy`: name → one-line help; the module of that name in `package` holds `command`."""
-        super().__init__(*given, **{"invoke_without_command": True, **more})
+        super().__init__(*given, **more)
         self._package, self._lazy = package, lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -112,12 +134,6 @@ class LazyGroup(click.Group):
         assert isinstance(found, click.Command)
         return _with_voice(found)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        result = super().invoke(ctx)
-        if ctx.invoked_subcommand is None:  # the group alone asks what there is
-            click.echo(ctx.get_help())
-        return result
-
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
@@ -127,14 +143,6 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(self._lazy.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self._lazy and not args[0].startswith("-"):
-            near = suggest(args[0], self._lazy) or f"; {ctx.info_name} --help has them all"
-            raise click.UsageError(f"no command {args[0]!r}{near}", ctx)
-        return super().resolve_command(ctx, args)
 
 
 def carry_out(

@@ -42,7 +42,7 @@ def command(
     from bench.suite import definition
 
     load_plugins(plugins)
-    chosen = [spec for text in metrics for spec in split_specs(text)]
+    chosen = [_as_suites_say(spec) for text in metrics for spec in split_specs(text)]
     found = comparison.folders(outputs) if outputs else []
     if outputs and not found:
         found = comparison.alone(outputs)
@@ -62,3 +62,16 @@ def command(
     counts = f"{len(resolved.methods)} methods on {len(resolved.datasets[0].dataset.items)} images"
     say(f"{file}: {counts}; bench run {shlex.join([file, *(word for one in plugins for word in ('--plugin', one))])}")
     return 0
+
+
+def _as_suites_say(spec: str) -> str:
+    """`psnr[space=y]` → `{psnr: {space: y}}`."""
+    import yaml
+
+    from bench.folder_scores import parse_spec
+
+    name, options = parse_spec(spec)
+    if not options:
+        return name
+    text: str = yaml.safe_dump({name: options}, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.strip()

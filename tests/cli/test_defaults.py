@@ -35,12 +35,20 @@ def suite(folder: Path, text: str) -> str:
     return "own.yaml"
 
 
-@pytest.mark.parametrize("alone", [bench, iqpir])
-def test_a_command_alone_is_its_help(alone, capsys: pytest.CaptureFixture[str]):
-    assert alone() == 0
+@pytest.mark.parametrize(("program", "group"), [(bench, ()), (iqpir, ()), (bench, ("study",)), (iqpir, ("train",))])
+def test_a_command_alone_is_its_help(program, group: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    assert program(*group) == 0
     alone_said = capsys.readouterr()
-    assert alone("--help") == 0
+    assert program(*group, "--help") == 0
     assert alone_said.out == capsys.readouterr().out and "Commands:" in alone_said.out and not alone_said.err
+
+
+@pytest.mark.parametrize(("program", "group", "near"), [(bench, "study", "serve"), (iqpir, "train", "restorer")])
+def test_a_wrong_subcommand_is_told_the_nearest(program, group: str, near: str, capsys: pytest.CaptureFixture[str]):
+    assert program(group, f"{near}x") == 2
+    assert f"did you mean {near!r}?" in capsys.readouterr().err
+    assert program(group, "zzz") == 2
+    assert f"{group} --help has them all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("spelling", ["-v", "-V", "--version"])

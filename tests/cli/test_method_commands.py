@@ -146,3 +146,10 @@ def test_init_leaves_the_folder_as_it_was_where_it_is_refused(wrong: tuple[str, 
 def test_score_refuses_a_device_that_is_not_here(device: str, own: Path, capsys: pytest.CaptureFixture[str]):
     assert bench("score", "low", "--reference", "high", "--device", device) == 2
     assert device in capsys.readouterr().err
+
+
+def test_init_writes_metrics_with_options_as_suites_have_them(own: Path, capsys: pytest.CaptureFixture[str]):
+    chosen = "ssim,psnr[space=y,crop=4]"
+    assert bench("init", "--lq", "low", "--gt", "high", "--metric", chosen, "-o", "new.yaml") == 0
+    written = yaml.safe_load((own / "new.yaml").read_text("utf-8"))
+    assert written["metrics"] == ["ssim", {"psnr": {"space": "y", "crop": 4}}]
