@@ -83,15 +83,17 @@ def _with_voice(command: click.Command) -> click.Command:
 
 
 def _fitted(examples: str | None, columns: int) -> str | None:
-    """Worked examples for a window: a remark that has no room behind its command stands below it."""
-    if examples is None:
-        return None
-    lines: list[str] = []
-    for line in examples.splitlines():
-        words, told = re.fullmatch(r"( *\S.*?)(?: {2,}(\S.*))?|\s*", line).group(1, 2)  # type: ignore[union-attr]
-        fits = not told or len(line.strip()) + _INDENT <= columns
-        lines += [line] if fits else [words, f"{words[: len(words) - len(words.lstrip())]}    {told}"]
-    return "\n".join(lines)
+    """Worked examples for a window: where a remark has no room behind its command, all of them stand below theirs."""
+    lines = (examples or "").splitlines()
+    if all(len(line.strip()) + _INDENT <= columns or not _told(line) for line in lines):
+        return examples
+    return "\n".join(part for line in lines for part in (_told(line) or (line,)))
+
+
+def _told(example: str) -> tuple[str, str] | None:
+    """A command, and the remark behind it as a line of its own; None where there is none."""
+    found = re.fullmatch(r"( *)(\S.*?) {2,}(\S.*)", example)
+    return (f"{found[1]}{found[2]}", f"{found[1]}    {found[3]}") if found else None
 
 
 class HelpfulGroup(click.Group):
