@@ -34,7 +34,7 @@ def command(
 ) -> int:  # fmt: skip
     """Write a suite with comments: inputs, references, and a method for each folder of outputs."""
     from bench.catalog.plugins import load_plugins
-    from bench.errors import BenchError
+    from bench.errors import BenchError, counted
     from bench.files import write
     from bench.folder_scores import comparison, split_specs
     from bench.planning.bind import resolve
@@ -59,7 +59,8 @@ def command(
     except BenchError:  # what was asked cannot be: the folder is left as it was
         Path(file).unlink() if before is None else write(Path(file), before)
         raise
-    counts = f"{len(resolved.methods)} methods on {len(resolved.datasets[0].dataset.items)} images"
+    items = resolved.datasets[0].dataset.items
+    counts = f"{counted(len(resolved.methods), 'method')} on {counted(len(items), 'image')}"
     say(f"{file}: {counts}; bench run {shlex.join([file, *(word for one in plugins for word in ('--plugin', one))])}")
     return 0
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from bench.catalog.plugins import load_plugins
 from bench.catalog.registry import registry
 from bench.data.survey import deviations
+from bench.errors import counted
 from bench.planning.bind import resolve
 from bench.planning.missing import screen
 from bench.suite import definition
@@ -38,11 +39,7 @@ def validate(name: str, plugins: Sequence[str] = ()) -> Valid:
     if resolved.missing:
         notes.append(screen(name, resolved.missing))
     return Valid(
-        f"{name}: valid ({_counted(len(resolved.datasets), 'dataset')}, {_counted(labels, 'method')}, "
-        f"{_counted(jobs, 'job')}, {_counted(len(resolved.file.suite.metrics), 'metric')})",
+        f"{name}: valid ({counted(len(resolved.datasets), 'dataset')}, {counted(labels, 'method')}, "
+        f"{counted(jobs, 'job')}, {counted(len(resolved.file.suite.metrics), 'metric')})",
         tuple(notes),
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
