@@ -120,10 +120,23 @@ def test_commands_run(page: str, tmp_path: Path, launcher: Launcher):
             assert "Traceback" not in done.err, f"{line}\n{done.err}"
 
 
+@pytest.mark.slow
+def test_the_page_of_python_runs(tmp_path: Path, launcher: Launcher):
+    [text] = [text for language, text in documents.fences("docs/python.md") if language == "python"]
+    script = tmp_path / "page.py"
+    script.write_text(text, encoding="utf-8")
+    done = launcher.start([], tmp_path, outside(tmp_path), None, script).wait(LIMIT)
+    assert done.code == 0, done.err[-800:]
+    assert "\\begin{tabular}" in done.out  # what its third line prints
+
+
+def outside(folder: Path) -> dict[str, str]:
+    return {"BENCH_HOME": str(folder / "home"), "BENCH_RESULTS": str(folder / "results"), "OMP_NUM_THREADS": "1"}
+
+
 def carried_out(words: list[str], folder: Path, launcher: Launcher) -> Done:
     script = folder / "iqpir_command.py" if words[0] == "iqpir" else None
-    outside = {"BENCH_HOME": str(folder / "home"), "BENCH_RESULTS": str(folder / "results"), "OMP_NUM_THREADS": "1"}
-    return launcher.start(words[1:], folder, outside, None, script).wait(LIMIT)
+    return launcher.start(words[1:], folder, outside(folder), None, script).wait(LIMIT)
 
 
 @pytest.mark.parametrize(

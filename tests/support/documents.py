@@ -50,7 +50,7 @@ def text_of(page: str) -> str:
     return (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
 
 
-def _fences(page: str) -> Iterator[tuple[str, str]]:
+def fences(page: str) -> Iterator[tuple[str, str]]:
     """Language and text of each fence, without the indentation of a list that it stands in."""
     for found in re.finditer(r"^( *)```(\w*)\n(.*?)^ *```", text_of(page), re.DOTALL | re.MULTILINE):
         yield found[2], re.sub(rf"^{found[1]}", "", found[3], flags=re.MULTILINE)
@@ -59,7 +59,7 @@ def _fences(page: str) -> Iterator[tuple[str, str]]:
 def run_lines(page: str) -> list[str]:
     """The commands that are run, in order."""
     lines: list[str] = []
-    for language, text in _fences(page):
+    for language, text in fences(page):
         if language == "sh":
             lines += [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
         elif language == "console":
@@ -82,7 +82,7 @@ def files(page: str) -> dict[str, str]:
     """Files that a reader is asked to write: name → text."""
     return {
         named[1]: text
-        for language, text in _fences(page)
+        for language, text in fences(page)
         if language in ("python", "yaml") and (named := re.match(r"# ([\w-]+\.(?:py|yaml))\n", text))
     }
 
