@@ -112,6 +112,15 @@ def test_a_plan_of_a_wrong_request_is_refused(folder: Path, capsys: pytest.Captu
     assert "did you mean 'gamma'" in capsys.readouterr().err
 
 
+def test_a_plan_says_that_the_device_is_not_here(folder: Path, capsys: pytest.CaptureFixture[str]):
+    own = suite(folder, "datasets: [builtin-lowlight]\nmethods: [identity]\nmetrics: [psnr]\n")
+    assert bench("run", own, "--plan", "--device", "cuda:99") == 0
+    said = capsys.readouterr().out
+    assert "identity" in said and "device 'cuda:99' is not on this machine" in said.splitlines()[-1]
+    assert bench("run", own, "--plan", "--device", "tpu") == 2
+    assert "unknown device 'tpu'" in capsys.readouterr().err
+
+
 def test_a_suite_that_lacks_only_a_permission_is_not_told_to_fetch(folder: Path, capsys: pytest.CaptureFixture[str]):
     method = "{method: command, options: {argv: [cp, '{input_file}', '{output_file}']}, label: copy}"
     name = suite(folder, f"datasets: [builtin-lowlight]\nmethods: [{method}]\nmetrics: [psnr]\n")
