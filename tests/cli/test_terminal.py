@@ -130,6 +130,8 @@ def test_examples_fit_the_window(
     root: click.Group, commands: dict[str, str], columns: str, monkeypatch: pytest.MonkeyPatch
 ):  # fmt: skip
     monkeypatch.setenv("COLUMNS", columns)
+    first = root.get_help(click.Context(root, info_name="bench", terminal_width=80))
+    assert max(map(len, first.splitlines())) <= 80
     for name in commands:
         context = click.Context(root, info_name="bench")
         found = root.get_command(context, name)
