@@ -9,10 +9,10 @@ from __future__ import annotations
 import signal
 import threading
 
-from iqpir.errors import one_line, shown, shown_lines, suggest
+from iqpir.errors import counted, one_line, shown, shown_lines, suggest
 
 __all__ = ["BenchError", "ImageError", "ItemError", "MissingFile", "NotApplicable"]
-__all__ += ["described", "from_keyboard", "kind_of", "one_line", "suggest"]
+__all__ += ["counted", "described", "from_keyboard", "kind_of", "one_line", "suggest"]
 
 
 class BenchError(Exception):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 import importlib
 import io
+import re
+import shutil
 import sys
 import time
 import traceback
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _ASCII = "console-ascii"
+_HELP, _INDENT = 80, 2
+"""Columns of a help page at most, and those before an example."""
 _VOICE = (
     (("-q", "--quiet"), "Only the result, and what went wrong: no progress, no remarks."),
     (("-v", "--verbose"), "Say more on standard error: each failure as it comes, times, where a refusal came from."),
@@ -67,6 +71,7 @@ def _with_voice(command: click.Command) -> click.Command:
         if value and isinstance(context.obj, set):
             context.obj.add(option.opts[-1].removeprefix("--"))
 
+    command.epilog = _fitted(command.epilog, min(shutil.get_terminal_size((_HELP, 24)).columns, _HELP))
     taken = {text for parameter in command.params for text in parameter.opts}
     for options, told in _VOICE:
         free = [text for text in options if text not in taken]
@@ -77,12 +82,48 @@ def _with_voice(command: click.Command) -> click.Command:
     return command
 
 
-class LazyGroup(click.Group):
+def _fitted(examples: str | None, columns: int) -> str | None:
+    """Worked examples for a window: where a remark has no room behind its command, all of them stand below theirs."""
+    lines = (examples or "").splitlines()
+    if all(len(line.strip()) + _INDENT <= columns or not _told(line) for line in lines):
+        return examples
+    return "\n".join(part for line in lines for part in (_told(line) or (line,)))
+
+
+def _told(example: str) -> tuple[str, str] | None:
+    """A command, and the remark behind it as a line of its own; None where there is none."""
+    found = re.fullmatch(r"( *)(\S.*?) {2,}(\S.*)", example)
+    return (f"{found[1]}{found[2]}", f"{found[1]}    {found[3]}") if found else None
+
+
+class HelpfulGroup(click.Group):
+    """A command whose subcommands are asked for by name: alone it is its help, a wrong name is told the nearest."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **{"invoke_without_command": True, **more})
+
+    def invoke(self, ctx: click.Context) -> Any:
+        result = super().invoke(ctx)
+        if ctx.invoked_subcommand is None:  # the group alone asks what there is
+            click.echo(ctx.get_help())
+        return result
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            near = suggest(args[0], known) or f"; {ctx.command_path} --help has them all"
+            raise click.UsageError(f"no command {args[0]!r}{near}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(HelpfulGroup):
     """A command whose subcommands are modules of `package`, each imported when it is called: help is instant."""
 
     def __init__(self, *given: Any, package: str, lazy: Mapping[str, str], **more: Any) -> None:
         """`lazy`: name → one-line help; the module of that name in `package` holds `command`."""
-        super().__init__(*given, **{"invoke_without_command": True, **more})
+        super().__init__(*given, **more)
         self._package, self._lazy = package, lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -95,12 +136,6 @@ class LazyGroup(click.Group):
         assert isinstance(found, click.Command)
         return _with_voice(found)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        result = super().invoke(ctx)
-        if ctx.invoked_subcommand is None:  # the group alone asks what there is
-            click.echo(ctx.get_help())
-        return result
-
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
@@ -110,13 +145,6 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(self._lazy.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self._lazy and not args[0].startswith("-"):
-            raise click.UsageError(f"no command {args[0]!r}{suggest(args[0], self._lazy)}", ctx)
-        return super().resolve_command(ctx, args)
 
 
 def carry_out(

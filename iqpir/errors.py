@@ -45,6 +45,11 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def counted(count: int, what: str) -> str:
+    """`"1 image"`, `"2 images"`: a count and its noun, which is given in the singular."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def one_line(error: BaseException | str, limit: int = 300) -> str:
     """An exception or text as one printable line, so that rows and messages never break a table."""
     text = error if isinstance(error, str) else (_said(error) or type(error).__name__)

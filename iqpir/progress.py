@@ -70,7 +70,7 @@ class LogProgress(AbstractContextManager["LogProgress"]):
     def line(self, seconds: float) -> str:
         """How far the work is after so many seconds."""
         of = f"/{self.total}" if self.total else ""
-        said = [f"{self.n}{of} {self._unit}"]
+        said = [f"{self.n}{of} {self._unit.removesuffix('s') if self.n == 1 and not of else self._unit}"]
         if self.n and seconds > 0:
             rate = self.n / seconds
             said.append(f"{rate:.3g} {self._unit}/s" if rate >= 1 else f"{1 / rate:.3g} s each")

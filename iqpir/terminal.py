@@ -98,7 +98,7 @@ def _parts(grid: Grid, wide: int) -> list[list[int]]:
     left = room
     for place, need in enumerate(widths):
         taken = min(need, 24) if place in grid.words else need
-        if parts[-1] and taken + _GAP > left:
+        if parts[-1] and taken > left:  # nothing stands behind the last one
             parts.append([])
             left = room
         parts[-1].append(place)
@@ -116,7 +116,9 @@ def _table(grid: Grid, part: Sequence[int]) -> Table:
     from rich.text import Text
 
     # One of the gap is the box's own, a blank where others have a line.
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), show_edge=False, header_style="bold cyan")
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold cyan"
+    )
     grouped = any(grid.heads[place][0] for place in part)
     for name in grid.stubs:
         table.add_column(Text(f"\n{name}" if grouped else name), style="bold", overflow="fold")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import bench
 from bench.cli import main
@@ -73,6 +75,8 @@ def test_runs_are_compared_cell_by_cell(runs):
 def test_a_run_is_drawn_and_written(runs, tmp_path: Path):
     drawn = bench.figure("distribution", runs[0], metrics=["psnr"], output=tmp_path / "a.png")
     assert drawn.axes and (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    with Image.open(io.BytesIO(drawn._repr_png_())) as shown:  # what a notebook asks for
+        assert shown.format == "PNG" and shown.width > 500 and len(shown.convert("L").getcolors()) > 2
     with pytest.raises(bench.BenchError, match="did you mean 'grid'"):
         bench.figure("grit", runs[0])
 

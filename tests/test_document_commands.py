@@ -1,17 +1,14 @@
-"""Every command in the documents is one that there is, with options that it has; those of `console` blocks are run.
+"""Every command in the documents is one that there is, with options that it has, and each that a test can run is run.
 
-Commands that need a GPU, hours or somebody's files stand in indented blocks, where their words are held against the
-commands' own options. A `console` block works in a folder with photographs, outputs, a suite and a plugin, as the
-pages describe them.
+`support/documents.py` says which are run, and of every other why not. A page's commands work in a folder with
+photographs, their references, and outputs of four habits of naming; most find a suite `mine` there as well. The first
+page finds no such thing: what a newcomer needs stands on it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,56 +16,26 @@ import click
 import numpy as np
 import pytest
 from PIL import Image
+from support import documents
+from support.documents import PAGES, ROOT, words_of
+from support.workplace import Done, Launcher
 
 from bench.cli import group as bench_group
 from iqpir.cli import group as iqpir_group
 
-ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md"))]
 SUITE = """\
 schema: 1
+title: My photographs
 datasets: [{dataset: folder, options: {lq: photos/low, gt: photos/high}, label: mine}]
-methods: [identity, brighten]
-metrics: [psnr]
+methods:
+  - identity
+  - {method: folder, options: {path: outputs/mine}, label: Mine}
+  - {method: folder, options: {path: outputs/theirs}, label: Theirs}
+metrics: [psnr, ssim]
 """
-PLUGIN = """\
-import torch
-import bench
-from bench.methods.module import from_module
-
-
-class Brighten(torch.nn.Module):
-    def forward(self, images):
-        return images.clamp(1e-4, 1) ** 0.45
-
-
-bench.register_method("brighten", lambda: from_module(Brighten()))
-"""
-
-
-def text_of(page: str) -> str:
-    return (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
-
-
-def commands(page: str) -> Iterator[str]:
-    """Commands in code: indented, in a fence, or between single quotes of code that begin with one."""
-    for line in text_of(page).splitlines():
-        told = re.match(r"(?: {4,}|\$ )(?:\$ )?((?:bench|iqpir) \S.*)", line)
-        if told:
-            yield told[1]
-    for inline in re.findall(r"`((?:bench|iqpir) [a-z]+ [^`]+)`", text_of(page)):
-        yield inline.replace("\n", " ")
-
-
-def words_of(command: str) -> list[list[str]]:
-    """The words of each command of a line; comments, pipes and redirections end one."""
-    found = []
-    for part in re.split(r"&&|;|\|(?= )", re.split(r"\s{2,}#|\s#\s", command)[0]):
-        part = re.split(r"\s>>?\s|\s<", part)[0].strip()
-        if part.startswith(("bench ", "iqpir ")):
-            # Two blanks or more stand before a remark.
-            found.append(shlex.split(re.split(r"\s{3,}", part)[0], comments=True))
-    return found
+LIMIT = 580.0
+"""Seconds for a command; on a busy machine the gallery's run takes minutes."""
+HABITS = {"mine": "{}", "theirs": "{}", "cidnet": "out_{}", "retinexformer": "{}_retinexformer"}
 
 
 def problems(words: list[str]) -> Iterator[str]:
@@ -97,7 +64,7 @@ def problems(words: list[str]) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_are_ones_that_there_are(page: str):
     wrong = []
-    for command in commands(page):
+    for command in [*documents.run_lines(page), *documents.resting_lines(page), *documents.inline(page)]:
         try:
             wrong += [f"{command}: {what}" for words in words_of(command) for what in problems(words)]
         except ValueError as error:  # quotes that do not close
@@ -105,37 +72,71 @@ def test_commands_are_ones_that_there_are(page: str):
     assert wrong == []
 
 
-def console(page: str) -> list[str]:
-    """The lines of a page's `console` blocks, in order."""
-    blocks = re.findall(r"^ *```console\n(.*?)^ *```", text_of(page), re.DOTALL | re.MULTILINE)
-    return [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines() if "$ " in line]
+def test_what_is_not_run_has_its_reason():
+    lines = [line for page in PAGES for line in documents.resting_lines(page)]
+    assert [line for line in lines if not any(re.fullmatch(one, line) for one in documents.NOT_RUN)] == []
+    idle = [one for one in documents.NOT_RUN if not any(re.fullmatch(one, line) for line in lines)]
+    assert idle == []  # a reason for nothing
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """What the pages speak of: photographs, two folders of outputs, a suite, a plugin."""
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    started = Launcher(tmp_path_factory.mktemp("commands"))
+    yield started
+    started.close()
+
+
+def furnish(folder: Path, page: str) -> None:
+    """What the page speaks of: photographs, outputs, files that it asks for, and a suite for all but the first page."""
     draw = np.random.default_rng(2)
-    for number in range(3):
-        high = Image.fromarray(draw.integers(0, 256, (16, 20, 3), dtype=np.uint8)).resize((80, 64))
-        for place, factor in (("photos/high", 1), ("photos/low", 0.3), ("outputs/mine", 0.9), ("outputs/theirs", 0.7)):
-            (tmp_path / place).mkdir(parents=True, exist_ok=True)
-            high.point(lambda value, factor=factor: int(value * factor)).save(tmp_path / place / f"{number}.png")
-    (tmp_path / "mine.yaml").write_text(SUITE, encoding="utf-8")
-    (tmp_path / "my_method.py").write_text(PLUGIN, encoding="utf-8")
-    return tmp_path
+    for number in range(1, 4):
+        name = f"{number:04d}"
+        high = Image.fromarray(draw.integers(0, 256, (24, 24, 3), dtype=np.uint8)).resize((208, 200))
+        kinds = [("photos/high", name, 1.0), ("photos/low", name, 0.3)]
+        kinds += [(f"outputs/{one}", habit.format(name), 0.6 + len(one) / 40) for one, habit in HABITS.items()]
+        for place, named, factor in kinds:
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            high.point(lambda value, factor=factor: int(value * factor)).save(folder / place / f"{named}.png")
+    if page != "docs/index.md":
+        (folder / "suites").mkdir()
+        (folder / "suites/mine.yaml").write_text(SUITE, encoding="utf-8")
+    (folder / "docs").symlink_to(ROOT / "docs", target_is_directory=True)
+    (folder / "iqpir_command.py").write_text("from iqpir.cli import main\n\nmain()\n", encoding="utf-8")
+    for file, text in documents.files(page).items():
+        (folder / file).write_text(text, encoding="utf-8")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if console(page)])
-def test_console_blocks_run(page: str, folder: Path):
-    outside = {**os.environ, "PYTHONPATH": str(ROOT), "BENCH_HOME": str(folder / "home")}
-    outside.pop("BENCH_RESULTS", None)
-    for line in console(page):
+@pytest.mark.parametrize("page", [page for page in PAGES if documents.run_lines(page)])
+def test_commands_run(page: str, tmp_path: Path, launcher: Launcher):
+    if page in documents.SLOW and "BENCH_TEST_DOCS" not in os.environ:
+        pytest.skip("takes minutes: set BENCH_TEST_DOCS")
+    furnish(tmp_path, page)
+    for line in [*documents.PREPARED.get(page, []), *documents.run_lines(page)]:
         for words in words_of(line):
-            command = [sys.executable, "-m", *words]
-            done = subprocess.run(command, cwd=folder, env=outside, capture_output=True, text=True, check=False)
+            done = carried_out(words, tmp_path, launcher)
             allowed = (0, 1) if words[:2] == ["bench", "explain"] else (0,)  # 1: the two numbers differ
-            assert done.returncode in allowed, f"{line}\n{done.stdout[-800:]}{done.stderr[-800:]}"
+            assert done.code in allowed, f"{line}\n{done.out[-800:]}{done.err[-800:]}"
+            assert "Traceback" not in done.err, f"{line}\n{done.err}"
+
+
+@pytest.mark.slow
+def test_the_page_of_python_runs(tmp_path: Path, launcher: Launcher):
+    [text] = [text for language, text in documents.fences("docs/python.md") if language == "python"]
+    script = tmp_path / "page.py"
+    script.write_text(text, encoding="utf-8")
+    done = launcher.start([], tmp_path, outside(tmp_path), None, script).wait(LIMIT)
+    assert done.code == 0, done.err[-800:]
+    assert "\\begin{tabular}" in done.out  # what its third line prints
+
+
+def outside(folder: Path) -> dict[str, str]:
+    return {"BENCH_HOME": str(folder / "home"), "BENCH_RESULTS": str(folder / "results"), "OMP_NUM_THREADS": "1"}
+
+
+def carried_out(words: list[str], folder: Path, launcher: Launcher) -> Done:
+    script = folder / "iqpir_command.py" if words[0] == "iqpir" else None
+    return launcher.start(words[1:], folder, outside(folder), None, script).wait(LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -153,5 +154,13 @@ def test_a_wrong_word_is_noticed(command: str, wrong: list[str]):
 
 
 def test_there_is_something_to_run():
-    assert sum(len(console(page)) for page in PAGES) >= 10
-    assert sum(1 for page in PAGES for _ in commands(page)) > 80
+    assert sum(len(documents.run_lines(page)) for page in PAGES) >= 50
+
+
+def test_a_newcomers_two_ways_are_short():
+    """Folders to table and report, and a module to a row: fewer than ten commands and files each, on the first page."""
+    text = documents.text_of("docs/index.md")
+    for title in ("Folders of outputs to a table for a paper", "A method of your own"):
+        section = text.split(f"## {title}\n")[1].split("\n## ")[0]
+        blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+        assert 0 < sum(len(block.splitlines()) for block in blocks) + section.count("```python") < 10

@@ -23,6 +23,8 @@ def test_a_notebook_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
     tables = [data["text/html"] for data in shown if "text/html" in data]
     assert tables and any("PSNR" in text and "<caption>" in text for text in tables)  # a summary shows itself
+    drawn = any("bench.figure(" in cell.source for cell in notebook.cells)
+    assert any("image/png" in data for data in shown) == drawn  # and so does a figure
 
 
 def test_notebooks_are_kept_without_outputs():

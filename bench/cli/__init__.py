@@ -44,7 +44,7 @@ def group() -> None:
     """Compare image restorers: every number carries its signature, and running again resumes.
 
     \b
-    bench run quickstart          restore and score photographs that ship with the package
+    bench run quickstart          restore and score photographs that ship along
     bench table --format latex    the newest run as a LaTeX table
     """
 

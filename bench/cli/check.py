@@ -73,7 +73,7 @@ def command(
     methods = again.slower(found)
     if methods and not confirm:
         was = "was" if len(methods) == 1 else "were"
-        say(f"{', '.join(methods)} {was} measured once: --confirm measures it again before it fails")
+        say(f"{', '.join(methods)} {was} measured once: --confirm measures again before that fails")
     if confirm and methods:
         assert head.run is not None
         folder = paths.results(results)

@@ -10,7 +10,7 @@ from bench.cli import names
 @click.command(
     epilog="""\b
     bench explain basicsr/rgb basicsr/y-crop4        two protocols
-    bench explain 'psnr|space:rgb|range:u8|crop:0|gtmean:no|v:1' 'psnr|space:y|range:u8|crop:4|gtmean:no|v:1'
+    bench explain 'psnr|space:rgb|crop:0|v:1' 'psnr|space:y|crop:4|v:1'
     bench explain recommended/rgb reti-diff/lol --metric ssim"""
 )
 @click.argument("first", metavar="A", shell_complete=names.protocols)

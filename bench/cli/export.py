@@ -106,7 +106,7 @@ def _foreign(data: RunView, style: str, created: float, output: str | None) -> N
     from pathlib import Path
 
     from bench import files
-    from bench.errors import BenchError
+    from bench.errors import BenchError, counted
     from bench.export import bencher, croissant, every_eval_ever, facts, hub
 
     lost = facts.left_out(data)
@@ -127,4 +127,4 @@ def _foreign(data: RunView, style: str, created: float, output: str | None) -> N
         say(str(croissant.write(data, created, Path(output))))
         return
     written = {"eee": every_eval_ever, "hub": hub}[style].write(data, created, Path(output))
-    say(f"{len(written)} files in {output}")
+    say(f"{counted(len(written), 'file')} in {output}")

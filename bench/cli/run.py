@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     bench run quickstart                           restore, score, print the table
     bench run lol --plan                           what runs, what is missing and what brings it
     bench run lol --available --limit 3 -m 'sci*'  a first look at what is here
-    bench run mine.yaml --plugin my_method.py      a suite and a method of your own"""
+    bench run quickstart --plugin my_method.py -m identity -m mine     a method of your own as a row beside another"""
 )
 @click.argument("suite", required=False, shell_complete=names.suites)
 @click.option(
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "-m",
     "methods",
     multiple=True,
-    help="Only this method (name or label); repeatable.",
+    help="Only this method (name or label); repeatable. One that --plugin registers need not be the suite's.",
     shell_complete=names.methods,
 )
 @click.option(

@@ -113,7 +113,7 @@ def _several(wanted: Sequence[OutputFolder], asked: Sequence[Asked], protocol: s
         found = comparison.compare(
             asked, wanted, given["reference"], id=given["expression"], pattern=given["pattern"],
             subset=given["subset"], device=given["device"], threads=given["threads"], timeout=given["timeout"],
-            note=say, advance=shown.update,
+            note=say, expect=shown.reset, advance=shown.update,
         )  # fmt: skip
     if given["style"] in ("json", "csv"):
         click.echo(comparison.listing(found, given["style"]), nl=False)

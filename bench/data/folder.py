@@ -52,7 +52,7 @@ def folder(
 
 def _folder(
     name: str, base: Path | None, lq: str, gt: str | None, scale: int, id: str | None, lq_id: str | None,
-    gt_id: str | None, split: str | None, *, every_gt: bool,
+    gt_id: str | None, split: str | None, *, every_gt: bool, alone: str = "GT files have no LQ file",
 ) -> Dataset:  # fmt: skip
     if scale < 1:
         raise BenchError(f"dataset {name!r}: scale {scale} is not a positive whole number")
@@ -70,7 +70,7 @@ def _folder(
             _check_matches(theirs, references, str(gt))
         pairing = pair(
             inputs.files, None if references is None else references.files, lq_id=ours, gt_id=theirs,
-            every_gt=every_gt and not inputs.single,
+            every_gt=every_gt and not inputs.single, alone=alone,
         )  # fmt: skip
     if split is not None:
         pairing = select(pairing, *_split_names(split, base))
@@ -117,7 +117,10 @@ def paired(
     against = None if reference is None else os.fspath(reference)
 
     def read(lq_id: str | None, gt_id: str | None) -> Dataset:
-        return _folder("score", base, os.fspath(restored), against, scale, id, lq_id, gt_id, None, every_gt=not subset)
+        return _folder(
+            "score", base, os.fspath(restored), against, scale, id, lq_id, gt_id, None, every_gt=not subset,
+            alone="references have no image",
+        )  # fmt: skip
 
     try:
         return read(lq_id, gt_id)

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from bench.errors import counted
+
 _HEAD = 64
 _CHUNKS = 16
 """Chunks of a WebP file that are looked at: profile and animation come before the image."""
@@ -77,6 +79,5 @@ def note(paths: Iterable[Path | None]) -> str | None:
     if not kinds:
         return None
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    return (
-        f"{told} of {len(every)} files: compressed with loss, so scores are of the compressed files, not of the method."
-    )
+    of = f"{told} of {counted(len(every), 'file')}"
+    return f"{of}: compressed with loss, so scores are of the compressed files, not of the method."

@@ -66,6 +66,7 @@ def pair(
     lq_id: Expression | None = None,
     gt_id: Expression | None = None,
     every_gt: bool = False,
+    alone: str = "GT files have no LQ file",
 ) -> Pairing:
     """Pair inputs and references whose ids are equal.
 
@@ -73,7 +74,7 @@ def pair(
     `low([0-9]+)` and `normal([0-9]+)`, `low00690` and `normal00690` belong together. `gt` is None for LQ-only data.
     An input whose partner is missing keeps `lq` and has a `problem`; one with two candidates on a side has neither
     image. References that no input asks for are notes, or with `every_gt` items with a `problem`: where the inputs are
-    somebody's outputs, one is due for every reference.
+    somebody's outputs, one is due for every reference. `alone` is what such a note says of them.
     """
     items: list[Item] = []
     notes: list[str] = []
@@ -102,7 +103,7 @@ def pair(
         ]
         extra = []
     items = _unique(items)
-    notes += _counted(extra, "GT files have no LQ file")
+    notes += _counted(extra, alone)
     notes += _counted(strangers, f"GT files do not match the id pattern {gt_id.pattern if gt_id else ''!r}")
     return Pairing(items, notes)
 

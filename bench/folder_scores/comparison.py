@@ -125,9 +125,11 @@ def compare(
     threads: int | None = None,
     timeout: float | None = None,
     note: Callable[[str], object] | None = None,
+    expect: Callable[[int], object] | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> list[Scored]:
-    """Score each folder. `note` is told of what is said before any work, `advance` of each finished image.
+    """Score each folder. `note` is told of what is said before any work, `expect` of how many images there are,
+    `advance` of each finished one.
 
     Raises `BenchError` as `folder_scores.pairs` does, with the folder's name.
     """
@@ -143,6 +145,8 @@ def compare(
             lines = [*dataset.notes, *([f"{lost} references have no image (--subset leaves them out)"] if lost else [])]
             for line in lines:
                 note(f"{folder.label}: {line}")
+    if expect is not None:
+        expect(sum(len(dataset.items) for dataset in sets))
     found = []
     for folder, dataset in zip(wanted, sets, strict=True):
         rows = list(run(asked, dataset, device=device, threads=threads, advance=advance, timeout=timeout))

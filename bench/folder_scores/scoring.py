@@ -18,7 +18,7 @@ from bench.data.items import Dataset, ImageSource, Item
 from bench.errors import ItemError, one_line
 from bench.folder_scores.asked import Asked
 from bench.identity import content_hash
-from bench.machine import usable_cores
+from bench.machine import check_device, usable_cores
 from bench.metrics.base import SetMetric
 from bench.metrics.kinds import NO_REFERENCE, stacked
 from bench.metrics.outcome import Outcome, Status
@@ -58,6 +58,7 @@ def run(
     timeout: float | None = None,
 ) -> Iterator[Row]:
     """Score the items of a dataset whose `lq` are restored images. At most two images per thread are in memory."""
+    check_device(device)
     asked = [
         one._replace(metric=elsewhere(one.entry, one.metric, one.options, one.settings, device, timeout))
         for one in asked

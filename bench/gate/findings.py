@@ -399,11 +399,14 @@ def _time(old: SnapshotTiming, new: SnapshotTiming, limit: float) -> Iterator[Fi
     if change is None:
         yield Finding("uncompared", *place, detail=f"{min(old.n, new.n)} calls are too few to compare")
         return
+    if old.samples == new.samples:  # nothing was timed since: however much they vary, they differ by nothing
+        return
     said = f"{change.ratio:.2f} times the base's median, interval {change.low:.2f} to {change.high:.2f}"
     said += f" ({new.reason})" if new.reason else ""
     medians = 1e3 * median(old.samples), 1e3 * median(new.samples)
     machine = probed(old, new)
-    if change.low > limit and medians[1] - medians[0] < FLOOR:
+    apart = medians[1] - medians[0] if change.low > limit else (change.high - 1) * medians[0]
+    if change.high > limit and apart < FLOOR:
         yield Finding("uncompared", *place, *medians, digits=2, detail=f"{said}, less than {FLOOR:g} ms apart")
     elif change.low > limit and machine is not None and change.low / machine <= limit:
         told = f"{said}; the machine itself took {machine:.2f} times as long for the same work"

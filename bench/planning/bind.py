@@ -250,7 +250,15 @@ def _chosen(wanted: Sequence[str], labels: Sequence[str], names: Sequence[str], 
         hit = {label for label, name in zip(labels, names, strict=True) if choice in (label, name)}
         if not hit:
             known = dict.fromkeys([*labels, *names])
-            raise BenchError(f"no {what} {choice!r} in this suite{suggest(choice, known)} (it has {', '.join(labels)})")
+            remedy = ""
+            if what == "method":
+                mine = choice in registry("method")
+                remedy = (
+                    f": `methods:` of a suite of yours can name {choice}" if mine else "; --plugin FILE brings your own"
+                )
+            raise BenchError(
+                f"no {what} {choice!r} in this suite{suggest(choice, known)} (it has {', '.join(labels)}){remedy}"
+            )
         kept |= hit
     return kept
 

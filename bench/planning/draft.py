@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.catalog.registry import registry
 from bench.data.image_files import Listing, list_images
 from bench.data.naming import Affixes, infer
 from bench.data.pairing import item_id
@@ -29,17 +30,22 @@ class Outputs(NamedTuple):
     path: str
 
 
-def draft(lq: str, gt: str | None, outputs: Sequence[Outputs], metrics: Sequence[str] = ()) -> str:
-    """The suite's text. Raises `BenchError` where inputs and references cannot be paired, or a folder has no image."""
+def draft(
+    lq: str, gt: str | None, outputs: Sequence[Outputs], metrics: Sequence[str] = (), methods: Sequence[str] = ()
+) -> str:  # fmt: skip
+    """The suite's text. Raises `BenchError` where inputs and references cannot be paired, a folder has no image, or a
+    method is unknown."""
+    for name in methods:
+        registry("method").get(name)
     inputs = list_images(lq)
     names = _ids(inputs)
     mine, theirs = _pairing(names, gt)
     ids = [core for name in names if (core := mine.id_of(name)) is not None]
-    return "\n".join(_lines(lq, gt, mine, theirs, _method_lines(outputs, ids), metrics)) + "\n"
+    return "\n".join(_lines(lq, gt, mine, theirs, [*_method_lines(outputs, ids), *_run_lines(methods)], metrics)) + "\n"
 
 
 def _lines(
-    lq: str, gt: str | None, mine: Affixes, theirs: Affixes, methods: Iterator[str], metrics: Sequence[str]
+    lq: str, gt: str | None, mine: Affixes, theirs: Affixes, methods: Sequence[str], metrics: Sequence[str]
 ) -> Iterator[str]:  # fmt: skip
     label = shown(Path(gt or lq).expanduser().resolve().parent.name or "mine")
     yield "# Written by bench init. bench validate FILE checks it, bench run FILE --plan says what would be done."
@@ -66,6 +72,10 @@ def _lines(
     if gt is not None:
         yield "# protocol: recommended/low-light  # how the papers of a task measure: bench list protocols"
     yield "# layout: columns  # how tables are arranged: rows, columns (datasets side by side), methods (across)"
+
+
+def _run_lines(methods: Sequence[str]) -> list[str]:
+    return [f"  - {_quoted(name)}" for name in dict.fromkeys(methods) if name != "identity"]
 
 
 def _method_lines(outputs: Sequence[Outputs], ids: Sequence[str]) -> Iterator[str]:

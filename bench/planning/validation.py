@@ -8,6 +8,7 @@ from typing import NamedTuple
 from bench.catalog.plugins import load_plugins
 from bench.catalog.registry import registry
 from bench.data.survey import deviations
+from bench.errors import counted
 from bench.planning.bind import resolve
 from bench.planning.missing import screen
 from bench.suite import definition
@@ -38,7 +39,7 @@ def validate(name: str, plugins: Sequence[str] = ()) -> Valid:
     if resolved.missing:
         notes.append(screen(name, resolved.missing))
     return Valid(
-        f"{name}: valid ({len(resolved.datasets)} datasets, {labels} methods, {jobs} jobs, "
-        f"{len(resolved.file.suite.metrics)} metrics)",
+        f"{name}: valid ({counted(len(resolved.datasets), 'dataset')}, {counted(labels, 'method')}, "
+        f"{counted(jobs, 'job')}, {counted(len(resolved.file.suite.metrics), 'metric')})",
         tuple(notes),
     )

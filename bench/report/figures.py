@@ -65,7 +65,10 @@ def distribution(data: RunView, choice: FigureChoice = FigureChoice(), width: fl
     else one per dataset and metric with a curve per method."""
     cells = [cell for cell in chosen(data, choice) if not cell.column.is_set and len(_finite(cell)) > 1]
     if not cells:
-        raise BenchError("no values of single items to draw: name --dataset, --method or --metric that have some")
+        raise BenchError(
+            "no two items with a value, of which to draw a distribution: name --dataset, --method or --metric that "
+            "have some, or run more items"
+        )
     alone = len({cell.method for cell in cells}) == 1
     titled = len({cell.dataset for cell in cells}) > 1
     panels: dict[tuple[str, str], dict[str, Cell]] = {}

@@ -172,9 +172,10 @@ def build(data: RunView, pictures: Pictures, count: int, budget: Budget) -> list
             budget.keys[label, item] = f"item-{position + 1}-{number + 1}"
             shown.append(_item(data, label, item, why, found, scores, budget))
         left = len(dataset.items) - len(shown)
-        said = f"{left} more items are in this dataset (--items N shows more)." if left else ""
+        more = "1 more item is" if left == 1 else f"{left} more items are"
+        said = f"{more} in this dataset (--items N shows more)." if left else ""
         if len(shown) < len(wanted[label]):
-            said = f"{left} more items are in this dataset; no more fit into {budget.limit / 1e6:.0f} MB (--budget MB)."
+            said = f"{more} in this dataset; no more fit into {budget.limit / 1e6:.0f} MB (--budget MB)."
         groups.append(Group(label, shown, said))
     return [group for group in groups if group.shown]
 

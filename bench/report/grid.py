@@ -102,8 +102,9 @@ def _draw(
     details: Details,
     width: float,
 ) -> Figure:
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
+
+    from bench.report.inline_figure import InlineFigure
 
     side = _SIDE if len(rows) > 1 else 0.0
     each = (width - side - _GAP * (len(labels) - 1)) / len(labels)
@@ -114,7 +115,7 @@ def _draw(
     below = _VALUE * len(metrics) + (_GAP if metrics else 0)
     total = _LABEL + sum(high + _GAP + crop[1] + below for high, crop in zip(highs, crops, strict=True))
     total += 2.2 * _GAP * (len(rows) - 1)
-    drawn = Figure(figsize=(width, total))
+    drawn = InlineFigure(figsize=(width, total))
     drawn.set_layout_engine("none")
 
     def place(left: float, top: float, wide: float, high: float):  # type: ignore[no-untyped-def]

@@ -85,9 +85,9 @@ def applied() -> Iterator[None]:
 
 def figure(width: float = COLUMN, height: float | None = None) -> Figure:
     """An empty figure of that size in inches, apart from pyplot's global list; call inside `applied`."""
-    from matplotlib.figure import Figure
+    from bench.report.inline_figure import InlineFigure
 
-    return Figure(figsize=(width, width * 0.62 if height is None else height), layout="constrained")
+    return InlineFigure(figsize=(width, width * 0.62 if height is None else height), layout="constrained")
 
 
 def suffix_of(target: Path) -> str:

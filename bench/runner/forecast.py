@@ -6,6 +6,7 @@ rest. Times come from restorations of the same method in the store, bytes from t
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from bench.catalog.registry import registry
 from bench.errors import BenchError, ImageError, one_line
 from bench.fetch.assets import Asset
 from bench.latency import suite_timing
+from bench.machine import check_device
 from bench.methods.base import Method
 from bench.planning.bind import Missing, assets_of
 from bench.planning.jobs import Job
@@ -119,6 +121,7 @@ def render_plan(request: Request, *, fresh: bool = False, every: bool = False) -
     `every`: a line per dataset and method, where datasets on which a method has the same to do share one otherwise.
     Raises `BenchError` where the request is wrong; what is only missing is part of the plan.
     """
+    lacks = _lacking_device(request)
     file = request.folder / FILE_NAME
     known = file.is_file() and file.stat().st_size > 0
     rehearse_request(replace(request, available=True))
@@ -136,7 +139,21 @@ def render_plan(request: Request, *, fresh: bool = False, every: bool = False) -
         lines.append(timed.line())
     if missing:
         lines += ["", *_missing(request, missing)]
+    lines += ["", *lacks] if lacks else []
     return "\n".join(lines) + "\n"
+
+
+def _lacking_device(request: Request) -> list[str]:
+    """What a run would be refused for where this machine lacks its device. Raises `BenchError` for no device at all."""
+    if request.cluster is not None:  # the cluster's machines have it, or not
+        return []
+    try:
+        check_device(request.device)
+    except BenchError as error:
+        if not re.fullmatch(r"cuda(:[0-9]+)?", request.device):
+            raise
+        return [f"{error}: plan and run on one that has it, or with --device cpu"]
+    return []
 
 
 def _shared(jobs: Sequence[JobPlan]) -> Iterator[JobPlan]:

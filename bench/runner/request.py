@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from bench import paths
+from bench.catalog.registry import registry
 from bench.catalog.rehearsal import rehearse
 from bench.errors import BenchError
 from bench.machine import threads_per_worker
@@ -128,9 +130,24 @@ def _bound(request: Request) -> Resolved:
         request.methods, request.datasets, request.limit, request.commercial_safe, request.available,
         request.allow_commands, request.latency,
     )  # fmt: skip
-    file = definition.load(definition.find(request.suite))
+    file = _with_methods_of_plugins(definition.load(definition.find(request.suite)), request.methods)
     resolved = resolve(finetuning.train_part(file) if request.part == finetuning.TRAIN else file, chosen)
     return finetuning.armed(resolved, request.trained)
+
+
+def _with_methods_of_plugins(file: definition.SuiteFile, asked: Sequence[str]) -> definition.SuiteFile:
+    """The suite, and behind its methods those that were asked for by name and that only the user's code knows.
+
+    A suite that ships cannot name them, and a row beside its own is what is wanted of a method that was just written.
+    """
+    suite = file.suite
+    named = {text for spec in suite.methods for text in (spec.method, spec.label)}
+    known = registry("method")
+    new = [name for name in dict.fromkeys(asked) if name not in named and name in known and known.get(name).factory]
+    if not new:
+        return file
+    added = [definition.MethodSpec(method=name) for name in new]
+    return replace(file, suite=suite.model_copy(update={"methods": [*suite.methods, *added]}))
 
 
 def jobs_of(request: Request) -> tuple[Job, ...]:

@@ -258,6 +258,8 @@ def find(name: str) -> Path:
     for folder in (Path("suites"), paths.shipped("suites")):
         if (folder / f"{name}.yaml").is_file() and "/" not in name and "\\" not in name:
             return folder / f"{name}.yaml"
+    if given.is_dir():
+        raise BenchError(f"{name} is a folder, not a suite: bench init --lq DIR --gt DIR writes one for images")
     raise BenchError(f"unknown suite {name!r}{suggest(name, names())} (bench list suites)")
 
 

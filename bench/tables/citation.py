@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.catalog.registry import registry
+from bench.errors import counted
 from bench.results.view import RunView
 from bench.suite.definition import label_of
 from bench.tables.latex import tex
@@ -42,7 +43,7 @@ def sentence(data: RunView) -> str:
     for cell in data.cells:
         shown.setdefault(cell.column.heading, []).append(cell.column.signature)
     metrics = "; ".join(f"{heading}: {' or '.join(dict.fromkeys(given))}" for heading, given in shown.items())
-    sets = ", ".join(f"{one.label} ({len(one.items)} images)" for one in data.record.datasets)
+    sets = ", ".join(f"{one.label} ({counted(len(one.items), 'image')})" for one in data.record.datasets)
     rules = list(dict.fromkeys(one.protocol for one in data.record.datasets if one.protocol))
     under = f" under the protocol {', '.join(rules)}" if rules else ""
     made = f", outputs made on {', '.join(sorted(data.devices))}" if data.devices else ""

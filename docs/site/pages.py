@@ -22,6 +22,8 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "metric": ("title", "mode", "better", "licence", "source"),
     "protocol": ("verified", "source"),
 }
+_WIDE = ("---", "hide: [toc]", "---", "")
+"""A page of one table needs the room that others give to their headings."""
 _FORMULA = ("formula", "description", "notes")
 """What is told in a line of its own below an entry."""
 
@@ -49,6 +51,7 @@ def catalogue(kind: str) -> str:
     entries = list(registry(kind))
     columns = _COLUMNS[kind]
     lines = [
+        *_WIDE,
         f"# {kind.capitalize()}s",
         "",
         f"The {len(entries)} {kind}s of the catalogue; `bench info NAME` says more.",

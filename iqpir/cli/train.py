@@ -8,6 +8,7 @@ import click
 
 from iqpir.cli.ablation import command as ablation
 from iqpir.cli.bars import steps_bar
+from iqpir.console import HelpfulGroup
 
 _CONFIG = click.argument("config", type=click.Path(path_type=Path))
 _OUT = click.option("-o", "--out", metavar="FOLDER", help="Default: results/train/NAME-OF-CONFIG. Goes on if it can.")
@@ -16,11 +17,12 @@ _STEPS = click.option("--steps", type=click.IntRange(min=1), help="In place of t
 
 
 @click.group(
+    cls=HelpfulGroup,
     epilog="""\b
     iqpir train all configs/tiny.yaml              a whole recipe, stage by stage
     iqpir train quality configs/quality.yaml       a quality network, minutes on two cores
     iqpir train plus configs/plus-sci.yaml         a host with a score, and the host alone
-    iqpir train all configs/tiny.yaml -o runs/a    again: goes on where it was stopped"""
+    iqpir train all configs/tiny.yaml -o runs/a    again: goes on where it was stopped""",
 )
 def command() -> None:
     """Train a stage from a YAML file of settings."""

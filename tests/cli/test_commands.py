@@ -88,7 +88,7 @@ def test_validate_names_every_mistake_with_its_line(folder: Path, capsys: pytest
     (folder / "bad.yaml").write_text(SUITE.replace("gamma", "gama").replace("psnr", "pnsr"), encoding="utf-8")
     assert bench("validate", "mine.yaml", "bad.yaml") == 2
     shown = capsys.readouterr()
-    assert "mine.yaml: valid (1 datasets, 2 methods, 2 jobs, 1 metrics)" in shown.out
+    assert "mine.yaml: valid (1 dataset, 2 methods, 2 jobs, 1 metric)" in shown.out
     assert "bad.yaml:3: unknown method 'gama'; did you mean 'gamma'?" in shown.err
     assert "bad.yaml:4: unknown metric 'pnsr'; did you mean 'psnr'?" in shown.err
 

@@ -35,12 +35,20 @@ def suite(folder: Path, text: str) -> str:
     return "own.yaml"
 
 
-@pytest.mark.parametrize("alone", [bench, iqpir])
-def test_a_command_alone_is_its_help(alone, capsys: pytest.CaptureFixture[str]):
-    assert alone() == 0
+@pytest.mark.parametrize(("program", "group"), [(bench, ()), (iqpir, ()), (bench, ("study",)), (iqpir, ("train",))])
+def test_a_command_alone_is_its_help(program, group: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    assert program(*group) == 0
     alone_said = capsys.readouterr()
-    assert alone("--help") == 0
+    assert program(*group, "--help") == 0
     assert alone_said.out == capsys.readouterr().out and "Commands:" in alone_said.out and not alone_said.err
+
+
+@pytest.mark.parametrize(("program", "group", "near"), [(bench, "study", "serve"), (iqpir, "train", "restorer")])
+def test_a_wrong_subcommand_is_told_the_nearest(program, group: str, near: str, capsys: pytest.CaptureFixture[str]):
+    assert program(group, f"{near}x") == 2
+    assert f"did you mean {near!r}?" in capsys.readouterr().err
+    assert program(group, "zzz") == 2
+    assert f"{group} --help has them all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("spelling", ["-v", "-V", "--version"])
@@ -102,6 +110,15 @@ def test_a_plan_of_a_wrong_request_is_refused(folder: Path, capsys: pytest.Captu
         bench("run", suite(folder, "datasets: [builtin-lowlight]\nmethods: [gama]\nmetrics: [psnr]\n"), "--plan") == 2
     )
     assert "did you mean 'gamma'" in capsys.readouterr().err
+
+
+def test_a_plan_says_that_the_device_is_not_here(folder: Path, capsys: pytest.CaptureFixture[str]):
+    own = suite(folder, "datasets: [builtin-lowlight]\nmethods: [identity]\nmetrics: [psnr]\n")
+    assert bench("run", own, "--plan", "--device", "cuda:99") == 0
+    said = capsys.readouterr().out
+    assert "identity" in said and "device 'cuda:99' is not on this machine" in said.splitlines()[-1]
+    assert bench("run", own, "--plan", "--device", "tpu") == 2
+    assert "unknown device 'tpu'" in capsys.readouterr().err
 
 
 def test_a_suite_that_lacks_only_a_permission_is_not_told_to_fetch(folder: Path, capsys: pytest.CaptureFixture[str]):

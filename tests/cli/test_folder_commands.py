@@ -153,9 +153,7 @@ def test_a_run_is_cited_in_one_line_and_bibtex(folder: Path, capsys: pytest.Capt
     capsys.readouterr()
     assert bench("cite", "mine") == 0
     line, blank, *entries = capsys.readouterr().out.splitlines()
-    assert (
-        "psnr|space:rgb|range:u8|crop:0|gtmean:no|v:1" in line and "builtin-lowlight (1 images)" in line and not blank
-    )
+    assert "psnr|space:rgb|range:u8|crop:0|gtmean:no|v:1" in line and "builtin-lowlight (1 image)" in line and not blank
     bibtex = "\n".join(entries)
     assert bibtex.count("@") == 3 and "author = {Guo and Li and Ling}" in bibtex
     assert "journal = {IEEE Transactions on Image Processing}" in bibtex and "year = {2004}" in bibtex

@@ -93,6 +93,16 @@ def test_a_log_has_a_line_every_few_seconds_with_rate_rest_and_work():
     assert [line.split("/")[0] for line in lines] == ["5", "10", "15", "20", "25", "30", "35"]
 
 
+def test_a_log_says_one_image_and_how_many_there_are():
+    assert LogProgress("images").line(0).startswith("0 images")
+    progress = LogProgress("images", write=lambda line: None)
+    progress.update(1)
+    assert progress.line(2.0) == "1 image, 2 s each"
+    progress.reset(20)
+    progress.update(1)
+    assert progress.line(2.0) == "1/20 images, 2 s each, 38 s left"
+
+
 def test_a_long_log_grows_more_slowly_than_the_work():
     clock, lines = Clock(), list[str]()
     progress = LogProgress("images", 36000, write=lines.append, clock=clock)
@@ -112,6 +122,33 @@ def test_every_help_has_two_to_five_examples_of_the_command_itself(root: click.G
         lines = [line.strip() for line in (found.epilog or "").splitlines()]
         examples = [line for line in lines if f"{context.info_name} {name}" in line]
         assert 2 <= len(examples) <= 5, f"{name}: {examples}"
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+@pytest.mark.parametrize(("root", "commands"), [(group, COMMANDS), (iqpir_group, IQPIR_COMMANDS)])
+def test_examples_fit_the_window(
+    root: click.Group, commands: dict[str, str], columns: str, monkeypatch: pytest.MonkeyPatch
+):  # fmt: skip
+    monkeypatch.setenv("COLUMNS", columns)
+    first = root.get_help(click.Context(root, info_name="bench", terminal_width=80))
+    assert max(map(len, first.splitlines())) <= 80
+    for name in commands:
+        context = click.Context(root, info_name="bench")
+        found = root.get_command(context, name)
+        assert found is not None
+        lines = (found.epilog or "").splitlines()
+        examples = [line for line in lines if line.strip().startswith(("bench ", "iqpir "))]
+        wide = [line for line in examples if len(line.strip()) > int(columns) - 2]
+        assert [line for line in wide if "  " in line.strip()] == []  # none with a remark behind it
+        assert int(columns) < 80 or wide == [], name
+
+
+def test_a_table_that_just_fits_is_in_one_part():
+    grid = Grid("", ["Set"], [("", "PSNR"), ("", "n")], [(["mine"], [Mark("20.00"), Mark("6/6")])])
+    whole = len("mine  20.00  6/6")
+    fits = draw(grid, whole, colour=False)
+    assert fits.count("Set") == 1 and max(map(len, fits.splitlines())) == whole and "mine  20.00  6/6" in fits
+    assert draw(grid, whole - 1, colour=False).count("Set") == 2
 
 
 def complete(words: list[str], begun: str) -> list[str]:

@@ -66,6 +66,12 @@ def test_the_same_times_pass(timed: Place):
     assert timed.check().code == 0 and timed.check().findings == []
 
 
+def test_the_same_times_pass_however_much_they_vary(place: Place):
+    put(place, measured(spread=0.6, count=8))
+    assert place.bench("baseline", "mine")[0] == 0
+    assert (place.check().code, place.check().findings) == (0, [])
+
+
 def test_a_method_that_is_30_percent_slower_is_found_and_named(timed: Place):
     put(timed, measured(seed=1) * 1.3)
     found = timed.check()
@@ -185,7 +191,7 @@ def test_a_slow_down_that_was_measured_once_says_how_to_measure_it_again(timed: 
     assert "--confirm" not in timed.err
     put(timed, measured(seed=1) * 1.3)
     assert timed.bench("check", "mine", "--baseline", str(timed.baseline))[0] == 1
-    assert "identity was measured once: --confirm measures it again before it fails" in timed.err
+    assert "identity was measured once: --confirm measures again before that fails" in timed.err
 
 
 def test_help_says_which_suites_confirm_is_for(timed: Place):
@@ -218,6 +224,14 @@ def test_microseconds_between_sessions_are_no_slower_method(place: Place):
     found = place.check()
     assert found.code == 0 and found.notes[0][0] == "uncompared"
     assert found.notes[0][1].endswith("less than 0.1 ms apart")
+
+
+def test_microseconds_that_vary_are_not_inconclusive(place: Place):
+    put(place, measured(40e3, spread=0.3, seed=2, count=20))
+    assert place.bench("baseline", "mine")[0] == 0
+    put(place, measured(46e3, spread=0.3, seed=3, count=20))
+    found = place.check()
+    assert (found.code, found.notes[0][0]) == (0, "uncompared") and "holds" not in found.notes[0][1]
 
 
 def test_another_setting_is_not_compared(timed: Place):

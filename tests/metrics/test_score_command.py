@@ -216,7 +216,7 @@ def test_subset_says_that_it_is_meant(folders, capsys, style):
     code, out, err = command(
         capsys, folders[0], "--reference", folders[1], "--metric", "psnr", "--subset", "--format", style
     )
-    assert code == 0 and "im1" not in out and "2 GT files have no LQ file" in err
+    assert code == 0 and "im1" not in out and "2 references have no image: " in err
 
 
 def test_one_named_file_against_a_folder_is_meant(folders, capsys):
