@@ -79,7 +79,7 @@ def address() -> Iterator[str]:
     if find_spec("ray") is None:
         pytest.skip("needs the extra ray: pip install 'iqpir-bench[ray]'")
     before = dict(os.environ)
-    os.environ |= AUTHENTICATION
+    os.environ |= {**AUTHENTICATION, "RAY_worker_niceness": "0"}  # at 15 they would wait for all other tests
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [before.get("PYTHONPATH")])])
     import ray  # which looks at the environment once
 

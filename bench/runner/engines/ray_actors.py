@@ -65,13 +65,13 @@ class RayEngine(Engine):
 
     def __init__(self, work: Work, cluster: Cluster, workers: int, units: int, keep: Keep) -> None:
         check_importable(work.jobs, "--engine ray has")
-        self._ray = _imported()
+        self._ray = _imported(own=_address(cluster) is None)
         self._work, self._cluster, self._workers, self._units, self._keep = work, cluster, workers, units, keep
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(_connected(self._ray, self._cluster.address))
+            stack.enter_context(_connected(self._ray, _address(self._cluster)))
             token = stack.enter_context(_token(self._work.settings.results))
             self._brief = _brief(self._work, token, self._keep)
             self._stack = stack.pop_all()
@@ -80,13 +80,13 @@ class RayEngine(Engine):
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def map(self, tasks: Iterable[Task]) -> Generator[list[Result], None, None]:
+    def map(self, tasks: Iterable[Task], count: int) -> Generator[list[Result], None, None]:
         given = iter(tasks)
         first = next(given, None)
         if first is not None:  # else no actor is worth its start
             workers = min(self._units, self._workers or self._room())
             host = _Actors(self._ray, self._brief, self._cluster)
-            yield from Pool(host, self._work, workers).map(itertools.chain([first], given))
+            yield from Pool(host, self._work, workers).map(itertools.chain([first], given), count)
 
     def _room(self) -> int:
         count = room(self._ray.nodes(), self._cluster.cpus, self._cluster.gpus)
@@ -117,7 +117,20 @@ def room(nodes: Iterable[Mapping[str, Any]], cpus: int, gpus: float) -> int:
 # Coming to a cluster
 
 
-def _imported() -> Any:
+def _address(cluster: Cluster) -> str | None:
+    """Where the cluster is that is asked for; None: none is, and a Ray begins for the run."""
+    return cluster.address or os.environ.get("RAY_ADDRESS")
+
+
+def _imported(own: bool) -> Any:
+    """Ray, which looks at some of the environment only once, when it is imported."""
+    if own and "ray" not in sys.modules:
+        if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+            # It listens to the network, and does without this what anybody there says.
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # Ray would let its actors wait for everything else on the machine (15), as workers of `local` need not.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError as error:
@@ -131,7 +144,6 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as stack:
         if address is None:
@@ -141,7 +153,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         stack.callback(ray.shutdown)  # also where it fails half way
         try:
             ray.init(**quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # a Ray that does not come up in time raises no class of its own
             place = f"no cluster at {address}" if address else "Ray does not start here"
             raise BenchError(f"--engine ray: {place}: {one_line(error)}") from error
         yield
@@ -149,7 +161,6 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
 
 def _own(stack: ExitStack) -> dict[str, Any]:
     """How a Ray begins that is for this run alone, and goes with it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Its sockets lie in there, whose paths a system limits to about a hundred characters; TMPDIR may be a long one.
     short = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 – a folder of its own is made in there
     folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR") or short)
