@@ -420,6 +420,8 @@ class _Actor:
 
     def _work(self) -> None:
         def work() -> None:
+            import torch  # noqa: F401 – minutes on a cold network disk, which are not a stranger's under --timeout
+
             check_device(self._brief.settings.device)
             serve(self._brief.recipe, self._brief.settings, self, self._inbox, self._tell, self._check)
 
