@@ -150,3 +150,13 @@ def test_the_last_units_are_shared_so_that_nobody_waits_for_a_slow_member() -> N
     assert played(host, workers=2) == (list(range(20)), [])
     share = [unit for number, unit in host.tried if number == 1]
     assert len(share) < 8, "chunks of eight to the end would have kept eight from the first"
+
+
+def test_where_none_will_come_up_the_others_go_on_and_the_last_is_replaced_all_the_same() -> None:
+    class Full(Scenes):
+        def promising(self) -> bool:
+            return False
+
+    host = Full({7}, [Death("killed")] * 2)
+    assert played(host, workers=3) == (list(range(20)), ["killed while this unit was in its hands"])
+    assert max(number for number, _ in host.tried) == 2, "one at a time, and one more after each death"

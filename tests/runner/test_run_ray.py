@@ -342,3 +342,23 @@ def test_room_counts_whole_shares_of_each_gpu_on_each_machine() -> None:
     assert room(nodes, 2, 0.5) == 4 + 1  # four halves of two GPUs; cores for one worker
     assert room(nodes, 1, 0.6) == 2 + 3  # one on each GPU; cores for three
     assert room(nodes, 16, 0) == 0
+
+
+def test_actors_that_die_before_they_work_end_the_run_only_where_none_works() -> None:
+    from unittest.mock import MagicMock
+
+    from bench.errors import BenchError
+    from bench.runner.engines.ray_actors import _Actors
+    from bench.runner.request import Cluster
+
+    host, actor = _Actors(MagicMock(), MagicMock(), Cluster()), MagicMock()
+    host.begun(actor)
+    assert host.promising()
+    for _ in range(9):  # its neighbour has the memory that they lack
+        host.stillborn("low on memory")
+    assert not host.promising(), "not at once"
+    host.ended(actor)
+    with pytest.raises(BenchError, match="does not start: low on memory"):
+        host.stillborn("low on memory")
+    host.begun(actor)
+    assert host.promising(), "one has come up since"

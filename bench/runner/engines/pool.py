@@ -112,6 +112,10 @@ class Host(ABC):
     def start(self) -> Member:
         """Another member."""
 
+    def promising(self) -> bool:
+        """Whether another member is likely to come up now, where the work can go on without."""
+        return True
+
     @abstractmethod
     def wait(self, members: Sequence[Member], timeout: float | None) -> list[Member]:
         """Those of some members that have news, once there are any or `timeout` seconds are over."""
@@ -187,7 +191,7 @@ class Pool:
                 chunk = self._chunk()
                 if member is not self._prison and member.ready and len(member.held) <= (chunks - 1) * chunk:
                     member.give((yield from self._promising(tasks, chunk)))
-        while len(self._members) < self._workers and (given := (yield from self._promising(tasks, self._chunk()))):
+        while self._wants_another() and (given := (yield from self._promising(tasks, self._chunk()))):
             member = self._start()
             if member.ready:
                 member.give(given)
@@ -205,6 +209,9 @@ class Pool:
         no longer than it must be."""
         batch, left = self._settings.batch, max(0, self._untaken) + len(self._again)
         return batch * min(_CHUNK, max(1, math.ceil(left / (2 * self._workers * batch))))
+
+    def _wants_another(self) -> bool:
+        return len(self._members) < self._workers and (not self._members or self._host.promising())
 
     def _start(self) -> Member:
         self._members.append(self._host.start())

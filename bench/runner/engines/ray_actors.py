@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import pickle
 import platform
@@ -27,6 +28,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
@@ -51,6 +53,10 @@ _OBJECT_STORE = 200_000_000
 """Bytes of the object store of a Ray that is started for a run: it holds what is in flight, and nothing else."""
 _PORT = 6379
 """Where the head of a cluster listens, unless somebody says otherwise."""
+_STARTS = 3
+"""So many actors in a row that die before they can work end the run, where no other is at work."""
+_PAUSE = 10.0
+"""Seconds to wait after one of them, while others are at work: they may have the memory that it lacked."""
 _CALLS = 4
 """Methods of an actor that may run at once: one waits for news all the time."""
 
@@ -267,6 +273,9 @@ class _Actors(Host):
 
     def __init__(self, ray: Any, brief: _Brief, cluster: Cluster) -> None:
         self._ray = ray
+        self._working: set[_Remote] = set()
+        self._unborn = 0
+        self._last = -math.inf
         self._brief = ray.put(brief)  # once for all actors
         self._class = ray.remote(_Actor).options(
             num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_restarts=0, max_task_retries=0, max_concurrency=_CALLS,
@@ -274,7 +283,25 @@ class _Actors(Host):
         )  # fmt: skip
 
     def start(self) -> Member:
-        return _Remote(self._ray, self._class.remote(self._brief))
+        return _Remote(self._ray, self._class.remote(self._brief), self)
+
+    def promising(self) -> bool:
+        return time.monotonic() - self._last > _PAUSE * bool(self._unborn)
+
+    def begun(self, member: _Remote) -> None:
+        """An actor works."""
+        self._working.add(member)
+        self._unborn = 0
+
+    def ended(self, member: _Remote) -> None:
+        """An actor works no more."""
+        self._working.discard(member)
+
+    def stillborn(self, why: str) -> None:
+        """An actor died before it worked. Raises `BenchError` where the next one would fare alike."""
+        self._unborn, self._last = self._unborn + 1, time.monotonic()
+        if not self._working and self._unborn >= _STARTS:
+            raise BenchError(f"--engine ray: a worker does not start: {why}")
 
     def wait(self, members: Sequence[Member], timeout: float | None) -> list[Member]:
         by_answer = {member.answered: member for member in members if isinstance(member, _Remote)}
@@ -299,9 +326,10 @@ class _Hello(NamedTuple):
 class _Remote(Member):
     """An actor, of which one answer is awaited all the time: its next news."""
 
-    def __init__(self, ray: Any, actor: Any) -> None:
+    def __init__(self, ray: Any, actor: Any, host: _Actors) -> None:
         super().__init__()
         self._ray = ray
+        self._host = host
         self._actor = actor
         self._node: str | None = None
         self._error: BaseException | None = None
@@ -324,6 +352,7 @@ class _Remote(Member):
         self.answered = self._actor.news.remote()
         for hello in (one for one in news if isinstance(one, _Hello)):
             self._node, self.ready = hello.node, True
+            self._host.begun(self)
         return [one for one in news if not isinstance(one, _Hello)]
 
     def has_news(self) -> bool:
@@ -334,6 +363,7 @@ class _Remote(Member):
             self.closed = self._actor.close.remote()
 
     def kill(self) -> None:
+        self._host.ended(self)
         if self._ray.is_initialized():  # else it is gone with the cluster, and asking would begin another one
             self._ray.kill(self._actor)
 
@@ -341,15 +371,18 @@ class _Remote(Member):
 
     def death(self) -> Death:
         self.kill()  # it may live, and only its answer be lost: what it does now is done again elsewhere
-        said = str(self._error)
+        said = _cause(str(self._error))
         if self._node is None:
-            raise BenchError(f"--engine ray: a worker does not start: {_cause(said)}")
+            self._host.stillborn(said)
+            return Death(said, ours=False)
         alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
-        return Death(f"worker actor died ({_cause(said)})", ours=self._node in alive)
+        return Death(f"worker actor died ({said})", ours=self._node in alive)
 
 
 def _cause(said: str) -> str:
     """The line of Ray's many that says why."""
+    if "running low on memory" in said:
+        return "its machine ran low on memory"
     for pattern in (r"Worker exit detail: ([^\n]*?)(?:\. |$|\n)", r"\n(\w*(?:Error|Exception): [^\n]*)\s*$"):
         if match := re.search(pattern, said):
             return one_line(match[1], 160)
