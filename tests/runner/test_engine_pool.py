@@ -160,3 +160,16 @@ def test_where_none_will_come_up_the_others_go_on_and_the_last_is_replaced_all_t
     host = Full({7}, [Death("killed")] * 2)
     assert played(host, workers=3) == (list(range(20)), ["killed while this unit was in its hands"])
     assert max(number for number, _ in host.tried) == 2, "one at a time, and one more after each death"
+
+
+def test_a_member_that_comes_up_later_is_heard_and_works_too() -> None:
+    class Staggered(Scenes):
+        heard = 0
+
+        def wait(self, members: Sequence[Member], timeout: float | None) -> list[Member]:
+            self.heard += 1
+            return [members[0] if self.heard < 4 else members[-1]]
+
+    host = Staggered(set(), [], ready=False)
+    assert played(host, workers=2) == (list(range(20)), [])
+    assert {number for number, _ in host.tried} == {0, 1}

@@ -158,7 +158,8 @@ class Pool:
         try:
             while True:
                 yield from self._feed(tasks)
-                busy = [one for one in self._members if one.held or (self._again and not one.ready)]
+                left = self._again or self._untaken > 0  # what one that comes up now would be given
+                busy = [one for one in self._members if one.held or (left and not one.ready)]
                 if not busy:
                     break
                 for member in self._host.wait(busy, self._patience(busy)):
@@ -203,6 +204,7 @@ class Pool:
         for task in tasks:
             self._untaken -= 1
             yield task
+        self._untaken = 0
 
     def _chunk(self) -> int:
         """How many tasks to give at once: half of a member's share of what is left, so that a slow one is waited for
