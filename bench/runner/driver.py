@@ -319,7 +319,7 @@ class _Driver:
         while left:
             deferred: list[tuple[int, int]] = []
             try:
-                with closing(engine.map(self._dispatch(left, deferred))) as news:
+                with closing(engine.map(self._dispatch(left, deferred), len(left))) as news:
                     for results in news:
                         self._unwritten.extend(results)
                         if not results or time.monotonic() - self._last_write > _GATHER_SECONDS:

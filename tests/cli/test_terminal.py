@@ -200,3 +200,14 @@ def test_completing_and_helping_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_listing_datasets_checks_no_types_of_the_catalogues_own_options():
+    """They are tested where they are written; pydantic would cost a fifth of the command's time."""
+    program = (
+        "import sys\nfrom bench.cli import main\nsys.argv = ['bench', 'list', 'datasets']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'pandas', 'cv2', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "lol-v1" in done.stdout and done.stdout.splitlines()[-1] == "[]"

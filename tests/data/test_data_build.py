@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.catalog.registry import Entry, registry
+from bench.data import build
 from bench.data.build import build_dataset
 from bench.data.images import encode_png
 from bench.data.items import Dataset
@@ -104,6 +105,14 @@ def test_every_catalogue_dataset_has_what_a_list_shows_and_a_builder_that_loads(
         found = registry("dataset").get(name)
         assert {"title", "task", "licence", "description", "target"} <= set(found.fields)
         assert callable(found.load())
+
+
+def test_the_catalogues_own_options_are_of_their_types() -> None:
+    """Nobody looks when a dataset is built; the builder itself then objects to what it cannot read."""
+    told = [(one, option) for one in registry("dataset") for option in one.fields.get("options") or {}]
+    assert len(told) > 40
+    for one, option in told:
+        build.value_of(build._options(one.load())[option].type, one.fields["options"][option], f"{one.name}: {option}")
 
 
 @pytest.mark.parametrize("name", ["lowlight", "lowlight-headroom", "realworld", "underwater", "backlit"])

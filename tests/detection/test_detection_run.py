@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from support.shapes import CLASSES, write_shapes
+from support.toy_features import command
 
 from bench.catalog import published
 from bench.catalog.registry import registry
@@ -108,6 +109,22 @@ def test_a_run_gives_the_values_that_pycocotools_gives_on_its_files(place: Path)
     known = json.loads(Path("found/shapes/ground-truth.json").read_text())
     assert [one["file_name"] for one in known["images"]] == [f"{number:03d}" for number in range(12)]
     assert known["images"][0]["width"] == 64 and known["categories"][1] == {"id": 2, "name": "disc"}
+
+
+def test_parts_in_any_order_give_the_ap_of_the_whole_run(place: Path, capsys: pytest.CaptureFixture[str]):
+    """A broken annotation is its image's in any part; every digit of the values is the same."""
+    (place / "labels" / "004.txt").write_text("0 what is this\n")
+    job = write(place)
+    assert command(capsys, "run", job)[0] == 1
+    for number in range(1, 5):
+        assert command(capsys, "run", job, "--shard", f"{number}/4", "--results", f"part{number}")[0] in (0, 1)
+    expected = command(capsys, "table", "--format", "json")
+    values = [row["value"] for row in json.loads(expected[1])]
+    assert len(values) == 8 and None not in values and len(set(values)) >= 4
+    for order in ("1234", "4321", "3142"):
+        code, _, err = command(capsys, "merge", *(f"part{number}" for number in order), "-o", order)
+        assert code == 0 and "makes the values of whole sets" not in err, err
+        assert command(capsys, "table", "--format", "json", "--results", order) == expected
 
 
 def test_a_second_run_repeats_nothing_and_a_changed_box_is_another_number(place: Path):

@@ -86,7 +86,7 @@ def played(host: Scenes, workers: int = 1) -> tuple[list[int], list[str | None]]
     store: Any = None
     recipe: Any = None
     work = Work(jobs, store, WorkerSettings(Path("nowhere"), "cpu", 1, 1), recipe, None)
-    news = [one for results in LastWords(host, work, workers).map(iter(TASKS)) for one in results]
+    news = [one for results in LastWords(host, work, workers).map(iter(TASKS), len(TASKS)) for one in results]
     ended = sorted(one.news.task.unit for one in news if isinstance(one.news, Finished))
     return ended, [one.news.reason for one in news if isinstance(one.news, Restored)]
 
@@ -137,3 +137,39 @@ def test_calls_that_were_begun_are_told_by_their_own_rows() -> None:
 
     ended, reasons = played(Begun({7}, [Death("killed")] * 2))
     assert ended == list(range(20)) and reasons == ["killed while this unit was in its hands"]
+
+
+def test_the_last_units_are_shared_so_that_nobody_waits_for_a_slow_member() -> None:
+    """Two members, the second of which says nothing until the first has done all that it was given."""
+
+    class Slow(Scenes):
+        def wait(self, members: Sequence[Member], timeout: float | None) -> list[Member]:
+            return [next((one for one in members if one is self.members[0]), members[0])]
+
+    host = Slow(set(), [])
+    assert played(host, workers=2) == (list(range(20)), [])
+    share = [unit for number, unit in host.tried if number == 1]
+    assert len(share) < 8, "chunks of eight to the end would have kept eight from the first"
+
+
+def test_where_none_will_come_up_the_others_go_on_and_the_last_is_replaced_all_the_same() -> None:
+    class Full(Scenes):
+        def promising(self) -> bool:
+            return False
+
+    host = Full({7}, [Death("killed")] * 2)
+    assert played(host, workers=3) == (list(range(20)), ["killed while this unit was in its hands"])
+    assert max(number for number, _ in host.tried) == 2, "one at a time, and one more after each death"
+
+
+def test_a_member_that_comes_up_later_is_heard_and_works_too() -> None:
+    class Staggered(Scenes):
+        heard = 0
+
+        def wait(self, members: Sequence[Member], timeout: float | None) -> list[Member]:
+            self.heard += 1
+            return [members[0] if self.heard < 4 else members[-1]]
+
+    host = Staggered(set(), [], ready=False)
+    assert played(host, workers=2) == (list(range(20)), [])
+    assert {number for number, _ in host.tried} == {0, 1}

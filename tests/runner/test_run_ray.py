@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
-from support.workplace import Done, Workplace, assert_calm, assert_refused
+from support.workplace import TIMEOUT, Done, Workplace, assert_calm, assert_refused
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 12
 AUTHENTICATION = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 """What members of the cluster know each other by: a Ray without would do what anybody on the network says."""
 PLUGIN = """
-import os, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 import torch
 import bench
@@ -33,22 +37,25 @@ class Logged(Method):
 
     def __init__(self, log: str, what: str = "", milliseconds: int = 0):
         self.name, self.log, self.what, self.milliseconds = "logged", Path(log), what, milliseconds
+        self.slow = False
 
     def load(self, device, dtype):
-        pass
+        self.slow = self.what == "slow-once" and first(self.log)
 
     def identity(self):
         return {"plugin": "logged"}  # what it does besides changes no output
 
     def restore(self, images, seeds=None):
         with open(self.log, "a") as file:
-            file.write("restored\\n")
-        time.sleep(self.milliseconds / 1000)
+            file.write(f"{os.getpid()}\\n")
+        time.sleep(0.3 if self.slow else self.milliseconds / 1000)
         if bool((images[0, :, 0, 0] == torch.tensor([1.0, 0.0, 0.0])).all()):
             if self.what == "exit" or self.what == "exit-once" and first(self.log):
                 os._exit(3)
-            if self.what == "hang":
-                time.sleep(600)
+            if self.what == "kill":  # as a system does that is out of memory
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.what == "hang":  # on a program of its own, as a command does
+                subprocess.run(["sleep", "600"], cwd=self.log.parent)
             if self.what == "raise":
                 raise ValueError("no such luck")
         return images * 1.5
@@ -79,7 +86,7 @@ def address() -> Iterator[str]:
     if find_spec("ray") is None:
         pytest.skip("needs the extra ray: pip install 'iqpir-bench[ray]'")
     before = dict(os.environ)
-    os.environ |= AUTHENTICATION
+    os.environ |= {**AUTHENTICATION, "RAY_worker_niceness": "0"}  # at 15 they would wait for all other tests
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [before.get("PYTHONPATH")])])
     import ray  # which looks at the environment once
 
@@ -129,16 +136,47 @@ def outputs(results: Path) -> list[str]:
     return sorted(file.name for file in (results / "outputs").glob("*/*"))
 
 
+def units(workplace: Workplace) -> int:
+    """How many units a run has written down, which may not have begun."""
+    try:
+        return workplace.count("unit")
+    except sqlite3.OperationalError:
+        return 0
+
+
 def restored(workplace: Workplace) -> int:
     return len((workplace.root / "log").read_text().splitlines())
 
 
-def assert_same(workplace: Workplace) -> None:
-    """The table, the outputs and every value are those of the local run, to the last bit."""
+def programs_in(folder: Path) -> list[str]:
+    """Programs that work in a folder and are no Python."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(folder) and "python" not in process.name() and process.name() != "ray::IDLE":
+                found.append(process.name())
+    return found
+
+
+def assert_same(workplace: Workplace, *, ended: bool = False) -> None:
+    """The table, the outputs and every value are those of the local run, to the last bit.
+
+    Only of how a worker died Ray knows less than the parent of a process. One that was `ended` may have written an
+    output in its last moment, as Ray ends first what it waits for; no row names that file.
+    """
     ours, theirs = workplace.results, workplace.root / "local"
     for style in ("markdown", "csv"):
-        assert workplace.table(style, ours) == workplace.table(style, theirs)
-    assert outputs(ours) == outputs(theirs)
+        found, expected = (
+            re.sub(r"worker (process|actor) [^\n]* while this unit was in its hands", "worker died", table)
+            for table in (workplace.table(style, ours), workplace.table(style, theirs))
+        )
+        assert found == expected
+    made = set(outputs(ours)) - set(outputs(theirs))
+    assert set(outputs(theirs)) <= set(outputs(ours)) and len(made) <= ended
+    named = {
+        row[0] for row in workplace.rows("SELECT lower(hex(hash)) FROM content JOIN restoration ON output=content.id")
+    }
+    assert not {name.removesuffix(".png") for name in made} & named
     values = (
         "SELECT hex(content.hash), signature.text, score.status, score.value FROM score "
         "JOIN content ON content.id=score.output JOIN signature ON signature.id=score.signature ORDER BY 1, 2"
@@ -149,9 +187,8 @@ def assert_same(workplace: Workplace) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_table_is_that_of_one_machine(place: Workplace, address: str, shared: bool) -> None:
-    """Also where nobody sees the results folder but the driver: outputs then travel to it."""
-    job = suite(place)
-    assert_calm(local(place, job), 0)
+    """Also where nobody sees the results folder but the driver: outputs then travel to it. One of two is slow."""
+    assert_calm(local(place, suite(place)), 0)
     apart = place.write(
         "apart.py",
         "import contextlib\n"
@@ -159,7 +196,9 @@ def test_the_table_is_that_of_one_machine(place: Workplace, address: str, shared
         "from bench.runner.engines import ray_actors\n"
         "ray_actors._token = lambda results: contextlib.nullcontext(ray_actors._Token(Path('/nowhere'), ''))\n",
     )
-    assert_calm(on_ray(place, job, address, before=None if shared else apart), 0)
+    job = suite(place, "slow-once")
+    assert_calm(on_ray(place, job, address, "--workers", 2, before=None if shared else apart), 0)
+    assert (place.root / "log.once").exists(), "a worker was slow"
     assert_same(place)
     assert not list(place.results.glob(".seen-*"))
 
@@ -199,25 +238,24 @@ def test_an_actor_killed_after_its_write_and_before_its_answer_changes_nothing(p
 
 
 @pytest.mark.slow
-def test_the_unit_that_kills_is_found_and_an_exception_is_a_row(place: Workplace, address: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("kill", "worker actor died ("),  # as where the system is out of memory
+        ("raise", "ValueError: no such luck"),
+        ("hang", "timeout after 4 s while restoring"),
+    ],
+)
+def test_what_goes_wrong_with_an_image_is_its_row_alone(place: Workplace, address: str, what: str, why: str) -> None:
     mark(place, "005")
-    for what, why in (("exit", "worker actor died"), ("raise", "ValueError: no such luck")):
-        results = place.root / what
-        done = on_ray(place, suite(place, what), address, "--results", results)
-        assert_calm(done, 1)
-        statuses = place.rows("SELECT status, reason FROM restoration WHERE status!='ok'", results)
-        assert [status for status, _ in statuses] == ["failed"] and why in str(statuses[0][1])
-        assert place.count("unit", results) == 2 * IMAGES
-        assert "11/12" in done.out
-
-
-@pytest.mark.slow
-def test_a_method_that_hangs_is_ended_and_its_unit_is_the_row(place: Workplace, address: str) -> None:
-    mark(place, "005")
-    done = on_ray(place, suite(place, "hang"), address, "--timeout", 3)
-    assert_calm(done, 1)
-    ((reason,),) = place.rows("SELECT reason FROM restoration WHERE status!='ok'")
-    assert reason == "timeout after 3 s while restoring"
+    limit = ("--timeout", 4) if what == "hang" else ()
+    assert_calm(local(place, suite(place, what), *limit), 1)
+    assert_calm(on_ray(place, suite(place, what), address, *limit), 1)
+    ((status, reason),) = place.rows("SELECT status, reason FROM restoration WHERE status!='ok'")
+    assert status == "failed" and str(reason).startswith(why)
+    assert place.count("unit") == 2 * IMAGES
+    assert_same(place, ended=what == "hang")
+    assert programs_in(place.root) == [], "what a method has started ends with it"
 
 
 @pytest.mark.slow
@@ -226,14 +264,17 @@ def test_a_driver_that_was_killed_goes_on_where_it_was(place: Workplace, address
     (place.root / "log").unlink()
     job = suite(place, more=", milliseconds: 300")
     asked = ("run", job, "--plugin", "plugin.py", "--engine", "ray", "--address", address)
-    started, end = place.start(*asked), time.monotonic() + 60
-    while started.running and not ((place.results / "bench.db").exists() and place.count("unit") >= 4):
+    started, end = place.start(*asked), time.monotonic() + TIMEOUT
+    while started.running and units(place) < 4:
         assert time.monotonic() < end
         time.sleep(0.05)
     assert started.running
     started.kill()
-    finished = place.count("unit")
-    time.sleep(2)  # the actors end with their driver
+    finished = units(place)
+    actors = [
+        psutil.Process(int(pid)) for pid in set((place.root / "log").read_text().split()) if psutil.pid_exists(int(pid))
+    ]
+    assert not psutil.wait_procs(actors, timeout=30)[1], "actors end with their driver"
     tried = restored(place)
     assert_calm(on_ray(place, job, address), 0)
     assert restored(place) - tried <= IMAGES - min(finished, IMAGES) and place.count("claim") == 0
@@ -248,6 +289,25 @@ def test_two_drivers_on_a_cluster_with_room_for_one_share_the_work(place: Workpl
     for done in [started.wait() for started in [place.start(*asked), place.start(*asked)]]:
         assert_calm(done, 0)
     assert restored(place) == IMAGES and place.count("claim") == 0
+    assert_same(place)
+
+
+@pytest.mark.slow
+def test_a_ray_of_the_runs_own_begins_and_ends_with_it(place: Workplace) -> None:
+    if find_spec("ray") is None:
+        pytest.skip("needs the extra ray: pip install 'iqpir-bench[ray]'")
+    assert_calm(local(place, suite(place)), 0)
+    forgotten = [*AUTHENTICATION, "RAY_ADDRESS"]
+    alone = place.write("alone.py", f"import os\nfor name in {forgotten}:\n    os.environ.pop(name, None)\n")
+    home = place.root / "home"
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="ray-") as folder:
+        place.env |= {"RAY_TMPDIR": folder, "HOME": str(home), "PYTHONPATH": str(ROOT)}
+        asked = ("run", suite(place), "--plugin", "plugin.py", "--engine", "ray", "--workers", 2)
+        assert_calm(place.bench(*asked, before=alone), 0)
+        assert not list(Path(folder).iterdir())
+        left = [one for one in psutil.process_iter(["cmdline"]) if folder in " ".join(one.info["cmdline"] or [])]
+        assert not psutil.wait_procs(left, timeout=30)[1]
+    assert not (home / ".ray").exists(), "no token that other clusters would take for theirs"
     assert_same(place)
 
 
@@ -288,3 +348,23 @@ def test_room_counts_whole_shares_of_each_gpu_on_each_machine() -> None:
     assert room(nodes, 2, 0.5) == 4 + 1  # four halves of two GPUs; cores for one worker
     assert room(nodes, 1, 0.6) == 2 + 3  # one on each GPU; cores for three
     assert room(nodes, 16, 0) == 0
+
+
+def test_actors_that_die_before_they_work_end_the_run_only_where_none_works() -> None:
+    from unittest.mock import MagicMock
+
+    from bench.errors import BenchError
+    from bench.runner.engines.ray_actors import _Actors
+    from bench.runner.request import Cluster
+
+    host, actor = _Actors(MagicMock(), MagicMock(), Cluster()), MagicMock()
+    host.begun(actor)
+    assert host.promising()
+    for _ in range(9):  # its neighbour has the memory that they lack
+        host.stillborn("low on memory")
+    assert not host.promising(), "not at once"
+    host.ended(actor)
+    with pytest.raises(BenchError, match="does not start: low on memory"):
+        host.stillborn("low on memory")
+    host.begun(actor)
+    assert host.promising(), "one has come up since"

@@ -44,10 +44,10 @@ class Engine(ABC):
         return None
 
     @abstractmethod
-    def map(self, tasks: Iterable[Task]) -> Generator[list[Result], None, None]:
+    def map(self, tasks: Iterable[Task], count: int) -> Generator[list[Result], None, None]:
         """Results in the order in which they come up; a task's last is `Finished`. An empty list asks to write down
         what came before. Tasks are taken as they are needed, so that those in flight are few; to close it ends
-        the workers."""
+        the workers. There are `count` tasks, or fewer."""
 
 
 def entries(jobs: Iterable[Job]) -> list[Entry]:

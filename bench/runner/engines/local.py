@@ -50,7 +50,7 @@ class LocalEngine(Engine):
         strange = any(entry.strange for entry in known) and all(map(made_elsewhere, known))
         self._apart = workers > 1 or work.timeout is not None or strange
 
-    def map(self, tasks: Iterable[Task]) -> Generator[list[Result], None, None]:
+    def map(self, tasks: Iterable[Task], count: int) -> Generator[list[Result], None, None]:
         if not self._apart:
             # Its threads read beside the driver's transactions, so never over the driver's connection.
             with Store(self._work.settings.results, writable=False) as store, exits_raised():
@@ -62,7 +62,7 @@ class LocalEngine(Engine):
         first = next(given, None)
         if first is not None:  # else no process is worth its start
             host = _Processes(self._work.recipe, self._work.settings)
-            yield from Pool(host, self._work, self._workers).map(itertools.chain([first], given))
+            yield from Pool(host, self._work, self._workers).map(itertools.chain([first], given), count)
 
 
 class _Processes(Host):

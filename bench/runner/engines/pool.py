@@ -10,6 +10,7 @@ the row.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
@@ -34,6 +35,8 @@ from bench.runner.messages import (
     unworkable,
 )
 
+_CHUNK = 8
+"""Tasks that a member is given at once, for each image of a batch; fewer towards the end, so that all end together."""
 _DEATHS = 3
 """After so many units of a method have each killed a worker, the method's other units are not tried any more."""
 
@@ -109,6 +112,10 @@ class Host(ABC):
     def start(self) -> Member:
         """Another member."""
 
+    def promising(self) -> bool:
+        """Whether another member is likely to come up now, where the work can go on without."""
+        return True
+
     @abstractmethod
     def wait(self, members: Sequence[Member], timeout: float | None) -> list[Member]:
         """Those of some members that have news, once there are any or `timeout` seconds are over."""
@@ -133,6 +140,8 @@ class Pool:
         """Tasks that a member died with, one of which is to blame."""
         self._prison: Member | None = None
         """The only member that is given suspects, one at a time."""
+        self._untaken = 0
+        """Tasks that nobody has been given yet, at most."""
         self._again: deque[Task] = deque()
         """Tasks that are nobody's: their member was killed for another one's sake, or nobody was ready for them."""
         self._alone: Counter[tuple[int, int]] = Counter()
@@ -143,11 +152,14 @@ class Pool:
         self._hopeless: dict[str, str] = {}
         """Why a method's other units are not tried any more."""
 
-    def map(self, tasks: Iterator[Task]) -> Iterator[list[Result]]:
+    def map(self, tasks: Iterator[Task], count: int) -> Iterator[list[Result]]:
+        """As `Engine.map`."""
+        self._untaken, tasks = count, self._counted(tasks)
         try:
             while True:
                 yield from self._feed(tasks)
-                busy = [one for one in self._members if one.held or (self._again and not one.ready)]
+                left = self._again or self._untaken > 0  # what one that comes up now would be given
+                busy = [one for one in self._members if one.held or (left and not one.ready)]
                 if not busy:
                     break
                 for member in self._host.wait(busy, self._patience(busy)):
@@ -174,19 +186,34 @@ class Pool:
                 self._prison.give(suspect)
             else:
                 self._prison = None
-        chunk = 8 * self._settings.batch
         tasks = itertools.chain(_taken(self._again), tasks)
         for chunks in (1, 2):
             for member in self._members:
+                chunk = self._chunk()
                 if member is not self._prison and member.ready and len(member.held) <= (chunks - 1) * chunk:
                     member.give((yield from self._promising(tasks, chunk)))
-        while len(self._members) < self._workers and (given := (yield from self._promising(tasks, chunk))):
+        while self._wants_another() and (given := (yield from self._promising(tasks, self._chunk()))):
             member = self._start()
             if member.ready:
                 member.give(given)
             else:
                 self._again.extend(given)
                 tasks = itertools.chain(_taken(self._again), tasks)
+
+    def _counted(self, tasks: Iterator[Task]) -> Iterator[Task]:
+        for task in tasks:
+            self._untaken -= 1
+            yield task
+        self._untaken = 0
+
+    def _chunk(self) -> int:
+        """How many tasks to give at once: half of a member's share of what is left, so that a slow one is waited for
+        no longer than it must be."""
+        batch, left = self._settings.batch, max(0, self._untaken) + len(self._again)
+        return batch * min(_CHUNK, max(1, math.ceil(left / (2 * self._workers * batch))))
+
+    def _wants_another(self) -> bool:
+        return len(self._members) < self._workers and (not self._members or self._host.promising())
 
     def _start(self) -> Member:
         self._members.append(self._host.start())

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import pickle
 import platform
@@ -27,6 +28,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
@@ -51,6 +53,10 @@ _OBJECT_STORE = 200_000_000
 """Bytes of the object store of a Ray that is started for a run: it holds what is in flight, and nothing else."""
 _PORT = 6379
 """Where the head of a cluster listens, unless somebody says otherwise."""
+_STARTS = 3
+"""So many actors in a row that die before they can work end the run, where no other is at work."""
+_PAUSE = 10.0
+"""Seconds to wait after one of them, while others are at work: they may have the memory that it lacked."""
 _CALLS = 4
 """Methods of an actor that may run at once: one waits for news all the time."""
 
@@ -65,13 +71,13 @@ class RayEngine(Engine):
 
     def __init__(self, work: Work, cluster: Cluster, workers: int, units: int, keep: Keep) -> None:
         check_importable(work.jobs, "--engine ray has")
-        self._ray = _imported()
+        self._ray = _imported(own=_address(cluster) is None)
         self._work, self._cluster, self._workers, self._units, self._keep = work, cluster, workers, units, keep
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(_connected(self._ray, self._cluster.address))
+            stack.enter_context(_connected(self._ray, _address(self._cluster)))
             token = stack.enter_context(_token(self._work.settings.results))
             self._brief = _brief(self._work, token, self._keep)
             self._stack = stack.pop_all()
@@ -80,13 +86,13 @@ class RayEngine(Engine):
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def map(self, tasks: Iterable[Task]) -> Generator[list[Result], None, None]:
+    def map(self, tasks: Iterable[Task], count: int) -> Generator[list[Result], None, None]:
         given = iter(tasks)
         first = next(given, None)
         if first is not None:  # else no actor is worth its start
             workers = min(self._units, self._workers or self._room())
             host = _Actors(self._ray, self._brief, self._cluster)
-            yield from Pool(host, self._work, workers).map(itertools.chain([first], given))
+            yield from Pool(host, self._work, workers).map(itertools.chain([first], given), count)
 
     def _room(self) -> int:
         count = room(self._ray.nodes(), self._cluster.cpus, self._cluster.gpus)
@@ -117,7 +123,20 @@ def room(nodes: Iterable[Mapping[str, Any]], cpus: int, gpus: float) -> int:
 # Coming to a cluster
 
 
-def _imported() -> Any:
+def _address(cluster: Cluster) -> str | None:
+    """Where the cluster is that is asked for; None: none is, and a Ray begins for the run."""
+    return cluster.address or os.environ.get("RAY_ADDRESS")
+
+
+def _imported(own: bool) -> Any:
+    """Ray, which looks at some of the environment only once, when it is imported."""
+    if own and "ray" not in sys.modules:
+        if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+            # It listens to the network, and does without this what anybody there says.
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # Ray would let its actors wait for everything else on the machine (15), as workers of `local` need not.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError as error:
@@ -131,7 +150,6 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as stack:
         if address is None:
@@ -141,7 +159,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         stack.callback(ray.shutdown)  # also where it fails half way
         try:
             ray.init(**quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # a Ray that does not come up in time raises no class of its own
             place = f"no cluster at {address}" if address else "Ray does not start here"
             raise BenchError(f"--engine ray: {place}: {one_line(error)}") from error
         yield
@@ -149,7 +167,6 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
 
 def _own(stack: ExitStack) -> dict[str, Any]:
     """How a Ray begins that is for this run alone, and goes with it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Its sockets lie in there, whose paths a system limits to about a hundred characters; TMPDIR may be a long one.
     short = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 – a folder of its own is made in there
     folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR") or short)
@@ -256,6 +273,9 @@ class _Actors(Host):
 
     def __init__(self, ray: Any, brief: _Brief, cluster: Cluster) -> None:
         self._ray = ray
+        self._working: set[_Remote] = set()
+        self._unborn = 0
+        self._last = -math.inf
         self._brief = ray.put(brief)  # once for all actors
         self._class = ray.remote(_Actor).options(
             num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_restarts=0, max_task_retries=0, max_concurrency=_CALLS,
@@ -263,7 +283,25 @@ class _Actors(Host):
         )  # fmt: skip
 
     def start(self) -> Member:
-        return _Remote(self._ray, self._class.remote(self._brief))
+        return _Remote(self._ray, self._class.remote(self._brief), self)
+
+    def promising(self) -> bool:
+        return time.monotonic() - self._last > _PAUSE * bool(self._unborn)
+
+    def begun(self, member: _Remote) -> None:
+        """An actor works."""
+        self._working.add(member)
+        self._unborn = 0
+
+    def ended(self, member: _Remote) -> None:
+        """An actor works no more."""
+        self._working.discard(member)
+
+    def stillborn(self, why: str) -> None:
+        """An actor died before it worked. Raises `BenchError` where the next one would fare alike."""
+        self._unborn, self._last = self._unborn + 1, time.monotonic()
+        if not self._working and self._unborn >= _STARTS:
+            raise BenchError(f"--engine ray: a worker does not start: {why}")
 
     def wait(self, members: Sequence[Member], timeout: float | None) -> list[Member]:
         by_answer = {member.answered: member for member in members if isinstance(member, _Remote)}
@@ -288,9 +326,10 @@ class _Hello(NamedTuple):
 class _Remote(Member):
     """An actor, of which one answer is awaited all the time: its next news."""
 
-    def __init__(self, ray: Any, actor: Any) -> None:
+    def __init__(self, ray: Any, actor: Any, host: _Actors) -> None:
         super().__init__()
         self._ray = ray
+        self._host = host
         self._actor = actor
         self._node: str | None = None
         self._error: BaseException | None = None
@@ -313,6 +352,7 @@ class _Remote(Member):
         self.answered = self._actor.news.remote()
         for hello in (one for one in news if isinstance(one, _Hello)):
             self._node, self.ready = hello.node, True
+            self._host.begun(self)
         return [one for one in news if not isinstance(one, _Hello)]
 
     def has_news(self) -> bool:
@@ -323,6 +363,7 @@ class _Remote(Member):
             self.closed = self._actor.close.remote()
 
     def kill(self) -> None:
+        self._host.ended(self)
         if self._ray.is_initialized():  # else it is gone with the cluster, and asking would begin another one
             self._ray.kill(self._actor)
 
@@ -330,15 +371,18 @@ class _Remote(Member):
 
     def death(self) -> Death:
         self.kill()  # it may live, and only its answer be lost: what it does now is done again elsewhere
-        said = str(self._error)
+        said = _cause(str(self._error))
         if self._node is None:
-            raise BenchError(f"--engine ray: a worker does not start: {_cause(said)}")
+            self._host.stillborn(said)
+            return Death(said, ours=False)
         alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
-        return Death(f"worker actor died ({_cause(said)})", ours=self._node in alive)
+        return Death(f"worker actor died ({said})", ours=self._node in alive)
 
 
 def _cause(said: str) -> str:
     """The line of Ray's many that says why."""
+    if "running low on memory" in said:
+        return "its machine ran low on memory"
     for pattern in (r"Worker exit detail: ([^\n]*?)(?:\. |$|\n)", r"\n(\w*(?:Error|Exception): [^\n]*)\s*$"):
         if match := re.search(pattern, said):
             return one_line(match[1], 160)
@@ -409,6 +453,8 @@ class _Actor:
 
     def _work(self) -> None:
         def work() -> None:
+            import torch  # noqa: F401 – minutes on a cold network disk, which are not a stranger's under --timeout
+
             check_device(self._brief.settings.device)
             serve(self._brief.recipe, self._brief.settings, self, self._inbox, self._tell, self._check)
 
