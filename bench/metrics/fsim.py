@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import BenchError, ItemError, suggest
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Signature, of_pairs
 from bench.metrics.primitives.phase_congruency import phase_congruency
 from bench.metrics.view import View
 
@@ -66,17 +66,14 @@ class Fsim(ImageMetric):
 
         `ItemError` below 8 pixels a side, and where neither image has any feature (both flat).
         """
-        import torch
-
         assert reference is not None
         height, width = restored.shape[-2:]
         if min(height, width) < _SMALLEST:
             raise ItemError(f"fsim needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
         if restored.device.type != "cpu":
             return self.score_batch(restored, reference)
-        pairs = zip(restored.numpy(), reference.numpy(), strict=True)
-        values = [_similarity(*pair, VARIANTS[self.variant], self.chroma) for pair in pairs]
-        return torch.tensor(values, dtype=torch.float64)
+        variant = VARIANTS[self.variant]
+        return of_pairs(restored, reference, lambda *pair: _similarity(*pair, variant, self.chroma))
 
     def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
         """As `score`, of a whole batch at once on its device, in torch."""

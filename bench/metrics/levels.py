@@ -52,8 +52,7 @@ def squared_error(ours: np.ndarray, theirs: np.ndarray) -> int:
     import cv2
     import numpy as np
 
-    # Row by row below each other, as the layout in memory has it; the order of pixels does not matter here.
-    one, other = (np.ascontiguousarray(each.transpose(1, 2, 0)).reshape(each.shape[1], -1) for each in (ours, theirs))
+    one, other = (np.ascontiguousarray(each).reshape(-1, each.shape[2]) for each in (ours, theirs))
     rows = max(1, (1 << 30) // max(1, one.shape[1]))  # OpenCV's float64 total of so many squares is a whole number
     return sum(
         round(cv2.norm(one[top : top + rows], other[top : top + rows], cv2.NORM_L2SQR))

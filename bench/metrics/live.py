@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from bench.errors import BenchError, ItemError, suggest
 from bench.fetch.assets import Asset
 from bench.identity import digest
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Shared, Signature
 from bench.metrics.loaded import Loaded
 from bench.metrics.primitives.matlab import GRAYS, gray_levels, gray_of_levels
 from bench.metrics.view import Levels, View
@@ -150,7 +150,7 @@ class LiveMetric(ImageMetric):
         """The value of one image's features."""
         raise NotImplementedError
 
-    def score_levels(self, levels: Levels) -> float:
+    def score_levels(self, levels: Levels, shared: Shared) -> float:
         return self._of_gray(gray_of_levels(levels.restored, self.gray))
 
     def _of_gray(self, gray: np.ndarray) -> float:

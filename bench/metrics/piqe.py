@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import BenchError, ItemError, suggest
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Shared, Signature
 from bench.metrics.levels import weighted
 from bench.metrics.primitives.matlab import gray_levels, gray_of_levels
 from bench.metrics.view import Levels, View
@@ -88,7 +88,7 @@ class Piqe(ImageMetric):
         ]
         return torch.tensor(values, dtype=torch.float64, device=gray.device)
 
-    def score_levels(self, levels: Levels) -> float:
+    def score_levels(self, levels: Levels, shared: Shared) -> float:
         self._check(levels.restored.shape)
         if self.variant == "matlab":
             return _score(_blocks(_padded_to_blocks(gray_of_levels(levels.restored, "matlab"))))
