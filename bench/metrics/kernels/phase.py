@@ -1,0 +1,85 @@
+"""What phase congruency does to every pixel between its Fourier transforms.
+
+Complex planes come as pairs of float64, real part first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.metrics.kernels.compiled import compiled
+
+_TILE = 256
+"""Pixels worked on at a time, so that what is between the steps stays in the first cache."""
+
+
+@compiled()
+def filtered(spectrum: np.ndarray, angular: np.ndarray, radial: np.ndarray, out: np.ndarray) -> None:
+    """A spectrum [N,2] under the product of two real filters [N], into [N,2]."""
+    for place in range(len(angular)):
+        factor = angular[place] * radial[place]
+        out[place, 0] = spectrum[place, 0] * factor
+        out[place, 1] = spectrum[place, 1] * factor
+
+
+@compiled()
+def in_phase(
+    responses: np.ndarray, epsilon: float, amplitude: np.ndarray, finest: np.ndarray, energy: np.ndarray
+) -> None:
+    """Responses [scales,N,2] of one orientation → energy along the mean phase of the scales, less what deviates [N].
+
+    Adds the amplitudes of all scales to `amplitude` [N], and gives the squared one of the finest scale. Turned by the
+    mean phase, what agrees with it is real and what deviates imaginary. `epsilon` keeps the phase finite.
+    """
+    scales, count, _ = responses.shape
+    even, odd, length = np.zeros(_TILE), np.zeros(_TILE), np.zeros(_TILE)
+    for start in range(0, count, _TILE):
+        part = slice(start, min(start + _TILE, count))
+        even[:] = 0
+        odd[:] = 0
+        for scale in range(scales):
+            _gather(responses[scale, part], even, odd, amplitude[part])
+        _square(responses[0, part], finest[part])
+        _along(even, odd, length, epsilon, energy[part])
+        for scale in range(scales):
+            _across(responses[scale, part], even, odd, energy[part])
+
+
+@compiled()
+def _gather(response: np.ndarray, even: np.ndarray, odd: np.ndarray, amplitude: np.ndarray) -> None:
+    for place in range(len(response)):
+        one, other = response[place, 0], response[place, 1]
+        even[place] += one
+        odd[place] += other
+        amplitude[place] += np.sqrt(one * one + other * other)
+
+
+@compiled()
+def _square(response: np.ndarray, out: np.ndarray) -> None:
+    for place in range(len(response)):
+        one, other = response[place, 0], response[place, 1]
+        out[place] = one * one + other * other
+
+
+@compiled()
+def _along(even: np.ndarray, odd: np.ndarray, length: np.ndarray, epsilon: float, energy: np.ndarray) -> None:
+    """Makes the sums of the scales their mean phase, and the energy what lies along it."""
+    for place in range(len(energy)):
+        square = even[place] * even[place] + odd[place] * odd[place]
+        length[place] = np.sqrt(square) + epsilon
+        energy[place] = square / length[place]
+        even[place] /= length[place]
+        odd[place] /= length[place]
+
+
+@compiled()
+def _across(response: np.ndarray, even: np.ndarray, odd: np.ndarray, energy: np.ndarray) -> None:
+    for place in range(len(energy)):
+        energy[place] -= abs(response[place, 1] * even[place] - response[place, 0] * odd[place])
+
+
+@compiled()
+def add_above(found: np.ndarray, threshold: float, total: np.ndarray) -> None:
+    """Adds what lies above the threshold."""
+    for place in range(len(found)):
+        total[place] += max(found[place] - threshold, 0.0)
