@@ -73,7 +73,7 @@ class Fsim(ImageMetric):
         if restored.device.type != "cpu":
             return self.score_batch(restored, reference)
         variant = VARIANTS[self.variant]
-        return of_pairs(restored, reference, lambda *pair: _similarity(*pair, variant, self.chroma))
+        return of_pairs(restored, reference, lambda ours, theirs: _similarity(ours, theirs, variant, self.chroma))
 
     def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
         """As `score`, of a whole batch at once on its device, in torch."""

@@ -52,7 +52,9 @@ class Gmsd(ImageMetric):
             raise ItemError(f"gmsd needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
         if restored.device.type != "cpu":
             return self.score_batch(restored, reference)
-        return of_pairs(restored[:, 0], reference[:, 0], lambda *pair: _deviation(*map(self._energy, pair)))
+        return of_pairs(
+            restored[:, 0], reference[:, 0], lambda ours, theirs: _deviation(self._energy(ours), self._energy(theirs))
+        )
 
     def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
         """As `score`, of a whole batch at once on its device, in torch."""

@@ -10,6 +10,8 @@ import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from torch import Tensor
 
@@ -98,11 +100,15 @@ def fused_luma(planes: np.ndarray) -> np.ndarray:
 
 def weighted(levels: np.ndarray, weights: tuple[float, float, float]) -> np.ndarray:
     """uint8 [3,H,W] → w₀·(R/255) + w₁·(G/255) + w₂·(B/255), float64 [H,W], with the bits of that chain."""
-    import cv2
+    return summed(levels, [values() * weight for weight in weights])
+
+
+def summed(levels: np.ndarray, tables: Sequence[np.ndarray]) -> np.ndarray:
+    """uint8 [3,H,W], each channel by its table float64 [256], added from the first to the last → float64 [H,W]."""
     import numpy as np
 
-    pairs = zip(levels, weights, strict=True)
-    total, *others = (cv2.LUT(np.ascontiguousarray(plane), values() * weight) for plane, weight in pairs)
-    for other in others:
-        total += other
-    return total
+    from bench.metrics.kernels import lookup
+
+    out = np.empty(levels.shape[1:])
+    lookup.summed(*(np.ascontiguousarray(plane).ravel() for plane in levels), *tables, out.ravel())
+    return out

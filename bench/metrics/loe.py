@@ -42,7 +42,7 @@ class Loe(ImageMetric):
         height, width = restored.shape[-2:]
         if min(height, width) < _SIDE:
             raise ItemError(f"loe needs {_SIDE}×{_SIDE} pixels or more, the view is {width}×{height}")
-        return of_pairs(restored, reference, lambda *pair: order_error(*map(_samples, pair)))
+        return of_pairs(restored, reference, lambda ours, theirs: order_error(_samples(ours), _samples(theirs)))
 
 
 def _samples(image: np.ndarray) -> np.ndarray:

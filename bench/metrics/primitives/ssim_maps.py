@@ -70,7 +70,8 @@ def means(
     if meaning is None:
         x, y = (np.asarray(plane, dtype=np.float64) for plane in (x, y))
     structure, ssim = ssim_sums(
-        *(np.ascontiguousarray(plane) for plane in (x, y)),
+        np.ascontiguousarray(x),
+        np.ascontiguousarray(y),
         np.empty(0) if meaning is None else meaning,
         tuple(weights[: radius + 1].tolist()),
         constants.c1,
