@@ -109,6 +109,8 @@ def summed(levels: np.ndarray, tables: Sequence[np.ndarray]) -> np.ndarray:
 
     from bench.metrics.kernels import lookup
 
+    red, green, blue = (np.ascontiguousarray(plane).ravel() for plane in levels)
+    reds, greens, blues = tables
     out = np.empty(levels.shape[1:])
-    lookup.summed(*(np.ascontiguousarray(plane).ravel() for plane in levels), *tables, out.ravel())
+    lookup.summed(red, green, blue, reds, greens, blues, out.ravel())
     return out
