@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import BenchError, ItemError, suggest
 from bench.metrics.base import ImageMetric, Signature, of_pairs
-from bench.metrics.primitives.phase_congruency import phase_congruency
+from bench.metrics.primitives.phase_congruency import phase_congruency, room
 from bench.metrics.view import View
 
 if TYPE_CHECKING:
@@ -94,8 +94,9 @@ def _similarity(restored: np.ndarray, reference: np.ndarray, variant: _Variant, 
     import numpy as np
 
     ours, theirs = (_channels(image, variant, chroma) for image in (restored, reference))
+    work = room(*ours[0].shape)
     pc_ours, pc_theirs = (
-        phase_congruency(planes[0], epsilon=variant.epsilon, lower_median=not variant.original)
+        phase_congruency(planes[0], epsilon=variant.epsilon, lower_median=not variant.original, work=work)
         for planes in (ours, theirs)
     )
     weight = np.maximum(pc_ours, pc_theirs)

@@ -121,8 +121,6 @@ def compare(rows: Mapping[str, tuple[str, dict[str, Any]]], size: int, repeat: i
 
 def whole_pass(folder: Path, repeat: int) -> float:
     """Processor time of pyiqa's command over ours, both in this process, of every metric."""
-    compare_pass.ours(folder)
-    compare_pass.theirs(folder)
     _, used = turns([lambda: compare_pass.ours(folder), lambda: compare_pass.theirs(folder)], repeat)
     return used[1] / used[0]
 
@@ -179,8 +177,9 @@ def section(size: int, text: str) -> str:
     return (
         f"{HEADING}\n\nProcessor time of a decoded pair of {size}² under `pyiqa/default`, beside pyiqa in one process "
         f"on one thread of {provenance.processor()}, which other work shared: the ratios count, not the milliseconds. "
-        "What misses its target is bold. Made by `python tests/benchmarks/compare_classical.py --mirror DIR --write "
-        f"docs/performance.md`.\n\n{text}\n"
+        "Loops that Numba compiles are compiled before: a few seconds, once per machine. What misses its target is "
+        "bold. Made by `python tests/benchmarks/compare_classical.py --mirror DIR --write docs/performance.md`."
+        f"\n\n{text}\n"
     )
 
 
@@ -209,7 +208,7 @@ def main() -> None:
             rows = compare(wanted, arguments.size, arguments.repeat)
             if arguments.mirror:
                 passed = whole_pass(folder, 2)
-        decoded = beside_decoding(linked(folder / "many", folder, 200), 2)
+        decoded = beside_decoding(linked(folder / "many", folder, 100), 2)
     text = table(rows, passed, decoded)
     print(text)
     if arguments.write is not None:

@@ -43,6 +43,7 @@ def in_phase(
         _along(even, odd, length, epsilon, energy[part])
         for scale in range(scales):
             _across(responses[scale, part], even, odd, energy[part])
+        energy[part] /= length[: part.stop - part.start]
 
 
 @compiled()
@@ -63,13 +64,10 @@ def _square(response: np.ndarray, out: np.ndarray) -> None:
 
 @compiled()
 def _along(even: np.ndarray, odd: np.ndarray, length: np.ndarray, epsilon: float, energy: np.ndarray) -> None:
-    """Makes the sums of the scales their mean phase, and the energy what lies along it."""
+    """The energy along the sum of the scales, and its length; both are divided by the length at the end, once."""
     for place in range(len(energy)):
-        square = even[place] * even[place] + odd[place] * odd[place]
-        length[place] = np.sqrt(square) + epsilon
-        energy[place] = square / length[place]
-        even[place] /= length[place]
-        odd[place] /= length[place]
+        energy[place] = even[place] * even[place] + odd[place] * odd[place]
+        length[place] = np.sqrt(energy[place]) + epsilon
 
 
 @compiled()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 _SCALES, _ORIENTATIONS = 4, 4
 _SHORTEST, _FACTOR = 6, 2
@@ -31,11 +32,14 @@ class _Bank(NamedTuple):
     """By orientation: the threshold over the median amplitude of the finest scale."""
 
 
-def phase_congruency(plane: np.ndarray, *, epsilon: float, lower_median: bool) -> np.ndarray:
+def phase_congruency(
+    plane: np.ndarray, *, epsilon: float, lower_median: bool, work: Tensor | None = None
+) -> np.ndarray:
     """[H,W] → phase congruency in [0,1] of each pixel; 0 all over for a flat plane.
 
     `epsilon` keeps the mean phase finite where there is no energy: 1e-4 in Kovesi's code, for images in 0..255.
-    `lower_median` takes the lower of the two middle values instead of their mean.
+    `lower_median` takes the lower of the two middle values instead of their mean. `work` is what `room` gives for this
+    shape: fresh memory of that size costs page faults.
     """
     import numpy as np
     import torch
@@ -45,7 +49,8 @@ def phase_congruency(plane: np.ndarray, *, epsilon: float, lower_median: bool) -
     bank = _bank(*plane.shape)
     # Without its mean, which every filter drops anyway, the spectrum of a bright image loses no digits.
     spectrum = torch.fft.fft2(torch.from_numpy((plane - plane.mean()).astype(np.complex128)))
-    filtered, responses = torch.empty_like(spectrum), torch.empty((_SCALES, *plane.shape), dtype=torch.complex128)
+    responses = room(*plane.shape) if work is None else work
+    filtered = torch.empty_like(spectrum)
     pairs = [torch.view_as_real(one).numpy().reshape(-1, 2) for one in (spectrum, filtered)]
     parts = torch.view_as_real(responses).numpy().reshape(_SCALES, -1, 2)
     amplitude, energy, finest, found = np.zeros((4, plane.size))
@@ -57,6 +62,13 @@ def phase_congruency(plane: np.ndarray, *, epsilon: float, lower_median: bool) -
         phase.add_above(found, noise * _median(finest, lower_median), energy)
     congruency = np.divide(energy, amplitude, out=np.zeros_like(energy), where=amplitude > 0)
     return congruency.reshape(plane.shape)
+
+
+def room(height: int, width: int) -> Tensor:
+    """Memory for the responses of one orientation."""
+    import torch
+
+    return torch.empty((_SCALES, height, width), dtype=torch.complex128)
 
 
 def _median(squares: np.ndarray, lower: bool) -> float:
