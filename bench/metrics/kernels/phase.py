@@ -1,6 +1,7 @@
 """What phase congruency does to every pixel between its Fourier transforms.
 
-Complex planes come as pairs of float64, real part first.
+Complex planes come flat, as pairs of float64 with the real part first: a second axis would hide from the compiler that
+pairs lie together.
 """
 
 from __future__ import annotations
@@ -15,41 +16,42 @@ _TILE = 256
 
 @compiled()
 def filtered(spectrum: np.ndarray, angular: np.ndarray, radial: np.ndarray, out: np.ndarray) -> None:
-    """A spectrum [N,2] under the product of two real filters [N], into [N,2]."""
+    """A spectrum [2N] under the product of two real filters [N], into [2N]."""
     for place in range(len(angular)):
         factor = angular[place] * radial[place]
-        out[place, 0] = spectrum[place, 0] * factor
-        out[place, 1] = spectrum[place, 1] * factor
+        out[2 * place] = spectrum[2 * place] * factor
+        out[2 * place + 1] = spectrum[2 * place + 1] * factor
 
 
 @compiled()
 def in_phase(
     responses: np.ndarray, epsilon: float, amplitude: np.ndarray, finest: np.ndarray, energy: np.ndarray
 ) -> None:
-    """Responses [scales,N,2] of one orientation → energy along the mean phase of the scales, less what deviates [N].
+    """Responses [scales,2N] of one orientation → energy along the mean phase of the scales, less what deviates [N].
 
     Adds the amplitudes of all scales to `amplitude` [N], and gives the squared one of the finest scale. Turned by the
     mean phase, what agrees with it is real and what deviates imaginary. `epsilon` keeps the phase finite.
     """
-    scales, count, _ = responses.shape
+    scales, count = responses.shape[0], responses.shape[1] // 2
     even, odd, length = np.zeros(_TILE), np.zeros(_TILE), np.zeros(_TILE)
     for start in range(0, count, _TILE):
         part = slice(start, min(start + _TILE, count))
+        pairs = slice(2 * part.start, 2 * part.stop)
         even[:] = 0
         odd[:] = 0
         for scale in range(scales):
-            _gather(responses[scale, part], even, odd, amplitude[part])
-        _square(responses[0, part], finest[part])
+            _gather(responses[scale, pairs], even, odd, amplitude[part])
+        _square(responses[0, pairs], finest[part])
         _along(even, odd, length, epsilon, energy[part])
         for scale in range(scales):
-            _across(responses[scale, part], even, odd, energy[part])
+            _across(responses[scale, pairs], even, odd, energy[part])
         energy[part] /= length[: part.stop - part.start]
 
 
 @compiled()
 def _gather(response: np.ndarray, even: np.ndarray, odd: np.ndarray, amplitude: np.ndarray) -> None:
-    for place in range(len(response)):
-        one, other = response[place, 0], response[place, 1]
+    for place in range(len(amplitude)):
+        one, other = response[2 * place], response[2 * place + 1]
         even[place] += one
         odd[place] += other
         amplitude[place] += np.sqrt(one * one + other * other)
@@ -57,8 +59,8 @@ def _gather(response: np.ndarray, even: np.ndarray, odd: np.ndarray, amplitude: 
 
 @compiled()
 def _square(response: np.ndarray, out: np.ndarray) -> None:
-    for place in range(len(response)):
-        one, other = response[place, 0], response[place, 1]
+    for place in range(len(out)):
+        one, other = response[2 * place], response[2 * place + 1]
         out[place] = one * one + other * other
 
 
@@ -73,7 +75,7 @@ def _along(even: np.ndarray, odd: np.ndarray, length: np.ndarray, epsilon: float
 @compiled()
 def _across(response: np.ndarray, even: np.ndarray, odd: np.ndarray, energy: np.ndarray) -> None:
     for place in range(len(energy)):
-        energy[place] -= abs(response[place, 1] * even[place] - response[place, 0] * odd[place])
+        energy[place] -= abs(response[2 * place + 1] * even[place] - response[2 * place] * odd[place])
 
 
 @compiled()

@@ -51,8 +51,8 @@ def phase_congruency(
     spectrum = torch.fft.fft2(torch.from_numpy((plane - plane.mean()).astype(np.complex128)))
     responses = room(*plane.shape) if work is None else work
     filtered = torch.empty_like(spectrum)
-    pairs = [torch.view_as_real(one).numpy().reshape(-1, 2) for one in (spectrum, filtered)]
-    parts = torch.view_as_real(responses).numpy().reshape(_SCALES, -1, 2)
+    pairs = [torch.view_as_real(one).numpy().ravel() for one in (spectrum, filtered)]
+    parts = torch.view_as_real(responses).numpy().reshape(_SCALES, -1)
     amplitude, energy, finest, found = np.zeros((4, plane.size))
     for angular, noise in zip(bank.angular, bank.noise, strict=True):
         for radial, response in zip(bank.radial, responses, strict=True):
