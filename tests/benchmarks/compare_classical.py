@@ -40,7 +40,8 @@ FITTED = ("niqe", "brisque")
 """Rows that need LIVE's parameters."""
 TARGETS = {"psnr": 3, "ssim": 45, "gmsd": 3, "fsim": 3, "vif": 8, "piqe": 5, "niqe": 4, "brisque": 4}
 """How many times faster than pyiqa a metric ought to be."""
-PASS, FOLDER = "all of them over a folder, by both commands", "`bench score` of PSNR and SSIM against decoding"
+PASS = "all of them over a folder, by both commands"
+FOLDER = "`bench score` of PSNR and SSIM against decoding on as many threads"
 HEADING = "## Classical metrics"
 _QUICK = 0.3
 """Seconds of the processor."""
@@ -126,9 +127,15 @@ def whole_pass(folder: Path, repeat: int) -> float:
 
 
 def beside_decoding(folder: Path, repeat: int) -> float:
-    """Processor time of `bench score` of PSNR and SSIM over that of decoding the same files."""
+    """Processor time of `bench score` of PSNR and SSIM over that of decoding the same files on as many threads.
+
+    Two threads of one core slow each other down, and both sides are to pay for it.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
     from bench.cli.score import command
     from bench.data.images import decode
+    from bench.machine import usable_cores
 
     files = sorted(folder.glob("*/*.png"))
     asked = [str(folder / "restored"), "--reference", str(folder / "gt"), "--metric", "psnr,ssim", "--format", "json"]
@@ -137,8 +144,13 @@ def beside_decoding(folder: Path, repeat: int) -> float:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             command.main(asked, standalone_mode=False)
 
+    def decode_all() -> None:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            for _ in pool.map(lambda file: decode(file).shape, files):
+                pass
+
     score()
-    _, used = turns([score, lambda: [decode(file) for file in files]], repeat)
+    _, used = turns([score, decode_all], repeat)
     return used[0] / used[1]
 
 
