@@ -161,9 +161,39 @@ class ImageMetric(Metric):
         """The same value of one image [C,H,W], with what metrics of equal view put into `shared`; None: by `score`."""
         return None
 
-    def score_levels(self, levels: Levels) -> float | None:
+    def score_levels(self, levels: Levels, shared: Shared) -> float | None:
         """The same value, bit for bit, of one 8-bit image by a shorter way; None where there is none."""
         return None
+
+
+class SharingMetric(ImageMetric):
+    """Full-reference; on the CPU image by image, with what metrics of one view share, elsewhere a batch at a time."""
+
+    def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
+        """Two float64 [B,C,H,W] in [0,1], as the view left them → float64 [B]. `ItemError` for images too small."""
+        import torch
+
+        assert reference is not None
+        if restored.device.type != "cpu":
+            return self.score_batch(restored, reference)
+        values = [self.score_sharing(*pair, {}) for pair in zip(restored, reference, strict=True)]
+        return torch.tensor(values, dtype=torch.float64)
+
+    @abstractmethod
+    def score_sharing(self, restored: Tensor, reference: Tensor | None, shared: Shared) -> float: ...
+
+    @abstractmethod
+    def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
+        """As `score`, of a whole batch at once on its device, in torch."""
+
+
+def of_pairs(restored: Tensor, reference: Tensor | None, value: Callable[[np.ndarray, np.ndarray], float]) -> Tensor:
+    """What NumPy makes of each pair of images of two batches, float64 [B]."""
+    import torch
+
+    assert reference is not None
+    pairs = zip(restored.cpu().numpy(), reference.cpu().numpy(), strict=True)
+    return torch.tensor([value(*pair) for pair in pairs], dtype=torch.float64, device=restored.device)
 
 
 def once(shared: Shared, key: Hashable, make: Callable[[], Made]) -> Made:

@@ -142,16 +142,16 @@ def _channel(band: Tensor, reference: Tensor, window: int, tol: float) -> tuple[
 
 
 def piqe_blocks(gray: Tensor, block: int, segment: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Levels [B,H,W] → variance [B,K], whether an edge is impaired, and deviations of the middle and its surround."""
+    """Levels [B,H,W] → variances [B,K]: of the block, of its middle, of the surround, the least on an edge."""
     planes = gray[:, None]
     mean, power = (_separable(one, nss.window(), "replicate") for one in (planes, planes * planes))
     normal = ((planes - mean) / ((power - mean * mean).abs().sqrt() + 1))[:, 0]
     blocks = normal.unfold(1, block, block).unfold(2, block, block).flatten(1, 2)  # [B,K,16,16]
     edges = torch.stack([blocks[:, :, 0], blocks[:, :, -1], blocks[:, :, :, 0], blocks[:, :, :, -1]])
-    deviation = edges.unfold(3, segment, 1).std(dim=4, correction=1)
+    edge = edges.unfold(3, segment, 1).var(dim=4, correction=1).amin(dim=(0, 3))
     surround = [*range(7), 8, *range(10, block)]
-    middle, around = (blocks[..., columns].flatten(2).std(dim=2, correction=1) for columns in ([7, 8], surround))
-    return blocks.flatten(2).var(dim=2, correction=1), deviation.amin(dim=(0, 3)), middle, around
+    middle, around = (blocks[..., columns].flatten(2).var(dim=2, correction=1) for columns in ([7, 8], surround))
+    return blocks.flatten(2).var(dim=2, correction=1), middle, around, edge
 
 
 # NIQE and BRISQUE

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Signature, of_pairs
 from bench.metrics.view import View
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -31,12 +32,11 @@ class Ciede2000(ImageMetric):
 
     def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         """Two float64 [B,3,H,W] in [0,1], as the view left them → float64 [B]."""
-        import torch
-        from skimage.color import deltaE_ciede2000, rgb2lab
+        return of_pairs(restored, reference, _difference)
 
-        assert reference is not None
-        values = []
-        for pair in zip(restored, reference, strict=True):
-            ours, theirs = (rgb2lab(image.permute(1, 2, 0).cpu().numpy()) for image in pair)
-            values.append(float(deltaE_ciede2000(ours, theirs).mean()))
-        return torch.tensor(values, dtype=torch.float64, device=restored.device)
+
+def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Mean ΔE00 of two [3,H,W]."""
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    return float(deltaE_ciede2000(*(rgb2lab(image.transpose(1, 2, 0)) for image in (ours, theirs))).mean())

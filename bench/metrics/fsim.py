@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import BenchError, ItemError, suggest
-from bench.metrics.base import ImageMetric, Signature
-from bench.metrics.primitives.phase_congruency import phase_congruency
+from bench.metrics.base import ImageMetric, Signature, of_pairs
+from bench.metrics.primitives.phase_congruency import phase_congruency, room
 from bench.metrics.view import View
 
 if TYPE_CHECKING:
@@ -66,17 +66,14 @@ class Fsim(ImageMetric):
 
         `ItemError` below 8 pixels a side, and where neither image has any feature (both flat).
         """
-        import torch
-
         assert reference is not None
         height, width = restored.shape[-2:]
         if min(height, width) < _SMALLEST:
             raise ItemError(f"fsim needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
         if restored.device.type != "cpu":
             return self.score_batch(restored, reference)
-        pairs = zip(restored.numpy(), reference.numpy(), strict=True)
-        values = [_similarity(*pair, VARIANTS[self.variant], self.chroma) for pair in pairs]
-        return torch.tensor(values, dtype=torch.float64)
+        variant = VARIANTS[self.variant]
+        return of_pairs(restored, reference, lambda ours, theirs: _similarity(ours, theirs, variant, self.chroma))
 
     def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
         """As `score`, of a whole batch at once on its device, in torch."""
@@ -97,8 +94,9 @@ def _similarity(restored: np.ndarray, reference: np.ndarray, variant: _Variant, 
     import numpy as np
 
     ours, theirs = (_channels(image, variant, chroma) for image in (restored, reference))
+    work = room(*ours[0].shape)
     pc_ours, pc_theirs = (
-        phase_congruency(planes[0], epsilon=variant.epsilon, lower_median=not variant.original)
+        phase_congruency(planes[0], epsilon=variant.epsilon, lower_median=not variant.original, work=work)
         for planes in (ours, theirs)
     )
     weight = np.maximum(pc_ours, pc_theirs)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, ItemError, suggest
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Signature, of_pairs
 from bench.metrics.view import LUMAS, View
 
 if TYPE_CHECKING:
@@ -46,17 +46,14 @@ class Gmsd(ImageMetric):
 
     def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         """Two float64 [B,1,H,W] in [0,1], as the view left them → float64 [B]. `ItemError` below 4 pixels a side."""
-        import torch
-
         assert reference is not None
         height, width = restored.shape[-2:]
         if min(height, width) < _SMALLEST:
             raise ItemError(f"gmsd needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
         if restored.device.type != "cpu":
             return self.score_batch(restored, reference)
-        pairs = zip(restored[:, 0].numpy(), reference[:, 0].numpy(), strict=True)
-        return torch.tensor(
-            [_deviation(*(self._energy(plane) for plane in pair)) for pair in pairs], dtype=torch.float64
+        return of_pairs(
+            restored[:, 0], reference[:, 0], lambda ours, theirs: _deviation(self._energy(ours), self._energy(theirs))
         )
 
     def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:

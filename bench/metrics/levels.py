@@ -10,6 +10,8 @@ import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from torch import Tensor
 
@@ -52,8 +54,7 @@ def squared_error(ours: np.ndarray, theirs: np.ndarray) -> int:
     import cv2
     import numpy as np
 
-    # Row by row below each other, as the layout in memory has it; the order of pixels does not matter here.
-    one, other = (np.ascontiguousarray(each.transpose(1, 2, 0)).reshape(each.shape[1], -1) for each in (ours, theirs))
+    one, other = (np.ascontiguousarray(each).reshape(-1, each.shape[2]) for each in (ours, theirs))
     rows = max(1, (1 << 30) // max(1, one.shape[1]))  # OpenCV's float64 total of so many squares is a whole number
     return sum(
         round(cv2.norm(one[top : top + rows], other[top : top + rows], cv2.NORM_L2SQR))
@@ -99,11 +100,17 @@ def fused_luma(planes: np.ndarray) -> np.ndarray:
 
 def weighted(levels: np.ndarray, weights: tuple[float, float, float]) -> np.ndarray:
     """uint8 [3,H,W] → w₀·(R/255) + w₁·(G/255) + w₂·(B/255), float64 [H,W], with the bits of that chain."""
-    import cv2
+    return summed(levels, [values() * weight for weight in weights])
+
+
+def summed(levels: np.ndarray, tables: Sequence[np.ndarray]) -> np.ndarray:
+    """uint8 [3,H,W], each channel by its table float64 [256], added from the first to the last → float64 [H,W]."""
     import numpy as np
 
-    pairs = zip(levels, weights, strict=True)
-    total, *others = (cv2.LUT(np.ascontiguousarray(plane), values() * weight) for plane, weight in pairs)
-    for other in others:
-        total += other
-    return total
+    from bench.metrics.kernels import lookup
+
+    red, green, blue = (np.ascontiguousarray(plane).ravel() for plane in levels)
+    reds, greens, blues = tables
+    out = np.empty(levels.shape[1:])
+    lookup.summed(red, green, blue, reds, greens, blues, out.ravel())
+    return out

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from bench.errors import BenchError, ItemError, suggest
 from bench.fetch.assets import Asset
 from bench.identity import digest
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Shared, Signature, once
 from bench.metrics.loaded import Loaded
 from bench.metrics.primitives.matlab import GRAYS, gray_levels, gray_of_levels
 from bench.metrics.view import Levels, View
@@ -150,8 +150,8 @@ class LiveMetric(ImageMetric):
         """The value of one image's features."""
         raise NotImplementedError
 
-    def score_levels(self, levels: Levels) -> float:
-        return self._of_gray(gray_of_levels(levels.restored, self.gray))
+    def score_levels(self, levels: Levels, shared: Shared) -> float:
+        return self._of_gray(shared_gray(levels, self.gray, shared))
 
     def _of_gray(self, gray: np.ndarray) -> float:
         return self._checked(self._one(self.model(), gray), gray)
@@ -161,3 +161,14 @@ class LiveMetric(ImageMetric):
         if not math.isfinite(value):
             raise ItemError(f"{self.family} is undefined for this image: its value is {value}")
         return value
+
+
+def shared_gray(levels: Levels, kind: str, shared: Shared) -> np.ndarray:
+    """`gray_of_levels` of the restored image, made once for all metrics of its view."""
+
+    def make() -> np.ndarray:
+        gray = gray_of_levels(levels.restored, kind)
+        gray.flags.writeable = False
+        return gray
+
+    return once(shared, ("gray", kind), make)

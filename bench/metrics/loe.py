@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import ItemError
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Signature, of_pairs
 from bench.metrics.view import View
 
 if TYPE_CHECKING:
@@ -39,15 +39,10 @@ class Loe(ImageMetric):
 
     def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         """Two float64 [B,3,H,W] in [0,1], as the view left them → float64 [B]. `ItemError` below 50 pixels a side."""
-        import torch
-
-        assert reference is not None
         height, width = restored.shape[-2:]
         if min(height, width) < _SIDE:
             raise ItemError(f"loe needs {_SIDE}×{_SIDE} pixels or more, the view is {width}×{height}")
-        pairs = zip(restored.cpu().numpy(), reference.cpu().numpy(), strict=True)
-        values = [order_error(*(_samples(image) for image in pair)) for pair in pairs]
-        return torch.tensor(values, dtype=torch.float64, device=restored.device)
+        return of_pairs(restored, reference, lambda ours, theirs: order_error(_samples(ours), _samples(theirs)))
 
 
 def _samples(image: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, ItemError, suggest
-from bench.metrics.base import ImageMetric, Shared, Signature, once
+from bench.metrics.base import Shared, SharingMetric, Signature, once
 from bench.metrics.primitives import ssim_maps as maps
 from bench.metrics.primitives.ssim_maps import Constants, Means
 from bench.metrics.view import View
@@ -33,7 +33,7 @@ _SMALLEST = 10 * 2 ** (len(WEIGHTS) - 1) + 1
 
 
 @dataclass(frozen=True)
-class MsSsim(ImageMetric):
+class MsSsim(SharingMetric):
     """MS-SSIM of each channel, averaged over channels. The defaults agree with the authors' `msssim.m` to 1e-9.
 
     Its product is complex where a scale's mean structure is negative; here such a scale counts as 0, as in TensorFlow.
@@ -62,16 +62,6 @@ class MsSsim(ImageMetric):
         own += [(key, value) for key, value, usual in rare if value != usual]
         return Signature.of("ms-ssim", [*self.view.signature("FR"), *own, ("v", 1)])
 
-    def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
-        """Two float64 [B,C,H,W] in [0,1], as the view left them → float64 [B]. `ItemError` below 161 pixels a side."""
-        import torch
-
-        assert reference is not None
-        if restored.device.type != "cpu":
-            return self.score_batch(restored, reference)
-        values = [self.score_sharing(*pair, {}) for pair in zip(restored, reference, strict=True)]
-        return torch.tensor(values, dtype=torch.float64)
-
     def score_sharing(self, restored: Tensor, reference: Tensor | None, shared: Shared) -> float:
         import numpy as np
 
@@ -85,7 +75,6 @@ class MsSsim(ImageMetric):
         return float(np.prod(np.maximum(scales, 0) ** WEIGHTS, axis=1).mean())
 
     def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
-        """As `score`, of a whole batch at once on its device, in torch."""
         import torch
 
         self._check(restored)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import BenchError, ItemError, suggest
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Shared, Signature
 from bench.metrics.levels import weighted
-from bench.metrics.primitives.matlab import gray_levels, gray_of_levels
+from bench.metrics.live import shared_gray
+from bench.metrics.primitives.matlab import gray_levels
+from bench.metrics.primitives.nss import contrast
 from bench.metrics.view import Levels, View
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 VARIANTS = ("matlab", "pyiqa")
 
-_STRIP = 8 * 16
-"""Rows computed at a time, so that they stay in the cache; values do not depend on it."""
 _LUMA = (0.299, 0.587, 0.114)
 _BLOCK, _SEGMENT = 16, 6
 _ACTIVE = 0.1
@@ -82,16 +82,13 @@ class Piqe(ImageMetric):
         from bench.metrics import batched
 
         found = [each.cpu().numpy() for each in batched.piqe_blocks(gray, _BLOCK, _SEGMENT)]
-        values = [
-            _score(_Blocks(variance > _ACTIVE, edge < _IMPAIRED, _noisy(variance**0.5, middle, surround), variance))
-            for variance, edge, middle, surround in zip(*found, strict=True)
-        ]
+        values = [_score(_judged(*variances)) for variances in zip(*found, strict=True)]
         return torch.tensor(values, dtype=torch.float64, device=gray.device)
 
-    def score_levels(self, levels: Levels) -> float:
+    def score_levels(self, levels: Levels, shared: Shared) -> float:
         self._check(levels.restored.shape)
         if self.variant == "matlab":
-            return _score(_blocks(_padded_to_blocks(gray_of_levels(levels.restored, "matlab"))))
+            return _score(_blocks(_padded_to_blocks(shared_gray(levels, "matlab", shared))))
         return _score(_blocks(_scaled(weighted(levels.restored, _LUMA))))
 
     def _check(self, shape: Sequence[int]) -> None:
@@ -130,66 +127,15 @@ def _scaled(luma: np.ndarray) -> np.ndarray:
 
 def _blocks(plane: np.ndarray) -> _Blocks:
     """What each 16×16 block of the normalised luma shows; a remainder below and to the right is left out."""
-    import cv2
-    import numpy as np
+    from bench.metrics.kernels.blocks import variances
 
-    offsets = np.arange(-3, 4)
-    taps = np.exp(-(offsets**2) / (2 * (7 / 6) ** 2))
-    taps /= taps.sum()
-    mean, power = (
-        cv2.sepFilter2D(one, cv2.CV_64F, taps, taps, borderType=cv2.BORDER_REPLICATE) for one in (plane, plane * plane)
-    )
-    rows, columns = (size // _BLOCK for size in plane.shape)
-    strips = []
-    for top in range(0, rows * _BLOCK, _STRIP):
-        inside = slice(top, min(top + _STRIP, rows * _BLOCK)), slice(columns * _BLOCK)
-        strip, centre, spread = (np.ascontiguousarray(one[inside]) for one in (plane, mean, power))
-        strip = strip - centre
-        centre *= centre
-        spread -= centre
-        np.sqrt(np.abs(spread, out=spread), out=spread)
-        spread += 1
-        strip /= spread
-        strips.append(_rows_of_blocks(strip.reshape(-1, _BLOCK, columns, _BLOCK)))
-    return _Blocks(*(np.concatenate(each) for each in zip(*strips, strict=True)))
+    return _judged(*variances(contrast(plane, border="replicate")))
 
 
-def _rows_of_blocks(blocks: np.ndarray) -> _Blocks:
-    """[R,16,K,16], as blocks lie in an image → R·K blocks."""
-    import numpy as np
-
-    sums = blocks.sum(axis=1)  # of the columns: [R,K,16]
-    variance = _variance(blocks, sums)
-    middle = _variance(blocks[..., 7:9], sums[..., 7:9])
-    # The surround misses columns 7 and 9, not the middle 7 and 8: MATLAB takes out the second after the first is gone.
-    surround = _variance(blocks, sums, [*range(7), 8, *range(10, _BLOCK)])
-    noisy = _noisy(*(np.sqrt(each).ravel() for each in (variance, middle, surround)))
-    edges = [blocks[:, 0], blocks[:, -1], blocks[..., 0].transpose(0, 2, 1), blocks[..., -1].transpose(0, 2, 1)]
-    variance = variance.ravel()
-    return _Blocks(variance > _ACTIVE, _impaired(np.stack(edges).reshape(4, -1, _BLOCK)), noisy, variance)
-
-
-def _variance(blocks: np.ndarray, sums: np.ndarray, columns: Sequence[int] | None = None) -> np.ndarray:
-    """Sample variance [R,K] of blocks [R,16,K,C], of some of their columns, by deviations from the mean."""
-    import numpy as np
-
-    chosen = slice(None) if columns is None else columns
-    count = _BLOCK * (blocks.shape[3] if columns is None else len(columns))
-    deviations = blocks - (sums[..., chosen].sum(axis=2) / count)[:, None, :, None]
-    variance: np.ndarray = np.square(deviations, out=deviations).sum(axis=1)[..., chosen].sum(axis=2) / (count - 1)
-    return variance
-
-
-def _impaired(edges: np.ndarray) -> np.ndarray:
-    """Of the four edges of blocks [4,K,16]: whether six neighbours anywhere hardly differ."""
-    import numpy as np
-
-    runs = _BLOCK - _SEGMENT + 1
-    along = np.ascontiguousarray(edges.transpose(2, 0, 1))  # [16,4,K]: neighbours lie in rows of their own
-    segments = [along[k : k + runs] for k in range(_SEGMENT)]
-    mean = sum(segments[1:], segments[0]) / _SEGMENT
-    squares = sum(np.square(segment - mean) for segment in segments)
-    return np.asarray((np.sqrt(squares / (_SEGMENT - 1)) < _IMPAIRED).any(axis=(0, 1)))
+def _judged(variance: np.ndarray, middle: np.ndarray, surround: np.ndarray, edge: np.ndarray) -> _Blocks:
+    """Blocks by the variance of the whole, of its two middle columns, of their surround, and the least on its edges."""
+    noisy = _noisy(variance**0.5, middle**0.5, surround**0.5)
+    return _Blocks(variance > _ACTIVE, edge**0.5 < _IMPAIRED, noisy, variance)
 
 
 def _noisy(deviation: np.ndarray, middle: np.ndarray, surround: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.metrics import levels as exact
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Shared, Signature
 from bench.metrics.view import Levels, View
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Psnr(ImageMetric):
         assert reference is not None
         return self._decibels(squared_error(restored, reference), restored[0].numel())
 
-    def score_levels(self, levels: Levels) -> float | None:
+    def score_levels(self, levels: Levels, shared: Shared) -> float | None:
         import torch
 
         assert levels.reference is not None

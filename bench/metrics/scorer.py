@@ -175,15 +175,15 @@ def _is_harmless(metric: Metric) -> bool:
 
 def _by_a_shorter_way(metric: ImageMetric, image: _Pair, mode: str) -> float | None:
     """The value of `score` with less work, where the metric knows how."""
+    shared = image.shared.setdefault((mode, metric.view), {})
     if type(metric).score_levels is not ImageMetric.score_levels:
         levels = image.levels(metric.view, mode)
-        value = None if levels is None else metric.score_levels(levels)
+        value = None if levels is None else metric.score_levels(levels, shared)
         if value is not None:
             return value
     if type(metric).score_sharing is ImageMetric.score_sharing:
         return None
     restored, reference = image.view(metric.view, mode)
-    shared = image.shared.setdefault((mode, metric.view), {})
     return metric.score_sharing(restored[0], None if reference is None else reference[0], shared)
 
 

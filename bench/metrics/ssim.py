@@ -6,16 +6,19 @@ contrast) are fields, each named in the signature. Not MS-SSIM, and without the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, ItemError, suggest
-from bench.metrics.base import ImageMetric, Shared, Signature, once
+from bench.metrics.base import Shared, SharingMetric, Signature, once
+from bench.metrics.levels import values
 from bench.metrics.primitives import ssim_maps as maps
 from bench.metrics.primitives.ssim_maps import Constants, Means
-from bench.metrics.view import View
+from bench.metrics.view import Levels, View
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 CHOICES = {
@@ -27,7 +30,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
-class Ssim(ImageMetric):
+class Ssim(SharingMetric):
     """Mean SSIM of each channel, averaged over channels. The defaults agree with BasicSR and MATLAB to 1e-9."""
 
     view: View = field(default_factory=View)
@@ -71,50 +74,48 @@ class Ssim(ImageMetric):
         ]
         return Signature.of("ssim", [*self.view.signature("FR"), *own, ("v", 1)])
 
-    def score(self, restored: Tensor, reference: Tensor | None) -> Tensor:
-        """Two float64 [B,C,H,W] in [0,1], as the view left them → float64 [B]. `ItemError` below the window's size."""
-        import torch
-
-        assert reference is not None
-        if restored.device.type != "cpu":
-            return self.score_batch(restored, reference)
-        values = [self.score_sharing(*pair, {}) for pair in zip(restored, reference, strict=True)]
-        return torch.tensor(values, dtype=torch.float64)
-
     def score_sharing(self, restored: Tensor, reference: Tensor | None, shared: Shared) -> float:
         assert reference is not None
-        self._check(restored)
-        constants = self._constants(self._span(restored))
+        return self._mean(restored.numpy(), reference.numpy(), None, shared)
+
+    def score_levels(self, levels: Levels, shared: Shared) -> float:
+        assert levels.reference is not None
+        return self._mean(levels.restored, levels.reference, values(single=levels.single), shared)
+
+    def _mean(self, restored: np.ndarray, reference: np.ndarray, meaning: np.ndarray | None, shared: Shared) -> float:
+        """Of two [C,H,W], floats or levels with their meaning."""
+        self._check(restored.shape)
+        constants = self._constants(self._span(restored, meaning))
         reflect = self.border == "reflect"
 
         def means() -> list[Means]:
-            pairs = zip(restored.numpy(), reference.numpy(), strict=True)
-            return [maps.means(x, y, self.window, constants, reflect=reflect) for x, y in pairs]
+            pairs = zip(restored, reference, strict=True)
+            return [maps.means(x, y, self.window, constants, reflect=reflect, meaning=meaning) for x, y in pairs]
 
         found = once(shared, (self.window, reflect, constants), means)
         return sum(mean.ssim for mean in found) / len(found)
 
     def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
-        """As `score`, of a whole batch at once on its device, in torch."""
         import torch
 
-        self._check(restored)
+        self._check(restored.shape)
         constants = self._constants(1.0)
         spans = torch.tensor([self._span(image) for image in restored], dtype=torch.float64, device=restored.device)
         c1, c2 = ((k * spans).square()[:, None, None, None] for k in (self.k1, self.k2))
         reflect = self.border == "reflect"
         return maps.batch_means(restored, reference, self.window, constants, c1, c2, reflect=reflect).ssim.mean(dim=1)
 
-    def _check(self, image: Tensor) -> None:
-        height, width = image.shape[-2:]
+    def _check(self, shape: Sequence[int]) -> None:
+        height, width = shape[-2:]
         size = len(maps.taps(self.window))
         if min(height, width) < size:
             raise ItemError(f"ssim needs {size}×{size} pixels or more, the view is {width}×{height}")
 
-    def _span(self, restored: Tensor) -> float:
+    def _span(self, restored: np.ndarray | Tensor, meaning: np.ndarray | None = None) -> float:
         if self.data_range != "restored":
             return float(self.data_range)
-        span = float(restored.max() - restored.min())
+        lowest, highest = restored.min(), restored.max()
+        span = float(highest - lowest if meaning is None else meaning[highest] - meaning[lowest])
         if span == 0:
             raise ItemError("ssim with data_range 'restored' is undefined: the restored image is flat")
         return span

@@ -395,9 +395,19 @@ def _yiq_levels(image: np.ndarray) -> np.ndarray:
     return yiq_luma(image)[None]
 
 
+def _planes(image: np.ndarray) -> np.ndarray:
+    """uint8 [H,W,3] → uint8 [3,H,W]."""
+    import cv2
+    import numpy as np
+
+    planes = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+    cv2.split(image, list(planes))
+    return planes
+
+
 _LEVELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "rgb": lambda image: image.transpose(2, 0, 1),
-    "bgr": lambda image: image.transpose(2, 0, 1)[::-1],
+    "rgb": _planes,
+    "bgr": lambda image: _planes(image)[::-1],
     "yiq": _yiq_levels,
     "gray-u8": lambda image: _pillow_levels(_whole(image)).astype("uint8"),
     "gray-u8-swapped": lambda image: _gray_levels(_whole(image), (2, 1, 0)).astype("uint8"),

@@ -12,7 +12,7 @@ from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import ItemError
-from bench.metrics.base import ImageMetric, Signature
+from bench.metrics.base import ImageMetric, Signature, of_pairs
 from bench.metrics.primitives.steerable import subbands
 from bench.metrics.view import LUMAS, View
 
@@ -54,16 +54,13 @@ class Vif(ImageMetric):
 
         `ItemError` below 41 pixels a side, and for a flat reference, which has no information to keep.
         """
-        import torch
-
         assert reference is not None
         height, width = restored.shape[-2:]
         if min(height, width) < _SMALLEST:
             raise ItemError(f"vif needs {_SMALLEST}×{_SMALLEST} pixels or more, the view is {width}×{height}")
         if restored.device.type != "cpu":
             return self.score_batch(restored, reference)
-        pairs = zip(restored[:, 0].numpy(), reference[:, 0].numpy(), strict=True)
-        return torch.tensor([_fidelity(ours * 255, theirs * 255) for ours, theirs in pairs], dtype=torch.float64)
+        return of_pairs(restored[:, 0], reference[:, 0], lambda ours, theirs: _fidelity(ours * 255, theirs * 255))
 
     def score_batch(self, restored: Tensor, reference: Tensor) -> Tensor:
         """As `score`, of a whole batch at once on its device, in torch."""

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -62,25 +63,19 @@ def ours(folder: Path) -> dict[str, Any]:
 
 def theirs(folder: Path) -> dict[str, Any]:
     """Seconds of pyiqa's command, and the means that it prints."""
-    import pyiqa.archs.brisque_arch
     import pyiqa.archs.fsim_arch
     import pyiqa.archs.gmsd_arch
-    import pyiqa.archs.niqe_arch
     import pyiqa.archs.piqe_arch
     import pyiqa.archs.psnr_arch
     import pyiqa.archs.ssim_arch
-    import pyiqa.archs.vif_arch
+    import pyiqa.archs.vif_arch  # noqa: F401
     from pyiqa import pyiqa_cmd
 
     found: list[dict[str, dict[str, float]]] = []
     asked = ["pyiqa", *THEIRS, "-t", str(folder / "restored"), "-r", str(folder / "gt"), "--device", "cpu"]
 
-    def local(url: str, *_: object, **__: object) -> str:
-        return str(folder / Path(url).name)
-
     with contextlib.ExitStack() as stack:
-        for module in (pyiqa.archs.brisque_arch, pyiqa.archs.niqe_arch):
-            stack.enter_context(mock.patch.object(module, "load_file_from_url", local))
+        stack.enter_context(read_from(folder))
         stack.enter_context(mock.patch.object(sys, "argv", asked))
         stack.enter_context(mock.patch.object(pyiqa_cmd, "pprint", found.append))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
@@ -89,6 +84,35 @@ def theirs(folder: Path) -> dict[str, Any]:
         pyiqa_cmd.main()
         seconds = time.perf_counter() - start
     return {"seconds": seconds, "means": {name: float(rows["mean"]) for name, rows in found[0].items()}}
+
+
+@contextlib.contextmanager
+def read_from(folder: Path) -> Iterator[None]:
+    """pyiqa takes the parameters of NIQE and BRISQUE from the folder."""
+    import pyiqa.archs.brisque_arch
+    import pyiqa.archs.niqe_arch
+
+    def local(url: str, *_: object, **__: object) -> str:
+        return str(folder / Path(url).name)
+
+    with contextlib.ExitStack() as stack:
+        for module in (pyiqa.archs.brisque_arch, pyiqa.archs.niqe_arch):
+            stack.enter_context(mock.patch.object(module, "load_file_from_url", local))
+        yield
+
+
+@contextlib.contextmanager
+def parameters(folder: Path, mirror: Path) -> Iterator[None]:
+    """LIVE's parameters for both sides in this process, which must not have asked for a home before."""
+    write_parameters(folder, mirror)
+    with mock.patch.dict(os.environ, BENCH_HOME=str(folder / "home")), read_from(folder):
+        fetch_parameters(mirror)
+        yield
+
+
+def fetch_parameters(mirror: Path, home: Mapping[str, str] | None = None) -> None:
+    fetch = [sys.executable, "-m", "bench", "fetch", "niqe", "brisque", "--mirror", str(mirror)]
+    subprocess.run(fetch, check=True, env=home, stdout=subprocess.DEVNULL)
 
 
 def write_parameters(folder: Path, mirror: Path) -> None:
@@ -122,8 +146,7 @@ def main() -> None:
         write_pairs(folder, arguments.pairs, arguments.size)
         write_parameters(folder, arguments.mirror)
         home = {**os.environ, "BENCH_HOME": str(folder / "home")}
-        fetch = [sys.executable, "-m", "bench", "fetch", "niqe", "brisque", "--mirror", str(arguments.mirror)]
-        subprocess.run(fetch, check=True, env=home, stdout=subprocess.DEVNULL)
+        fetch_parameters(arguments.mirror, home)
         runs: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
         for _ in range(arguments.repeat):
             for side, results in runs.items():

@@ -65,7 +65,7 @@ def fits(blocks: np.ndarray) -> nss.Asymmetric:
     """
     import numpy as np
 
-    ring = nss.wrapped(blocks)
+    ring = _wrapped(blocks)
     centre = ring[:, 1:, 1:-1]
     neighbours = (ring[:, 1:, :-2], ring[:, :-1, 1:-1], ring[:, :-1, :-2], ring[:, :-1, 2:])
     fields = [centre, *(centre * other for other in neighbours)]
@@ -76,6 +76,19 @@ def fits(blocks: np.ndarray) -> nss.Asymmetric:
         up, down = _power(ratio, 3) + 1, _power(ratio, 2) + 1
         target = _power(mean, 2) / power * up * (ratio + 1) / _power(down, 2)
     return nss.Asymmetric(nss.asymmetric_shape(target), left, right)
+
+
+def _wrapped(blocks: np.ndarray) -> np.ndarray:
+    """Blocks [K,h,w] with the last row before the first and a column on each side, as a circular shift sees them."""
+    import numpy as np
+
+    count, height, width = blocks.shape
+    out = np.empty((count, height + 1, width + 2), dtype=blocks.dtype)
+    out[:, 1:, 1:-1] = blocks
+    out[:, 0, 1:-1] = blocks[:, -1]
+    out[:, :, 0] = out[:, :, -2]
+    out[:, :, -1] = out[:, :, 1]
+    return out
 
 
 def _moments(values: np.ndarray) -> tuple[np.float32, np.float32, np.float32, np.float32]:

@@ -10,6 +10,8 @@ import functools
 import math
 from typing import TYPE_CHECKING
 
+from bench.metrics.levels import summed
+
 if TYPE_CHECKING:
     import numpy as np
     from scipy.sparse import csr_array
@@ -52,16 +54,13 @@ def gray_levels(planes: np.ndarray, kind: str) -> np.ndarray:
 
 def gray_of_levels(levels: np.ndarray, kind: str) -> np.ndarray:
     """`gray_levels` of uint8 RGB [3,H,W], whose whole levels it equals."""
-    import cv2
     import numpy as np
 
     if kind not in _WEIGHTS:
         return gray_levels(levels / np.float64(255), kind)
     tables = [np.arange(256) * weight for weight in _WEIGHTS[kind]]
     tables[0] += 0.5 + _NEVER_TIES
-    total, *others = (cv2.LUT(np.ascontiguousarray(one), table) for one, table in zip(levels, tables, strict=True))
-    for other in others:
-        total += other
+    total = summed(levels, tables)
     return np.floor(total, out=total)
 
 

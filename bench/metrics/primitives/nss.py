@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
 
-_ROWS = 64
-"""Rows of a whole image worked on at a time, to stay in the cache; a constant: the order of sums depends on it."""
+_BORDERS = {"replicate": 1, "zero": 0}
+"""OpenCV's numbers of the borders."""
 
 FLAT = 1e-10
 """Where a level and its mean are nearer than this, they are equal but for rounding."""
@@ -74,30 +74,22 @@ def normalised(image: np.ndarray, *, border: str) -> np.ndarray:
     In a flat area x − μ is nothing but rounding, yet its sign decides on which side of a fit its pixels count, and can
     move a score by 10 %. There this returns the sign that MATLAB's rounding gives; see `flat_sign`.
     """
+    return contrast(image, border=border, flat=FLAT)
+
+
+def contrast(image: np.ndarray, *, border: str, flat: float = 0.0) -> np.ndarray:
+    """`normalised`, with pixels that are nearer than `flat` to their mean that far away from it."""
+    import cv2
     import numpy as np
 
-    mean = smoothed(image, border=border)
-    spread = smoothed(image * image, border=border)
-    difference = np.empty_like(mean)
-    for top in range(0, len(image), _ROWS):
-        rows = slice(top, top + _ROWS)
-        _normalise(image[rows], mean[rows], spread[rows], difference[rows])
-    return difference
+    from bench.metrics.kernels.windows import normalised
 
-
-def _normalise(image: np.ndarray, mean: np.ndarray, spread: np.ndarray, out: np.ndarray) -> None:
-    """`normalised` of some rows, given their local means and mean squares, which it writes over."""
-    import numpy as np
-
-    np.subtract(image, mean, out=out)
-    np.multiply(mean, mean, out=mean)
-    spread -= mean
-    np.sqrt(np.abs(spread, out=spread), out=spread)
-    spread += 1
-    flat = np.abs(out, out=mean) < FLAT
-    if flat.any():
-        out[flat] = flat_sign(image[flat]) * FLAT
-    out /= spread
+    taps = window()
+    radius = len(taps) // 2
+    padded = cv2.copyMakeBorder(np.asarray(image, dtype=np.float64), *4 * (radius,), _BORDERS[border])
+    out = np.empty(image.shape)
+    normalised(padded, tuple(taps[: radius + 1].tolist()), _level_signs(), flat, out)
+    return out
 
 
 def smoothed(image: np.ndarray, *, border: str) -> np.ndarray:
@@ -105,8 +97,7 @@ def smoothed(image: np.ndarray, *, border: str) -> np.ndarray:
     import cv2
 
     taps = window()
-    kind = {"replicate": cv2.BORDER_REPLICATE, "zero": cv2.BORDER_CONSTANT}[border]
-    return cv2.sepFilter2D(image, cv2.CV_64F, taps, taps, borderType=kind)
+    return cv2.sepFilter2D(image, cv2.CV_64F, taps, taps, borderType=_BORDERS[border])
 
 
 def window() -> np.ndarray:
@@ -121,21 +112,16 @@ def flat_sign(levels: np.ndarray) -> np.ndarray:
     """Sign of x − μ that MATLAB's filter leaves in a flat area of that level of 0..255."""
     import numpy as np
 
-    signs = np.array([{"-": -1.0, "0": 0.0, "+": 1.0}[sign] for sign in _SIGNS])
-    return signs[np.clip(np.rint(levels), 0, 255).astype(int)]
+    return _level_signs()[np.clip(np.rint(levels), 0, 255).astype(int)]
 
 
-def wrapped(blocks: np.ndarray) -> np.ndarray:
-    """Blocks [K,h,w] with the last row before the first and a column on each side, as a circular shift sees them."""
+@functools.cache
+def _level_signs() -> np.ndarray:
     import numpy as np
 
-    count, height, width = blocks.shape
-    out = np.empty((count, height + 1, width + 2), dtype=blocks.dtype)
-    out[:, 1:, 1:-1] = blocks
-    out[:, 0, 1:-1] = blocks[:, -1]
-    out[:, :, 0] = out[:, :, -2]
-    out[:, :, -1] = out[:, :, 1]
-    return out
+    signs = np.array([{"-": -1.0, "0": 0.0, "+": 1.0}[sign] for sign in _SIGNS])
+    signs.flags.writeable = False
+    return signs
 
 
 def fits(blocks: np.ndarray) -> tuple[Asymmetric, np.ndarray, np.ndarray]:
@@ -146,10 +132,9 @@ def fits(blocks: np.ndarray) -> tuple[Asymmetric, np.ndarray, np.ndarray]:
     """
     import numpy as np
 
-    ring = wrapped(blocks)
-    step = _ROWS if len(blocks) == 1 else blocks.shape[1]
-    sums = sum(_sums(ring[:, top : top + step + 1]) for top in range(0, blocks.shape[1], step))
-    return fits_of(np.asarray(sums), blocks[0].size)
+    from bench.metrics.kernels.moments import moments
+
+    return fits_of(moments(np.ascontiguousarray(blocks)), blocks[0].size)
 
 
 def fits_of(sums: np.ndarray, size: int) -> tuple[Asymmetric, np.ndarray, np.ndarray]:
@@ -169,33 +154,6 @@ def fits_of(sums: np.ndarray, size: int) -> tuple[Asymmetric, np.ndarray, np.nda
 def asymmetric_shape(target: np.ndarray) -> np.ndarray:
     """The shape on the grid whose Γ(2/α)² / (Γ(1/α) Γ(3/α)) is nearest; 0.2 where the target is no finite number."""
     return _tables().grid[_nearest(_tables().rising, target)]
-
-
-def _sums(ring: np.ndarray) -> np.ndarray:
-    """Sum, sum of squares and number of the positive and of the negative values of the five fields, [6,5,K]."""
-    import numpy as np
-
-    centre = ring[:, 1:, 1:-1]
-    count = len(ring)
-    values, part = (np.empty(centre.shape, dtype=ring.dtype) for _ in range(2))
-    sign = np.empty((count, centre[0].size), dtype=bool)
-    flat, flat_part = values.reshape(count, -1), part.reshape(count, -1)
-    out = np.empty((6, 5, count))
-    for index, other in enumerate((None, ring[:, 1:, :-2], ring[:, :-1, 1:-1], ring[:, :-1, :-2], ring[:, :-1, 2:])):
-        if other is None:
-            values[:] = centre
-        else:
-            np.multiply(centre, other, out=values)
-        np.maximum(values, 0, out=part)
-        out[0, index] = flat_part.sum(axis=1, dtype=np.float64)
-        out[2, index] = np.einsum("kn,kn->k", flat_part, flat_part, dtype=np.float64)
-        np.subtract(values, part, out=part)
-        out[1, index] = flat_part.sum(axis=1, dtype=np.float64)
-        out[3, index] = np.einsum("kn,kn->k", flat_part, flat_part, dtype=np.float64)
-        for row, compare in ((4, np.greater), (5, np.less)):
-            compare(flat, 0, out=sign)
-            out[row, index] = [np.count_nonzero(one) for one in sign]
-    return out
 
 
 def gammas(shape: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 _SCALES, _ORIENTATIONS = 4, 4
 _SHORTEST, _FACTOR = 6, 2
@@ -31,91 +32,59 @@ class _Bank(NamedTuple):
     """By orientation: the threshold over the median amplitude of the finest scale."""
 
 
-def phase_congruency(plane: np.ndarray, *, epsilon: float, lower_median: bool) -> np.ndarray:
+def phase_congruency(
+    plane: np.ndarray, *, epsilon: float, lower_median: bool, work: Tensor | None = None
+) -> np.ndarray:
     """[H,W] → phase congruency in [0,1] of each pixel; 0 all over for a flat plane.
 
     `epsilon` keeps the mean phase finite where there is no energy: 1e-4 in Kovesi's code, for images in 0..255.
-    `lower_median` takes the lower of the two middle values instead of their mean.
+    `lower_median` takes the lower of the two middle values instead of their mean. `work` is what `room` gives for this
+    shape: fresh memory of that size costs page faults.
     """
-    import cv2
     import numpy as np
     import torch
 
-    bank = _doubled(*plane.shape)
+    from bench.metrics.kernels import phase
+
+    bank = _bank(*plane.shape)
     # Without its mean, which every filter drops anyway, the spectrum of a bright image loses no digits.
-    spectrum = torch.fft.fft2(torch.from_numpy((plane - plane.mean()).astype(np.complex128))).numpy()
-    turned, filtered = np.empty_like(spectrum), torch.empty(plane.shape, dtype=torch.complex128)
-    response = torch.empty_like(filtered)
-    factors, pairs = filtered.numpy(), response.numpy().view(np.float64).reshape(*plane.shape, 2)
-    even, odd = (np.empty((_SCALES, *plane.shape)) for _ in range(2))
-    mean_even, mean_odd, scratch = (np.empty(plane.shape) for _ in range(3))
-    energy, amplitude = np.zeros(plane.shape), np.zeros(plane.shape)
+    spectrum = torch.fft.fft2(torch.from_numpy((plane - plane.mean()).astype(np.complex128)))
+    responses = room(*plane.shape) if work is None else work
+    filtered = torch.empty_like(spectrum)
+    pairs = [torch.view_as_real(one).numpy().ravel() for one in (spectrum, filtered)]
+    parts = torch.view_as_real(responses).numpy().reshape(_SCALES, -1)
+    amplitude, energy, finest, found = np.zeros((4, plane.size))
     for angular, noise in zip(bank.angular, bank.noise, strict=True):
-        _scaled(spectrum, angular, out=turned)
-        mean_even.fill(0)
-        mean_odd.fill(0)
-        for scale, radial in enumerate(bank.radial):
-            _scaled(turned, radial, out=factors)
+        for radial, response in zip(bank.radial, responses, strict=True):
+            phase.filtered(pairs[0], angular.ravel(), radial.ravel(), pairs[1])
             torch.fft.ifft2(filtered, out=response)
-            cv2.split(pairs, [even[scale], odd[scale]])
-            amplitude += cv2.magnitude(even[scale], odd[scale], magnitude=scratch)
-            mean_even += even[scale]
-            mean_odd += odd[scale]
-            if not scale:
-                threshold = noise * _median(scratch, lower_median)
-        energy += _in_phase(even, odd, mean_even, mean_odd, epsilon, threshold)
-    return np.divide(energy, amplitude, out=np.zeros(plane.shape), where=amplitude > 0)
+        phase.in_phase(parts, epsilon, amplitude, finest, found)
+        phase.add_above(found, noise * _median(finest, lower_median), energy)
+    congruency = np.divide(energy, amplitude, out=np.zeros_like(energy), where=amplitude > 0)
+    return congruency.reshape(plane.shape)
 
 
-def _scaled(spectrum: np.ndarray, doubled: np.ndarray, out: np.ndarray) -> None:
-    """Complex [H,W] times real factors, each there twice [H,2W]: a product of floats, not of complex numbers."""
+def room(height: int, width: int) -> Tensor:
+    """Memory for the responses of one orientation."""
+    import torch
+
+    return torch.empty((_SCALES, height, width), dtype=torch.complex128)
+
+
+def _median(squares: np.ndarray, lower: bool) -> float:
+    """The root of the median; with `lower`, of the lower of the two middle values."""
     import numpy as np
 
-    np.multiply(spectrum.view(np.float64), doubled, out=out.view(np.float64))
-
-
-def _in_phase(
-    even: np.ndarray, odd: np.ndarray, mean_even: np.ndarray, mean_odd: np.ndarray, epsilon: float, threshold: float
-) -> np.ndarray:
-    """Energy along the mean phase of the scales, less what deviates from it and the threshold; [H,W] from [scales,H,W].
-
-    Turned by the mean phase, what agrees with it is real and what deviates imaginary. Writes over the means.
-    """
-    import cv2
-    import numpy as np
-
-    length = cv2.magnitude(mean_even, mean_odd)
-    found = length * length
-    length += epsilon
-    mean_even /= length
-    mean_odd /= length
-    found /= length
-    across, along = np.empty_like(length), length
-    for one, other in zip(even, odd, strict=True):
-        np.multiply(other, mean_even, out=across)
-        np.multiply(one, mean_odd, out=along)
-        across -= along
-        found -= np.abs(across, out=across)
-    found -= threshold
-    return np.maximum(found, 0, out=found)
-
-
-def _median(amplitudes: np.ndarray, lower: bool) -> float:
-    """The root of the median of their squares; with `lower`, of the lower of the two middle values."""
-    import numpy as np
-
-    middle, other = (amplitudes.size - 1) // 2, amplitudes.size // 2
-    ordered = np.partition(amplitudes, [middle] if lower else [middle, other], axis=None)
-    return float(ordered[middle]) if lower else math.sqrt((ordered[middle] ** 2 + ordered[other] ** 2) / 2)
+    middle = (squares.size - 1) // 2
+    ordered = np.partition(squares, middle)
+    if lower or squares.size % 2:
+        return math.sqrt(ordered[middle])
+    return math.sqrt((ordered[middle] + ordered[middle + 1 :].min()) / 2)
 
 
 @functools.lru_cache(maxsize=4)
-def _doubled(height: int, width: int) -> _Bank:
-    """Each factor twice, for the real and the imaginary part: [scales, H, 2W] and [orientations, H, 2W]."""
-    import numpy as np
-
-    bank = filters(height, width)
-    return _Bank(np.repeat(bank.radial, 2, axis=2), np.repeat(bank.angular, 2, axis=2), bank.noise)
+def _bank(height: int, width: int) -> _Bank:
+    return filters(height, width)
 
 
 def filters(height: int, width: int) -> _Bank:

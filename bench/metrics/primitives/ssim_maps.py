@@ -1,7 +1,7 @@
 """Means of the structure and the similarity map of two planes, which SSIM and MS-SSIM both are made of.
 
-In float64, on the CPU by OpenCV's separable filters strip by strip, on other devices by torch for a whole batch. What a
-metric makes of scales and channels is its own.
+In float64, on the CPU by a compiled pass over each plane, on other devices by torch for a whole batch. What a metric
+makes of scales and channels is its own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WINDOWS = ("gauss11s1.5", "gauss13s1.5", "uniform7")
-
-_STRIP = 96
-"""Rows computed at a time, so that a strip's maps stay in the cache. A constant: the order of sums depends on it."""
 
 
 class Constants(NamedTuple):
@@ -49,67 +46,41 @@ def taps(window: str) -> np.ndarray:
     return weights / weights.sum()
 
 
-def means(x: np.ndarray, y: np.ndarray, window: str, constants: Constants, *, reflect: bool = False) -> Means:
+def means(
+    x: np.ndarray,
+    y: np.ndarray,
+    window: str,
+    constants: Constants,
+    *,
+    reflect: bool = False,
+    meaning: np.ndarray | None = None,
+) -> Means:
     """Of two [H,W], over the area where the window fits; with `reflect`, over all of it, mirrored with the edge.
 
-    Each output pixel has its own sum, so OpenCV's threads cannot change a bit.
+    Floats, or uint8 levels with the float64 value [256] that each stands for: the bits are the same.
     """
     import numpy as np
+
+    from bench.metrics.kernels.windows import ssim_sums
 
     weights = taps(window)
     radius = len(weights) // 2
     if reflect:
         x, y = (np.pad(plane, radius, mode="symmetric") for plane in (x, y))
-    rows, columns = (size - 2 * radius for size in x.shape)
-    # Written over by every strip: fresh arrays of this size would each cost page faults.
-    work = np.empty((6, min(_STRIP, rows) + 2 * radius, x.shape[1]))
-    sums = [
-        _strip_sums(x[top : top + _STRIP + 2 * radius], y[top : top + _STRIP + 2 * radius], work, weights, constants)
-        for top in range(0, rows, _STRIP)
-    ]
-    structure, ssim = np.sum(sums, axis=0) / (rows * columns)
-    return Means(float(structure), float(ssim))
-
-
-def _strip_sums(
-    x: np.ndarray, y: np.ndarray, work: np.ndarray, weights: np.ndarray, constants: Constants
-) -> tuple[float, float]:
-    """Sums of both maps inside a strip of rows; `work` is [6, rows, columns] to compute in."""
-    import cv2
-    import numpy as np
-
-    radius = len(weights) // 2
-    power, cross, *filtered = work[:, : len(x)]
-    np.multiply(x, x, out=power)
-    np.multiply(y, y, out=cross)
-    power += cross
-    np.multiply(x, y, out=cross)
-    for one, mean in zip((x, y, power, cross), filtered, strict=True):
-        cv2.sepFilter2D(one, cv2.CV_64F, weights, weights, dst=mean, borderType=cv2.BORDER_CONSTANT)
-    inner = slice(radius, len(x) - radius)
-    mx, my, spread, structure = (mean[inner] for mean in filtered)
-    luminance, squares = power[inner], cross[inner]
-    np.multiply(mx, my, out=luminance)
-    mx *= mx
-    my *= my
-    np.add(mx, my, out=squares)
-    structure -= luminance
-    structure *= 2 * constants.scale
-    structure += constants.c2
-    spread -= squares
-    if constants.scale != 1:
-        spread *= constants.scale
-    spread += constants.c2
-    structure /= spread
-    if constants.clamp:
-        np.maximum(structure, 0, out=structure)
-    luminance *= 2
-    luminance += constants.c1
-    squares += constants.c1
-    luminance /= squares
-    luminance *= structure
-    columns = slice(radius, x.shape[1] - radius)
-    return float(structure[:, columns].sum()), float(luminance[:, columns].sum())
+    if meaning is None:
+        x, y = (np.asarray(plane, dtype=np.float64) for plane in (x, y))
+    structure, ssim = ssim_sums(
+        np.ascontiguousarray(x),
+        np.ascontiguousarray(y),
+        np.empty(0) if meaning is None else meaning,
+        tuple(weights[: radius + 1].tolist()),
+        constants.c1,
+        constants.c2,
+        constants.scale,
+        0.0 if constants.clamp else -np.inf,
+    )
+    pixels = (x.shape[0] - 2 * radius) * (x.shape[1] - 2 * radius)
+    return Means(structure / pixels, ssim / pixels)
 
 
 class BatchMeans(NamedTuple):
