@@ -93,7 +93,7 @@ def lines(name: str, found: list[Seen]) -> Iterator[str]:
     for metric, apart in APART.items():
         pairs = [(odds, gain[metric]) for each in found for odds, gain in each.steps if abs(gain[metric]) > apart]
         right = [(odds > 0.5) == (gain > 0) for odds, gain in pairs]
-        taken = [gain > 0 for odds, gain in pairs if odds >= 0.52]
+        taken = [gain > 0 for odds, gain in pairs if odds >= 0.5 + LoopOptions().margin]
         good = np.mean([gain > 0 for _, gain in pairs])
         yield f"steps by {metric}: {len(pairs)}, {good:.1%} for the better; told right {np.mean(right):.1%}"
         if taken:

@@ -28,7 +28,7 @@ NOT_RUN = {
     r"bench run results/train/.*|bench (table|figure \w+) ablation-tiny .*": "needs what such a training leaves",
     r"iqpir assess faces --member bench:niqe .*": "needs what the line above it downloads",
     r"iqpir (restore|assess) .*--weights .*": "needs weights that do not come along",
-    r"bench (run|table|report|figure rounds) rar-lite\b.*": "needs weights that do not come along",
+    r"bench (run|table|report|figure rounds) rar-lite\b.*": "takes minutes; tests/methods runs what the suite names",
     r"bench study (serve|add|report) .*|bench table mine +# Rating .*": "needs people; tests/study has their votes",
     r"bench agreement .*": "needs people's opinions; tests/study has some",
 }
