@@ -168,6 +168,9 @@ def train_plus(
     options: dict[str, Any] = {"bins": settings.bins, "ordinal": settings.ordinal, "smooth": settings.smooth}
     control = ScoreConditioner(copy.deepcopy(host), settings.sites, **options).to(device)
     plus = ScoreConditioner(host, settings.sites, drop=settings.drop, **options).to(device)
+    if device == "cpu":  # convolutions of a few channels take two thirds of the time
+        for side in (plus, control):
+            side.to(memory_format=torch.channels_last)
     sides = [(side, *_optimiser(side, settings, rows=side is plus)) for side in (plus, control)]
     loss_of = _decibels if settings.loss == "decibels" else _l1
     losses = []
