@@ -84,6 +84,11 @@ def _read_safetensors(path: Path) -> Checkpoint:
     except SafetensorError as error:
         raise IQPIRError(f"not a safetensors file: {error}") from error
     written = metadata.get("format")
+    if written is not None and written.startswith("iqpir-plus/"):
+        raise IQPIRError(
+            "a score for another network, made by iqpir train plus, and no restorer of its own: it runs in a suite, "
+            "{method: plus, options: {host: NAME, weights: FILE}}"
+        )
     if written is None or not written.startswith("iqpir/"):
         return Checkpoint(tensors_of(state), None, False)
     if written != FORMAT:

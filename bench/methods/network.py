@@ -67,6 +67,7 @@ class NetworkMethod(NetworkHolder):
         self._weights = [self._asset(file) for file in files]
         self._layouts = [Layout.from_fields(self._where, file) for file in files]
         self._digests: dict[str, str] = {}
+        self._filled = False
         self._dtype: Any = None
         if 0 < self._options["tile"] <= self._options["overlap"]:
             tile, overlap = self._options["tile"], self._options["overlap"]
@@ -85,7 +86,15 @@ class NetworkMethod(NetworkHolder):
         return Asset.from_fields(self.name, file, self._entry.fields.get("licence"))
 
     def assets(self) -> list[Asset]:
-        return list(self._weights)
+        return [] if self._filled else list(self._weights)
+
+    def filled_elsewhere(self) -> None:
+        """Load the network without its weight files: who asks puts every tensor in, and nothing is downloaded.
+
+        Its identity stays what it is with them, so that it takes a network whose files have whole hashes; others ask
+        for their files as before.
+        """
+        self._filled = all(asset.expected() for asset in self._weights)
 
     def valid_crop(self, height: int, width: int) -> Box | None:
         """Whole multiples from the top left, where the official script crops its input; None where nothing is cut."""
@@ -98,7 +107,7 @@ class NetworkMethod(NetworkHolder):
         if not options["tile"]:
             options.pop("overlap")
         modules = [*self._sources(), *self._entry.fields.get("modules", []), *_HELPERS]
-        weights = [self._verified(asset, asset.digest()) for asset in self._weights]
+        weights = [self._hash_of(asset) for asset in self._weights]
         return {
             "kind": self._entry.fields["kind"],
             "target": lasting(self._entry.target),
@@ -114,6 +123,10 @@ class NetworkMethod(NetworkHolder):
     def _sources(self) -> list[str]:
         """Modules whose source decides what the network computes."""
         return [str(self._entry.target).partition(":")[0]]
+
+    def _hash_of(self, asset: Asset) -> str:
+        pinned = asset.expected() if self._filled else None
+        return pinned or self._verified(asset, asset.digest())
 
     def _verified(self, asset: Asset, found: str) -> str:
         """A weight file's SHA-256, refused where another is pinned, or where it changed since the run was planned."""
@@ -131,7 +144,7 @@ class NetworkMethod(NetworkHolder):
         import torch
 
         # The bytes themselves, not what the memo remembers of them, and before anything is unpickled.
-        for asset in self._weights:
+        for asset in self.assets():
             self._verified(asset, file_hash(asset.require()))
         with loading(self.name, device, dtype):
             self._dtype = getattr(torch, dtype)
@@ -141,6 +154,8 @@ class NetworkMethod(NetworkHolder):
     def _build(self, arguments: dict[str, Any]) -> Module:
         """The network with its weights, on the CPU. Raises `BenchError` for a file that does not fit."""
         network: Module = self._entry.load()(**arguments)
+        if self._filled:
+            return network
         state: dict[str, Tensor] = {}
         for asset, layout in zip(self._weights, self._layouts, strict=True):
             state |= layout.select(read_weights(asset.path), asset.path)

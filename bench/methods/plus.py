@@ -63,6 +63,8 @@ class PlusMethod(Method):
         named = values["weights"]
         file = None if named is None else NamedFile(where, "weights", named, base, ": iqpir train plus")
         host = host_of(where, values["host"], values["host_options"] or {}, base)
+        if file is not None and isinstance(host, NetworkMethod) and _holds_host(file.path):
+            host.filled_elsewhere()
         return cls(entry.name, host, file, values["score"], values["guidance"])
 
     def assets(self) -> list[Asset]:
@@ -138,6 +140,17 @@ def host_of(where: str, named: Any, options: Mapping[str, Any], base: Path | Non
     if not isinstance(host, NetworkMethod):
         raise BenchError(f"{where}: host {name!r} is no torch module; bench.methods.module.from_module takes one")
     return host
+
+
+def _holds_host(path: Path) -> bool:
+    """Whether the host's own tensors are in a conditioner's file; one that is no such file is refused by `load`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:  # does not import torch
+            return (file.metadata() or {}).get("host") == "included"
+    except (SafetensorError, OSError):
+        return False
 
 
 def _scored(plus: ScoreConditioner, score: float, guidance: float) -> Any:

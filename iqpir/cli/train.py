@@ -70,10 +70,11 @@ def plus(config: Path, out: str | None, device: str, steps: int | None, allow_co
         pairs = Pairs(Path(settings.lq), Path(settings.gt), scores)
     pairs.check(settings.crop)
     where = Path(out) if out else Path("results") / "train" / config.stem
+    error = "L1" if settings.loss == "l1" else "log error"
     with steps_bar(settings.steps) as bar:
 
         def progress(step: int, loss: float, control: float) -> None:
-            bar.set_description_str(f"L1 {loss:.4f}, without score {control:.4f}")
+            bar.set_description_str(f"{error} {loss:.4f}, without score {control:.4f}")
             bar.update(step - bar.n)
 
         trained = train_plus(host.network, settings, pairs, device=device, progress=progress)
@@ -82,7 +83,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None, allow_co
     write_losses(where / "losses.csv", trained.losses)
     last = trained.losses[-min(50, len(trained.losses)) :]
     ours, theirs = (sum(pair[side] for pair in last) / len(last) for side in (0, 1))
-    click.echo(f"{where}: mean L1 of the last {len(last)} steps: {ours:.5f} with the score, {theirs:.5f} without")
+    click.echo(f"{where}: mean {error} of the last {len(last)} steps: {ours:.5f} with the score, {theirs:.5f} without")
     return 0
 
 

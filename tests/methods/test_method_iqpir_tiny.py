@@ -63,7 +63,8 @@ def test_it_is_small_and_says_what_it_is(network: PhotoIQPIR):
     with pytest.raises(IQPIRError, match="iqpir-tinny: there is no such file; did you mean 'iqpir-tiny'"):
         read_checkpoint("iqpir-tinny")
     with pytest.raises(
-        IQPIRError, match=r"my\.pth: there is no such file \(iqpir-tiny, iqpir-tiny-quality come along\)"
+        IQPIRError,
+        match=r"my\.pth: there is no such file \(iat-finetuned, iat-plus, iqpir-tiny, iqpir-tiny-quality come along\)",
     ):
         read_checkpoint("my.pth")
 

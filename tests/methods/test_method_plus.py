@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 import torch
+from safetensors import safe_open
 from support.networks import picture
 from support.normals import normals
 
@@ -18,6 +19,7 @@ from bench.methods.networks.puie import Puie, PuieMostProbable
 from bench.methods.networks.retidiff import RetiDiff
 from bench.methods.networks.sci import Sci
 from iqpir.plus import ScoreConditioner, Site
+from iqpir.tensors import write_tensors
 
 SITES = [Site("enhance.in_conv", "film", 3)]
 
@@ -99,6 +101,40 @@ def test_what_is_wrong_is_named(published, tmp_path, monkeypatch):
     (asset,) = make(tmp_path / "a.safetensors").assets()
     with pytest.raises(MissingFile, match="bench fetch sci-medium"):
         asset.require()
+
+
+def test_a_file_that_holds_the_host_needs_no_download_and_keeps_its_key(published, tmp_path, monkeypatch):
+    torch.manual_seed(3)
+    plus = ScoreConditioner(Sci(), SITES).eval()
+    with torch.no_grad():
+        plus.score[0].weight[9] = 0.4
+    path = tmp_path / "whole.safetensors"
+    plus.save(path, with_host=True)
+    host = build_method(registry("method").get("sci-medium"), {}, None).identity()
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "empty"))
+    method = make(path)
+    assert method.assets() == [] and method.unavailable() is None
+    assert method.identity()["host"] == host  # as it was stored by one who has the file
+    method.load("cpu", "float32")
+    image = torch.rand(1, 3, 20, 24, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(method.restore(image), plus(image, score=0.9), atol=1e-6)
+
+
+def test_a_file_that_says_so_and_does_not_hold_the_host_is_refused(published, tmp_path):
+    rows(published, tmp_path / "rows.safetensors", 0.4)
+    with safe_open(tmp_path / "rows.safetensors", framework="pt") as file:
+        told, held = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    write_tensors(held, tmp_path / "liar.safetensors", {**told, "host": "included"})
+    with pytest.raises(BenchError, match=r"liar\.safetensors does not fit this host"):
+        make(tmp_path / "liar.safetensors").load("cpu", "float32")
+
+
+def test_a_host_of_unknown_hash_is_asked_for_whatever_the_file_holds(published, tmp_path, monkeypatch):
+    """Its key is the hash of a file that nobody has vouched for, so that the file is needed."""
+    entry = registry("method").get("sci-medium")
+    monkeypatch.setitem(entry.fields, "weights", {**entry.fields["weights"], "sha256": None})
+    ScoreConditioner(Sci(), SITES).save(tmp_path / "whole.safetensors", with_host=True)
+    assert [asset.owner for asset in make(tmp_path / "whole.safetensors").assets()] == ["sci-medium"]
 
 
 class Wrapped(torch.nn.Module):

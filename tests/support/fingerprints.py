@@ -1,8 +1,8 @@
 """What every method of ours puts out for one picture, in a few numbers; running this file stores them.
 
 Classical methods run as the catalogue has them, networks with weights made of sines in float64, RAR's system with such
-weights in float32; a chain is told that everything was done, and the shipped restorer has its own weights. Stored
-beside each is what stands for its code in keys (tests/golden/fingerprints.json).
+weights in float32; a chain is told that everything was done, and what comes with the package has its own weights.
+Stored beside each is what stands for its code in keys (tests/golden/fingerprints.json).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ METHODS = [
     if entry.fields["kind"] == "classical"
     or (entry.fields["kind"] == "network" and entry.fields.get("status") == "runs")
     or entry.fields["kind"] in ("rar", "chain", "agent")
-    or entry.name == "iqpir-tiny"
+    or entry.name in ("iqpir-tiny", "iat+", "iat-finetuned")
 ]
 ROUNDS = {"rar": {"adaptive": False, "rounds": 2}, "tool-agent": {"verify": False, "severity": "very low", "rounds": 3}}
 """Options under which something is done, whatever an assessor of sines may think of it."""

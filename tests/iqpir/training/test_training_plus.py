@@ -92,6 +92,78 @@ def test_a_rate_of_zero_leaves_the_host_as_it_was(folders):
     assert trained.plus.score[0].weight.abs().max() > 0
 
 
+class Constant(nn.Module):
+    """Gray everywhere, whatever it is given, so that L1 against white has the gradient -1 at every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gray = nn.Conv2d(3, 3, 1, bias=True)
+        nn.init.zeros_(self.gray.weight)
+        nn.init.zeros_(self.gray.bias)
+
+    def forward(self, image):
+        return self.gray(torch.zeros_like(image))
+
+
+class White:
+    """Batches of black images with white targets."""
+
+    def batches(self, count, batch, crop, seed):
+        for _ in range(count):
+            yield torch.zeros(batch, 3, crop, crop), torch.ones(batch, 3, crop, crop), torch.full((batch,), 0.5)
+
+
+@pytest.mark.parametrize(("schedule", "moved"), [("constant", 8 * 0.01), ("cosine", (8 + 1) / 2 * 0.01)])
+def test_a_cosine_takes_both_rates_to_zero(schedule, moved):
+    """Under a gradient that stays, a step of Adam is the rate; the sum of (1 + cos πk/N)/2 over k < N is (N + 1)/2."""
+    sites = (Site("gray", "add", 3),)
+    settings = PlusSettings(
+        "test:gray", sites=sites, steps=8, batch=2, crop=4, rate=0.01, rows_rate=0.01, drop=0.0, schedule=schedule
+    )
+    trained = train_plus(Constant(), settings, White())
+    for side in (trained.plus, trained.control):
+        assert side.host.gray.bias.detach().numpy() == pytest.approx(moved, rel=1e-4)
+    row = trained.plus.score[0].weight.detach()
+    assert row[5].numpy() == pytest.approx(moved, rel=1e-4) and not row[:5].any()
+
+
+def test_decibels_are_the_mean_logarithm_of_each_images_error(folders):
+    """Of the first batch before anything moved, by NumPy; the floor is the squared error of 34 dB."""
+    pairs = pairs_of(folders)
+    sites = (Site("gain", "film", 3),)
+    settings = PlusSettings(
+        "test:gain", sites=sites, steps=1, batch=4, crop=16, rate=0.0, rows_rate=0.0, loss="decibels"
+    )
+    trained = train_plus(Gain(), settings, pairs)
+    (batch,) = pairs.batches(1, 4, 16, settings.seed)
+    errors = ((batch.lq - batch.gt).numpy().astype(float) ** 2).mean(axis=(1, 2, 3))
+    assert len(set(errors.round(4))) > 1
+    assert trained.losses[0] == pytest.approx([np.log(np.sqrt(errors + 10**-3.4)).mean()] * 2, abs=2e-4)
+
+
+class Normed(Gain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, image):
+        return self.norm(self.gain(image))
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_frozen_norms_keep_their_statistics_and_train_with_them(folders, freeze):
+    settings = PlusSettings(
+        "test:normed", sites=(Site("gain", "film", 3),), steps=3, batch=4, crop=16, rate=0.01, freeze_norm=freeze
+    )
+    trained = train_plus(Normed(), settings, pairs_of(folders))
+    (batch,) = pairs_of(folders).batches(1, 4, 16, settings.seed)
+    as_used = float((Normed().eval()(batch.lq) - batch.gt).abs().mean())  # both sides begin as the host
+    for place, side in enumerate((trained.plus, trained.control)):
+        assert bool((side.host.norm.running_mean == 0).all()) == freeze
+        assert (side.host.norm.weight != 1).all() and not side.training
+        assert (abs(trained.losses[0][place] - as_used) < 1e-5) == freeze
+
+
 def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
     monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name, *_, **__: hosts.Host(Gain()))
     config, out = str(folders / "plus.yaml"), folders / "out"
@@ -115,6 +187,14 @@ def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
         ("kind: film", "kind: flim", "did you mean 'film'"),
         ("lq: low", "lq: [", "plus.yaml:"),
         ("rate: 0.02\n", "rate: -1\n", "rate is -1"),
+        (
+            "rate: 0.02\n",
+            "schedule: cosin\n",
+            "it is one of constant, cosine; did you mean 'cosine'",
+        ),
+        ("rate: 0.02\n", "loss: [l1]\n", "loss is ['l1']; it is one of l1, decibels"),
+        ("rate: 0.02\n", "freeze_norm: 1\n", "freeze_norm is 1; it is true or false"),
+        ("rate: 0.02\n", "smooth: 'no'\n", "smooth is 'no'; it is true or false"),
         ("gt: high", "gt: absent", "does not exist"),
         ("host: test:gain", "host: nowhere:x", "no host 'nowhere:x'"),
         ("crop: 16", "crop: 33", "a crop of 33 does not fit"),
