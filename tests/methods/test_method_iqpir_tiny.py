@@ -64,7 +64,7 @@ def test_it_is_small_and_says_what_it_is(network: PhotoIQPIR):
         read_checkpoint("iqpir-tinny")
     with pytest.raises(
         IQPIRError,
-        match=r"my\.pth: there is no such file \(iat-finetuned, iat-plus, iqpir-tiny, iqpir-tiny-quality come along\)",
+        match=r"my\.pth: there is no such file \(iat-finetuned, iat-plus, iqpir-tiny, iqpir-tiny-quality, rar-tiny come along\)",
     ):
         read_checkpoint("my.pth")
 
