@@ -86,15 +86,16 @@ def draw(data: RunView, choice: figures.FigureChoice = figures.FigureChoice(), w
     names = list(dict.fromkeys(method for _, method in told))
     metrics = list(dict.fromkeys(cell.column.label for cell in cells))[:_MOST_METRICS]
     columns = len(metrics) + 2
-    drawn = style.figure(width, len(datasets) * max(1.7, 0.35 + 0.14 * len(names)) + 0.3)
+    drawn = style.figure(width, len(datasets) * max(1.7, 0.75 + 0.14 * len(names)) + 0.3)
     axes = drawn.subplots(len(datasets), columns, squeeze=False)
     shown: list[str] = []
+    order = _ordered([one.trace for each in told.values() for one in each])
     for row, dataset in zip(axes, datasets, strict=True):
         for axis, metric in zip(row, metrics, strict=False):
             of_metric = [cell for cell in cells if cell.column.label == metric]
             _against(axis, lines(data, dataset, metric, of_metric), shown, of_metric[0])
         _qualities(row[-2], {name: [one.trace for one in told.get((dataset, name), ())] for name in names}, shown)
-        _reasons(row[-1], {name: [one.trace for one in told.get((dataset, name), ())] for name in names})
+        _reasons(row[-1], {name: [one.trace for one in told.get((dataset, name), ())] for name in names}, order)
         if len(datasets) > 1:
             row[0].set_title(style.plain_text(dataset))
     figures.legend(drawn, axes.flat[0], shown, markers=True)
@@ -134,11 +135,17 @@ def _qualities(axis: Axes, traces: Mapping[str, Sequence[Trace]], shown: list[st
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _reasons(axis: Axes, traces: Mapping[str, Sequence[Trace]]) -> None:
-    """Stacked shares, a bar per method."""
+def _ordered(traces: Sequence[Trace]) -> list[str]:
+    """Why rounds ended, the most frequent first."""
+    every = [trace.reason or "not said" for trace in traces]
+    return sorted(dict.fromkeys(every), key=lambda reason: (-every.count(reason), reason))
+
+
+def _reasons(axis: Axes, traces: Mapping[str, Sequence[Trace]], order: Sequence[str]) -> None:
+    """Stacked shares, a bar per method; a reason has one gray in all datasets."""
+    from matplotlib.transforms import offset_copy
+
     present = [name for name, each in traces.items() if each]
-    every = [trace.reason or "not said" for each in traces.values() for trace in each]
-    order = sorted(dict.fromkeys(every), key=lambda reason: (-every.count(reason), reason))
     for place, name in enumerate(present):
         left = 0.0
         for index, reason in enumerate(order):
@@ -146,9 +153,11 @@ def _reasons(axis: Axes, traces: Mapping[str, Sequence[Trace]]) -> None:
             colour = _GRAYS[min(index, len(_GRAYS) - 1)]
             axis.barh(-place, share, left=left, height=0.7, color=colour, label=reason if place == 0 else None)
             left += share
-    axis.set_yticks([-place for place in range(len(present))], [style.plain_text(name, 20) for name in present])
+    names = [style.plain_text(name, 24) for name in present]
+    axis.set_yticks([-place for place in range(len(present))], names, fontsize=6)
     axis.set_xlim(0, 1)
     axis.set_xlabel("share, by why rounds ended")
     axis.grid(False)
     axis.tick_params(axis="y", length=0)
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2, fontsize=6)
+    below = offset_copy(axis.transAxes, axis.get_figure(), y=-0.36)  # inches: under the axis' own words
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=2, fontsize=6)
