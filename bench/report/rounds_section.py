@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.errors import counted as number_of
 from bench.methods.trace import Trace
 from bench.report.crops import Encoded, thumbnail
 from bench.report.gallery import Budget, Group
@@ -144,7 +145,7 @@ def _strip(pictures: Pictures, dataset: str, method: str, told: Told, budget: Bu
         pixels = pictures.output(dataset, method, told.item).pixels if number == last else between.get(number)
         frames.append(Frame(f"Round {number}", shown(pixels) if step.taken else None, said, step.verdict))
     seconds = f", {told.seconds:.2f} s" if told.seconds is not None else ""
-    said_of_all = f"{trace.rounds} rounds, {trace.taken} taken{seconds}; ended: {trace.reason or 'not said'}"
+    said_of_all = f"{number_of(trace.rounds, 'round')}, {trace.taken} taken{seconds}; ended: {trace.reason or 'not said'}"
     return Strip(told.item, method, said_of_all, frames, curve_of(trace))
 
 
