@@ -145,7 +145,8 @@ def _strip(pictures: Pictures, dataset: str, method: str, told: Told, budget: Bu
         pixels = pictures.output(dataset, method, told.item).pixels if number == last else between.get(number)
         frames.append(Frame(f"Round {number}", shown(pixels) if step.taken else None, said, step.verdict))
     seconds = f", {told.seconds:.2f} s" if told.seconds is not None else ""
-    said_of_all = f"{number_of(trace.rounds, 'round')}, {trace.taken} taken{seconds}; ended: {trace.reason or 'not said'}"
+    rounds = number_of(trace.rounds, "round")
+    said_of_all = f"{rounds}, {trace.taken} taken{seconds}; ended: {trace.reason or 'not said'}"
     return Strip(told.item, method, said_of_all, frames, curve_of(trace))
 
 
