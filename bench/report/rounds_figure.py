@@ -159,5 +159,5 @@ def _reasons(axis: Axes, traces: Mapping[str, Sequence[Trace]], order: Sequence[
     axis.set_xlabel("share, by why rounds ended")
     axis.grid(False)
     axis.tick_params(axis="y", length=0)
-    below = offset_copy(axis.transAxes, axis.get_figure(), y=-0.36)  # inches: under the axis' own words
+    below = offset_copy(axis.transAxes, axis.get_figure(root=True), y=-0.36)  # inches: under the axis' own words
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=2, fontsize=6)
