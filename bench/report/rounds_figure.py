@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError
 from bench.methods.trace import Trace
@@ -159,5 +159,6 @@ def _reasons(axis: Axes, traces: Mapping[str, Sequence[Trace]], order: Sequence[
     axis.set_xlabel("share, by why rounds ended")
     axis.grid(False)
     axis.tick_params(axis="y", length=0)
-    below = offset_copy(axis.transAxes, axis.get_figure(root=True), y=-0.36)  # inches: under the axis' own words
+    figure: Any = axis.figure
+    below = offset_copy(axis.transAxes, figure, y=-0.36)  # inches: under the axis' own words
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=2, fontsize=6)
