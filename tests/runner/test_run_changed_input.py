@@ -62,8 +62,8 @@ from PIL import Image
 from bench.runner import driver
 original = driver._Driver.work
 
-def work(self, todo):
-    original(self, todo)
+def work(self, engine, todo):
+    original(self, engine, todo)
     if todo:
         file = Path("data/low/001.png")
         pixels = Image.open(file).convert("RGB").point(lambda value: (value + 1) % 256)

@@ -15,14 +15,14 @@ def test_without_outputs_the_table_is_the_same_and_a_run_again_does_nothing(work
     workplace.pairs(4)
     suite = workplace.suite("[traced]", "[psnr, psnr-pooled]")
     assert workplace.run(suite, "--results", workplace.root / "all").code == 0
-    before = workplace.restored().total()
+    before = workplace.restored()["traced"]
     done = workplace.run(suite, "--keep-outputs", "none", "--workers", workers)
     assert done.code == 0 and files(workplace) == 0
     assert workplace.table() == workplace.table(results=workplace.root / "all")
     for keep in ("none", "all"):  # what was scored is not made again for its pixels
         again = workplace.run(suite, "--keep-outputs", keep)
         assert "0 worked on" in again.err
-    assert workplace.restored().total() == 2 * before and files(workplace) == 0
+    assert workplace.restored()["traced"] == 2 * before and files(workplace) == 0
 
 
 def test_another_metric_makes_the_pixels_again_and_only_its_own_values(workplace: Workplace):
