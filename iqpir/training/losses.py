@@ -44,6 +44,12 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -
     return (ours.norm() / (theirs.norm() + 1e-4)).clamp(0, 1).detach()
 
 
+def log_error(image: Tensor, target: Tensor, floor: float = 4e-4) -> Tensor:
+    """Mean logarithm of each image's squared error, [B,3,H,W]: an image that is nearly right counts as much as one that
+    is lost, of which a mean distance is mostly made. Below `floor` nothing more is to be gained."""
+    return ((image - target).square().mean(dim=(1, 2, 3)) + floor).log().mean()
+
+
 def box_ssim(image: Tensor, target: Tensor, side: int = 7, stride: int = 2) -> Tensor:
     """Mean SSIM of two [B,3,H,W] in [0,1] over boxes of `side`², as a loss (Wang et al., 2004): it has a gradient.
 

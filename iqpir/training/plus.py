@@ -23,12 +23,11 @@ from iqpir.errors import IQPIRError, suggest
 from iqpir.files import write_csv
 from iqpir.plus import ScoreConditioner, Site
 from iqpir.training.common import Data
+from iqpir.training.losses import log_error
 from iqpir.training.paired_folders import AnyPairs
 
 Loss = Literal["l1", "decibels"]
 Schedule = Literal["constant", "cosine"]
-_FLOOR = 4e-4
-"""Squared error below which `decibels` sees no more to gain: that of 34 dB."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,7 @@ def _l1(output: Tensor, gt: Tensor) -> Tensor:
 
 
 def _decibels(output: Tensor, gt: Tensor) -> Tensor:
-    return 0.5 * ((output - gt).square().flatten(1).mean(dim=1) + _FLOOR).log().mean()
+    return 0.5 * log_error(output, gt)
 
 
 def write_losses(path: Path, losses: list[tuple[float, float]]) -> None:

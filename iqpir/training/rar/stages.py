@@ -227,8 +227,7 @@ class _Restoring(RARStage):
         if not (settings.image or settings.decibels or settings.structure):
             return latent.new_zeros(())
         made = self.averaged.latent.decode(latent)
-        squared = (made - gt).square().mean(dim=(1, 2, 3))
-        error = settings.image * F.l1_loss(made, gt) + settings.decibels * (squared + 4e-4).log().mean()
+        error = settings.image * F.l1_loss(made, gt) + settings.decibels * losses.log_error(made, gt)
         if settings.structure:
             error = error + settings.structure * (1 - losses.box_ssim((made + 1) / 2, (gt + 1) / 2))
         return error
