@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def merged(place: Workplace, folders: list[Path], name: str) -> Path:
     return place.root / name
 
 
+def restorations(place: Workplace) -> Counter[str]:
+    """How often the method with noise was given each image so far."""
+    return Counter(trace.content for trace in place.traced() if trace.method == "noisy")
+
+
 def change(folder: Path, sql: str) -> None:
     with closing(sqlite3.connect(folder / "bench.db")) as db, db:
         assert db.execute(sql).rowcount > 0
@@ -51,9 +57,15 @@ def test_four_parts_in_any_order_are_the_table_of_the_whole_run(workplace: Workp
     (low / "004.png").write_bytes((low / "001.png").read_bytes())  # one output, held against two references
     suite = workplace.suite(METHODS, METRICS)
     assert workplace.run(suite).code == 1
-    tried = workplace.restored()["noisy"]
+    tried = restorations(workplace)
     folders = shards(workplace, suite, 4)
-    assert workplace.restored()["noisy"] == 2 * tried  # nothing twice, nothing left out
+    parts = restorations(workplace) - tried
+    # Nothing twice, nothing left out. The image that stands there twice is restored once or twice for each seed: the
+    # second is spared where the first was written down before the second was read.
+    (doubled,) = {content for content, count in (tried + parts).items() if count > 4} or {None}
+    assert parts.keys() == tried.keys() and len(tried) == 4
+    assert {tried[content] for content in tried if content != doubled} == {2}
+    assert {parts[content] for content in parts if content != doubled} == {2}
     expected = {style: workplace.table(style) for style in ("csv", "markdown")}
     assert "003" in expected["markdown"] and "psnr-pooled" in expected["csv"]
     for number, order in enumerate([folders, folders[::-1], [folders[2], folders[0], folders[3], folders[1]]]):
@@ -63,7 +75,7 @@ def test_four_parts_in_any_order_are_the_table_of_the_whole_run(workplace: Workp
     merged(workplace, [*folders, whole], whole.name)
     assert workplace.table(results=whole) == expected["csv"] and workplace.count("run", whole) == 1
     again = workplace.run(suite, "--results", whole)
-    assert "0 worked on" in again.err and workplace.restored()["noisy"] == 2 * tried
+    assert "0 worked on" in again.err and restorations(workplace) == tried + parts
     assert workplace.count("run", whole) == 1
 
 
