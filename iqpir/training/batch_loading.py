@@ -21,6 +21,7 @@ from iqpir.training.crop_dataset import Flaw, TrainingImage
 from iqpir.training.degrade import Degradation
 
 _DEGRADE = 4
+"""What the random generator is for; `crop_dataset` has the other uses."""
 
 Batch = TypeVar("Batch")
 

@@ -32,6 +32,10 @@ class Data(Strict):
     """Range of a factor of each crop's colourfulness; generated images are paler than many photographs."""
     contrast: tuple[float, float] = (1.0, 1.0)
     """Range of a factor of each crop's contrast about its mean."""
+    gamma: tuple[float, float] = (1.0, 1.0)
+    """Range of a power that each crop is taken to: above 1 darker scenes, below brighter ones."""
+    tint: float = 0.0
+    """By how much the logarithm of a channel's own power may differ from that: light of another colour."""
     crop: int | None = None
     """Side of the crops, pixels; None: that of the images that the stage's network takes."""
     window: tuple[float, float] = (1.25, 2.5)

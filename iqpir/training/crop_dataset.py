@@ -16,6 +16,7 @@ from typing import NamedTuple, NotRequired, Protocol, TypedDict
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -28,8 +29,9 @@ from iqpir.training.synthetic.sheets import Sheets
 GENERATED = "generated"
 COUNT = 1 << 20
 _NUMBER = re.compile(r"^.*?([0-9]+)$")
-_CROP, _FLAW, _ORDER, _COLOUR = 1, 2, 3, 4
-"""What a random generator is for, beside seed and index, so that no two uses share their numbers."""
+_CROP, _FLAW, _ORDER, _COLOUR, _LIGHT = 1, 2, 3, 5, 6
+"""What a random generator is for, beside seed and index, so that no two uses share their numbers; 4 is the
+degradation's, see `batch_loading`."""
 
 
 class Flaw(NamedTuple):
@@ -87,6 +89,8 @@ class TrainingImages(Dataset[TrainingImage]):
         flaw_scale: float = 1.0,
         saturation: Range = (1.0, 1.0),
         contrast: Range = (1.0, 1.0),
+        gamma: Range = (1.0, 1.0),
+        tint: float = 0.0,
         window: Range = (1.25, 2.5),
         window_share: float = 1 / 3,
     ) -> None:
@@ -98,8 +102,9 @@ class TrainingImages(Dataset[TrainingImage]):
         for the next run. `lq`: folder of the LQ images of a folder's, of the same names (but for the suffix) and sizes:
         the same crops of them come along. `flaw_scale`: flaws are so many times as strong: σ of blur and noise, and
         what JPEG's quality lacks of 100. `saturation`, `contrast`: ranges of factors that a crop is changed by, before
-        its flaw; see `recolour`. `window`, `window_share`: how much wider than the crop is what is made smaller to it,
-        and of which share of generated crops.
+        its flaw, `gamma`: range of a power that it is taken to, `tint`: by how much the logarithm of a channel's own
+        power may differ; see `recolour` and `relight`. `window`, `window_share`: how much wider than the crop is what
+        is made smaller to it, and of which share of generated crops.
 
         Raises `IQPIRError` for a folder with no image, with images too small for the crop, without a partner, or with
         images of scikit-image's, which results are measured on.
@@ -117,13 +122,18 @@ class TrainingImages(Dataset[TrainingImage]):
         if not 0 < flaw_scale <= 10:
             raise IQPIRError(f"flaw_scale is {flaw_scale!r}; it must lie in (0,10]")
         self.flaw_scale = flaw_scale
-        for name, (least, most) in (("saturation", saturation), ("contrast", contrast)):
+        for name, (least, most) in (("saturation", saturation), ("contrast", contrast), ("gamma", gamma)):
             if not 0 < least <= most <= 10:
                 raise IQPIRError(f"{name} is {least:g} to {most:g}; it must be a range in (0,10]")
-        self.saturation, self.contrast = saturation, contrast
+        if not 0 <= tint <= 1:
+            raise IQPIRError(f"tint is {tint!r}; it must lie in [0,1]")
+        self.saturation, self.contrast, self.gamma, self.tint = saturation, contrast, gamma, tint
         self._recoloured = (*saturation, *contrast) != (1.0, 1.0, 1.0, 1.0)
-        if lq is not None and self._recoloured:
-            raise IQPIRError(f"lq is {lq}: images that have partners keep their colours: no saturation, no contrast")
+        self._relit = (*gamma, tint) != (1.0, 1.0, 0.0)
+        if lq is not None and (self._recoloured or self._relit):
+            raise IQPIRError(
+                f"lq is {lq}: images that have partners keep their colours: no saturation, contrast, gamma and tint"
+            )
         if made:
             if crop > generate.SIDE:
                 raise IQPIRError(f"crop is {crop}; generated images have {generate.SIDE} pixels a side")
@@ -159,11 +169,18 @@ class TrainingImages(Dataset[TrainingImage]):
         if self._recoloured:
             colour = _rng(self.seed, _COLOUR, index)
             gt = recolour(gt, log_uniform(colour, self.saturation), log_uniform(colour, self.contrast))
+        if self._relit:
+            gt = self._in_another_light(gt, _rng(self.seed, _LIGHT, index))
         sample: TrainingImage = {"gt": gt if flaw == NO_FLAW else add_flaw(gt, flaw, rng), "index": index, "flaw": flaw}
         if isinstance(self._source, _Folder) and self._source.paired:
             rng = _rng(self.seed, _CROP, index)
             sample["lq"] = to_tensor(self._source.crop(index, self.crop, rng, partner=True))
         return sample
+
+    def _in_another_light(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+        power = log_uniform(rng, self.gamma)
+        red, green, blue = (power * float(np.exp(uniform(rng, (-self.tint, self.tint)))) for _ in range(3))
+        return relight(image, (red, green, blue))
 
     def _draw_flaw(self, rng: np.random.Generator) -> Flaw:
         if rng.random() >= self.flawed:
@@ -183,6 +200,12 @@ def recolour(image: Tensor, saturation: float, contrast: float) -> Tensor:
     gray = image.mean(dim=0, keepdim=True)
     changed = gray.mean() + contrast * (gray - gray.mean()) + saturation * (image - gray)
     return (changed.clamp(0, 1) * 255).round() / 255
+
+
+def relight(image: Tensor, powers: tuple[float, float, float]) -> Tensor:
+    """float32 [3,H,W] in [0,1] → the same, each channel to its own power, rounded to 8 bits: a darker or a brighter
+    scene under warmer or colder light, of which nothing is cut off."""
+    return (image.pow(torch.tensor(powers)[:, None, None]) * 255).round() / 255
 
 
 def add_flaw(image: Tensor, flaw: Flaw, rng: np.random.Generator) -> Tensor:

@@ -34,8 +34,8 @@ def paired(data: Data, crop: int, *, degraded: bool, seed_offset: int = 0, above
     images: TrainingImages | Scored = TrainingImages(
         data.source, crop=crop, count=data.count, seed=data.seed + seed_offset, flawed=data.flawed,
         shorter=data.shorter, cache=Path(data.cache) if data.cache else None, lq=data.lq if degraded else None,
-        flaw_scale=data.flaw_scale, saturation=data.saturation, contrast=data.contrast, window=data.window,
-        window_share=data.window_share,
+        flaw_scale=data.flaw_scale, saturation=data.saturation, contrast=data.contrast, gamma=data.gamma,
+        tint=data.tint, window=data.window, window_share=data.window_share,
     )  # fmt: skip
     if data.scores not in WORDS or above is not None:
         images = Scored(images, _by_file(data, images), above)

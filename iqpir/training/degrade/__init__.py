@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from iqpir.errors import IQPIRError, suggest
 from iqpir.training.degrade.base import Degradation, Degraded, Range
@@ -84,6 +85,14 @@ class Choice(Degradation):
         return self.of[params.which].apply(image, params.drawn[params.which], rng)
 
 
+@dataclass(frozen=True)
+class CompositeChoice(Choice):
+    """One of several composites for each image, with the labels of the one that was done."""
+
+    def __call__(self, image: Tensor, rng: np.random.Generator) -> Degraded:
+        return self.of[int(rng.choice(len(self.of), p=self.shares))](image, rng)
+
+
 def degradation(settings: str | Mapping[str, Any] | Sequence[Any]) -> Degradation:
     """A degradation from a configuration: a name of `KINDS`, {kind: NAME, FIELD: value, …}, or a list of these.
 
@@ -117,7 +126,10 @@ def _choice(values: dict[str, Any]) -> Choice:
         raise IQPIRError("degradation 'choice': of and shares are lists")
     if not all(type(share) in (int, float) for share in shares):
         raise IQPIRError(f"degradation 'choice': the shares {list(shares)} are not all numbers")
-    return Choice(_single(degradation(each) for each in of), tuple(float(share) for share in shares))
+    kept, weights = tuple(degradation(each) for each in of), tuple(float(share) for share in shares)
+    if kept and all(isinstance(each, Composite) for each in kept):
+        return CompositeChoice(kept, weights)
+    return Choice(_single(kept), weights)
 
 
 def _single(steps: Iterable[Degradation]) -> tuple[Degradation, ...]:
@@ -127,7 +139,9 @@ def _single(steps: Iterable[Degradation]) -> tuple[Degradation, ...]:
     if any(isinstance(step, Scene) for step in kept):
         raise IQPIRError("degradation 'scene' makes targets of its own: it stands alone, see its field shares")
     if any(isinstance(step, Composite) for step in kept):
-        raise IQPIRError("degradation 'composite' makes labels of its own: it stands alone, see its fields")
+        raise IQPIRError(
+            "degradation 'composite' makes labels of its own: it stands alone, or in a choice of composites"
+        )
     return kept
 
 
@@ -139,6 +153,7 @@ __all__ = [
     "Choice",
     "ChoiceParams",
     "Composite",
+    "CompositeChoice",
     "CompositeParams",
     "Degradation",
     "Degraded",

@@ -20,11 +20,19 @@ class _RAR(Common):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = self.data.degradation
-        kind = given.get("kind") if isinstance(given, Mapping) else given
-        need(str(kind).startswith("composite"), "data.degradation: RAR is trained on composite ones: composite")
+        need(_composite(self.data.degradation), "data.degradation: RAR is trained on composite ones: composite")
         need("parts" not in self.changes, "changes: the parts follow from the stages: leave parts out")
         RARConfig.from_dict(self.changes)
+
+
+def _composite(given: object) -> bool:
+    """Whether a degradation is a composite, or a choice of such."""
+    if not isinstance(given, Mapping):
+        return str(given).startswith("composite")
+    if given.get("kind") == "choice":
+        of = given.get("of")
+        return isinstance(of, list | tuple) and all(_composite(each) for each in of)
+    return str(given.get("kind")).startswith("composite")
 
 
 @dataclass(frozen=True)

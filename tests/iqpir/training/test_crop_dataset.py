@@ -16,8 +16,8 @@ from PIL import Image
 from iqpir.errors import IQPIRError
 from iqpir.training import crop_dataset
 from iqpir.training.batch_loading import PairedTraining, StepBatches, Timed, training_loader
-from iqpir.training.crop_dataset import NO_FLAW, Flaw, TrainingImages, add_flaw, recolour
-from iqpir.training.degrade import KINDS, Face, FaceParams, degradation
+from iqpir.training.crop_dataset import NO_FLAW, Flaw, TrainingImages, add_flaw, recolour, relight
+from iqpir.training.degrade import KINDS, Composite, Face, FaceParams, degradation
 from iqpir.training.stage_data import quality_of
 from iqpir.training.synthetic import generate
 
@@ -310,6 +310,50 @@ def test_colours_and_contrast_are_stretched_about_gray() -> None:
     by_hand = torch.tensor([[[0.15 + 0.2, 0.45]], [[0.15 - 0.1, 0.45]], [[0.15 - 0.1, 0.45]]])
     assert (found - by_hand).abs().max() <= 0.5 / 255 + 1e-6 and torch.equal((found * 255).round() / 255, found)
     assert recolour(image, 10.0, 10.0).max() == 1 and recolour(image, 10.0, 10.0).min() == 0
+
+
+def test_another_light_is_a_power_of_each_channel() -> None:
+    """By hand: 0.6² = 0.36, 0.6, √0.36 = 0.6; black and white stay."""
+    image = torch.tensor([[[0.0, 0.6, 1.0]], [[0.0, 0.6, 1.0]], [[0.0, 0.36, 1.0]]])
+    found = relight(image, (2.0, 1.0, 0.5))
+    by_hand = torch.tensor([[[0.0, 0.36, 1.0]], [[0.0, 0.6, 1.0]], [[0.0, 0.6, 1.0]]])
+    assert (found - by_hand).abs().max() <= 0.5 / 255 + 1e-6 and torch.equal((found * 255).round() / 255, found)
+
+
+def test_samples_stand_in_the_light_that_is_asked_for(folder: Path) -> None:
+    plain, dark, tinted = (
+        TrainingImages(folder, crop=32, count=40, **options) for options in ({}, {"gamma": (1.5, 2.0)}, {"tint": 0.5})
+    )
+    for index in range(40):
+        given = plain[index]["gt"].double()
+        inside = (given > 0.2) & (given < 0.8)
+        if inside.any():
+            powers = dark[index]["gt"].double()[inside].log() / given[inside].log()
+            assert float(powers.min()) > 1.5 - 0.05 and float(powers.max()) < 2.0 + 0.05
+        ratios = [
+            float((tinted[index]["gt"][c].double()[inside[c]].log() / given[c][inside[c]].log()).median().log())
+            for c in range(3)
+            if inside[c].any()
+        ]
+        assert all(abs(ratio) < 0.5 + 0.05 for ratio in ratios)
+        assert len(ratios) < 2 or max(ratios) - min(ratios) > 1e-3
+
+
+def test_how_colourful_a_crop_is_says_nothing_of_what_is_done_to_it(small_sheets) -> None:
+    """Both are drawn from the sample's index; where they shared their numbers, pale crops alone were left clean."""
+    images = TrainingImages(crop=16, count=400, saturation=(0.5, 2.0), flawed=0.0)
+    plain = TrainingImages(crop=16, count=400, flawed=0.0)
+    pairs = PairedTraining(images, Composite(kinds=("noise",), counts=(0.5, 0.5, 0, 0)))
+    colourful, spoiled = [], []
+    for index in range(400):
+        pair, given = pairs[index], plain[index]["gt"]
+        colourful.append(float(chroma(pair["gt"]) / chroma(given).clamp_min(1e-4)))
+        spoiled.append(float(pair["severity"][-1].sum() > 0))
+    assert abs(np.corrcoef(colourful, spoiled)[0, 1]) < 0.2  # four deviations
+
+
+def chroma(image: torch.Tensor) -> torch.Tensor:
+    return (image - image.mean(dim=0)).abs().mean()
 
 
 def test_recoloured_samples_keep_crop_and_flaw(folder: Path, tmp_path: Path) -> None:

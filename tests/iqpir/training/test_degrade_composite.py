@@ -3,6 +3,8 @@ back from the pixels."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -198,8 +200,22 @@ def test_configurations_name_kinds_mixtures_and_ranges():
     ):  # fmt: skip
         with pytest.raises(IQPIRError, match=said):
             degradation({"kind": "composite", **wrong})
-    with pytest.raises(IQPIRError, match="stands alone"):
-        degradation(["composite", "face"])
+    for mixed in (["composite", "face"], {"kind": "choice", "of": ["composite", "face"]}):
+        with pytest.raises(IQPIRError, match="stands alone"):
+            degradation(mixed)
+
+
+def test_a_choice_of_composites_has_the_labels_of_the_one_that_was_done():
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    one, other = {"kind": "composite", "mixtures": [["haze"]]}, {"kind": "composite", "mixtures": [["noise", "jpeg"]]}
+    both = degradation({"kind": "choice", "of": [one, other], "shares": [3, 1]})
+    done: Counter[tuple[str, ...]] = Counter()
+    for seed in range(200):
+        made = both(image, np.random.default_rng(seed))
+        assert made.steps is not None and torch.equal(made.steps[-1], made.image)
+        done[tuple(np.array(DEGRADATIONS)[made.params.severity[-1] > 0])] += 1
+    assert done.keys() == {("haze",), ("noise", "jpeg")}
+    assert 130 <= done["haze",] <= 170  # 150 ± 6 is its deviation
 
 
 def test_levels_are_fifths():
