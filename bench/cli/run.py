@@ -144,7 +144,7 @@ def command(
     if plan:
         from bench.runner.forecast import render_plan
 
-        click.echo(render_plan(request, fresh=fresh or fresh_latency, every=is_verbose()), nl=False)
+        click.echo(render_plan(request, fresh=fresh or fresh_latency, every=is_verbose(), style=style), nl=False)
         return 0
     progress = bar("units", total=0)
     progress.set_description_str("planning")

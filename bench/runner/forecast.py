@@ -6,6 +6,7 @@ rest. Times come from restorations of the same method in the store, bytes from t
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections import Counter
@@ -33,6 +34,7 @@ _SAMPLED = 3
 """Inputs of a dataset whose headers are read for an estimate of sizes."""
 _REASONS = 8
 """Reasons of blocked units that are told one by one."""
+_TEXT = ("markdown", "terminal")
 
 
 class JobPlan(NamedTuple):
@@ -115,12 +117,16 @@ def _bytes(job: Job, pixels: float | None, units: int) -> int | None:
     return None if pixels is None else round(units * pixels * method.scale**2 * each)
 
 
-def render_plan(request: Request, *, fresh: bool = False, every: bool = False) -> str:
+def render_plan(request: Request, *, fresh: bool = False, every: bool = False, style: str = "markdown") -> str:
     """The plan of a request as text. A results folder that does not exist yet is not created.
 
     `every`: a line per dataset and method, where datasets on which a method has the same to do share one otherwise.
+    `style` "json": an object of jobs (one per dataset and method; times in seconds, null where nothing is known), what
+    is blocked, what is missing with the command that brings it, and remarks.
     Raises `BenchError` where the request is wrong; what is only missing is part of the plan.
     """
+    if style not in (*_TEXT, "json"):
+        raise BenchError(f"a plan is no table of scores, and has no format {style!r}: take --format json or markdown")
     lacks = _lacking_device(request)
     file = request.folder / FILE_NAME
     known = file.is_file() and file.stat().st_size > 0
@@ -134,6 +140,14 @@ def render_plan(request: Request, *, fresh: bool = False, every: bool = False) -
         plan = make_plan(resolved, store, request.device, fresh=request.fresh, shard=request.shard)
         jobs = summarise(plan, store)
         timed = suite_timing.wanted(resolved, store, request.device, fresh=fresh)
+    if style == "json":
+        told = {
+            "jobs": [job._asdict() for job in jobs],
+            "blocked": [{"count": count, "reason": reason} for reason, count in _reasons(plan).most_common()],
+            "missing": [one._asdict() for one in missing],
+            "remarks": [*([] if timed is None else [timed.line()]), *lacks],
+        }
+        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
     lines = [_table(jobs if every else list(_shared(jobs)), jobs), *_blocked(plan)]
     if timed is not None:
         lines.append(timed.line())
@@ -213,15 +227,19 @@ def _size(count: int | None) -> str:
     return "0" if not count else f"≤ {count / 1e9:.1f} GB" if count >= 1e9 else f"≤ {max(count / 1e6, 0.1):.1f} MB"
 
 
-def _blocked(plan: Plan) -> Iterator[str]:
+def _reasons(plan: Plan) -> Counter[str]:
     """Why units cannot be worked on, where it is their own files: what is missing altogether is told apart."""
-    reasons = Counter(
+    return Counter(
         f"{job.dataset.label}: {one_line(fact.problem)}"
         for job in plan.jobs
         if job.method.method is not None
         for fact in plan.facts[job.index]
         if fact.problem is not None
     )
+
+
+def _blocked(plan: Plan) -> Iterator[str]:
+    reasons = _reasons(plan)
     for reason, count in reasons.most_common(_REASONS):
         yield f"blocked: {count} × {reason}"
     if len(reasons) > _REASONS:

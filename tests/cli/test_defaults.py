@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,14 @@ def test_a_plan_says_which_files_block_it_and_what_outputs_take(folder: Path, ca
     assert gamma.split()[2:7] == ["3", "0", "0", "3", "0"] and gamma.endswith("≤ 0.1 MB")  # 3 × 100 × 50 × 3 = 45 kB
     assert theirs.split()[2:7] == ["3", "0", "0", "1", "2"] and theirs.endswith(" 0")
     assert "blocked: 1 × mine: " in said and "1" in said.split("blocked: 1 × mine: ")[1]
+    assert bench("run", name, "--plan", "--format", "json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(job["method"], job["restore"], job["blocked"], job["bytes"]) for job in told["jobs"]] == [
+        ("gamma", 3, 0, 45000), ("theirs", 1, 2, 0),
+    ]  # fmt: skip
+    assert sum(each["count"] for each in told["blocked"]) == 2 and told["missing"] == []
+    assert bench("run", name, "--plan", "--format", "latex") == 2
+    assert "no format 'latex': take --format json or markdown" in capsys.readouterr().err
 
 
 def test_a_plan_of_a_wrong_request_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]):
