@@ -44,6 +44,11 @@ class MissingFile(BenchError):
     """A weight or data file is not in the cache; the message names it and the command that brings it."""
 
 
+def having(count: int, noun: str) -> str:
+    """`1 image has`, `2 images have`."""
+    return f"{count} {noun} has" if count == 1 else f"{count} {noun}s have"
+
+
 def described(error: BaseException) -> str:
     """An exception for a row's reason: our own by their message alone, anybody else's with the type before it."""
     ours = isinstance(error, BenchError | ItemError)

@@ -74,6 +74,7 @@ def command(restored: tuple[str, ...], metrics: tuple[str, ...], protocol: str |
 
 def _one(restored: str, asked: Sequence[Asked], **given: Any) -> int:
     from bench import folder_scores
+    from bench.errors import having
     from bench.progress import bar
 
     dataset = folder_scores.pairs(
@@ -83,7 +84,7 @@ def _one(restored: str, asked: Sequence[Asked], **given: Any) -> int:
         say(note)
     lost = folder_scores.missing(dataset)
     if lost:
-        say(f"{lost} references have no image; --subset leaves them out")
+        say(f"{having(lost, 'reference')} no image; --subset leaves them out")
     with bar("images", len(dataset.items)) as shown:
         rows = list(
             folder_scores.run(

@@ -15,7 +15,7 @@ from bench.data.expressions import Expression
 from bench.data.image_files import Listing, list_images
 from bench.data.images import shown
 from bench.data.items import Dataset, Item
-from bench.data.naming import Naming, infer
+from bench.data.naming import Naming, expression_of, infer
 from bench.data.pairing import Pairing, id_of, id_pattern, item_id, pair, problems, select
 from bench.errors import BenchError
 
@@ -52,7 +52,8 @@ def folder(
 
 def _folder(
     name: str, base: Path | None, lq: str, gt: str | None, scale: int, id: str | None, lq_id: str | None,
-    gt_id: str | None, split: str | None, *, every_gt: bool, alone: str = "GT files have no LQ file",
+    gt_id: str | None, split: str | None, *, every_gt: bool, alone: tuple[str, str] = ("GT file", "no LQ file"),
+    where: str = "lq_id",
 ) -> Dataset:  # fmt: skip
     if scale < 1:
         raise BenchError(f"dataset {name!r}: scale {scale} is not a positive whole number")
@@ -63,7 +64,7 @@ def _folder(
         only = Item(inputs.files[0].name.rpartition(".")[0] or "image", inputs.files[0].source)
         pairing = Pairing([Item(shown(only.id), only.lq, references.files[0].source)], [])
     else:
-        ours = id_pattern(lq_id or id, "lq_id" if lq_id else "id")
+        ours = id_pattern(lq_id or id, where if lq_id else "id")
         theirs = id_pattern(gt_id or id, "gt_id" if gt_id else "id")
         _check_matches(ours, inputs, lq)
         if references is not None:
@@ -104,28 +105,29 @@ def paired(
     *,
     scale: int = 1,
     id: str | None = None,
-    lq_id: str | None = None,
-    gt_id: str | None = None,
+    pattern: str | None = None,
     subset: bool = True,
 ) -> Dataset:
     """Any images, and their references where given: `lq` of each item is the restored image, `gt` its reference.
 
-    For `bench score`; paths, ids and errors are those of `folder`. Without `subset` a reference that no image belongs
-    to is an item with a `problem`, unless one file was named. Where no name of one side is one of the other's and no
-    pattern is given, what stands around the ids is found out (`naming`), and a note says it.
+    For `bench score`; paths, ids and errors are those of `folder`. `id`: a regular expression whose groups are the
+    ids of both sides; `pattern`: what stands around the id in the restored images' names, such as `{id}_out`.
+    Without `subset` a reference that no image belongs to is an item with a `problem`, unless one file was named.
+    Where no name of one side is one of the other's and no pattern is given, what stands around the ids is found out
+    (`naming`), and a note says it.
     """
     against = None if reference is None else os.fspath(reference)
 
     def read(lq_id: str | None, gt_id: str | None) -> Dataset:
         return _folder(
             "score", base, os.fspath(restored), against, scale, id, lq_id, gt_id, None, every_gt=not subset,
-            alone="references have no image",
+            alone=("reference", "no image"), where="lq_id" if pattern is None else f"pattern {pattern!r}",
         )  # fmt: skip
 
     try:
-        return read(lq_id, gt_id)
+        return read(None if pattern is None else expression_of(pattern), None)
     except Strangers as error:
-        naming = None if id or lq_id or gt_id else named(os.fspath(restored), str(against), base)
+        naming = None if id or pattern else named(os.fspath(restored), str(against), base)
         if naming is None:
             remedy = (
                 "--pattern '{id}_out' says what stands around the id, --id REGEX takes the part in its group for the "

@@ -19,7 +19,7 @@ from bench.data.images import shown
 from bench.data.items import Dataset, Item
 from bench.data.pairing import LINES, Listed, Pairing, id_pattern, item_id, pair, problems, select
 from bench.data.told import by_name
-from bench.errors import BenchError, MissingFile
+from bench.errors import BenchError, MissingFile, having
 
 LAYOUT_KEYS = {"lq", "gt", "id", "lq_id", "gt_id", "shared"}
 _PARTS = {"all": "123", "train": "1", "val": "2", "test": "3"}
@@ -243,7 +243,7 @@ def pair_shared(inputs: Sequence[Listed], references: Sequence[Listed], shared: 
         if len(hits) == 1:
             items.append(Item(identity, file.source, hits[0].source))
         else:
-            said = f"{len(hits)} GT files have" if hits else "no GT file has"
+            said = having(len(hits), "GT file") if hits else "no GT file has"
             items.append(Item(identity, file.source, problem=f"{said} the id {key!r} of {shown(file.name)}"))
     return Pairing(sorted(items, key=lambda item: item.id), [])
 

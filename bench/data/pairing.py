@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bench.data.expressions import Expression, compiled
 from bench.data.images import IMAGE_SUFFIXES, shown
 from bench.data.items import ImageSource, Item
-from bench.errors import BenchError, ImageError
+from bench.errors import BenchError, ImageError, having
 
 LINES = 10
 """How many files of one kind of trouble are named before the rest is only counted."""
@@ -66,7 +66,7 @@ def pair(
     lq_id: Expression | None = None,
     gt_id: Expression | None = None,
     every_gt: bool = False,
-    alone: str = "GT files have no LQ file",
+    alone: tuple[str, str] = ("GT file", "no LQ file"),
 ) -> Pairing:
     """Pair inputs and references whose ids are equal.
 
@@ -74,7 +74,7 @@ def pair(
     `low([0-9]+)` and `normal([0-9]+)`, `low00690` and `normal00690` belong together. `gt` is None for LQ-only data.
     An input whose partner is missing keeps `lq` and has a `problem`; one with two candidates on a side has neither
     image. References that no input asks for are notes, or with `every_gt` items with a `problem`: where the inputs are
-    somebody's outputs, one is due for every reference. `alone` is what such a note says of them.
+    somebody's outputs, one is due for every reference. `alone`: what such a note calls them, and says that they have.
     """
     items: list[Item] = []
     notes: list[str] = []
@@ -103,8 +103,11 @@ def pair(
         ]
         extra = []
     items = _unique(items)
-    notes += _counted(extra, alone)
-    notes += _counted(strangers, f"GT files do not match the id pattern {gt_id.pattern if gt_id else ''!r}")
+    if extra:
+        notes.append(f"{having(len(extra), alone[0])} {alone[1]}: {_first(extra)}")
+    if strangers:
+        pattern = gt_id.pattern if gt_id else ""
+        notes.append(f"{having(len(strangers), 'GT file')} no id by the pattern {pattern!r}: {_first(strangers)}")
     return Pairing(items, notes)
 
 
@@ -197,8 +200,5 @@ def _names(files: Sequence[Listed]) -> str:
     return names if len(files) <= 4 else f"{names}, …"
 
 
-def _counted(files: Sequence[Listed], what: str) -> list[str]:
-    if not files:
-        return []
-    names = ", ".join(shown(file.name) for file in files[:LINES])
-    return [f"{len(files)} {what}: {names}" + (", …" if len(files) > LINES else "")]
+def _first(files: Sequence[Listed]) -> str:
+    return ", ".join(shown(file.name) for file in files[:LINES]) + (", …" if len(files) > LINES else "")

@@ -13,7 +13,6 @@ from bench.data.folder import paired
 from bench.data.images import FileSource
 from bench.data.items import Dataset
 from bench.data.lossy import note
-from bench.data.naming import expression_of
 from bench.errors import BenchError
 from bench.folder_scores.asked import Asked, MetricSpec, ask, parse_spec, split_specs
 from bench.folder_scores.scoring import Row, exit_code, run
@@ -70,8 +69,7 @@ def pairs(
         )
     if id is not None and pattern is not None:
         raise BenchError("an id is given by an expression for both sides or by a pattern for the outputs, not by both")
-    ours = None if pattern is None else expression_of(pattern)
-    return paired(restored, reference, None, id=id, lq_id=ours, subset=subset)
+    return paired(restored, reference, None, id=id, pattern=pattern, subset=subset)
 
 
 def missing(dataset: Dataset) -> int:

@@ -15,7 +15,7 @@ from bench import paths
 from bench.data.image_files import list_images
 from bench.data.images import FileSource
 from bench.data.items import Dataset
-from bench.errors import BenchError, suggest
+from bench.errors import BenchError, having, suggest
 from bench.folder_scores import footnotes, missing, pairs, text
 from bench.folder_scores.asked import Asked
 from bench.folder_scores.scoring import Row, run
@@ -142,7 +142,8 @@ def compare(
     if note is not None:
         for folder, dataset in zip(wanted, sets, strict=True):
             lost = missing(dataset)
-            lines = [*dataset.notes, *([f"{lost} references have no image (--subset leaves them out)"] if lost else [])]
+            told = [f"{having(lost, 'reference')} no image (--subset leaves them out)"] if lost else []
+            lines = [*dataset.notes, *told]
             for line in lines:
                 note(f"{folder.label}: {line}")
     if expect is not None:

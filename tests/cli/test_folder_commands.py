@@ -101,7 +101,7 @@ def test_a_missing_output_is_counted_and_never_ranked(outputs: Path, capsys: pyt
     assert bench("score", "outputs/*", "--reference", "gt", "--metric", "psnr") == 1
     shown = capsys.readouterr()
     assert "(4/5)" in table(shown.out)["ours"][0] and table(shown.out)["plain"][0].startswith("**")
-    assert "ours: 1 references have no image" in shown.err
+    assert "ours: 1 reference has no image" in shown.err
 
 
 def test_a_pattern_says_what_cannot_be_found_out(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,6 +111,8 @@ def test_a_pattern_says_what_cannot_be_found_out(outputs: Path, capsys: pytest.C
     assert "--pattern '{id}_out'" in capsys.readouterr().err
     assert bench("score", "outputs/ours", "--reference", "gt", "--metric", "psnr", "--pattern", "{id}_*") == 0
     assert "5 / 5" in capsys.readouterr().out
+    assert bench("score", "outputs/ours", "--reference", "gt", "--metric", "psnr", "--pattern", "{id}_none") == 2
+    assert "pattern '{id}_none': " in capsys.readouterr().err
 
 
 def test_files_of_a_shell_are_answered_with_the_quotes(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

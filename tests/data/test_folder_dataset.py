@@ -138,7 +138,7 @@ def test_pairs_by_name(place: Path) -> None:
     dataset = folder("mine", None, lq="low/*.png", gt="high/*.png", scale=1)
     assert dataset.name == "mine" and dataset.paired
     assert [(item.id, item.gt is not None) for item in dataset.items] == [("1", True), ("2", True)]
-    assert list(dataset.notes) == ["1 GT files have no LQ file: 3.png"]
+    assert list(dataset.notes) == ["1 GT file has no LQ file: 3.png"]
 
 
 def test_without_gt_the_data_are_lq_only(place: Path) -> None:

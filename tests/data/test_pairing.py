@@ -85,7 +85,7 @@ def test_id_patterns_pair_names_that_differ() -> None:
     low, normal = id_pattern("low([0-9]+)", "lq_id"), id_pattern("normal([0-9]+)", "gt_id")
     result = pair(files("low00690.png"), files("normal00690.png", "normal00691.png"), lq_id=low, gt_id=normal)
     assert told(result) == {"00690": ("low00690.png", "normal00690.png")}
-    assert result.notes == ["1 GT files have no LQ file: normal00691.png"]
+    assert result.notes == ["1 GT file has no LQ file: normal00691.png"]
 
 
 def test_several_groups_are_joined() -> None:

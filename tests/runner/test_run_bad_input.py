@@ -137,7 +137,7 @@ def test_a_bad_reference_is_a_failure_row_with_its_reason(corpus: Corpus, name: 
 
 
 def test_references_without_an_input_are_named_before_any_work(corpus: Corpus) -> None:
-    assert "1 GT files have no LQ file: gt-extra.png" in corpus.done.err
+    assert "1 GT file has no LQ file: gt-extra.png" in corpus.done.err
     assert ("gt-extra", "psnr") not in corpus.rows
 
 
