@@ -152,8 +152,9 @@ def compare(base: str | int | Summary, head: str | int | Summary, *, results: st
     """Two runs cell by cell, as `bench compare`: a row per dataset, method and metric.
 
     A run is a number, a suite (its newest run), `DIR:RUN`, a baseline file, or what `bench.run` returned. Columns:
-    dataset, method, metric, base, head, difference, low and high (of its 95 % interval), p (paired randomisation test),
-    n, verdict, detail. Raises `BenchError` where the two have no number in common.
+    dataset, method, metric, base, head, difference, low and high (of its 95 % interval), p (paired randomisation
+    test), n (items of the test), verdict, detail; low, high, p and n are missing where nothing was tested. Raises
+    `BenchError` where the two have no number in common.
     """
     import pandas as pd
 
@@ -168,8 +169,8 @@ def compare(base: str | int | Summary, head: str | int | Summary, *, results: st
     rows = []
     for change in changes:
         test = change.test
-        found = (None,) * 5 if test is None else (test.difference, *test.interval, test.p_randomisation, test.n)
-        rows.append((*change[:3], change.base, change.head, *found, change.verdict, change.detail))
+        found = (None,) * 4 if test is None else (*test.interval, test.p_randomisation, test.n)
+        rows.append((*change[:3], change.base, change.head, change.difference, *found, change.verdict, change.detail))
     names = ["dataset", "method", "metric", "base", "head", "difference", "low", "high", "p", "n", "verdict", "detail"]
     return pd.DataFrame(rows, columns=names)
 

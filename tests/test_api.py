@@ -63,6 +63,7 @@ def test_frames_have_signatures_and_the_numbers_of_json(runs, capsys: pytest.Cap
 def test_runs_are_compared_cell_by_cell(runs):
     changes = bench.compare(*runs).set_index(["method", "metric"])
     assert list(changes.loc["identity", "verdict"]) == ["same", "same"]
+    assert list(changes.loc["identity", "difference"]) == [0, 0] and changes.loc["identity", "p"].isna().all()
     first, second = (run.cells().set_index(["method", "metric"])["value"] for run in runs)
     for metric in ("psnr", "ssim"):
         row = changes.loc[("tone", metric)]

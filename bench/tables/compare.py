@@ -40,6 +40,15 @@ class Change(NamedTuple):
         return self.verdict in ("same", "better", "worse", "undecided")
 
     @property
+    def difference(self) -> float | None:
+        """Head less base: of the items of the test where there is one, else of two finite numbers, if compared."""
+        if self.test is not None:
+            return self.test.difference
+        if not self.compared or self.base is None or self.head is None:
+            return None
+        return self.head - self.base if math.isfinite(self.base) and math.isfinite(self.head) else None
+
+    @property
     def shared(self) -> bool:
         """Whether both sides have the cell."""
         return self.verdict not in ("new", "vanished")
@@ -89,6 +98,7 @@ def render(found: Sequence[Change], style: str) -> str:
         rows = [
             {
                 **change._asdict(),
+                "difference": change.difference,
                 "test": change.test and {**change.test._asdict(), "interval": list(change.test.interval)},
             }
             for change in found
@@ -138,8 +148,10 @@ def _number(value: float | None, change: Change) -> str:
 
 
 def _difference(change: Change) -> str:
-    if change.test is None:
+    if change.difference is None:
         return ""
+    if change.test is None:
+        return signed(change.difference, change.digits)
     low, high = (signed(end, change.digits) for end in change.test.interval)
     p = statistics.p_text(change.test.p_randomisation)
-    return f"{signed(change.test.difference, change.digits)} [{low}, {high}] {p}"
+    return f"{signed(change.difference, change.digits)} [{low}, {high}] {p}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from support.records import run_record
@@ -77,6 +78,16 @@ def test_the_json_form_is_strict():
     )
     assert rows[0]["verdict"] == "better"
     assert rows[0]["test"]["difference"] == pytest.approx(1.045)
+
+
+def test_a_difference_needs_two_finite_numbers_and_no_test():
+    same, endless, lost = (
+        compare.changes(run(cell(base)), run(cell(head)))[0]
+        for base, head in ((LOW, LOW), ([math.inf] * 3, [math.inf] * 3), (LOW, [*LOW[:-1], None]))
+    )
+    assert same.difference == 0 and endless.verdict == "same" and endless.difference is None
+    assert lost.verdict == "incomplete" and lost.difference is None
+    assert " +0.00 | same " in compare.render([same], "markdown")
 
 
 A = "psnr|space:rgb|range:u8|crop:0|gtmean:no|v:1"
