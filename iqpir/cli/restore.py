@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="auto: bfloat16 where this machine is faster with it.",
 )
+@click.option("--threads", type=click.IntRange(min=1), help="Of the CPU. Default: as many as are fastest, by trying.")
 @click.option("--keep", is_flag=True, help="Leave outputs that exist: go on where a run was stopped.")
 def command(
     source: Path,
@@ -82,6 +83,7 @@ def command(
     upscale: int,
     device: str,
     dtype: str,
+    threads: int | None,
     keep: bool,
 ) -> int:
     """Restore IN, an image or a folder of images, into OUT: a .png file, or a folder with the same tree of .png files.
@@ -90,6 +92,7 @@ def command(
     reason is on standard error, the others are done.
     """
     from iqpir.progress import bar
+    from iqpir.threads import settled
 
     if upscale > 1 and not faces:
         raise IQPIRError("--upscale goes with --faces; without it an image keeps its size")
@@ -105,6 +108,8 @@ def command(
         "score": None if score is None else _scores(score),
         "gray": gray,
     }
+    if about := click.get_current_context().with_resource(settled(threads, device)):
+        click.echo(about, err=True)
     if dtype == "auto":
         from iqpir.precision import choice
 

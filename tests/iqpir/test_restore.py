@@ -225,6 +225,27 @@ def test_keep_goes_on_where_a_run_stopped(tmp_path, weights):
     assert Image.open(tmp_path / "out/a.png").size == (SIDE, SIDE)
 
 
+def test_threads_are_those_asked_for_and_otherwise_those_that_are_chosen(tmp_path, weights, monkeypatch):
+    from iqpir import threads
+    from iqpir.cli import restore
+
+    used: list[int] = []
+    one = restore._one
+    monkeypatch.setattr(restore, "_one", lambda *given: used.append(torch.get_num_threads()) or one(*given))
+    monkeypatch.setattr(threads, "choice", lambda usual: threads.Choice(2, "two of three"))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    given, usual = save(tmp_path / "in.png"), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        asked = run("restore", given, tmp_path / "asked.png", "--weights", weights, "--threads", 1)
+        chosen = run("restore", given, tmp_path / "chosen.png", "--weights", weights)
+        assert used == [1, 2] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(usual)
+    assert "two of three" in chosen.stderr and "two of three" not in asked.stderr
+
+
 def test_one_file_to_a_file_or_into_a_folder(tmp_path):
     given = save(tmp_path / "face.jpg")
     assert plan(given, tmp_path / "x.png").jobs == [(given, tmp_path / "x.png")]

@@ -61,7 +61,7 @@ def means(
     """
     import numpy as np
 
-    from bench.metrics.kernels.windows import ssim_sums
+    from bench.metrics.kernels.windows import WHITE, ssim_sums
 
     weights = taps(window)
     radius = len(weights) // 2
@@ -69,13 +69,16 @@ def means(
         x, y = (np.pad(plane, radius, mode="symmetric") for plane in (x, y))
     if meaning is None:
         x, y = (np.asarray(plane, dtype=np.float64) for plane in (x, y))
+    table = np.empty(0) if meaning is None else WHITE * meaning
+    if np.array_equal(table, np.arange(256)):  # levels that are their own values
+        table = np.empty(0, dtype=np.float32)
     structure, ssim = ssim_sums(
         np.ascontiguousarray(x),
         np.ascontiguousarray(y),
-        np.empty(0) if meaning is None else meaning,
+        table,
         tuple(weights[: radius + 1].tolist()),
-        constants.c1,
-        constants.c2,
+        WHITE**2 * constants.c1,
+        WHITE**2 * constants.c2,
         constants.scale,
         0.0 if constants.clamp else -np.inf,
     )
