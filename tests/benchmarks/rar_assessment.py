@@ -3,7 +3,7 @@
 Prints, per dataset: the average precision of each degradation that it has, and their mean; Spearman's correlation of
 the judged quality with PSNR and SSIM of the inputs; of all pairs of latents that four rounds run through,
 each with the next, the share that the assessor puts in the order of PSNR and of SSIM against the reference (pairs
-closer than 0.1 dB or 0.002 are none), and how many of the steps that it would take are for the better.
+closer than 0.1 dB or 0.002 are none), and how many of the steps that the loop takes are for the better.
 
     python tests/benchmarks/rar_assessment.py [builtin-composite …] [--weights rar-tiny]
 """
@@ -42,6 +42,8 @@ class Seen(NamedTuple):
     """Of the input."""
     steps: list[tuple[float, dict[str, float]]]
     """Probability that a step is for the better, as judged, and by how much it is, by each of `APART`."""
+    taken: list[dict[str, float]]
+    """By how much those steps are that the loop takes."""
 
 
 def average_precision(odds: np.ndarray, there: np.ndarray) -> float:
@@ -71,8 +73,10 @@ def seen(system: RAR, item: Item) -> Seen:
     for turn in range(1, len(states)):
         odds = float((judged[turn].utility - judged[turn - 1].utility).sigmoid())
         steps.append((odds, {name: scores[turn][name] - scores[turn - 1][name] for name in APART}))
-    first = judged[0]
-    return Seen(tuple(item.done), first.logits[0].sigmoid().numpy(), float(first.quality), scored(given, clean), steps)
+    first, odds = judged[0], judged[0].logits[0].sigmoid().numpy()
+    count = rounds(system, states[0], LoopOptions(4)).traces[0].taken
+    taken = [gains for _, gains in steps[:count]]
+    return Seen(tuple(item.done), odds, float(first.quality), scored(given, clean), steps, taken)
 
 
 def lines(name: str, found: list[Seen]) -> Iterator[str]:
@@ -93,11 +97,11 @@ def lines(name: str, found: list[Seen]) -> Iterator[str]:
     for metric, apart in APART.items():
         pairs = [(odds, gain[metric]) for each in found for odds, gain in each.steps if abs(gain[metric]) > apart]
         right = [(odds > 0.5) == (gain > 0) for odds, gain in pairs]
-        taken = [gain > 0 for odds, gain in pairs if odds >= 0.5 + LoopOptions().margin]
         good = np.mean([gain > 0 for _, gain in pairs])
         yield f"steps by {metric}: {len(pairs)}, {good:.1%} for the better; told right {np.mean(right):.1%}"
-        if taken:
-            yield f"  of {len(taken)} that are taken {np.mean(taken):.1%} are for the better"
+        run = [gain[metric] > 0 for each in found for gain in each.taken if abs(gain[metric]) > apart]
+        if run:
+            yield f"  of {len(run)} that the loop takes {np.mean(run):.1%} are for the better"
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def test_a_clean_image_is_left_without_any_round():
 
 
 def test_what_may_be_clean_is_left_only_if_it_is_fair():
-    system = Stand(lambda z: z + 2, clean=3, quality=lambda z: mean(z) * 0 + 0.65)
+    system = Stand(lambda z: z + 4, clean=3, quality=lambda z: mean(z) * 0 + 0.65)
     assert rounds(system, start(1), LoopOptions(rounds=2)).traces[0].taken == 2
 
 
@@ -82,9 +82,9 @@ def test_a_worse_result_is_rolled_back_bit_for_bit():
 
 
 def test_the_last_good_result_is_kept_when_a_later_round_is_worse():
-    turn = iter([2.0, 2.0, -1.0])
+    turn = iter([4.0, 4.0, -1.0])
     found = rounds(Stand(lambda z: z + next(turn)), start(1), LoopOptions())
-    assert torch.equal(found.latent, start(1) + 2 + 2)
+    assert torch.equal(found.latent, start(1) + 4 + 4)
     assert [each.verdict for each in found.traces[0].rounds] == ["accepted", "accepted", "rolled back"]
 
 
@@ -95,6 +95,14 @@ def test_a_gain_within_the_margin_is_none():
     ):  # fmt: skip
         found = rounds(Stand(lambda z, gain=gain: z + gain), start(1), LoopOptions(rounds=1, margin=margin))
         assert found.traces[0].rounds[0].verdict == verdict
+
+
+def test_a_later_round_has_a_margin_of_its_own():
+    """σ(1.11) = 0.7521 and σ(2.2) = 0.9002: both pass a first round, the second alone another."""
+    for gains, taken in (((1.11, 1.11), 1), ((1.11, 2.2), 2), ((2.2, 1.11), 1), ((1.09, 2.2), 0)):
+        turn = iter(gains)
+        options = LoopOptions(rounds=2, margin=0.25, again=0.4)
+        assert rounds(Stand(lambda z, turn=turn: z + next(turn)), start(1), options).traces[0].taken == taken
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -113,12 +121,12 @@ def test_utility_does_not_fall_along_an_accepted_trace(seed: int):
 
 def test_an_assessor_that_is_never_content_ends_at_the_limit():
     for limit in (0, 1, 4):
-        system = Stand(lambda z: z * 2)
+        system = Stand(lambda z: z * 8)
         found = rounds(system, start(), LoopOptions(rounds=limit))
         assert len(system.restored) == limit and len(system.assessed) == limit + 1
         assert [trace.reason for trace in found.traces] == ["limit"] * 2
         # The last round's result was judged better: it is what is returned, not the one before.
-        assert torch.equal(found.latent, start() * 2.0**limit)
+        assert torch.equal(found.latent, start() * 8.0**limit)
 
 
 def test_an_assessor_that_contradicts_itself_ends_too():
@@ -178,6 +186,6 @@ def test_parts_of_the_loop_can_be_left_out():
 
 
 def test_options_that_cannot_be_are_refused():
-    for wrong in ({"rounds": -1}, {"good": 1.5}, {"margin": float("nan")}, {"restorer": "gan"}):
+    for wrong in ({"rounds": -1}, {"good": 1.5}, {"margin": float("nan")}, {"again": 2.0}, {"restorer": "gan"}):
         with pytest.raises(IQPIRError):
             LoopOptions(**wrong)
