@@ -186,7 +186,7 @@ class AgentMethod(Method):
             made = tool.method.restore(image).clamp(0, 1)
             after = self._assess(made)
             odds = float((after.utility - seen.utility).sigmoid()[0])
-            gained = not options["verify"] or odds >= 0.5 + usual.margin
+            gained = not options["verify"] or odds >= usual.needed(1 + len(pictures))
             verdict: Verdict = "accepted" if gained else "rolled back" if options["rollback"] else "kept"
             spent = time.perf_counter() - start
             steps.append(

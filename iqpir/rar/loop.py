@@ -62,11 +62,11 @@ class LoopOptions:
     far more, most degraded ones less, and a round in vain costs more than one left out."""
     fair: float = 0.7
     """A quality below which nothing is left for being clean, perhaps."""
-    margin: float = 0.3
+    margin: float = 0.0
     """By how much the probability that a first round's result is better must exceed a half."""
-    again: float = 0.45
+    again: float = 0.3
     """The same of each later round. Of rar-tiny's first rounds most are for the better, whatever is judged, of later
-    ones few: what is known before a look belongs into the judgement as much as the look (docs/rar.md)."""
+    ones about half: what is known before a look belongs into the judgement as much as the look (docs/rar.md)."""
     least: float = 1e-3
     """‖Δ‖/‖z‖ below which a round has changed nothing."""
 
