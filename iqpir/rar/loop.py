@@ -64,7 +64,7 @@ class LoopOptions:
     """A quality below which nothing is left for being clean, perhaps."""
     margin: float = 0.0
     """By how much the probability that a first round's result is better must exceed a half."""
-    again: float = 0.3
+    again: float = 0.25
     """The same of each later round. Of rar-tiny's first rounds most are for the better, whatever is judged, of later
     ones about half: what is known before a look belongs into the judgement as much as the look (docs/rar.md)."""
     least: float = 1e-3
