@@ -8,7 +8,7 @@
 set -euo pipefail
 
 # Sockets of Ray lie in here, and their paths must be short; so must the job's number be part of it, as machines are shared.
-export RAY_TMPDIR=/tmp/ray-$SLURM_JOB_ID
+export RAY_TMPDIR=$(dirname "$(mktemp -u)")/ray-$SLURM_JOB_ID
 export BENCH_HOME=${BENCH_HOME:-$HOME/.cache/iqpir-bench}   # on a disk that all nodes see: `bench fetch` once, before
 # What the machines of this cluster know each other by: a Ray without does what anybody on the network says.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-$(openssl rand -hex 32)}
