@@ -46,7 +46,7 @@ class MissingFile(BenchError):
 
 def having(count: int, noun: str) -> str:
     """`1 image has`, `2 images have`."""
-    return f"{count} {noun} has" if count == 1 else f"{count} {noun}s have"
+    return f"{counted(count, noun)} {'has' if count == 1 else 'have'}"
 
 
 def described(error: BaseException) -> str:
