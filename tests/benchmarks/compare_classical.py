@@ -1,11 +1,11 @@
 """What classical metrics cost: each against pyiqa's network, and whole folders against pyiqa's command and decoding.
 
-`python tests/benchmarks/compare_classical.py [--mirror DIR] [--size 512] [--repeat 3] [--pairs 6]
-[--decoded 100]`; with `--write docs/performance.md` the figures become a section of that document. All of it is one
-process on one thread, in which turns alternate, so that whatever else the machine does falls on both sides; the ratios are of the fastest turns. Ours
-runs under `pyiqa/default`, whose options are pyiqa's, from the decoded 8-bit image on: the conversion to luma is
-counted on both sides. NIQE, BRISQUE and the whole pass need LIVE's parameters, which `--mirror` holds as for
-`bench fetch --mirror`.
+`python tests/benchmarks/compare_classical.py [--mirror DIR] [--size 512] [--repeat 3] [--pairs 6] [--decoded 100]`;
+with `--write docs/performance.md` the figures become a section of that document. All of it is one process on one
+thread, in which turns alternate, so that whatever else the machine does falls on both sides; the ratios are of the
+fastest turns. Ours runs under `pyiqa/default`, whose options are pyiqa's, from the decoded 8-bit image on: the
+conversion to luma is counted on both sides. NIQE, BRISQUE and the whole pass need LIVE's parameters, which `--mirror`
+holds as for `bench fetch --mirror`.
 """
 
 from __future__ import annotations
