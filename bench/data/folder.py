@@ -17,7 +17,7 @@ from bench.data.images import shown
 from bench.data.items import Dataset, Item
 from bench.data.naming import Naming, expression_of, infer
 from bench.data.pairing import Pairing, id_of, id_pattern, item_id, pair, problems, select
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 
 class Strangers(BenchError):
@@ -78,8 +78,8 @@ def _folder(
     if references is not None and not any(item.lq and item.gt for item in pairing.items):
         first = next((item.id for item in pairing.items if item.lq), inputs.files[0].name)
         raise Strangers(
-            f"none of the {len(inputs.files)} files of {shown(lq)} has the id of one of the "
-            f"{len(references.files)} files of {shown(str(gt))}, such as {first!r}",
+            f"no file of {shown(lq)} ({counted(len(inputs.files), 'file')}) has the id of a file of "
+            f"{shown(str(gt))} ({counted(len(references.files), 'file')}), such as {first!r}",
             f"dataset {name!r}: ", "; give id patterns (lq_id, gt_id)",
         )  # fmt: skip
     listings = (inputs,) if references is None else (inputs, references)
@@ -93,8 +93,9 @@ def _check_matches(pattern: Expression | None, side: Listing, place: str) -> Non
         return
     example = item_id(side.files[0].name)
     raise BenchError(
-        f"{pattern.where}: {pattern.pattern!r} finds no id in any of the {len(side.files)} names of {shown(place)}, "
-        f"such as {example!r}: the id is what its group matches in a name without its suffix"
+        f"{pattern.where}: {pattern.pattern!r} finds no id in any name of {shown(place)} "
+        f"({counted(len(side.files), 'file')}), such as "
+        f"{example!r}: the id is what its group matches in a name without its suffix"
     )
 
 

@@ -12,7 +12,7 @@ import click
 
 from iqpir import files
 from iqpir.console import complain, say
-from iqpir.errors import ImageFailure, IQPIRError, one_line, shown
+from iqpir.errors import ImageFailure, IQPIRError, counted, one_line, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,7 +145,7 @@ def command(
     finally:  # rounds of what was done are kept where a run is interrupted
         if trace is not None:
             _write_trace(trace, told, add=keep)
-    say(f"{len(jobs) - failed} of {len(jobs)} images restored to {shown(target)}")
+    say(f"{len(jobs) - failed} of {counted(len(jobs), 'image')} restored to {shown(target)}")
     return 1 if failed else 0
 
 

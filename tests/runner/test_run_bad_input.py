@@ -298,7 +298,10 @@ SUITES = {
     "type": ("seeds: many", "suite.yaml:5: seeds: "),
     "label": ("methods: [{method: gamma, label: a}, {method: identity, label: a}]", "label 'a' is already used"),
     "no images": ("datasets: [{dataset: folder, options: {lq: data/lo}}]", "data/lo: does not exist"),
-    "no pairs": ("datasets: [{dataset: folder, options: {lq: data/low, gt: other}}]", "none of the 2 files"),
+    "no pairs": (
+        "datasets: [{dataset: folder, options: {lq: data/low, gt: other}}]",
+        "no file of data/low (2 files) has the id of a file of other (1 file)",
+    ),
     "include": ("include: absent.yaml", "absent.yaml does not exist"),
     "include loop": ("include: suite.yaml", "include loop"),
     "python object": (
