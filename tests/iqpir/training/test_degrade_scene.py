@@ -169,6 +169,14 @@ def test_water_takes_red_away_and_targets_have_it_back(images: list[np.ndarray])
     assert 0.33 < good.mean() < 0.5 and 0.3 < bad.mean() < 0.5
 
 
+def test_what_is_bright_under_water_is_so_afterwards(images: list[np.ndarray]):
+    """Of 23 real pairs: correlation .95 of the means, spread .057 under water and .078 of the targets."""
+    found = list(pairs("water", images, pool=0.0))
+    bad, good = (np.array([np.clip(getattr(pair, side), 0, 1).mean() for pair in found]) for side in ("bad", "target"))
+    assert np.corrcoef(bad, good)[0, 1] > 0.82
+    assert 0.04 < bad.std() < good.std() < 0.1
+
+
 def test_mist_makes_pictures_paler_and_stays_in_them(images: list[np.ndarray]):
     def spread(image: np.ndarray) -> float:
         return float(np.quantile(image, 0.99) - np.quantile(image, 0.01))
