@@ -134,7 +134,7 @@ def register_method(name: str, factory: Callable[..., Any]) -> None:
     registry("method").register(name, factory, f"registered at {Path(caller.filename).name}:{caller.lineno}")
 
 
-def load_results(path: str | Path = "results/bench.db", run: str | None = None) -> pd.DataFrame:
+def load_results(path: str | Path = "results/bench.db", run: str | int | None = None) -> pd.DataFrame:
     """A run as a long-form DataFrame, one row per item and metric (columns and types: `bench.results.view.DTYPES`).
 
     `path` is the database or its folder; `run` a run number or a suite, None for the newest of all.
@@ -145,7 +145,7 @@ def load_results(path: str | Path = "results/bench.db", run: str | None = None) 
     given = Path(path)
     folder = given.parent if given.name == FILE_NAME else given
     with Store.reading(folder) as store:
-        return load(store, run)
+        return load(store, None if run is None else str(run))
 
 
 def compare(base: str | int | Summary, head: str | int | Summary, *, results: str | Path | None = None) -> pd.DataFrame:

@@ -94,8 +94,8 @@ def _check_matches(pattern: Expression | None, side: Listing, place: str) -> Non
     example = item_id(side.files[0].name)
     raise BenchError(
         f"{pattern.where}: {pattern.pattern!r} finds no id in any name of {shown(place)} "
-        f"({counted(len(side.files), 'file')}), such as "
-        f"{example!r}: the id is what its group matches in a name without its suffix"
+        f"({counted(len(side.files), 'file')}), such as {example!r}: the id is what its group matches "
+        "in a name without its suffix"
     )
 
 

@@ -68,6 +68,14 @@ def means(here: Path) -> dict[tuple[str, str], float]:
     return {key: value for key, value in grouped.items() if math.isfinite(value)}
 
 
+def test_a_run_is_loaded_by_its_number_as_a_number_or_as_text(here):
+    newest = package.load_results("results")
+    for named in (1, "1"):
+        assert newest.equals(package.load_results("results", named))
+    with pytest.raises(package.BenchError, match="no run of '7'"):
+        package.load_results("results", 7)
+
+
 def test_every_eval_ever_has_a_record_per_method_with_signatures_and_intervals(here, means, tmp_path, capsys):
     assert bench("export", "mine", "--format", "eee", "-o", str(tmp_path)) == 0
     assert "1 of 9 cells have no finite value" in capsys.readouterr().err  # the infinite PSNR
