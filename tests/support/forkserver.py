@@ -58,6 +58,9 @@ def main() -> None:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
+            if pid not in running:  # a helper of multiprocessing's, which the commands to come need
+                forkserver.ensure_running()
+                continue
             place = Path(running.pop(pid))
             place.with_suffix(".part").write_text(str(os.waitstatus_to_exitcode(status)))
             place.with_suffix(".part").rename(place)

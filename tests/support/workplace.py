@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -84,6 +85,9 @@ class Launcher:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._count = 0
+        self._serve()
+
+    def _serve(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BENCH_")}
         self._server = subprocess.Popen(
             [sys.executable, str(HERE / "forkserver.py")],
@@ -104,14 +108,20 @@ class Launcher:
             "arguments": arguments, "cwd": str(cwd), "env": env, "code": str(code), "out": str(out), "err": str(err),
             "before": None if before is None else str(before), "script": None if script is None else str(script),
         }  # fmt: skip
+        if (gone := self._server.poll()) is not None:  # which is one test's failure, not that of all that follow
+            warnings.warn(f"the server of the commands had ended with code {gone}; there is a new one", stacklevel=2)
+            self._serve()
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        return Started(int(self._said()), code, out, err)
+        said = self._said()
+        assert said, f"the server of the commands ended with code {self._server.wait(60)}"
+        return Started(int(said), code, out, err)
 
     def close(self) -> None:
         assert self._server.stdin is not None
-        self._server.stdin.close()
+        with suppress(BrokenPipeError):
+            self._server.stdin.close()
         self._server.wait(60)
 
 
