@@ -51,20 +51,28 @@ def decode(raw: bytes, limit: int = MAX_PIXELS, remedy: str = "") -> np.ndarray:
 
 
 def _decode(raw: bytes, header: Header, limit: int) -> np.ndarray:
+    pixels = None
     if header.kind == "png":
-        raw = png.unpacked(raw)
-        header = header._replace(image=read_header(io.BytesIO(raw), limit).image)
-    deep = _checked(raw, header)
-    if deep and header.kind == "pnm":
-        return pnm.decode_deep(raw)
-    pixels = _fast(raw, header)
+        parts = png.taken_apart(raw)
+        pixels = png.plain(raw, parts)
+        if pixels is None:
+            raw = parts.stored()
+            header = header._replace(image=read_header(io.BytesIO(raw), limit).image)
     if pixels is None:
-        pixels = _through_pillow(raw, header, deep)
+        pixels = _by_library(raw, header)
     pixels = _oriented(pixels, header.orientation)
     if pixels.shape[:2] != header.size:
         made, said = (f"{width}×{height}" for height, width in (pixels.shape[:2], header.size))
         raise ImageFailure(f"decodes to {made}, but its header says {said}")
     return pixels
+
+
+def _by_library(raw: bytes, header: Header) -> np.ndarray:
+    deep = _checked(raw, header)
+    if deep and header.kind == "pnm":
+        return pnm.decode_deep(raw)
+    pixels = _fast(raw, header)
+    return _through_pillow(raw, header, deep) if pixels is None else pixels
 
 
 def _checked(raw: bytes, header: Header) -> bool:

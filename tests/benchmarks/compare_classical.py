@@ -20,7 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import compare_pass
 import numpy as np
@@ -40,7 +40,7 @@ FITTED = ("niqe", "brisque")
 TARGETS = {"psnr": 3, "ssim": 45, "gmsd": 3, "fsim": 3, "vif": 8, "piqe": 5, "niqe": 4, "brisque": 4}
 """How many times faster than pyiqa a metric ought to be."""
 PASS = "all of them over a folder, by both commands"
-FOLDER = "`bench score` of PSNR and SSIM over {pairs:,} pairs against decoding them on as many threads"
+FOLDER = "`bench score` of PSNR and SSIM over {pairs:,} pairs against decoding them by OpenCV on as many threads"
 HEADING = "## Classical metrics"
 _QUICK = 0.3
 """Seconds of the processor."""
@@ -125,12 +125,20 @@ def whole_pass(folder: Path, repeat: int) -> float:
     return used[1] / used[0]
 
 
-def beside_decoding(folder: Path, repeat: int) -> float:
-    """Processor time of `bench score` of PSNR and SSIM over that of decoding the same files on as many threads.
+class Decoded(NamedTuple):
+    """Processor time beside that of decoding the same files by OpenCV on as many threads."""
 
-    Two threads of one core slow each other down, and both sides are to pay for it.
-    """
+    scored: float
+    """Of `bench score` of PSNR and SSIM."""
+    read: float
+    """Of our decoding alone, which checks what OpenCV does not."""
+
+
+def beside_decoding(folder: Path, repeat: int) -> Decoded:
+    """Two threads of one core slow each other down, and all sides are to pay for it."""
     from concurrent.futures import ThreadPoolExecutor
+
+    import cv2
 
     from bench.cli.score import command
     from bench.data.images import decode
@@ -143,17 +151,23 @@ def beside_decoding(folder: Path, repeat: int) -> float:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             command.main(asked, standalone_mode=False)
 
-    def decode_all() -> None:
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            for _ in pool.map(lambda file: decode(file).shape, files):
-                pass
+    def all_by(decoder: Callable[[Path], np.ndarray]) -> Callable[[], None]:
+        def run() -> None:
+            with ThreadPoolExecutor(usable_cores()) as pool:
+                for _ in pool.map(lambda file: decoder(file).shape, files):
+                    pass
+
+        return run
+
+    def opencv(file: Path) -> np.ndarray:
+        return cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
 
     score()
-    _, used = turns([score, decode_all], repeat)
-    return used[0] / used[1]
+    _, used = turns([score, all_by(decode), all_by(opencv)], repeat)
+    return Decoded(used[0] / used[2], used[1] / used[2])
 
 
-def table(rows: Mapping[str, Mapping[str, Any]], passed: float | None, decoded: float, pairs: int) -> str:
+def table(rows: Mapping[str, Mapping[str, Any]], passed: float | None, decoded: Decoded, pairs: int) -> str:
     """Markdown: every figure beside its target."""
     lines = ["| metric | ours | pyiqa | faster | target |", "|:--|--:|--:|--:|--:|"]
     for name, row in rows.items():
@@ -165,8 +179,12 @@ def table(rows: Mapping[str, Mapping[str, Any]], passed: float | None, decoded: 
         )
     if passed is not None:
         lines.append(f"| {PASS} | – | – | {_judged(f'{passed:.0f}×', passed >= 25)} | ≥ 25× |")
-    against = _judged(f"{decoded:.2f}×", decoded <= 1.3)
-    lines += ["", f"{FOLDER.format(pairs=pairs)}: {against} its processor time (target: ≤ 1.3×)."]
+    against = _judged(f"{decoded.scored:.2f}×", decoded.scored <= 1.3)
+    lines += [
+        "",
+        f"{FOLDER.format(pairs=pairs)}: {against} its processor time (target: ≤ 1.3×), of which our decoding alone is "
+        f"{decoded.read:.2f}×.",
+    ]
     return "\n".join(lines)
 
 

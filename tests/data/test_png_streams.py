@@ -15,11 +15,18 @@ import pytest
 from PIL import Image
 
 from iqpir import codecs
+from iqpir.codecs import png as png_room
 from iqpir.errors import ImageFailure
 
 SIDE = 9
 GRAY, RGB, PALETTE = 0, 2, 3
 KINDS = [(8, RGB), (8, GRAY), (8, PALETTE), (16, RGB), (16, GRAY)]
+
+
+@pytest.fixture(autouse=True, params=["pillow", "compiled"])
+def undone_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes pixels of rows: each test holds for both, whatever the process has read before."""
+    monkeypatch.setattr(png_room, "_WORTH", 0 if request.param == "compiled" else 1 << 62)
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -149,3 +156,57 @@ def test_pixels_are_those_of_the_writer() -> None:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "png", **options)
         assert (codecs.decode(file.getvalue()) == pixels).all()
+
+
+def in_both_ways(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray | str]:
+    """What a PNG becomes through Pillow and through compiled loops: its pixels or a message."""
+    found: list[np.ndarray | str] = []
+    for worth in (1 << 62, 0):
+        monkeypatch.setattr(png_room, "_WORTH", worth)
+        try:
+            found.append(codecs.decode(raw))
+        except ImageFailure as error:
+            found.append(str(error))
+    return found
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 33])
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, None])
+def test_rows_of_every_filter_are_what_pillow_makes_of_them(
+    width: int, kind: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng([width, 9 if kind is None else kind])
+    lines = draw.integers(0, 256, (24, 1 + 3 * width), np.uint8)
+    lines[:, 0] = draw.integers(0, 5, len(lines)) if kind is None else kind
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, len(lines), 8, RGB, 0, 0, 0))
+    raw = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(lines.tobytes())) + chunk(b"IEND", b"")
+    pillow, ours = in_both_ways(raw, monkeypatch)
+    assert isinstance(ours, np.ndarray) and ours.shape == (24, width, 3) and ours.dtype == np.uint8
+    assert np.array_equal(ours, pillow)
+
+
+def test_a_filter_that_there_is_not_is_the_same_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = bytearray(rows(8, RGB))
+    lines[4 * (1 + 3 * SIDE)] = 5
+    pillow, ours = in_both_ways(png(8, RGB, zlib.compress(bytes(lines))), monkeypatch)
+    assert isinstance(pillow, str) and pillow == ours
+
+
+def test_harm_anywhere_is_told_in_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (11, 13, 3), np.uint8)).save(file, "png")
+    sound = file.getvalue()
+    for at in range(8, len(sound)):
+        changed = bytearray(sound)
+        changed[at] ^= 1 << at % 8
+        pillow, ours = in_both_ways(bytes(changed), monkeypatch)
+        assert isinstance(pillow, str) == isinstance(ours, str)
+        assert pillow == ours if isinstance(pillow, str) else np.array_equal(pillow, ours)
+
+
+def test_a_process_that_reads_little_loads_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png_room, "_WORTH", 3 * len(rows(8, RGB)))
+    monkeypatch.setattr(png_room, "_met", 0)
+    raw = png(8, RGB, zlib.compress(rows(8, RGB)))
+    made = [png_room.plain(raw, png_room.taken_apart(raw)) is not None for _ in range(4)]
+    assert made == [False, False, True, True]

@@ -8,10 +8,10 @@ import torch
 from scipy.ndimage import correlate1d
 
 from bench.metrics.kernels.blocks import variances
-from bench.metrics.kernels.compiled import compiled
 from bench.metrics.kernels.moments import moments
 from bench.metrics.primitives import nss
 from bench.metrics.primitives.ssim_maps import Constants, batch_means, means
+from iqpir.compiled import compiled
 
 SIZES = [(11, 11), (26, 74), (27, 75), (42, 138), (43, 139), (200, 73)]
 """The window alone; one strip and one tile of whole windows; one more of each; two of each."""

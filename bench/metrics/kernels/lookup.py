@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.metrics.kernels.compiled import compiled
+from iqpir.compiled import compiled
 
 
 @compiled()

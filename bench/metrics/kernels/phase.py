@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.metrics.kernels.compiled import compiled
+from iqpir.compiled import compiled
 
 _TILE = 256
 """Pixels worked on at a time, so that what is between the steps stays in the first cache."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba.extending import overload
 
-from bench.metrics.kernels.compiled import compiled
+from iqpir.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
