@@ -38,7 +38,12 @@ def command(base: str, head: str, words: tuple[str, ...], style: str, results: s
 
     fatal = findings.kinds(words or ["none"])
     first, second = arguments.of(base, results), arguments.of(head, results)
-    changes = compare.changes(first.cells, second.cells)
+    others = findings.other_images(first.snapshot, second.snapshot)
+    apart = {
+        place: [compare.Apart(one.detail, bool(one.method), one.kind != "drift") for one in told]
+        for place, told in others.items()
+    }
+    changes = compare.changes(first.cells, second.cells, apart)
     if any(change.shared for change in changes):
         click.echo(compare.render(changes, style), nl=False)
     if not any(change.compared for change in changes):

@@ -54,6 +54,7 @@ def command(
 
     if style == "parquet" and output is None:
         raise BenchError("parquet is a binary format: name a file with --output FILE")
+    output = None if output == "-" else output
     folder = paths.results(results)
     with leases.reading(folder, say) as store:
         number = view.find_run(store, run)
@@ -106,7 +107,7 @@ def _foreign(data: RunView, style: str, created: float, output: str | None) -> N
     from pathlib import Path
 
     from bench import files
-    from bench.errors import BenchError, counted
+    from bench.errors import BenchError, counted, having
     from bench.export import bencher, croissant, every_eval_ever, facts, hub
 
     lost = facts.left_out(data)
@@ -114,6 +115,10 @@ def _foreign(data: RunView, style: str, created: float, output: str | None) -> N
         raise BenchError(f"run {data.number} has no finite value to export (bench table says why)")
     if lost:
         say(f"{lost} of {len(data.cells)} cells have no finite value and are left out")
+    parts = facts.parts(data)
+    if parts and style in ("bmf", "hub"):
+        where = "" if style == "bmf" else " but for the table of the card"
+        say(f"{having(parts, 'cell')} a value of fewer items than expected: left out{where}")
     if style == "bmf":
         made = bencher.text(data)
         if output is None:

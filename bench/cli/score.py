@@ -107,18 +107,18 @@ def _several(wanted: Sequence[OutputFolder], asked: Sequence[Asked], protocol: s
     from bench.tables import render
     from bench.tables.layout import Extras
 
-    comparison.check_against(given["against"], wanted)
+    against = comparison.against(given["against"], wanted)
     style = options.usual_style() if given["style"] == "table" else given["style"]
     look = render.Style(style, notes=given["notes"], width=given["width"], plain=True)
     with bar("images", total=0) as shown:
         found = comparison.compare(
             asked, wanted, given["reference"], id=given["expression"], pattern=given["pattern"],
-            subset=given["subset"], device=given["device"], threads=given["threads"], timeout=given["timeout"],
-            note=say, expect=shown.reset, advance=shown.update,
+            subset=given["subset"], tested=against, device=given["device"], threads=given["threads"],
+            timeout=given["timeout"], note=say, expect=shown.reset, advance=shown.update,
         )  # fmt: skip
     if given["style"] in ("json", "csv"):
         click.echo(comparison.listing(found, given["style"]), nl=False)
     else:
         data = comparison.view(asked, found, given["reference"], protocol)
-        click.echo(render.render(data, look, Extras(ci=given["ci"], against=given["against"])), nl=False)
+        click.echo(render.render(data, look, Extras(ci=given["ci"], against=against)), nl=False)
     return exit_code([row for one in found for row in one.rows])

@@ -21,6 +21,11 @@ class Measured(NamedTuple):
     value: float
     interval: statistics.Interval | None
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is of all items; a mean over those that did not fail is no number to be tracked or shown alone."""
+        return self.cell.complete
+
 
 def measured(data: RunView) -> Iterator[Measured]:
     """In table order; what has no finite value has no place in these formats."""
@@ -32,6 +37,11 @@ def measured(data: RunView) -> Iterator[Measured]:
 def left_out(data: RunView) -> int:
     """Cells without a finite value."""
     return len(data.cells) - sum(1 for _ in measured(data))
+
+
+def parts(data: RunView) -> int:
+    """Cells whose value is of fewer items than were expected."""
+    return sum(not one.whole for one in measured(data))
 
 
 def entry(kind: str, name: str) -> Entry | None:

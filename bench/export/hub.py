@@ -35,7 +35,7 @@ def write(data: RunView, created: float, target: Path) -> list[Path]:
             pipeline_tag=TASK,
             tags=["image-restoration"],
             metrics=sorted({facts.metric_name(data, one.cell.column.label) for one in each}),
-            eval_results=[_result(data, one) for one in each],
+            eval_results=[_result(data, one) for one in each if one.whole] or None,
         )
         text = f"---\n{card.to_yaml()}\n---\n\n# {method.label}\n\n{_body(data, each)}"
         files.put(folder / "README.md", str(ModelCard(text)).encode())
@@ -77,7 +77,7 @@ def _entries(data: RunView, each: list[Measured], created: float) -> Iterator[An
 
     for one in each:
         address = _address(data, one.cell.dataset)
-        if address is not None:
+        if address is not None and one.whole:
             yield EvalResultEntry(
                 dataset_id=address, task_id=one.cell.column.label, value=one.value, date=facts.when(created),
                 notes=f"{one.cell.column.signature}; {one.cell.n}/{one.cell.expected} items",

@@ -106,11 +106,27 @@ def alone(restored: Sequence[str]) -> list[OutputFolder]:
     return [OutputFolder(shown(named.resolve().name), restored[0])]
 
 
-def check_against(label: str | None, wanted: Sequence[OutputFolder]) -> None:
-    """Raise `BenchError` where no folder has the label that others are to be tested against."""
+def against(named: str | None, wanted: Sequence[OutputFolder]) -> str | None:
+    """The label of the folder that others are to be tested against, named by it or as it was given.
+
+    Raises `BenchError` where there is none.
+    """
     labels = [folder.label for folder in wanted]
-    if label is not None and label not in labels:
-        raise BenchError(f"no folder {label!r} here{suggest(label, labels)} (they are {', '.join(labels)})")
+    found = next((folder.label for folder in wanted if named in (folder.label, folder.path)), None)
+    if named is not None and found is None:
+        raise BenchError(f"no folder {named!r} here{suggest(named, labels)} (they are {', '.join(labels)})")
+    return found
+
+
+def check_shared(datasets: Sequence[Dataset], labels: Sequence[str], base: str | None) -> None:
+    """Raise `BenchError` where a folder has no image in common with the one that it is to be tested against."""
+    names = dict(zip(labels, (set(those.values()) for those in _names(datasets)), strict=True))
+    for label, own in names.items():
+        if base is not None and own and names[base] and not own & names[base]:
+            raise BenchError(
+                f"{label} and {base} have no image in common ({shown(min(own))}, {shown(min(names[base]))}): nothing "
+                "can be tested; --id takes what their names share"
+            )
 
 
 def compare(
@@ -121,6 +137,7 @@ def compare(
     id: str | None = None,
     pattern: str | None = None,
     subset: bool = False,
+    tested: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
     timeout: float | None = None,
@@ -128,8 +145,8 @@ def compare(
     expect: Callable[[int], object] | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> list[Scored]:
-    """Score each folder. `note` is told of what is said before any work, `expect` of how many images there are,
-    `advance` of each finished one.
+    """Score each folder; `tested` is the label that others are to be tested against. `note` is told of what is said
+    before any work, `expect` of how many images there are, `advance` of each finished one.
 
     Raises `BenchError` as `folder_scores.pairs` does, with the folder's name.
     """
@@ -139,6 +156,7 @@ def compare(
             sets.append(pairs(folder.path, reference, asked, id=id, pattern=pattern, subset=subset))
         except BenchError as error:
             raise BenchError(f"{folder.label}: {error}") from error
+    check_shared(sets, [folder.label for folder in wanted], tested)
     if note is not None:
         for folder, dataset in zip(wanted, sets, strict=True):
             lost = missing(dataset)
@@ -159,10 +177,12 @@ def view(asked: Sequence[Asked], found: Sequence[Scored], reference: str | None,
     """What was scored as a run's cells, under the name of the references' folder."""
     label = shown(Path(reference).expanduser().resolve().name) if reference is not None else "images"
     columns = [_column(one) for one in asked]
+    names = _names([one.dataset for one in found])
+    items = list(dict.fromkeys(name for those in names for name in those.values()))
     cells = [
-        _cell(label, one, column, each) for one in found for column, each in zip(columns, asked, strict=True)
+        _cell(label, one, column, each, those, items)
+        for one, those in zip(found, names, strict=True) for column, each in zip(columns, asked, strict=True)
     ]  # fmt: skip
-    items = list(dict.fromkeys(item for one in found for item in _names(one.dataset).values()))
     count = f"{len(found)} {'folder' if len(found) == 1 else 'folders'}"
     title = f"{count} against {label}" if reference is not None else count
     methods = [
@@ -201,18 +221,39 @@ def _column(one: Asked) -> Column:
     )  # fmt: skip
 
 
-def _names(dataset: Dataset) -> Mapping[str, str]:
-    """Item → the name that folders share: its reference's file, where it has one."""
-    return {item.id: shown(item.gt.path.stem) if isinstance(item.gt, FileSource) else item.id for item in dataset.items}
+def _names(datasets: Sequence[Dataset]) -> list[dict[str, str]]:
+    """Per folder: item → the name that folders share. It is its reference's, as far as it tells references apart, and
+    the item's own where there is no reference, or one for several items."""
+    references = [{item.id: item.gt.path for item in one.items if isinstance(item.gt, FileSource)} for one in datasets]
+    if any(len({*of.values()}) < len(one.items) for of, one in zip(references, datasets, strict=True)):
+        return [{item.id: item.id for item in one.items} for one in datasets]
+    files = {path for of in references for path in of.values()}
+    base = Path(os.path.commonpath([path.parent for path in files])) if files else Path()
+    within = {path: path.relative_to(base) for path in files}
+    for spelt in (lambda path: path.stem, lambda path: path.with_suffix("").as_posix(), Path.as_posix):
+        named = {path: shown(spelt(place)) for path, place in within.items()}
+        if len({*named.values()}) == len(files):
+            break
+    return [{item: named[path] for item, path in of.items()} for of in references]
 
 
-def _cell(dataset: str, one: Scored, column: Column, asked: Asked) -> Cell:
-    names = _names(one.dataset)
+_NOT_THERE = "no image of it (--subset)"
+
+
+def _cell(
+    dataset: str, one: Scored, column: Column, asked: Asked, names: Mapping[str, str], items: Sequence[str]
+) -> Cell:
+    """A folder's cell. Of references that others have an image of and this one has not it lacks a value; without
+    references nobody knows what it should have."""
     mine = [row for row in one.rows if row["signature"] == asked.signature]
+    if not one.dataset.paired:
+        items = [*names.values()]
+    there = {*names.values()}
+    absent = [ItemScore(name, 0, "unavailable", None, _NOT_THERE) for name in items if name not in there]
     failed = {row["item"]: row for row in mine if row["item"]}
     if not isinstance(asked.metric, SetMetric):
         scores = [_score(names[row["item"]], row) for row in mine]
-        return Cell(dataset, one.folder.label, column, len(one.dataset.items), scores)
+        return Cell(dataset, one.folder.label, column, len(items), [*scores, *absent])
     scores = [
         _score(names[item.id], failed[item.id]) if item.id in failed else ItemScore(names[item.id], 0, "ok", None, None)
         for item in one.dataset.items
@@ -221,7 +262,7 @@ def _cell(dataset: str, one: Scored, column: Column, asked: Asked) -> Cell:
     value = None if whole is None else _score("", whole)
     if value is not None and value.status in SCORED and not any(score.status in SCORED for score in scores):
         value = None
-    return Cell(dataset, one.folder.label, column, len(one.dataset.items), scores, value)
+    return Cell(dataset, one.folder.label, column, len(items), [*scores, *absent], value)
 
 
 def _score(item: str, row: Row) -> ItemScore:

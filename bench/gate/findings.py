@@ -147,6 +147,20 @@ def other_place(base: SnapshotOrigin, head: SnapshotOrigin) -> Iterator[str]:
             yield f"{name} {versions[0]} against {versions[1]}"
 
 
+def other_images(base: Snapshot, head: Snapshot) -> dict[tuple[str, str], list[Finding]]:
+    """(dataset, method) of both → findings that say that inputs or references differ: `inputs` and `references`, or
+    `drift` where the sides were made in places that may decode a file differently."""
+    walk = _Walk(base, head, tuple(other_place(base.made, head.made)))
+    found: dict[tuple[str, str], list[Finding]] = {}
+    for name in head.datasets.keys() & base.datasets.keys():
+        old, new = base.datasets[name], head.datasets[name]
+        given = list(walk.inputs(name, old, new))
+        for label in new.methods.keys() & old.methods.keys():
+            if told := [*given, *walk.references(name, label, old.methods[label], new.methods[label])]:
+                found[name, label] = told
+    return found
+
+
 class _Walk:
     """One pass over two snapshots."""
 
@@ -163,10 +177,21 @@ class _Walk:
             if old is None or new is None:
                 yield Finding("new" if old is None else "vanished", name, "", "")
                 continue
-            moved = [item for item, content in new.inputs.items() if old.inputs.get(item, content) != content]
-            if moved:
-                yield self._images("inputs", name, "", moved, len(new.inputs))
+            yield from self.inputs(name, old, new)
             yield from self._dataset(name, old, new)
+
+    def inputs(self, name: str, old: SnapshotDataset, new: SnapshotDataset) -> Iterator[Finding]:
+        moved = [item for item, content in new.inputs.items() if old.inputs.get(item, content) != content]
+        if moved:
+            yield self._images("inputs", name, "", moved, len(new.inputs))
+
+    def references(self, dataset: str, method: str, before: SnapshotMethod, after: SnapshotMethod) -> Iterator[Finding]:
+        shared = [(item, before.items[item], after.items[item]) for item in after.items if item in before.items]
+        compared = [
+            item for item, old, new in shared if old.reference and new.reference and old.reference != new.reference
+        ]
+        if compared:
+            yield self._images("references", dataset, method, compared, len(shared))
 
     def _dataset(self, name: str, old: SnapshotDataset, new: SnapshotDataset) -> Iterator[Finding]:
         for label in dict.fromkeys([*new.methods, *old.methods]):
@@ -193,12 +218,8 @@ class _Walk:
         if come:
             detail = f"{after.expected} items, {before.expected} in the base"
             yield Finding("more", dataset, method, "", items=tuple(come), detail=detail)
+        yield from self.references(dataset, method, before, after)
         shared = [(item, before.items[item], after.items[item]) for item in after.items if item in before.items]
-        compared = [
-            item for item, old, new in shared if old.reference and new.reference and old.reference != new.reference
-        ]
-        if compared:
-            yield self._images("references", dataset, method, compared, len(shared))
         made = [item for item, old, new in shared if old.output and new.output and old.output != new.output]
         if made:
             yield self._images("outputs", dataset, method, made, len(shared))
@@ -329,11 +350,38 @@ class _Values:
             return
         if not self._equal(old, new):
             kind = "better" if (new > old) == (self.metric.better == "higher") else "worse"
+        elif math.isinf(old) and (hidden := self._behind_infinity()) is not None:
+            kind, said = hidden
         elif items:
             kind = "items"
         else:
             return
         yield Finding(kind, *self.place, old, new, tuple(items), said, self.metric.digits, self.tolerance)
+
+    def _behind_infinity(self) -> tuple[str, str] | None:
+        """(kind, words) of what two infinite means hide: more items of one side are infinite, or the mean of those that
+        are finite on both moved; None where neither."""
+        label, up = self.place[2], self.metric.better == "higher"
+        names, before, after = [], list[float](), list[float]()
+        for item, row in self.after.items.items():
+            known = self.before.items.get(item)
+            first, second = None if known is None else known.number(label), row.number(label)
+            if first is not None and second is not None:
+                names.append(item)
+                before.append(first)
+                after.append(second)
+        finite = [place for place in range(len(names)) if math.isfinite(before[place]) and math.isfinite(after[place])]
+        counts = [sum(map(math.isinf, side)) for side in (before, after)]
+        old, new = (self._mean([(names[place], side[place]) for place in finite]) for side in (before, after))
+        if counts[0] != counts[1]:
+            good = next(value for value in (*before, *after) if math.isinf(value)) > 0
+            kind = "better" if (counts[1] > counts[0]) == (good == up) else "worse"
+            return kind, f"{counts[1]} of {len(names)} items are infinite, {counts[0]} in the base"
+        if old is None or new is None or self._equal(old, new):
+            return None
+        digits = self.metric.digits
+        told = f"{old:.{digits}f} to {new:.{digits}f} over the {len(finite)} items that are finite on both sides"
+        return "better" if (new > old) == up else "worse", told
 
     def _mean(self, values: Sequence[tuple[str, float]]) -> float | None:
         """Mean over items of the means of their repeats, as tables have it."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.errors import ItemError, one_line
 from iqpir.codecs import kind_of
-from iqpir.codecs.damage import KINDS, understood
+from iqpir.codecs.damage import KINDS, Damage, understood
 from iqpir.errors import ImageFailure
 
 _SUFFIXES = "png|jpe?g|bmp|tiff?|webp|ppm|npy"
@@ -122,7 +122,8 @@ def _reason(raw: bytes, file: str, error: Exception) -> str:
     if file.lower().endswith(".npy"):
         return one_line(error, 120)
     try:
-        return understood(KINDS[kind_of(raw[:16])], error).reason
+        found = understood(KINDS[kind_of(raw[:16])], error)
+        return found.reason if isinstance(found, Damage) else str(found)
     except ImageFailure as unknown:
         return str(unknown)
 

@@ -184,7 +184,7 @@ class View:
             have, want = (f"{image.shape[-1]}×{image.shape[-2]}" for image in (restored, reference))
             raise ItemError(
                 f"sizes differ: restored is {have}, reference is {want} (its option resize matches them: "
-                f"{', '.join(_RESIZED)})"
+                f"{', '.join(rule for rule in RESIZES if rule != 'no')})"
             )
         return _RESIZED[self.resize](restored, reference.shape[-2], reference.shape[-1])
 

@@ -29,6 +29,8 @@ class Unit(NamedTuple):
     """Content hash of its input."""
     reference: int = 0
     """Content id of what its output is compared with, 0 for none."""
+    truth: bytes | None = None
+    """Content hash of that."""
 
     @property
     def made(self) -> StoredRestoration | None:
@@ -53,7 +55,8 @@ class UnitColumns(Sequence[Unit]):
     """The units of one method on one dataset, every repeat of an item after the other."""
 
     def __init__(self, grid: Grid, hashes: Mapping[int, bytes]) -> None:
-        """Units that nobody has worked on yet. `hashes`: the content behind each number of an input."""
+        """Units that nobody has worked on yet. `hashes`: the content behind each number of an input or
+        a reference."""
         count = len(grid.places)
         self.grid = grid
         self.words: list[Made] = []
@@ -113,15 +116,16 @@ class UnitColumns(Sequence[Unit]):
         place = range(len(self))[index]
         position, repeat = int(self.grid.places[place]), int(self.grid.repeats[place])
         item, reference = self.grid.items[position], int(self.references[place])
+        truth = self._hashes.get(reference)
         if self.codes[place] < 0:
-            return Unit(item, position, repeat, None, None, reference)
+            return Unit(item, position, repeat, None, None, reference, truth)
         word, seconds = self.words[self.codes[place]], float(self.seconds[place])
         row = StoredRestoration(
             int(self.rows[place]), word.status, word.reason, int(self.outputs[place]) or None, self._made[place],
             word.suffix, word.height, word.width, None if math.isnan(seconds) else seconds, word.device, word.batch,
             word.threads,
         )  # fmt: skip
-        return Unit(item, position, repeat, row, self._hashes.get(int(self._given[place])), reference)
+        return Unit(item, position, repeat, row, self._hashes.get(int(self._given[place])), reference, truth)
 
     @property
     def made(self) -> np.ndarray:
@@ -170,11 +174,11 @@ def references_of(found: Units) -> set[int]:
     return known - {0}
 
 
-def inputs(store: Store, number: int) -> dict[int, bytes]:
-    """The content hashes of a run's inputs, which its methods share."""
+def given(store: Store, number: int) -> dict[int, bytes]:
+    """The content hashes of a run's inputs and references, which its methods share."""
     sql = (
         "SELECT id, hash FROM content WHERE id IN (SELECT r.input FROM unit JOIN restoration r "
-        "ON r.id=unit.restoration WHERE unit.run=?)"
+        "ON r.id=unit.restoration WHERE unit.run=?1 UNION SELECT reference FROM unit WHERE run=?1)"
     )
     return dict(store.select(sql, (number,)))
 
@@ -188,7 +192,7 @@ def of_place(store: Store, number: int, place: Place, hashes: Mapping[int, bytes
 
 def read(store: Store, number: int, record: RunRecord) -> dict[tuple[str, str], UnitColumns]:
     """All units of a run."""
-    hashes = inputs(store, number)
+    hashes = given(store, number)
     return {place.labels: of_place(store, number, place, hashes) for place in places(record)}
 
 

@@ -57,6 +57,9 @@ class RunView(NamedTuple):
     units: Units = MappingProxyType({})
     traces: Traces = MappingProxyType({})
     """Rounds of every image, of methods that tell."""
+    remarks: tuple[tuple[str, str], ...] = ()
+    """(dataset, or "" for all; line): what a reader must know of these cells that they do not say, such as items that
+    were left out."""
 
 
 class Failures(NamedTuple):
@@ -151,7 +154,7 @@ def _groups(
     store: Store, number: int, described: RunRecord
 ) -> Iterator[tuple[units.Place, units.UnitColumns, list[Cell]]]:
     """Method by method on every dataset, the units and the cells of each."""
-    hashes = units.inputs(store, number)
+    hashes = units.given(store, number)
     for place in units.places(described):
         mine = units.of_place(store, number, place, hashes)
         yield place, mine, Reader(store, number, place, mine).cells()

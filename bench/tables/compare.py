@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from bench.catalog.registry import registry
+from bench.results.record import Column
 from bench.results.view import Cell, RunView
 from bench.tables import significance, statistics
 from bench.tables.layout import format_value, printable, signed
+from bench.tables.render import pipe
 from bench.tables.significance import paired_test
 
 ALPHA = 0.05
@@ -54,26 +57,53 @@ class Change(NamedTuple):
         return self.verdict not in ("new", "vanished")
 
 
-def changes(base: RunView, head: RunView) -> list[Change]:
-    """Every cell of either run, in the order of the head and then of what vanished."""
+class Apart(NamedTuple):
+    """What is known of the images behind two cells: they are not the same."""
+
+    detail: str
+    references: bool
+    """It is what outputs are compared with; else what they were made from."""
+    certain: bool
+    """They must be the same for two numbers to be compared; not where two places may decode a file differently."""
+
+    def concerns(self, column: Column) -> bool:
+        """Whether a column's values depend on it: without a reference they do not depend on one."""
+        name = column.signature.partition("|")[0]
+        known = registry("metric")
+        return not self.references or name not in known or known.get(name).fields.get("mode") != "NR"
+
+
+def changes(base: RunView, head: RunView, apart: Mapping[tuple[str, str], Sequence[Apart]] = {}) -> list[Change]:
+    """Every cell of either run, in the order of the head and then of what vanished. `apart`: by dataset and method,
+    what is known of their images."""
     before = {(cell.dataset, cell.method, cell.column.label): cell for cell in base.cells}
     after = {(cell.dataset, cell.method, cell.column.label): cell for cell in head.cells}
-    return [_change(key, before.get(key), after.get(key)) for key in dict.fromkeys([*after, *before])]
+    return [_change(key, before.get(key), after.get(key), apart) for key in dict.fromkeys([*after, *before])]
 
 
-def _change(key: tuple[str, str, str], base: Cell | None, head: Cell | None) -> Change:
+def _change(
+    key: tuple[str, str, str],
+    base: Cell | None,
+    head: Cell | None,
+    apart: Mapping[tuple[str, str], Sequence[Apart]],
+) -> Change:
     old = base.value if base is not None else None
     new = head.value if head is not None else None
     known = head or base
     assert known is not None
+    others = [one for one in apart.get(key[:2], ()) if one.concerns(known.column)]
+    noted = "; ".join(one.detail for one in others)
 
     def verdict(word: str, detail: str = "", test: statistics.Paired | None = None) -> Change:
-        return Change(*key, word, old, new, test, detail, known.column.digits)
+        told = "; ".join(part for part in (detail, noted) if part)
+        return Change(*key, word, old, new, test, told, known.column.digits)
 
     if base is None or head is None:
         return verdict("new" if base is None else "vanished")
     if base.column.signature != head.column.signature:
         return verdict("incomparable", f"{base.column.signature} against {head.column.signature}")
+    if any(one.certain for one in others):
+        return verdict("incomparable")
     if old is None or new is None or not (base.complete and head.complete):
         reason = head.reason or base.reason or ""
         return verdict("incomplete", f"{base.n}/{base.expected} against {head.n}/{head.expected}: {reason}")
@@ -98,17 +128,19 @@ def render(found: Sequence[Change], style: str) -> str:
         rows = [
             {
                 **change._asdict(),
+                "base": _strict(change.base),
+                "head": _strict(change.head),
                 "difference": change.difference,
                 "test": change.test and {**change.test._asdict(), "interval": list(change.test.interval)},
             }
             for change in found
         ]
-        return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     from tabulate import tabulate
 
     body = [
         [
-            printable(change.dataset), printable(change.method), printable(change.metric), _number(change.base, change),
+            *map(pipe, (change.dataset, change.method, change.metric)), _number(change.base, change),
             _number(change.head, change), _difference(change), change.verdict,
         ]
         for change in found
@@ -124,6 +156,11 @@ def render(found: Sequence[Change], style: str) -> str:
         f"({statistics.RESAMPLES} resamples, seed {statistics.SEED})."
     )
     return "\n".join(lines) + "\n"
+
+
+def _strict(value: float | None) -> float | str | None:
+    """A number as strict JSON has it; an infinite one as its word."""
+    return value if value is None or math.isfinite(value) else format_value(value, 0)
 
 
 def why_nothing(found: Sequence[Change]) -> str:

@@ -231,12 +231,34 @@ def common_items(data: RunView) -> RunView:
         peers.setdefault((cell.dataset, cell.column.label), []).append(cell)
     common = {place: _common([cell for cell in cells if cell.n], "valued") for place, cells in peers.items()}
     kept: list[Cell] = []
+    lost: dict[tuple[str, int, int], dict[str, dict[str, None]]] = {}
     for cell in data.cells:
         if cell.n and not cell.column.is_set:
             shared = common[cell.dataset, cell.column.label]
+            if len(shared) < cell.expected:
+                lacking = lost.setdefault((cell.dataset, len(shared), cell.expected), {})
+                lacking.setdefault(cell.column.heading, {}).update(
+                    {cell.method: None} if cell.n < cell.expected else {}
+                )
             cell = replace(cell, scores=cell.columns.of_items(shared), expected=len(shared))
         kept.append(cell)
-    return data._replace(cells=kept)
+    whole = any(cell.column.is_set and cell.n for cell in data.cells)
+    return data._replace(cells=kept, remarks=(*data.remarks, *_left_out(lost, whole)))
+
+
+def _left_out(
+    lost: Mapping[tuple[str, int, int], Mapping[str, Mapping[str, None]]], whole: bool
+) -> Iterator[tuple[str, str]]:
+    """(dataset, line): what `common_items` left out, for each number of items."""
+    for (dataset, count, expected), columns in lost.items():
+        methods = ", ".join(dict.fromkeys(method for lacking in columns.values() for method in lacking))
+        line = (
+            f"Only the {count} of {expected} items of {dataset} that every method has a value for, in "
+            f"{', '.join(columns)}; others were left out for {methods}."
+        )
+        yield dataset, line
+    if lost and whole:
+        yield "", "Values of whole sets are of all items that a method has, left out or not."
 
 
 def _common(cells: Sequence[Cell], having: Literal["valued", "whole"]) -> set[str]:
@@ -399,6 +421,8 @@ def _letter(index: int) -> str:
 
 def _notes(data: RunView, reasons: _Reasons) -> Iterator[Note]:
     yield from map(told, _signature_lines(data))
+    places = {"", *(cell.dataset for cell in data.cells)}
+    yield from (legend(line) for dataset, line in data.remarks if dataset in places)
     yield told("Values are means over items; n: items with every value / items expected.")
     yield told("Best is bold, second best underlined, per dataset and among complete cells.")
     yield from map(told, _repeated([cell for cell in data.cells if cell.repeats > 1]))

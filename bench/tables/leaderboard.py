@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 from bench.identity import digest
 from bench.metrics.explain import differences
 from bench.results.record import Column, DatasetRecord, MethodRecord
@@ -119,7 +119,8 @@ def _adds(run: Entered, method: MethodRecord, found: Sequence[tuple[Entered, Met
 
 
 def _other_items(base: Entered, run: Entered, label: str) -> str | None:
-    """Why a dataset of one run is not that of another; None where both have the same items with the same inputs."""
+    """Why a dataset of one run is not that of another; None where both have the same items with the same pixels, of
+    inputs and of references."""
     if run is base:
         return None
     first, second = (next(one for one in each.data.record.datasets if one.label == label) for each in (base, run))
@@ -128,15 +129,19 @@ def _other_items(base: Entered, run: Entered, label: str) -> str | None:
             f"{run.name} has {len(second.items)} items of {label}, {base.name} {len(first.items)}, "
             f"of which {len(set(first.items) & set(second.items))} are the same"
         )
-    theirs, ours = _inputs(base, label), _inputs(run, label)
-    other = [item for item in theirs.keys() & ours.keys() if theirs[item] != ours[item]]
-    return f"{len(other)} inputs of {label} are other images in {run.name} than in {base.name}" if other else None
+    for what, theirs, ours in zip(("input", "reference"), _images(base, label), _images(run, label), strict=True):
+        other = [item for item in theirs.keys() & ours.keys() if theirs[item] != ours[item]]
+        if other:
+            are = "is another image" if len(other) == 1 else "are other images"
+            return f"{counted(len(other), what)} of {label} {are} in {run.name} than in {base.name}"
+    return None
 
 
-def _inputs(run: Entered, label: str) -> Mapping[str, bytes]:
-    """Item → content of its input, of those that were worked on."""
-    units = (unit for (dataset, _), those in run.data.units.items() if dataset == label for unit in those)
-    return {unit.item: unit.given for unit in units if unit.given is not None}
+def _images(run: Entered, label: str) -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
+    """Item → content of its input, and of its reference, of those that were worked on."""
+    units = [unit for (dataset, _), those in run.data.units.items() if dataset == label for unit in those]
+    inputs = {unit.item: unit.given for unit in units if unit.given is not None}
+    return inputs, {unit.item: unit.truth for unit in units if unit.truth is not None}
 
 
 def _cell(

@@ -165,7 +165,9 @@ def records(data: RunView, extras: Extras = PLAIN) -> list[dict[str, object]]:
         if extras.against is not None:
             base_cell = grid.get((cell.dataset, extras.against, cell.column.label))
             test = None if base_cell is None else paired_test(base_cell, cell)
-            found[-1] |= {"difference": test and test.difference, "p": test and test.p_randomisation}
+            found[-1] |= {
+                "difference": test and test.difference, "p": test and test.p_randomisation, "tested": test and test.n,
+            }  # fmt: skip
         if incremented:
             base = over.get(cell.method)
             held = None if base is None else grid.get((cell.dataset, base, cell.column.label))

@@ -34,7 +34,7 @@ _WORDS = (
     (r"invalid literal|Token too|non-decimal", "it has letters where a number must stand"),
     (r"exceeds limit|decompression bomb", "its header says more pixels than can be"),
     (r"Unsupported BMP", "its header says a kind of BMP that there is not"),
-    (r"dimensions|data organization|pixel mode|image mode|samples per pixel|header length|Malformed|not identified"
+    (r"dimensions|data organization|image mode|samples per pixel|header length|Malformed|not identified"
      r"|not a WEBP|cannot identify|-layer images|quantization table|marker|empty image item|^'?\d+'?$", _HEADER),
 )  # fmt: skip
 
@@ -47,9 +47,14 @@ class Damage(ImageFailure):
         self.reason = reason
 
 
-def understood(kind: str, error: Exception) -> Damage:
+def understood(kind: str, error: Exception) -> ImageFailure:
     """A decoder's error in plain words, or its own where none are known, without the name of the exception."""
     told = one_line(error, 120)
+    if "unknown pixel mode" in told:
+        return ImageFailure(
+            f"{kind} with pixels of a kind that is not read (float or 32-bit ones, or a header that is damaged); "
+            "8- or 16-bit is needed"
+        )
     for pattern, plain in _WORDS:
         if re.search(pattern, told, re.IGNORECASE):
             return Damage(kind, plain)

@@ -65,7 +65,7 @@ def rows(restored: Path) -> Iterator[tuple[str, str, float, float]]:
             ("luma of BT.601 instead of RGB", "psnr[space=y]", psnr),
             ("luma and 4 pixels of border cropped", "psnr[space=y,crop=4]", psnr),
             ("4 pixels of border cropped", "psnr[crop=4]", psnr),
-            ("gray of OpenCV", "psnr[space=gray-u8]", psnr),
+            ("Pillow's gray", "psnr[space=gray-u8]", psnr),
             ("squared errors pooled over all images first", "psnr-pooled", psnr),
             ("SSIM: uniform window of 7, scikit-image's default", "ssim[window=uniform7]", ssim),
             ("SSIM: luma", "ssim[space=y]", ssim),

@@ -104,6 +104,51 @@ def test_a_missing_output_is_counted_and_never_ranked(outputs: Path, capsys: pyt
     assert "ours: 1 reference has no image" in shown.err
 
 
+def test_frames_of_one_name_in_two_folders_are_items_of_their_own(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The usual layout of videos. The mean is over four frames, whatever they are called."""
+    noise = {"day/0001": 2.0, "day/0002": 4.0, "day/0003": 8.0, "night/0001": 64.0}
+    for name, more in noise.items():
+        write(outputs / f"frames/gt/{name}.png", np.full((16, 16, 3), 100.0))
+        write(outputs / f"frames/mine/{name}.png", np.full((16, 16, 3), 100.0 + more))
+    asked = ("score", "frames/mine", "--reference", "frames/gt", "--metric", "psnr,psnr-pooled", "--ci")
+    assert bench(*asked, "--format", "markdown") == 0
+    shown = capsys.readouterr().out
+    single, _, pooled = table(shown)["mine"]
+    assert float(single) == pytest.approx(np.mean([mse_psnr(more) for more in noise.values()]), abs=0.005)
+    assert float(pooled) == pytest.approx(mse_psnr(float(np.sqrt(np.mean(np.square([*noise.values()]))))), abs=0.005)
+    assert "repeats" not in shown and "Means over 4 items" in shown
+
+
+def test_a_subset_is_not_ranked_against_the_whole(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without its two worst images a method is no better, it is of fewer images."""
+    for n in range(COUNT):
+        write(outputs / f"outputs/ours/{11 * n + 2:04d}.png", np.full((24, 32, 3), 10.0 * n))
+        write(outputs / f"outputs/part/{11 * n + 2:04d}.png", np.full((24, 32, 3), 10.0 * n))
+    for n in (3, 4):
+        (outputs / f"outputs/part/{11 * n + 2:04d}.png").unlink()
+    asked = ("score", "outputs/ours", "outputs/part", "outputs/plain", "--reference", "gt", "--metric", "psnr")
+    assert bench(*asked, "--subset", "--format", "markdown") == 0
+    shown = capsys.readouterr().out
+    assert "(3/5) [a]" in table(shown)["part"][0] and not re.search(r"[*<]", table(shown)["part"][0])
+    assert table(shown)["plain"][0].startswith("**") and "[a] unavailable: part on gt: no image of it" in shown
+
+
+def test_folders_without_an_image_in_common_are_not_tested(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("score", "outputs/ours", "outputs/their-net", "--metric", "piqe")
+    assert bench(*asked, "--paired-with", "ours") == 2
+    said = capsys.readouterr().err
+    assert "their-net and ours have no image in common (0002_their-net, 0002)" in said and "--id" in said
+    assert bench(*asked, "--paired-with", "ours", "--id", "([0-9]+)") == 0
+
+
+def test_the_base_of_a_test_may_be_named_as_it_was_given(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("score", "outputs/ours", "outputs/plain", "--reference", "gt", "--metric", "psnr", "--format", "markdown")
+    assert bench(*asked, "--paired-with", "outputs/ours") == 0
+    assert "differs from ours" in capsys.readouterr().out
+
+
 def test_a_pattern_says_what_cannot_be_found_out(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for n, path in enumerate(sorted((outputs / "outputs/ours").iterdir())):
         path.rename(path.with_name(f"{path.stem}_{'abcde'[n] * 3}.png"))
@@ -189,6 +234,29 @@ def test_what_does_not_agree_is_a_gap_with_its_reason(folder: Path, capsys: pyte
     assert "psnr of luma run 2 has space:y instead of space:rgb" in text
     assert "more run 3 has 3 items of builtin-lowlight, mine run 1 2, of which" in text
     assert {"gamma", "clahe", "lime"} <= {line.split("|")[2].strip() for line in text.splitlines() if "|" in line}
+
+
+def test_numbers_against_other_references_are_no_leaderboard_and_no_comparison(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(COUNT):
+        write(outputs / f"gt2/{11 * n + 2:04d}.png", np.full((24, 32, 3), 120.0))
+    for name, reference, method in (("first", "gt", "ours"), ("second", "gt2", "plain"), ("third", "gt2", "ours")):
+        (outputs / f"{name}.yaml").write_text(
+            f"schema: 1\ndatasets: [{{dataset: folder, label: mine, options: {{lq: low, gt: {reference}}}}}]\n"
+            f"methods: [{{method: folder, label: {method}, options: {{path: outputs/ours}}}}]\nmetrics: [psnr, piqe]\n",
+            encoding="utf-8",
+        )
+        assert bench("run", f"{name}.yaml") == 0
+    capsys.readouterr()
+    assert bench("leaderboard", "first", "second", "--format", "json") == 0
+    rows = {(row["method"], row["metric"]): row for row in json.loads(capsys.readouterr().out)}
+    assert rows["ours", "psnr"]["value"] is not None and rows["plain", "psnr"]["value"] is None
+    assert "5 references of mine are other images" in rows["plain", "psnr"]["reason"]
+    assert bench("compare", "first", "third", "--format", "json") == 0
+    found = {row["metric"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (found["psnr"]["verdict"], found["psnr"]["detail"]) == ("incomparable", "5 of 5 references differ")
+    assert found["piqe"]["verdict"] == "same"  # which needs none
 
 
 def test_runs_without_a_common_dataset_are_no_leaderboard(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

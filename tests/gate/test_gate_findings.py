@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.gate.findings import GROUPS, KINDS, NOTES, Finding, compare
+from bench.gate.findings import GROUPS, KINDS, NOTES, Finding, compare, other_images
 from bench.gate.snapshot import item_key
 from bench.gate.snapshot_format import (
     Snapshot,
@@ -213,3 +213,44 @@ def test_the_groups_are_made_of_kinds_and_notes_are_in_none():
     assert set(NOTES) < set(KINDS)
     assert all(group <= set(KINDS) - set(NOTES) for group in GROUPS.values())
     assert GROUPS["worse"] < GROUPS["any"]
+
+
+def of_items(**values: float | str) -> Snapshot:
+    """A method whose items have these values of PSNR, some of them infinite."""
+    items = {name: {"psnr": given} for name, given in values.items()}
+    return snapshot({"psnr": PSNR}, m=method({"psnr": value(None, len(items), "inf")}, items))
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "kind", "said"),
+    [
+        ({"a": "inf", "b": "inf", "c": "inf"}, {"a": "inf", "b": 23.0, "c": 22.0}, "worse", "1 of 3 items are"),
+        ({"a": "inf", "b": 23.0, "c": 22.0}, {"a": "inf", "b": "inf", "c": 22.0}, "better", "2 of 3 items are"),
+        ({"a": "inf", "b": 30.0, "c": 31.0}, {"a": "inf", "b": 20.0, "c": 21.0}, "worse", "30.50 to 20.50 over"),
+        ({"a": "inf", "b": 20.0, "c": 31.0}, {"a": "inf", "b": 30.0, "c": 31.0}, "better", "25.50 to 30.50 over"),
+        ({"a": "inf", "b": 30.0, "c": 31.0}, {"a": "inf", "b": 31.0, "c": 30.0}, "items", ""),
+    ],
+)  # fmt: skip
+def test_infinite_means_hide_nothing(base: dict[str, Any], head: dict[str, Any], kind: str, said: str):
+    (one,) = compare(of_items(**base), of_items(**head)).findings
+    assert one.kind == kind and said in one.detail
+
+
+def test_equal_infinite_values_are_no_finding():
+    assert found(of_items(a="inf", b=30.0), of_items(a="inf", b=30.0)) == []
+
+
+def test_what_was_compared_with_other_images_is_told_by_dataset_and_method():
+    def side(reference: str, content: str) -> Snapshot:
+        items = {"a": SnapshotItem.model_validate({"reference": reference * 16, "values": {"psnr": 30.0}})}
+        made = SnapshotMethod(expected=1, outputs="0" * 64, values={"psnr": value(30.0, 1)}, items=items)
+        inner = SnapshotDataset.model_validate(
+            {"inputs": {"a": content * 16}, "metrics": {"psnr": PSNR}, "methods": {"m": made}}
+        )
+        return Snapshot(suite="s", made=MADE, datasets={"d": inner})
+
+    assert other_images(side("1", "2"), side("1", "2")) == {}
+    (told,) = other_images(side("1", "2"), side("3", "2"))["d", "m"]
+    assert (told.kind, told.method, told.detail) == ("references", "m", "1 of 1 references differ")
+    (told,) = other_images(side("1", "2"), side("1", "4"))["d", "m"]
+    assert (told.kind, told.method, told.detail) == ("inputs", "", "1 of 1 inputs differ")

@@ -151,6 +151,28 @@ def test_bencher_gets_benchmarks_with_measures_and_their_bounds(here: Path, mean
     assert json.loads((tmp_path / "a.json").read_text()) == found
 
 
+def test_a_mean_over_what_did_not_fail_is_no_number_of_a_method(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some").mkdir()
+    for number in range(2):
+        (tmp_path / "some" / f"{number}.png").write_bytes((here / "low" / f"{number}.png").read_bytes())
+    suite = SUITE.replace("path: outputs", f"path: {tmp_path / 'some'}")
+    (tmp_path / "part.yaml").write_text(suite.replace("lq: low, gt: high", f"lq: {here}/low, gt: {here}/high"))
+    results = ("--results", str(tmp_path / "results"))
+    assert bench("run", str(tmp_path / "part.yaml"), *results) == 1  # one output is not there
+    capsys.readouterr()
+    assert bench("export", "part", "--format", "bmf", "-o", "-", *results) == 0
+    shown = capsys.readouterr()
+    assert set(json.loads(shown.out)) == {"mine/identity", "mine/Gamma: 2.2/é"}
+    assert "3 cells have a value of fewer items than expected: left out" in shown.err
+    assert bench("export", "part", "--format", "hub", "-o", str(tmp_path / "hub"), *results) == 0
+    text = (tmp_path / "hub/theirs/README.md").read_text(encoding="utf-8")
+    assert "model-index" not in text and "2/3" in text
+    assert "model-index" in (tmp_path / "hub/identity/README.md").read_text(encoding="utf-8")
+    assert not Path("-").exists()
+
+
 @pytest.mark.parametrize("style", ["eee", "hub", "croissant"])
 def test_a_form_of_several_files_needs_a_folder(style: str, here: Path, capsys: pytest.CaptureFixture[str]):
     assert bench("export", "mine", "--format", style) == 2

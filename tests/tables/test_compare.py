@@ -130,3 +130,41 @@ def test_text_that_is_no_signature_is_refused():
         parse("psnr|what")
     with pytest.raises(BenchError, match="did you mean 'recommended/rgb'"):
         explain("recomended/rgb", A)
+
+
+APART = {("d", "m"): [compare.Apart("6 of 6 references differ", references=True, certain=True)]}
+
+
+def test_numbers_against_other_references_are_not_compared():
+    (change,) = compare.changes(run(cell(LOW)), run(cell(HIGH)), APART)
+    assert (change.verdict, change.detail, change.difference) == ("incomparable", "6 of 6 references differ", None)
+
+
+def test_a_metric_without_a_reference_does_not_depend_on_it():
+    first, second = cell(LOW, "niqe|space:y|v:1"), cell(HIGH, "niqe|space:y|v:1")
+    assert compare.changes(run(first), run(second), APART)[0].verdict == "better"
+    inputs = {("d", "m"): [compare.Apart("1 of 6 inputs differ", references=False, certain=True)]}
+    assert compare.changes(run(first), run(second), inputs)[0].verdict == "incomparable"
+
+
+def test_where_another_machine_may_decode_otherwise_it_is_said_and_compared():
+    drift = {("d", "m"): [compare.Apart("2 of 6 references differ, where numpy 1 against 2", True, certain=False)]}
+    (change,) = compare.changes(run(cell(LOW)), run(cell(HIGH)), drift)
+    assert change.verdict == "better" and "numpy 1 against 2" in change.detail
+
+
+def test_infinite_values_are_words_in_strict_json():
+    both = [math.inf] * 3
+    text = compare.render(compare.changes(run(cell(both)), run(cell([*both[:2], 30.0]))), "json")
+
+    def refused(word: str) -> None:
+        raise AssertionError(word)
+
+    (row,) = json.loads(text, parse_constant=refused)
+    assert row["base"] == "inf" and row["head"] == "inf"
+
+
+def test_a_pipe_in_a_label_ends_no_cell():
+    text = compare.render(compare.changes(run(cell(LOW, method="a|b")), run(cell(HIGH, method="a|b"))), "markdown")
+    row = next(line for line in text.splitlines() if "a\\|b" in line)
+    assert row.replace("\\|", "").count("|") == 8

@@ -176,6 +176,14 @@ def test_common_items_recompute_on_the_intersection():
     assert [(one.value, one.expected, one.n) for one in data.cells] == [(2.0, 1, 1), (5.0, 1, 1)]
 
 
+def test_a_table_of_common_items_says_which_were_left_out_and_for_whom():
+    data = layout.common_items(run(cell("a", [1.0, 2.0, 3.0]), cell("b", ["failed", 5.0, 6.0])))
+    line = "Only the 2 of 3 items of d that every method has a value for, in PSNR; others were left out for b."
+    assert line in layout.lay_out(data).footer
+    whole = layout.common_items(run(cell("a", [1.0, 2.0]), cell("b", [4.0, 5.0])))
+    assert whole.remarks == ()
+
+
 def test_common_items_leave_the_values_of_whole_sets_as_they_are():
     fid = column("fid", is_set=True)
     sets = [
