@@ -6,6 +6,7 @@
 
 For plugin authors who already hold the object. What the output depends on is read off the object itself – tensors,
 plain attributes, source – and an object of which that cannot be read is refused instead of cached under a wrong key.
+One that reads a data file while it restores fails then, see `reading`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from bench.errors import ImageError, ItemError, described, from_keyboard, one_li
 from bench.identity import content_hash, unreadable_hash
 from bench.methods.base import Method, StoredMethod, ToldMethod
 from bench.methods.pixels import as_input, as_output, quantised
+from bench.methods.reading import nothing_read
 from bench.methods.trace import Traced
 from bench.metrics.outcome import Outcome, Status
 from bench.metrics.scorer import Scorer
@@ -335,7 +336,7 @@ class Worker:
                 box = method.valid_crop(height, width)
                 if box is not None:
                     height, width = box.height, box.width
-                with torch.inference_mode():
+                with torch.inference_mode(), nothing_read(method):
                     there = torch.from_numpy(images).to(self.settings.device)
                     if isinstance(method, ToldMethod) and all(each is not None for each in done):
                         output = method.restore_told(there, [each or () for each in done], seeds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import time
@@ -277,3 +278,58 @@ def test_limits_are_finite_numbers(workplace: Workplace, option: str, value: str
     workplace.pairs(1)
     done = workplace.bench("run", workplace.suite("[identity]", "[psnr]"), option, value)
     assert done.code == 2 and "not a finite number" in done.err, done
+
+
+READS = """
+import json
+from pathlib import Path
+
+import numpy as np
+
+import bench
+from bench.methods.module import from_module
+
+
+def lazy(images):
+    return images * json.loads(Path("settings.json").read_text())["gain"]
+
+
+def own(images):
+    np.save("made.npy", images.numpy())
+    return images * float(np.load("made.npy").max() >= 0)
+
+
+FIXED = json.loads(Path("settings.json").read_text())["gain"]
+
+
+def early(images):
+    return images * FIXED
+
+
+bench.register_method("lazy", lambda: from_module(lazy))
+bench.register_method("own", lambda: from_module(own))
+bench.register_method("early", lambda: from_module(early))
+"""
+
+
+def scores(workplace: Workplace) -> dict[str, float]:
+    """By method."""
+    rows = csv.DictReader(workplace.table("csv").splitlines())
+    return {row["method"]: float(row["value"]) for row in rows if row["value"]}
+
+
+def test_a_file_that_is_read_while_restoring_is_no_stored_result(workplace: Workplace) -> None:
+    """What is read when the method is made is part of its identity; what is read later would be answered unseen."""
+    workplace.pairs(2)
+    workplace.write("settings.json", '{"gain": 0.5}')
+    plugin = workplace.write("reads.py", READS)
+    job = workplace.suite("[lazy, own, early, identity]", "[psnr]")
+    done = workplace.bench("run", job, "--plugin", plugin)
+    assert_calm(done, 1)
+    assert "reads settings.json while it restores" in reason(done, "lazy")
+    found = scores(workplace)
+    assert found["own"] == found["identity"] and found["early"] < found["identity"]
+    workplace.write("settings.json", '{"gain": 0.25}')
+    assert workplace.bench("run", job, "--plugin", plugin).code == 1
+    again = scores(workplace)
+    assert again["early"] < found["early"] and again["own"] == found["own"]
