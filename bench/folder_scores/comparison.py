@@ -120,7 +120,7 @@ def against(named: str | None, wanted: Sequence[OutputFolder]) -> str | None:
 
 def check_shared(datasets: Sequence[Dataset], labels: Sequence[str], base: str | None) -> None:
     """Raise `BenchError` where a folder has no image in common with the one that it is to be tested against."""
-    names = dict(zip(labels, (set(those.values()) for those in _names(datasets)), strict=True))
+    names = dict(zip(labels, (set(those.values()) for those in _names(datasets)[0]), strict=True))
     for label, own in names.items():
         if base is not None and own and names[base] and not own & names[base]:
             raise BenchError(
@@ -177,10 +177,10 @@ def view(asked: Sequence[Asked], found: Sequence[Scored], reference: str | None,
     """What was scored as a run's cells, under the name of the references' folder."""
     label = shown(Path(reference).expanduser().resolve().name) if reference is not None else "images"
     columns = [_column(one) for one in asked]
-    names = _names([one.dataset for one in found])
+    names, by_reference = _names([one.dataset for one in found])
     items = list(dict.fromkeys(name for those in names for name in those.values()))
     cells = [
-        _cell(label, one, column, each, those, items)
+        _cell(label, one, column, each, those, items if by_reference else [*those.values()])
         for one, those in zip(found, names, strict=True) for column, each in zip(columns, asked, strict=True)
     ]  # fmt: skip
     count = f"{len(found)} {'folder' if len(found) == 1 else 'folders'}"
@@ -221,12 +221,12 @@ def _column(one: Asked) -> Column:
     )  # fmt: skip
 
 
-def _names(datasets: Sequence[Dataset]) -> list[dict[str, str]]:
+def _names(datasets: Sequence[Dataset]) -> tuple[list[dict[str, str]], bool]:
     """Per folder: item → the name that folders share. It is its reference's, as far as it tells references apart, and
-    the item's own where there is no reference, or one for several items."""
+    the item's own where there is no reference, or one for several items. And whether it is the reference's."""
     references = [{item.id: item.gt.path for item in one.items if isinstance(item.gt, FileSource)} for one in datasets]
     if any(len({*of.values()}) < len(one.items) for of, one in zip(references, datasets, strict=True)):
-        return [{item.id: item.id for item in one.items} for one in datasets]
+        return [{item.id: item.id for item in one.items} for one in datasets], False
     files = {path for of in references for path in of.values()}
     base = Path(os.path.commonpath([path.parent for path in files])) if files else Path()
     within = {path: path.relative_to(base) for path in files}
@@ -234,7 +234,7 @@ def _names(datasets: Sequence[Dataset]) -> list[dict[str, str]]:
         named = {path: shown(spelt(place)) for path, place in within.items()}
         if len({*named.values()}) == len(files):
             break
-    return [{item: named[path] for item, path in of.items()} for of in references]
+    return [{item: named[path] for item, path in of.items()} for of in references], True
 
 
 _NOT_THERE = "no image of it (--subset)"
@@ -243,11 +243,8 @@ _NOT_THERE = "no image of it (--subset)"
 def _cell(
     dataset: str, one: Scored, column: Column, asked: Asked, names: Mapping[str, str], items: Sequence[str]
 ) -> Cell:
-    """A folder's cell. Of references that others have an image of and this one has not it lacks a value; without
-    references nobody knows what it should have."""
+    """A folder's cell; of `items` that it has no image of it lacks a value."""
     mine = [row for row in one.rows if row["signature"] == asked.signature]
-    if not one.dataset.paired:
-        items = [*names.values()]
     there = {*names.values()}
     absent = [ItemScore(name, 0, "unavailable", None, _NOT_THERE) for name in items if name not in there]
     failed = {row["item"]: row for row in mine if row["item"]}

@@ -27,6 +27,8 @@ DATA = frozenset({
     ".safetensors", ".toml", ".txt", ".yaml", ".yml",
 })  # fmt: skip
 """Suffixes of files that a number may depend on."""
+_CACHES = ("torchinductor", ".triton", "__pycache__")
+"""How folders begin in which compilers keep what they made."""
 _local = threading.local()
 _lock = threading.Lock()
 _listening = False
@@ -89,6 +91,8 @@ def _is_data(path: str) -> bool:
     if place.suffix.lower() not in DATA:
         return False
     whole = place.absolute()
+    if any(part.startswith(_CACHES) for part in whole.parts):
+        return False
     return not any(whole.is_relative_to(one) for one in _installed())
 
 
