@@ -281,11 +281,19 @@ class _Values:
             yield Finding("incomplete", *self.place, detail=new.reason or new.status)
 
     def _of_sets(self, old: SnapshotValue, new: SnapshotValue) -> Iterator[Finding]:
-        if new.n < old.n:
-            yield Finding("failed", *self.place, detail=f"{new.n} items entered it, {old.n} in the base")
-        elif new.n == old.n < self.after.expected:
+        """Two values of a set are held against each other where the same items entered both."""
+        before, after = _entered(self.before), _entered(self.after)
+        lost, won = tuple(before - after), tuple(after - before)
+        told = f"{new.n} items entered it, {old.n} in the base"
+        if lost or new.n < old.n:
+            yield Finding("failed", *self.place, items=tuple(sorted(lost)), detail=told)
+        if won or new.n > old.n:
+            yield Finding("new", *self.place, items=tuple(sorted(won)), detail=told)
+        if lost or won or new.n != old.n:
+            return
+        if new.n < self.after.expected:
             yield Finding("incomplete", *self.place, detail=f"{new.n} of {self.after.expected}: {new.reason or ''}")
-        if new.n == old.n and self.before.expected == self.after.expected:
+        if self.before.expected == self.after.expected:
             yield from self._moved(old.number, new.number, (), "")
 
     def _of_items(self, old: SnapshotValue, new: SnapshotValue) -> Iterator[Finding]:
@@ -394,6 +402,11 @@ class _Values:
 
     def _equal(self, old: float, new: float) -> bool:
         return self.tolerance.holds(old, new)
+
+
+def _entered(method: SnapshotMethod) -> set[str]:
+    """Items that have an output, as far as is known."""
+    return {item for item, row in method.items.items() if row.output is not None}
 
 
 def _numbers(method: SnapshotMethod, order: SnapshotMethod, label: str) -> np.ndarray | None:

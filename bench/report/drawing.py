@@ -74,6 +74,9 @@ def draw(
             drawn = pareto_figure.draw(front(chosen, asked.metrics[0]), inches)
         else:
             drawn = figures.sweep(data, choice, asked.option, inches)
+        if asked.kind in ("distribution", "sweep"):
+            for line in figures.undrawn(data, choice, asked.kind, asked.option):
+                note(line)
         if target is not None:
             said = style.save(drawn, target)
             if said:

@@ -6,7 +6,7 @@ Each function returns a matplotlib figure; nothing is restored or scored here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError, suggest
@@ -57,6 +57,29 @@ def axis_label(cell: Cell) -> str:
     return style.plain_text(f"{cell.column.heading} {'↑' if cell.column.higher_is_better else '↓'}")
 
 
+def undrawn(data: RunView, choice: FigureChoice, kind: str, option: str | None = None) -> Iterator[str]:
+    """What a distribution or a sweep cannot show of a choice, a line for each cell: a reader of the figure alone would
+    take what is left for all."""
+    swept = {label for family in families(data, option) for _, label in family.points} if kind == "sweep" else set()
+    for cell in chosen(data, choice):
+        if kind == "sweep" and cell.method not in swept:
+            continue
+        where = f"{cell.method} on {cell.dataset}, {cell.column.heading}"
+        lacking = cell.expected - cell.n
+        if kind == "sweep":
+            if cell.value is not None and not cell.complete:
+                yield f"{where}: of {cell.n} of {cell.expected} items, not drawn"
+            elif cell.value is not None and not math.isfinite(cell.value):
+                yield f"{where}: infinite, not drawn"
+        elif not cell.column.is_set and cell.n:
+            parts = [f"{cell.infinite} infinite"] if cell.infinite else []
+            parts += [f"{lacking} missing"] if lacking > 0 else []
+            if len(_finite(cell)) < 2:
+                yield f"{where}: {' and '.join([*parts, 'fewer than two finite values'])}, not drawn"
+            elif parts:
+                yield f"{where}: of {cell.expected} values {' and '.join(parts)}, not drawn"
+
+
 # Distributions
 
 
@@ -69,7 +92,7 @@ def distribution(data: RunView, choice: FigureChoice = FigureChoice(), width: fl
             "no two items with a value, of which to draw a distribution: name --dataset, --method or --metric that "
             "have some, or run more items"
         )
-    alone = len({cell.method for cell in cells}) == 1
+    alone = len({cell.method for cell in chosen(data, choice)}) == 1
     titled = len({cell.dataset for cell in cells}) > 1
     panels: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in cells:
@@ -237,6 +260,7 @@ def sweep(
                     if (cell := cells.get((dataset, label, metric))) is not None
                     and cell.value is not None
                     and math.isfinite(cell.value)
+                    and cell.complete
                 ]
                 if len(points) > 1:
                     name = " · ".join(
@@ -246,7 +270,7 @@ def sweep(
                     )
                     panels.setdefault(metric, {})[name] = points
     if not panels:
-        raise BenchError(f"no two values of {option} have a number to draw: bench table says why")
+        raise BenchError(f"no two values of {option} have a number of all items to draw: bench table says why")
     names = list(dict.fromkeys(name for series in panels.values() for name in series))
     _check_room(len(panels), len(names))
     columns = _columns(len(panels), width)

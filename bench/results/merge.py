@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from bench import files
 from bench.errors import BenchError, one_line
-from bench.results import artefacts
+from bench.results import artefacts, votes
 from bench.results.leases import Lease, reading
 from bench.results.store import Store
 
@@ -32,6 +32,8 @@ class Merged(NamedTuple):
     """Numbers of the runs in the folder that holds all, oldest first."""
     files: int
     """Outputs that were copied."""
+    sessions: int
+    """Of votes, that were copied."""
 
 
 class _Undone(Exception):
@@ -59,10 +61,34 @@ def merge(folders: Sequence[Path], target: Path) -> Merged:
             except _Undone:
                 pass
             copied = sum(_copy(folder, target, lease) for folder in others)
+            said = sum(_copy_votes(folder, target) for folder in others)
             with store.transaction():
                 lease.check()
                 runs = _bring(store, ", ".join(names), str(target))
-    return Merged(tuple(runs), copied)
+    return Merged(tuple(runs), copied, said)
+
+
+def _copy_votes(source: Path, target: Path) -> int:
+    """Copy sessions of votes and keys of studies that are not there yet; how many sessions. They cannot be made again.
+
+    Raises `BenchError` for one that is there and says something else.
+    """
+    count = 0
+    for kind, pattern in ((votes.FOLDER, "*/*.json"), (votes.KEYS, "*.json")):
+        for file in sorted((source / kind).glob(pattern)):
+            place = target / file.relative_to(source)
+            try:
+                if place.is_file():
+                    if place.read_bytes() != file.read_bytes():
+                        raise BenchError(f"{file} and {place} are not the same: keep one of them, and merge again")
+                    continue
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with files.replacing(place) as temporary:
+                    shutil.copyfile(file, temporary)
+            except OSError as error:
+                raise BenchError(f"{place}: {one_line(error)}; merge again to go on") from error
+            count += kind == votes.FOLDER
+    return count
 
 
 def _copy(source: Path, target: Path, lease: Lease) -> int:

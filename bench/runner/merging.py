@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.catalog.plugins import load_plugins
+from bench.errors import counted
 from bench.results import merge as rows
 from bench.results import tallies
 from bench.results.leases import Lease
@@ -30,6 +31,7 @@ class Joined(NamedTuple):
 
     runs: Sequence[MergedRun]
     files: int
+    sessions: int
 
     def line(self, target: str) -> str:
         """For a person, a line per run."""
@@ -39,7 +41,8 @@ class Joined(NamedTuple):
             + (f", {run.failed} failed" if run.failed else "")
             for run in self.runs
         ]
-        return "\n".join([*told, f"{self.files} outputs copied to {target}"])
+        people = f", {counted(self.sessions, 'session')} of votes" if self.sessions else ""
+        return "\n".join([*told, f"{self.files} outputs{people} copied to {target}"])
 
 
 def merge(
@@ -60,4 +63,4 @@ def merge(
             assert row is not None
             tallies.keep(store, row, counted, change)
             runs.append(MergedRun(number, row.suite, counted.expected, counted.pending, counted.failed))
-    return Joined(runs, found.files)
+    return Joined(runs, found.files, found.sessions)

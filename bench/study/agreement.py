@@ -69,8 +69,14 @@ def of_run(data: RunView, results: Path, *, logistic: bool = False, study: str =
 
 
 def _values(cells: Sequence[Cell], outputs: Sequence[Owner], items: Sequence[str]) -> np.ndarray:
-    by_method = {cell.method: cell.items for cell in cells if cell.items}
-    return np.array([by_method.get(one.method, {}).get(items[one.position], math.nan) for one in outputs])
+    """Of each output the value of the item's first repeat, which is what a study shows, not the mean of all."""
+    known = {
+        (cell.method, score.item): score.value
+        for cell in cells for score in cell.scores
+        if score.repeat == 0 and score.status in SCORED and score.value is not None
+    }  # fmt: skip
+    found = [known.get((one.method, items[one.position]), math.nan) for one in outputs]
+    return np.array(found, dtype=float)
 
 
 def _opinions(kind: str, judged: Sequence[Judged], outputs: Sequence[Owner]) -> Opinions:

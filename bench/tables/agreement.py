@@ -71,32 +71,36 @@ def agree(
     dataset: str, against: str, metric: str, signature: str, values: np.ndarray, people: Opinions,
     *, logistic: bool = False,
 ) -> Agreement:  # fmt: skip
-    """`values`: per output, turned so that higher is better; NaN and infinite ones are left out.
+    """`values`: per output, turned so that higher is better; NaN ones are left out, infinite ones only of the linear
+    correlation: a rank and a preference they have.
 
     `logistic`: correlate linearly after VQEG's logistic of four parameters, fitted to all outputs, as IQA papers do.
     """
-    used = np.isfinite(values) & np.isfinite(people.scores)
-    fitted = _fitted(values, people.scores, used) if logistic and not people.within else values
+    known = ~np.isnan(values)
+    used = known & np.isfinite(people.scores)
+    finite = used & np.isfinite(values)
+    fitted = _fitted(values, people.scores, finite) if logistic and not people.within else values
     pairs = people.preferences or _all_pairs(people)
-    known = np.isfinite(values)
     kept = known[pairs.better] & known[pairs.worse]
     pairs = Preferences(pairs.better[kept], pairs.worse[kept], pairs.weight[kept])
-    gap = values[pairs.better] - values[pairs.worse]
-    right = np.where(gap > 0, 1.0, np.where(gap == 0, 0.5, 0.0))
-    places = {scene: np.flatnonzero(used & (people.scenes == scene)) for scene in np.unique(people.scenes)}
+    first, second = values[pairs.better], values[pairs.worse]
+    right = np.where(first > second, 1.0, np.where(first == second, 0.5, 0.0))
+    scenes = np.unique(people.scenes)
     of_pair = people.scenes[pairs.better]
-    heft = np.array([(pairs.weight * (of_pair == scene)).sum() for scene in places])
-    hits = np.array([(pairs.weight * right * (of_pair == scene)).sum() for scene in places])
-    each = list(places.values())
+    heft = np.array([(pairs.weight * (of_pair == scene)).sum() for scene in scenes])
+    hits = np.array([(pairs.weight * right * (of_pair == scene)).sum() for scene in scenes])
 
-    def correlation(kind: Callable[[np.ndarray, np.ndarray], float], of: np.ndarray) -> Callable[[np.ndarray], float]:
+    def correlation(
+        kind: Callable[[np.ndarray, np.ndarray], float], of: np.ndarray, among: np.ndarray
+    ) -> Callable[[np.ndarray], float]:
+        each = [np.flatnonzero(among & (people.scenes == scene)) for scene in scenes]
         by_scene = np.array([kind(of[one], people.scores[one]) for one in each]) if people.within else None
 
         def value(drawn: np.ndarray) -> float:
             if by_scene is not None:
                 some = by_scene[drawn]
                 return float(np.nanmean(some)) if np.isfinite(some).any() else math.nan
-            if used.sum() < 3:
+            if among.sum() < 3:
                 return math.nan  # two points always lie on a line
             joined = np.concatenate([each[scene] for scene in drawn])
             return kind(of[joined], people.scores[joined])
@@ -108,8 +112,9 @@ def agree(
         return float(hits[drawn].sum() / total) if total else math.nan
 
     return Agreement(
-        dataset, against, metric, signature, _interval(correlation(_spearman, values), len(each)),
-        _interval(correlation(_pearson, fitted), len(each)), _interval(accuracy, len(each)), int(used.sum()),
+        dataset, against, metric, signature, _interval(correlation(_spearman, values, used), len(scenes)),
+        _interval(correlation(_pearson, fitted, finite), len(scenes)), _interval(accuracy, len(scenes)),
+        int(used.sum()),
         float(pairs.weight.sum()),
     )  # fmt: skip
 

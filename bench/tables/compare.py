@@ -117,6 +117,8 @@ def _change(
     if shared < max(base.expected, head.expected):
         return verdict("incomparable", f"only {shared} items are in both runs", test)
     detail = f"{shared - test.n} of {shared} items are infinite and not in the test" if test.n < shared else ""
+    if base.infinite != head.infinite:
+        detail += f", {base.infinite} in base and {head.infinite} in head"
     if test.p_randomisation >= ALPHA:
         return verdict("undecided", detail, test)
     return verdict("better" if (test.difference > 0) == head.column.higher_is_better else "worse", detail, test)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
+from bench.errors import counted
 from bench.metrics import preference
 from bench.metrics.preference import Comparison
 from bench.results import voted
@@ -120,9 +121,10 @@ def notes(data: RunView, whole: RunView, *, ci: bool, against: str | None) -> It
         yield from _test_notes(data, whole, against, several)
     if ci or against is not None:
         for dataset in data.record.datasets:
-            count = len(dataset.items)
+            of = [cell.expected for cell in data.cells if cell.dataset == dataset.label and not cell.column.is_set]
+            count = min([len(dataset.items), *(some for some in of if some)])
             if count < statistics.FEW:
-                yield told(f"{dataset.label} has only {count} items: its intervals and tests are rough.")
+                yield told(f"{dataset.label} has only {counted(count, 'item')}: its intervals and tests are rough.")
 
 
 def _test_notes(data: RunView, whole: RunView, against: str, several: str) -> Iterator[Note]:

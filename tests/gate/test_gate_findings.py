@@ -254,3 +254,22 @@ def test_what_was_compared_with_other_images_is_told_by_dataset_and_method():
     assert (told.kind, told.method, told.detail) == ("references", "m", "1 of 1 references differ")
     (told,) = other_images(side("1", "2"), side("1", "4"))["d", "m"]
     assert (told.kind, told.method, told.detail) == ("inputs", "", "1 of 1 inputs differ")
+
+
+def of_entered(number: float, *entered: str) -> Snapshot:
+    """A set's value over some of four items."""
+    items = {
+        name: SnapshotItem.model_validate({"output": "a" * 16 if name in entered else None, "values": {}})
+        for name in "abcd"
+    }
+    made = SnapshotMethod(expected=4, outputs="0" * 64, values={"fid": value(number, len(entered))}, items=items)
+    return snapshot({"fid": FID}, m=made)
+
+
+def test_a_set_that_another_item_entered_is_another_set():
+    assert found(of_entered(50.0, "a", "b", "c"), of_entered(40.0, "a", "b", "c", "d")) == [("new", "m", "fid", ("d",))]
+    assert found(of_entered(50.0, "a", "b", "c"), of_entered(40.0, "b", "c", "d")) == [
+        ("failed", "m", "fid", ("a",)), ("new", "m", "fid", ("d",)),
+    ]  # fmt: skip
+    kinds = [one[0] for one in found(of_entered(50.0, "a", "b", "c"), of_entered(40.0, "a", "b", "c"))]
+    assert kinds == ["incomplete", "better"]

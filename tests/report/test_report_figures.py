@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +18,7 @@ from bench.report.crops import Window, exact, find_window, thumbnail
 from bench.results import view
 from bench.results.pictures import shown_pixels
 from bench.results.store import Store
-from bench.results.view import RunView
+from bench.results.view import Cell, RunView
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,35 @@ def test_a_sweep_is_a_line_per_dataset_over_the_swept_values(data: RunView):
     assert list(line.get_xdata()) == [0.8, 1.5, 2.0]
     assert list(line.get_ydata()) == [values[label] for _, label in family.points]
     assert axis.get_ylabel() == "PSNR ↑"
+
+
+def test_a_mean_that_is_not_of_all_items_is_no_point_of_a_sweep_and_is_said(data: RunView):
+    cells = [replace(c, expected=c.expected + 1) if c.method == "Bright g=1.5" else c for c in data.cells]
+    choice = figures.FigureChoice(metrics=["psnr"])
+    with style.applied():
+        drawn = figures.sweep(data._replace(cells=cells), choice)
+    (line,) = drawn.axes[0].get_lines()
+    assert list(line.get_xdata()) == [0.8, 2.0]
+    count = next(c.n for c in cells if c.method == "Bright g=1.5" and c.value is not None)
+    (said,) = figures.undrawn(data._replace(cells=cells), choice, "sweep")
+    assert said == f"Bright g=1.5 on pairs, PSNR: of {count} of {count + 1} items, not drawn"
+
+
+def test_what_a_distribution_leaves_out_is_said(data: RunView):
+    def infinite(cell: Cell, count: int) -> Cell:
+        scores = [s._replace(status="inf", value=math.inf) if n < count else s for n, s in enumerate(cell.scores)]
+        return replace(cell, scores=scores)
+
+    named = ("Bright g=0.8", "Bright g=1.5")
+    choice = figures.FigureChoice(datasets=["pairs"], methods=named, metrics=["psnr"])
+    whole = next(c for c in data.cells if (c.dataset, c.method, c.column.label) == ("pairs", named[0], "psnr"))
+    assert list(figures.undrawn(data, choice, "distribution")) == []
+    counts = {named[0]: 1, named[1]: whole.n}
+    cells = [infinite(c, counts.get(c.method, 0)) if c.column.label == "psnr" else c for c in data.cells]
+    assert list(figures.undrawn(data._replace(cells=cells), choice, "distribution")) == [
+        f"{named[0]} on pairs, PSNR: of {whole.n} values 1 infinite, not drawn",
+        f"{named[1]} on pairs, PSNR: {whole.n} infinite and fewer than two finite values, not drawn",
+    ]
 
 
 def test_a_label_is_never_read_as_mathematics(data: RunView):

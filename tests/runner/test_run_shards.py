@@ -154,3 +154,23 @@ def test_suites_that_train_on_all_outputs_have_no_parts(workplace: Workplace):
     )  # fmt: skip
     done = workplace.run(suite, "--shard", "1/2")
     assert done.code == 2 and "no shards" in done.err
+
+
+def test_votes_come_with_the_rows_and_contradict_nobody(workplace: Workplace):
+    """What people said cannot be made again."""
+    workplace.pairs(1)
+    suite = workplace.suite("[identity]", "[psnr]")
+    assert workplace.run(suite, "--results", workplace.root / "one").code == 0
+    for name, text in (("votes/s1/p1.json", "{}"), ("votes/s1/p2.json", "[]"), ("studies/s1.json", "{}")):
+        place = workplace.root / "one" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    done = workplace.bench("merge", "one", "-o", "whole")
+    assert done.code == 0 and "2 sessions of votes copied to whole" in done.out
+    assert (workplace.root / "whole/votes/s1/p2.json").read_text() == "[]"
+    assert (workplace.root / "whole/studies/s1.json").read_text() == "{}"
+    assert "of votes" not in workplace.bench("merge", "one", "-o", "whole").out
+    (workplace.root / "one/votes/s1/p1.json").write_text("[1]")
+    done = workplace.bench("merge", "one", "-o", "whole")
+    assert done.code == 2 and "votes/s1/p1.json are not the same" in done.errors[0]
+    assert (workplace.root / "whole/votes/s1/p1.json").read_text() == "{}"

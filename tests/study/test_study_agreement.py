@@ -115,13 +115,22 @@ def test_spreadsheets_of_any_country_are_read(text: bytes):
     assert [(one.image, one.score) for one in found] == [("a.bmp", 3.25), ("b, c.bmp", 1.5)]
 
 
+def test_an_infinite_value_has_a_rank_and_a_preference_and_lies_on_no_line():
+    people = Opinions(np.array([1.0, 2.0, 3.0, 4.0]), np.zeros(4, dtype=int), None, within=False)
+    found = agree("d", "p", "psnr", "s", np.array([20.0, 21.0, 30.0, math.inf]), people)
+    assert (found.srocc.value, found.accuracy.value, found.comparisons, found.outputs) == (1.0, 1.0, 6, 4)
+    assert found.plcc.value == pytest.approx(np.corrcoef([20, 21, 30], [1, 2, 3])[0, 1])
+    behind = agree("d", "p", "psnr", "s", np.array([math.inf, 21.0, 30.0, 40.0]), people)
+    assert behind.accuracy.value == 0.5
+
+
 @pytest.mark.parametrize(
     ("values", "scores", "srocc", "accuracy"),
     [
         ([1.0, 2.0], [1.0, 2.0], math.nan, 1.0),  # two points lie on a line whatever they are
         ([2.0, 2.0, 2.0], [1.0, 2.0, 3.0], math.nan, 0.5),
         ([1.0, 2.0, 3.0], [4.0, 4.0, 4.0], math.nan, math.nan),
-        ([1.0, math.nan, math.inf], [1.0, 2.0, 3.0], math.nan, math.nan),
+        ([1.0, math.nan, math.inf], [1.0, 2.0, 3.0], math.nan, 1.0),  # an infinite value is preferred to a finite one
         ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 1.0, 1.0),
     ],
 )
