@@ -1,8 +1,8 @@
-"""Files that a user's method reads while it restores, of which its identity knows nothing.
+"""Files that a module of `from_module` reads while it restores, of which its identity knows nothing.
 
-What is stored under a method's identity would be answered after such a file has changed. Seen is what Python opens, in
-the thread that restores, if it is data: weights, numbers, settings. A library that opens files by itself (safetensors,
-OpenCV) is not.
+What is stored under it would be answered after such a file has changed. A `Method` tells its identity itself, and so
+does a module that is given options. Seen is what Python opens, in the thread that restores, if it is data: weights,
+numbers, settings. A library that opens files by itself (safetensors, OpenCV) is not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.catalog.user_code import is_users
 from bench.errors import ItemError
 from bench.methods.base import Method
 from iqpir.errors import shown
@@ -35,15 +34,15 @@ _listening = False
 
 
 def concerns(method: Method) -> bool:
-    """Whether a method runs what a user wrote; what comes along reads nothing while it restores."""
+    """Whether a method's identity was read off an object, and nothing was added to it."""
     from bench.methods.module import ModuleMethod
 
-    return isinstance(method, ModuleMethod) or is_users(type(method).__module__)
+    return isinstance(method, ModuleMethod) and not method.identity()["options"]
 
 
 @contextmanager
 def nothing_read(method: Method) -> Iterator[None]:
-    """Raises `ItemError` at the end where a user's method has read a data file meanwhile."""
+    """Raises `ItemError` at the end where a module has read a data file meanwhile."""
     if not concerns(method):
         yield
         return
