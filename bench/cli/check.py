@@ -59,7 +59,6 @@ def command(
     """
     from pathlib import Path
 
-    from bench import paths
     from bench.gate import annotations, arguments, baseline, findings
     from bench.gate import confirm as again
     from bench.gate.summary import render
@@ -75,12 +74,12 @@ def command(
         was = "was" if len(methods) == 1 else "were"
         say(f"{', '.join(methods)} {was} measured once: --confirm measures again before that fails")
     if confirm and methods:
-        assert head.run is not None
-        folder = paths.results(results)
+        assert head.run is not None and head.folder is not None
         say(f"measuring again: {', '.join(methods)}")
-        again.measure_again(head.run, methods, folder, plugins=plugins, commands=allow_commands, note=say)
-        second = arguments.of_run(str(head.run.number), results)
-        found = again.joined(found, findings.compare(base.snapshot, second.snapshot, strict=strict))
+        again.measure_again(head.run, methods, head.folder, plugins=plugins, commands=allow_commands, note=say)
+        second = arguments.of_number(head.run.number, head.folder).snapshot
+        timed = again.timed_anew(head.snapshot, second)
+        found = again.joined(found, findings.compare(base.snapshot, second, strict=strict), timed)
     click.echo(render(found, base, head, fatal, style or "text"), nl=False)
     told = render(found, base, head, fatal, "markdown")
     if summary is not None:

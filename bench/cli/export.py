@@ -113,12 +113,14 @@ def _foreign(data: RunView, style: str, created: float, output: str | None) -> N
     lost = facts.left_out(data)
     if lost == len(data.cells):
         raise BenchError(f"run {data.number} has no finite value to export (bench table says why)")
-    if lost:
+    if lost and style != "croissant":  # whose rows are all of a run's
         say(f"{lost} of {len(data.cells)} cells have no finite value and are left out")
     parts = facts.parts(data)
     if parts and style in ("bmf", "hub"):
         where = "" if style == "bmf" else " but for the table of the card"
         say(f"{having(parts, 'cell')} a value of fewer items than expected: left out{where}")
+    elif parts and style == "eee":
+        say(f"{having(parts, 'cell')} a value of fewer items than expected: their details say of how many")
     if style == "bmf":
         made = bencher.text(data)
         if output is None:

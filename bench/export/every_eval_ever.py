@@ -31,11 +31,12 @@ def write(data: RunView, created: float, target: Path) -> list[Path]:
     rows = "".join(text(view.rows(data), "csv")).encode()
     files.put(target / "rows.csv", rows)
     written = []
+    names = facts.told_apart(method.label for method in data.record.methods)
     for method in data.record.methods:
         each = [one for one in facts.measured(data) if one.cell.method == method.label]
         if not each:
             continue
-        owner, label = facts.developer(method.name), facts.plain(method.label)
+        owner, label = facts.developer(method.name), names[method.label]
         record = _record(data, each, f"{owner}/{label}", created, hashlib.sha256(rows).hexdigest())
         place = target / "data" / facts.plain(data.record.suite) / owner / label / f"{_uuid(record)}.json"
         files.put(place, (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())

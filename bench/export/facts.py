@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bench.catalog.registry import Entry, registry
@@ -91,6 +93,14 @@ def developer(name: str) -> str:
 def plain(text: str) -> str:
     """A name that every file system takes."""
     return re.sub(r"[^A-Za-z0-9.+_-]+", "-", text).strip("-. ") or "unnamed"
+
+
+def told_apart(labels: Iterable[str]) -> dict[str, str]:
+    """Label → a `plain` name of its own; those that would have one name are told apart by a hash of the label."""
+    made = {label: plain(label) for label in labels}
+    counts = Counter(name.casefold() for name in made.values())
+    mark = {label: hashlib.sha256(label.encode("utf-8", "surrogateescape")).hexdigest()[:8] for label in made}
+    return {label: f"{name}-{mark[label]}" if counts[name.casefold()] > 1 else name for label, name in made.items()}
 
 
 def when(seconds: float) -> str:

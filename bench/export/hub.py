@@ -24,11 +24,12 @@ def write(data: RunView, created: float, target: Path) -> list[Path]:
     from huggingface_hub import ModelCard, ModelCardData, eval_result_entries_to_yaml
 
     written = []
+    folders = facts.told_apart(method.label for method in data.record.methods)
     for method in data.record.methods:
         each = [one for one in facts.measured(data) if one.cell.method == method.label]
         if not each:
             continue
-        folder = target / facts.plain(method.label)
+        folder = target / folders[method.label]
         card = ModelCardData(
             model_name=method.label,
             license=method.licence.lower() if method.licence in PERMISSIVE else "other",

@@ -25,6 +25,8 @@ class Side(NamedTuple):
     snapshot: Snapshot
     run: RunView | None
     """None for a file."""
+    folder: Path | None = None
+    """The results folder that a run is of."""
     damaged: tuple[Finding, ...] = ()
     """Stored outputs that are not what was scored, where that was asked for."""
 
@@ -39,9 +41,16 @@ def of_run(name: str | None, results: str | None, *, look: bool = False) -> Side
     folder, colon, run = (name or "").rpartition(":")
     place = Path(folder) if colon and folder else paths.results(results)
     with Store.reading(place) as store:
-        data = view.read_cells(store, view.find_run(store, (run if colon else name) or None))
+        number = view.find_run(store, (run if colon else name) or None)
+    return of_number(number, place, look=look)
+
+
+def of_number(number: int, place: Path, *, look: bool = False) -> Side:
+    """A run of a results folder, as it is stored now."""
+    with Store.reading(place) as store:
+        data = view.read_cells(store, number)
         damaged = tuple(_damaged(data, place)) if look else ()
-        return Side(f"run {data.number}", snapshot.take(store, data), data, damaged)
+        return Side(f"run {data.number}", snapshot.take(store, data), data, place, damaged)
 
 
 def of_file(file: Path) -> Side:

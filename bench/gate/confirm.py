@@ -5,18 +5,19 @@ What was slower and is not any more becomes an inconclusive finding with both an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
 from bench.gate.findings import Comparison, Finding
+from bench.gate.snapshot_format import Snapshot
 from bench.latency import suite_timing
 from bench.planning.bind import Selection, resolve
-from bench.results import view
 from bench.results.store import Store
 from bench.results.view import RunView
 from bench.suite import definition
 
+_METRIC = "ms per call"
 CHANCE = 40
 """An interval of 95 % lies above the limit by chance once in so many comparisons at most."""
 
@@ -49,24 +50,31 @@ def suite_file(run: RunView) -> Path:
     return kept if kept is not None and kept.is_file() else definition.find(run.record.suite)
 
 
-def joined(first: Comparison, second: Comparison) -> Comparison:
-    """The first answer, in which a slow-down stands only where the second has it too."""
-    again = {(one.method, one.metric): one for one in second.findings if one.metric.startswith("ms per call")}
-    return first._replace(findings=tuple(_settled(one, again) for one in first.findings))
+def timed_anew(before: Snapshot, after: Snapshot) -> set[tuple[str, str]]:
+    """(method, setting) of which something was measured between the two."""
+    return {(row.method, row.setting) for row in after.timings if row not in before.timings}
 
 
-def _settled(one: Finding, again: dict[tuple[str, str], Finding]) -> Finding:
+def joined(first: Comparison, second: Comparison, timed: Collection[tuple[str, str]]) -> Comparison:
+    """The first answer, in which a slow-down stands only where the second has it too. What cannot be called any more
+    has failed; what was not measured again, by `timed`, has no second answer."""
+    again = {(one.method, one.metric): one for one in second.findings if one.metric.startswith(_METRIC)}
+    measured = {(method, f"{_METRIC}, {setting}") for method, setting in timed}
+    return first._replace(findings=tuple(_settled(one, again, measured) for one in first.findings))
+
+
+def _settled(one: Finding, again: Mapping[tuple[str, str], Finding], measured: Collection[tuple[str, str]]) -> Finding:
+    place = one.method, one.metric
     if one.kind != "slower":
         return one
-    other = again.get((one.method, one.metric))
+    if place not in measured:
+        told = "its suite, code or setting is not what this run timed: bench run times it as it is now"
+        return one._replace(kind="inconclusive", detail=f"{one.detail}; not measured again: {told}")
+    other = again.get(place)
     if other is not None and other.kind == "slower":
         chance = f"by chance in 1 of {CHANCE**2} comparisons at most, not 1 of {CHANCE}"
         return one._replace(detail=f"{one.detail}; measured again: {other.detail}: {chance}")
+    if other is not None and other.kind == "failed":
+        return other._replace(detail=f"{one.detail}; measured again: {other.detail}")
     told = "within the limit" if other is None else other.detail or other.kind
     return one._replace(kind="inconclusive", detail=f"{one.detail}; measured again: {told}")
-
-
-def newest(run: RunView, results: Path) -> RunView:
-    """The same run with the times that are stored now."""
-    with Store.reading(results) as store:
-        return view.read_cells(store, run.number)

@@ -66,7 +66,8 @@ def cells(snapshot: Snapshot) -> RunView:
                     unavailable=None,
                 )  # fmt: skip
                 if metric.of_sets:
-                    scores = [ItemScore(*rows[key], "ok", None, None) for key in list(made.items)[: value.n]]
+                    entered = [*["ok"] * value.n, *["failed"] * (len(rows) - value.n)]  # how many, not which
+                    scores = [ItemScore(*rows[key], how, None, None) for key, how in zip(rows, entered, strict=True)]
                     whole = ItemScore("", 0, value.status, value.number, value.reason)
                     found.append(Cell(dataset, method, column, items, scores, whole))
                     continue

@@ -259,7 +259,8 @@ class _Group:
                 runner.attempt(lambda runner=runner: runner.process.ask("call") and None)  # type: ignore[misc]
         for runner in active:
             runner.attempt(lambda runner=runner: self._begin(runner))  # type: ignore[misc]
-        self.note(f"{', '.join(runner.subject.label for runner in active)}: measuring at {setting.short}")
+        if active:
+            self.note(f"{', '.join(runner.subject.label for runner in active)}: measuring at {setting.short}")
         watch = machine_state.Watch([runner.process.pid for runner in self.runners])
         self._rounds([runner for runner in active if runner.failed is None])
         watched = watch.stop()

@@ -144,8 +144,10 @@ class TwoSets(OfSets):
         return super().places(output, reference) if reference else ()
 
     def gathered(self, members: Sequence[SetMember], stored: Stored) -> tuple[Any, Any]:
-        hashes = stored.hashes(one.reference for one in members)
-        references = sorted((one.reference for one in members), key=lambda reference: hashes[reference])
+        """Each reference once, whatever it is the reference of: repeats, and several items of one scene, would make of
+        one image many that are alike, which KID's estimator takes for a set without spread."""
+        hashes = stored.hashes({one.reference for one in members})
+        references = sorted(hashes, key=lambda reference: hashes[reference])
         ours = [(one.output, 0) for one in members]
         return _stacked(ours, stored), _stacked([(reference, 0) for reference in references], stored)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +11,9 @@ from bench.report import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from bench.report.figures import FigureChoice
+    from bench.results.view import RunView
 
 KINDS = ("grid", "distribution", "sweep", "pareto", "rounds", "ascent")
 
@@ -74,11 +77,22 @@ def draw(
             drawn = pareto_figure.draw(front(chosen, asked.metrics[0]), inches)
         else:
             drawn = figures.sweep(data, choice, asked.option, inches)
-        if asked.kind in ("distribution", "sweep"):
-            for line in figures.undrawn(data, choice, asked.kind, asked.option):
-                note(line)
+        for line in _undrawn(data, choice, asked):
+            note(line)
         if target is not None:
             said = style.save(drawn, target)
             if said:
                 note(f"{target}: {said}")
     return drawn
+
+
+def _undrawn(data: RunView, choice: FigureChoice, asked: Asked) -> Iterator[str]:
+    """What of a choice a figure does not show."""
+    from bench.report import figures, grid, rounds_figure
+
+    if asked.kind in ("distribution", "sweep"):
+        yield from figures.undrawn(data, choice, asked.kind, asked.option)
+    elif asked.kind == "rounds":
+        yield from rounds_figure.undrawn(data, choice)
+    elif asked.kind == "grid":
+        yield from grid.undrawn(data, choice)

@@ -114,15 +114,15 @@ def choose(data: RunView, dataset: DatasetRecord, count: int) -> list[tuple[str,
         peers = [cell for cell in cells if cell.column.label == label]
         for item, why in _striking(peers):
             chosen.setdefault(item, f"{why} ({cells[0].column.heading})")
-    step = len(items) / max(count, 1)
-    for index in range(min(count, len(items))):
-        chosen.setdefault(items[int(index * step)], "")
+    spread = max(min(count, len(items)), 1)
+    for index in range(spread):
+        chosen.setdefault(items[index * len(items) // spread], "")
     kept = dict(list(chosen.items())[:count])
     return [(item, kept[item]) for item in items if item in kept]
 
 
 def _striking(peers: Sequence[Cell]) -> Iterator[tuple[str, str]]:
-    """Items that tell most about one metric."""
+    """Items that tell most about one metric, by the means of their repeats."""
     sign = 1 if peers[0].column.higher_is_better else -1
     table = {cell.method: _finite(cell) for cell in peers}
     every = set.union(*(set(values) for values in table.values()))
@@ -134,7 +134,7 @@ def _striking(peers: Sequence[Cell]) -> Iterator[tuple[str, str]]:
     if spread:
         yield max(spread, key=lambda item: spread[item]), "methods differ most here"
     leader = max(peers, key=lambda cell: (cell.complete, sign * _number(cell.value, sign)))
-    own = table[leader.method]
+    own = leader.items
     if len(own) > 1:
         yield min(own, key=lambda item: sign * own[item]), f"worst of {leader.method}"
         yield max(own, key=lambda item: sign * own[item]), f"best of {leader.method}"
@@ -146,7 +146,7 @@ def _number(value: float | None, sign: int) -> float:
 
 
 def _finite(cell: Cell) -> dict[str, float]:
-    return {s.item: s.value for s in cell.scores if s.repeat == 0 and s.value is not None and math.isfinite(s.value)}
+    return {item: value for item, value in cell.items.items() if math.isfinite(value)}
 
 
 def build(data: RunView, pictures: Pictures, count: int, budget: Budget) -> list[Group]:
@@ -220,14 +220,16 @@ def _item(
 
 
 def unchanged(data: RunView, dataset: str, item: str) -> str | None:
-    """A method whose output is the input, pixel for pixel: its values are the input's own.
+    """A method whose first output is the input, pixel for pixel: its first values, as they are shown, are the input's.
 
     Else identity, which says of an item that it could not score why not.
     """
     for (name, method), units in data.units.items():
         for unit in units if name == dataset else ():
             row = unit.row
-            if unit.item == item and row is not None and row.output_hash is not None and row.output_hash == unit.given:
+            if unit.item != item or unit.repeat or row is None or row.output_hash is None:
+                continue
+            if row.output_hash == unit.given:
                 return method
     return next((one.label for one in data.record.methods if one.name == "identity" and one.is_for(dataset)), None)
 

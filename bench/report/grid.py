@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -61,10 +61,17 @@ def draw(
         if all(one.pixels is None for one in found):
             raise BenchError(f"no picture of {dataset}/{item} can be shown: {found[0].missing}")
         rows.append((dataset, item, found))
-    labels = list(dict.fromkeys(one.label for *_, found in rows for one in found))
-    if "GT" in labels:  # behind all methods, also of datasets that have none
-        labels = [*(label for label in labels if label != "GT"), "GT"]
-    return _draw(data, rows, labels, choice.metrics, details, width)
+    columns = list(dict.fromkeys((one.kind, one.label) for *_, found in rows for one in found))
+    columns.sort(key=lambda column: column[0] == "gt")  # behind all methods, also of datasets that have none
+    return _draw(data, rows, columns, choice.metrics, details, width)
+
+
+def undrawn(data: RunView, choice: FigureChoice) -> Iterator[str]:
+    """Metrics of a choice that no picture has a value of, a line each."""
+    sets = {cell.column.label: cell.column.heading for cell in data.cells if cell.column.is_set}
+    for metric in choice.metrics:
+        if metric in sets:
+            yield f"{sets[metric]}: a value of a whole set, not drawn"
 
 
 def _shown(data: RunView, picture: Picture) -> bool:
@@ -97,7 +104,7 @@ def _some(data: RunView, datasets: Sequence[str], count: int) -> list[tuple[str,
 def _draw(
     data: RunView,
     rows: Sequence[tuple[str, str, Sequence[Picture]]],
-    labels: Sequence[str],
+    columns: Sequence[tuple[str, str]],
     metrics: Sequence[str],
     details: Details,
     width: float,
@@ -107,7 +114,7 @@ def _draw(
     from bench.report.inline_figure import InlineFigure
 
     side = _SIDE if len(rows) > 1 else 0.0
-    each = (width - side - _GAP * (len(labels) - 1)) / len(labels)
+    each = (width - side - _GAP * (len(columns) - 1)) / len(columns)
     windows = [_windows(found, details) for *_, found in rows]
     shapes = [_shape(found) for *_, found in rows]
     highs = [each * height / length for height, length in shapes]
@@ -128,7 +135,7 @@ def _draw(
 
     values = {(c.dataset, c.method, c.column.label): c for c in data.cells}
     top = _LABEL
-    for column, label in enumerate(labels):
+    for column, (_, label) in enumerate(columns):
         middle = side + column * (each + _GAP) + each / 2
         room = max(8, int(each / 0.062))
         write(middle, top - 0.05, style.plain_text(label, room), ha="center", va="bottom", fontsize=7.5)
@@ -137,7 +144,7 @@ def _draw(
             name = style.plain_text(item, max(6, int((high + crop_high) / 0.06)))
             write(0, top + (high + crop_high) / 2, name, rotation=90, ha="left", va="center", fontsize=6.5)
         for one in found:
-            left = side + labels.index(one.label) * (each + _GAP)
+            left = side + columns.index((one.kind, one.label)) * (each + _GAP)
             axis = place(left, top, each, high)
             if one.pixels is None:
                 axis.text(0.5, 0.5, "not available", ha="center", va="center", fontsize=6, transform=axis.transAxes)
@@ -163,7 +170,7 @@ def _draw(
                 }
                 detail.add_patch(Rectangle((0, 0), 1, 1, linewidth=1.2, **rim))
             for line, metric in enumerate(metrics):
-                cell = values.get((dataset, one.label, metric))
+                cell = values.get((dataset, one.label, metric)) if one.kind == "method" else None
                 score = next((s for s in cell.scores if s.item == item and s.repeat == 0), None) if cell else None
                 if cell is not None and score is not None and score.value is not None:
                     text = f"{cell.column.heading} {format_value(score.value, cell.column.digits)}"

@@ -120,8 +120,7 @@ def _of_run(one: Entered) -> str:
 
 
 def _change(change: compare.Change) -> dict[str, Any]:
-    both = change.base is not None and change.head is not None
-    given = (change.base, change.head, change.head - change.base if both else None)  # type: ignore[operator]
+    given = (change.base, change.head, change.difference)
     known = [value if value is not None and math.isfinite(value) else None for value in given]
     numbers = [("" if value is None else format_value(value, change.digits), None if value is None else repr(value))
                for value in known]  # fmt: skip

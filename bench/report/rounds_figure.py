@@ -6,8 +6,9 @@ rounds ended. Everything is read from the run; nothing is restored or scored.
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import BenchError
@@ -33,11 +34,12 @@ class Curve(NamedTuple):
 
 
 def lines(data: RunView, dataset: str, metric: str, cells: Sequence[Cell]) -> list[Curve]:
-    """The curve of each method of the catalogue with a fixed number of rounds, and a point for every other one that
-    tells its rounds."""
-    mean = {method: one.mean for where, method, one in counted(data) if where == dataset and one.mean is not None}
-    values = {c.method: c.value for c in cells if c.dataset == dataset and c.column.label == metric}
-    fixed: dict[str, list[tuple[float, float]]] = {}
+    """A curve for each setting of a method of the catalogue that is run with several fixed numbers of rounds, and a
+    point for every other one that tells its rounds. Whatever has not all of its items, or no finite mean, is left out
+    (`undrawn` says so)."""
+    mean = {method: one.mean for where, method, one in counted(data) if where == dataset and one.n == one.expected}
+    values = {c.method: c.value for c in cells if c.dataset == dataset and c.column.label == metric and _whole(c)}
+    fixed: dict[tuple[str, str], list[tuple[float, float]]] = {}
     found: list[Curve] = []
     for method in data.record.methods:
         at, value = mean.get(method.label), values.get(method.label)
@@ -47,10 +49,55 @@ def lines(data: RunView, dataset: str, metric: str, cells: Sequence[Cell]) -> li
         if options.get("adaptive") is False and all(
             options.get(name, True) is True for name in ("verify", "rollback", "assessment")
         ):
-            fixed.setdefault(method.name, []).append((at, value))
+            others = {name: value for name, value in options.items() if name not in ("rounds", "adaptive")}
+            setting = ", ".join(f"{name} {value}" for name, value in sorted(others.items()))
+            fixed.setdefault((method.name, setting), []).append((at, value))
         else:
             found.append(Curve(method.label, [(at, value)]))
-    return [*(Curve(f"{name}, fixed", sorted(points)) for name, points in fixed.items()), *found]
+    several = [name for name, _ in fixed]
+    named = {
+        (name, setting): f"{name}, fixed" + (f" ({setting})" if several.count(name) > 1 and setting else "")
+        for name, setting in fixed
+    }
+    return [*(Curve(named[each], sorted(points)) for each, points in fixed.items()), *found]
+
+
+def _whole(cell: Cell) -> bool:
+    return cell.complete and cell.value is not None and math.isfinite(cell.value)
+
+
+def undrawn(data: RunView, choice: figures.FigureChoice) -> Iterator[str]:
+    """What the figure leaves out of a choice, a line each: its reader would take what is left for all."""
+    told, metrics = _told(data, choice), _metrics(data, choice)
+    for dataset, method, one in counted(data):
+        if (dataset, method) in told and one.n != one.expected:
+            yield f"{method} on {dataset}: rounds of {one.n} of {one.expected} images, not drawn"
+    for cell in figures.chosen(data, choice):
+        place = cell.dataset, cell.method
+        if place not in told or cell.column.label not in metrics or len(data.traces[place]) != len(cell.scores):
+            continue
+        where = f"{cell.method} on {cell.dataset}, {cell.column.heading}"
+        if cell.value is not None and not cell.complete:
+            yield f"{where}: of {cell.n} of {cell.expected} items, not drawn"
+        elif cell.value is not None and not math.isfinite(cell.value):
+            yield f"{where}: infinite, not drawn"
+
+
+def _told(data: RunView, choice: figures.FigureChoice) -> dict[tuple[str, str], Sequence[Any]]:
+    return {
+        place: each for place, each in data.traces.items()
+        if (not choice.datasets or place[0] in choice.datasets) and (not choice.methods or place[1] in choice.methods)
+    }  # fmt: skip
+
+
+def _metrics(data: RunView, choice: figures.FigureChoice) -> list[str]:
+    cells = [cell for cell in figures.chosen(data, choice) if cell.value is not None]
+    found = list(dict.fromkeys(cell.column.label for cell in cells))
+    if len(choice.metrics) > _MOST_METRICS:
+        raise BenchError(
+            f"a figure of rounds has room for {_MOST_METRICS} metrics: --metric names {len(choice.metrics)}"
+        )
+    return found[:_MOST_METRICS]
 
 
 def quality(traces: Sequence[Trace]) -> list[float]:
@@ -76,15 +123,15 @@ def quality_of(trace: Trace) -> list[float]:
 def draw(data: RunView, choice: figures.FigureChoice = figures.FigureChoice(), width: float = style.PAGE) -> Figure:  # noqa: B008
     """Raises `BenchError` where no method of the choice tells its rounds."""
     cells = [cell for cell in figures.chosen(data, choice) if cell.value is not None]
-    told = {
-        place: each for place, each in data.traces.items()
-        if (not choice.datasets or place[0] in choice.datasets) and (not choice.methods or place[1] in choice.methods)
-    }  # fmt: skip
+    whole = {(dataset, method) for dataset, method, one in counted(data) if one.n == one.expected}
+    told = {place: each for place, each in _told(data, choice).items() if place in whole}
     datasets = list(dict.fromkeys(dataset for dataset, _ in told))
+    if not datasets and (partly := list(undrawn(data, choice))):
+        raise BenchError(partly[0])
     if not datasets:
         raise BenchError(f"run {data.number} ({data.record.suite}) has no method that tells its rounds, such as rar")
     names = list(dict.fromkeys(method for _, method in told))
-    metrics = list(dict.fromkeys(cell.column.label for cell in cells))[:_MOST_METRICS]
+    metrics = _metrics(data, choice)
     columns = len(metrics) + 2
     drawn = style.figure(width, len(datasets) * max(1.7, 0.75 + 0.14 * len(names)) + 0.3)
     axes = drawn.subplots(len(datasets), columns, squeeze=False)

@@ -351,14 +351,17 @@ class Store(Holders):
         )
         self.changed()
 
-    def set_place(self, members: Iterable[tuple[bytes, int, int]], *, create: bool = True) -> tuple[int, int] | None:
+    def set_place(
+        self, members: Iterable[tuple[bytes, int, int]], *, once: bool = False, create: bool = True
+    ) -> tuple[int, int] | None:
         """The (output, reference) under which a set's value is stored; None if it is not and may not be created.
 
-        `members` are (output hash, output id, reference id or 0); order does not matter, duplicates count.
+        `members` are (output hash, output id, reference id or 0); order does not matter, duplicates count, but of
+        references where each enters `once`.
         """
         ready = list(members)
         hashes = self.content_hashes(reference for _, _, reference in ready if reference)
-        references = [hashes[reference] for _, _, reference in ready if reference]
+        references = list(hashes.values()) if once else [hashes[reference] for _, _, reference in ready if reference]
         output = self.content_id(set_hash(member for member, _, _ in ready), create=create)
         reference = self.content_id(set_hash(references), create=create) if references else 0
         return None if output is None or reference is None else (output, reference)

@@ -152,11 +152,16 @@ def render(found: Sequence[Change], style: str) -> str:
     lines = [tabulate(body, header, tablefmt="pipe", disable_numparse=True, colalign=align), ""]
     lines += [f"- {c.verdict}: {c.method} on {c.dataset}, {c.metric}: {printable(c.detail)}" for c in found if c.detail]
     tests = [change.test for change in found if change.test is not None]
-    lines.append(
-        f"- better and worse: p < {ALPHA} over the items of both runs, the repeats of an item averaged "
-        f"({significance.how(tests)}); [low, high] is the {statistics.LEVEL:.0%} bootstrap interval of the difference "
-        f"({statistics.RESAMPLES} resamples, seed {statistics.SEED})."
-    )
+    if tests:
+        lines.append(
+            f"- better and worse: p < {ALPHA} over the items of both runs, the repeats of an item averaged "
+            f"({significance.how(tests)}); [low, high] is the {statistics.LEVEL:.0%} bootstrap interval of the "
+            f"difference ({statistics.RESAMPLES} resamples, seed {statistics.SEED})."
+        )
+    else:
+        lines.append(
+            "- no difference was tested: none of these cells has enough items with a finite value in both runs."
+        )
     return "\n".join(lines) + "\n"
 
 

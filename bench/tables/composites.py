@@ -10,12 +10,14 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bench.catalog import published
 from bench.catalog.formulas import Formula, find
 from bench.errors import BenchError
 from bench.identity import digest
 from bench.results.timings import Timing
 from bench.results.view import Cell, RunView
 from bench.suite.definition import label_of
+from bench.suite.setting import Setting
 from bench.tables import gains
 
 
@@ -35,10 +37,10 @@ def scores(data: RunView, name: str) -> Iterator[tuple[str, str, Composite]]:
     """(dataset, method, score) in table order. Raises `BenchError` for an unknown formula."""
     formula = find(name)
     grid = {(cell.dataset, cell.method, cell.column.label): cell for cell in data.cells}
-    metrics = {label_of(spec): spec.metric for spec in data.record.metrics}
+    metrics = {label_of(spec): published.canonical(spec.metric) for spec in data.record.metrics}
     for dataset, method in dict.fromkeys((cell.dataset, cell.method) for cell in data.cells):
         mine = [cell for (where, who, _), cell in grid.items() if (where, who) == (dataset, method)]
-        signature = _signature(formula, mine, metrics)
+        signature = _signature(formula, mine, metrics, _Base.of(data, method) if formula.costs else None)
         try:
             yield dataset, method, Composite(_score(data, formula, method, dataset, mine, metrics), None, signature)
         except _Missing as missing:
@@ -52,7 +54,7 @@ def _score(
     if formula.costs:
         names |= _costs(data, formula, method)
     if formula.floor is not None:
-        found = _value(mine, str(formula.floor["metric"]), metrics)
+        found = _value(mine, str(formula.floor["metric"]), metrics, infinite=True)
         if found < float(formula.floor["at_least"]):
             raise _Missing(
                 f"{formula.floor['metric']} {found:.2f} is below {formula.floor['at_least']}: out of the race"
@@ -63,28 +65,49 @@ def _score(
 
 
 def _cells(mine: Sequence[Cell], metric: str, metrics: Mapping[str, str]) -> list[Cell]:
-    return [cell for cell in mine if metrics.get(cell.column.label, cell.column.label.partition("/")[0]) == metric]
+    wanted = published.canonical(metric)
+    return [cell for cell in mine if metrics.get(cell.column.label, cell.column.label.partition("/")[0]) == wanted]
 
 
-def _value(mine: Sequence[Cell], metric: str, metrics: Mapping[str, str]) -> float:
+def _value(mine: Sequence[Cell], metric: str, metrics: Mapping[str, str], *, infinite: bool = False) -> float:
+    """`infinite` where an infinite mean will do."""
     found = _cells(mine, metric, metrics)
     if len(found) != 1:
         raise _Missing(f"the run has {'no column' if not found else f'{len(found)} columns'} of {metric}")
     (cell,) = found
-    if not cell.complete or cell.value is None or not math.isfinite(cell.value):
+    if not cell.complete or cell.value is None:
         raise _Missing(f"{metric}: {cell.n}/{cell.expected} items" + (f", {cell.reason}" if cell.reason else ""))
+    if not (math.isfinite(cell.value) or infinite):
+        raise _Missing(f"{metric} is infinite")
     return cell.value
+
+
+class _Base(NamedTuple):
+    """What a method's costs are set against."""
+
+    label: str
+    identity: Mapping[str, Any]
+    setting: Setting | None
+    """At which it was timed; None where it was not."""
+
+    @classmethod
+    def of(cls, data: RunView, method: str) -> _Base | None:
+        """A method's own base; of one that is others' base it is itself."""
+        known = {each.label: each.identity for each in data.record.methods}
+        given = gains.bases(data)
+        label = method if method in given.values() and method not in given else given.get(method)
+        at = next((timing.setting for timing in data.timings if timing.label == label), None)
+        return None if label is None else cls(label, known[label], at)
 
 
 def _costs(data: RunView, formula: Formula, method: str) -> dict[str, float]:
     """Runtime, operations and parameters of a method and of its base, as `bench latency` measured them."""
-    labels = [each.label for each in data.record.methods]
-    base = gains.base_of(method, labels, data.record.definition.get("bases") or {})
+    base = _Base.of(data, method)
     if base is None:
         raise _Missing("it has no base to be set against: bases: {METHOD: BASELINE} in the suite")
     timed = {timing.label: timing for timing in data.timings if timing.ok}
     names: dict[str, float] = {}
-    for label, before in ((method, ""), (base, "base_")):
+    for label, before in ((method, ""), (base.label, "base_")):
         if label not in timed:
             raise _Missing(f"{label} has no measured time: latency: in the suite")
         names |= {f"{before}{cost}": _cost(timed[label], cost) for cost in formula.costs}
@@ -129,11 +152,17 @@ def _threshold(gate: Mapping[str, Any], dataset: str) -> float | None:
     return next((float(limit) for part, limit in gate["below"].items() if part in plain), None)
 
 
-def _signature(formula: Formula, mine: Sequence[Cell], metrics: Mapping[str, str]) -> str:
-    """The formula, and a digest of what its terms are."""
+def _signature(formula: Formula, mine: Sequence[Cell], metrics: Mapping[str, str], base: _Base | None) -> str:
+    """The formula, and a digest of what its terms are; of what has a floor or costs, of these too: what the floor is
+    measured by, the base by what it is, not by how the suite calls it, and the setting of the times."""
     terms = [cell.column.signature for metric in formula.terms.values() for cell in _cells(mine, metric, metrics)]
+    told: list[Any] = [formula.formula, sorted(terms)]
+    if formula.floor is not None:
+        told.append(sorted(cell.column.signature for cell in _cells(mine, str(formula.floor["metric"]), metrics)))
+    if formula.costs:
+        told.append(None if base is None else [dict(base.identity), base.setting and list(base.setting)])
     gate = "" if formula.gate is None else "|gate:" + ("yes" if _gated(formula, mine, metrics) else "unchecked")
-    return f"{formula.name}|terms:{digest([formula.formula, sorted(terms)]).hex()[:12]}{gate}|v:1"
+    return f"{formula.name}|terms:{digest(told).hex()[:12]}{gate}|v:1"
 
 
 def footer(name: str, signatures: Collection[str] = ()) -> Iterator[str]:

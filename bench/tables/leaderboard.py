@@ -108,14 +108,19 @@ def _methods(runs: Sequence[Entered]) -> list[tuple[Entered, MethodRecord, str]]
 
 
 def _adds(run: Entered, method: MethodRecord, found: Sequence[tuple[Entered, MethodRecord, str]]) -> bool:
-    """Whether a method that stands there already was scored here on what it was not scored on there."""
+    """Whether a method that stands there already was scored here on what it was not scored on there: another dataset
+    or metric, or one that is called so and is another, by its images or its signature."""
+    held = [other for other, known, _ in found if known.label == method.label]
     places = {
-        (cell.dataset, cell.column.label)
-        for other, held, _ in found if held.label == method.label
-        for cell in other.data.cells if cell.method == held.label
+        (cell.dataset, cell.column.label, cell.column.signature, cell.column.mode)
+        for other in held for cell in other.data.cells if cell.method == method.label
     }  # fmt: skip
-    mine = {(cell.dataset, cell.column.label) for cell in run.data.cells if cell.method == method.label}
-    return not mine <= places
+    mine = {
+        (cell.dataset, cell.column.label, cell.column.signature, cell.column.mode)
+        for cell in run.data.cells if cell.method == method.label
+    }  # fmt: skip
+    shared = ((other, label) for other in held for label in _labels(run) if label in _labels(other))
+    return not mine <= places or any(_other_items(other, run, label) for other, label in shared)
 
 
 def _other_items(base: Entered, run: Entered, label: str) -> str | None:

@@ -233,6 +233,7 @@ def test_what_does_not_agree_is_a_gap_with_its_reason(folder: Path, capsys: pyte
     text = capsys.readouterr().out
     assert "psnr of luma run 2 has space:y instead of space:rgb" in text
     assert "more run 3 has 3 items of builtin-lowlight, mine run 1 2, of which" in text
+    assert "identity (luma run 2)" in text and "identity (more run 3)" in text  # a number left out would be a claim
     assert {"gamma", "clahe", "lime"} <= {line.split("|")[2].strip() for line in text.splitlines() if "|" in line}
 
 
@@ -253,6 +254,10 @@ def test_numbers_against_other_references_are_no_leaderboard_and_no_comparison(
     rows = {(row["method"], row["metric"]): row for row in json.loads(capsys.readouterr().out)}
     assert rows["ours", "psnr"]["value"] is not None and rows["plain", "psnr"]["value"] is None
     assert "5 references of mine are other images" in rows["plain", "psnr"]["reason"]
+    assert bench("leaderboard", "first", "third", "--format", "json") == 0
+    rows = {(row["method"], row["metric"]): row for row in json.loads(capsys.readouterr().out)}
+    assert rows["ours (third run 3)", "psnr"]["value"] is None
+    assert "5 references of mine are other images" in rows["ours (third run 3)", "psnr"]["reason"]
     assert bench("compare", "first", "third", "--format", "json") == 0
     found = {row["metric"]: row for row in json.loads(capsys.readouterr().out)}
     assert (found["psnr"]["verdict"], found["psnr"]["detail"]) == ("incomparable", "5 of 5 references differ")

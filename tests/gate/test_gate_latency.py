@@ -217,6 +217,43 @@ def test_it_is_really_measured_again(timed: Place):
     assert count(timed) == before + 1
 
 
+def confirmed(timed: Place, monkeypatch: pytest.MonkeyPatch, again: Any, *arguments: str) -> Any:
+    """What a slow-down becomes where measuring again does what is given."""
+    put(timed, measured(seed=1) * 1.3)
+    monkeypatch.setattr("bench.gate.confirm.measure_again", again)
+    return timed.check("--confirm", *arguments)
+
+
+def test_a_method_that_cannot_be_called_any_more_has_failed(timed: Place, monkeypatch: pytest.MonkeyPatch):
+    gone = {"status": "failed", "reason": "RuntimeError: cannot any more"}
+    found = confirmed(timed, monkeypatch, lambda *_, **__: put(timed, np.array([]), **gone))
+    assert (found.code, [kind for kind, *_ in found.failing]) == (1, ["failed"])
+    assert "measured again: RuntimeError: cannot any more" in found.findings[0]["detail"]
+
+
+def test_what_was_not_measured_again_is_no_second_answer(timed: Place, monkeypatch: pytest.MonkeyPatch):
+    """As where suite or method are others by now: their times are stored, and are none of this run."""
+    other = SETTING._replace(size=Size(256, 256))
+    found = confirmed(timed, monkeypatch, lambda *_, **__: put(timed, measured(seed=2), setting=other))
+    assert found.code == 3 and [one["kind"] for one in found.findings] == ["inconclusive"]
+    assert "not measured again" in found.findings[0]["detail"] and "1600" not in found.findings[0]["detail"]
+
+
+def test_the_run_of_another_folder_is_measured_for_that_folder(timed: Place, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def again(run: Any, methods: Any, results: Any, **_: Any) -> None:
+        asked.append(results)
+        put(timed, measured(seed=2) * 1.3)
+
+    put(timed, measured(seed=1) * 1.3)
+    monkeypatch.setattr("bench.gate.confirm.measure_again", again)
+    folder = timed.root / "results"
+    arguments = ("check", f"{folder}:mine", "--baseline", str(timed.baseline), "--confirm")
+    code, told = timed.bench(*arguments, "--results", str(timed.root / "others"))
+    assert (code, asked) == (1, [folder]) and "1 of 1600" in told
+
+
 def test_microseconds_between_sessions_are_no_slower_method(place: Place):
     put(place, measured(40e3))
     assert place.bench("baseline", "mine")[0] == 0

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from support.reports import NASTY, Workplace
 
-from bench.report import charts, figures, style
+from bench.report import charts, figures, grid, style
 from bench.report.crops import Window, exact, find_window, thumbnail
 from bench.results import view
-from bench.results.pictures import shown_pixels
+from bench.results.pictures import Pictures, shown_pixels
 from bench.results.store import Store
 from bench.results.view import Cell, RunView
 
@@ -75,6 +75,23 @@ def test_a_grid_shows_the_pixels_in_the_order_of_the_table(finished: Workplace):
     assert grays[0] == pytest.approx(lq[0, 0, 0], abs=1) and grays[1] == pytest.approx(lq[0, 0, 0], abs=1)
     assert grays[2] > grays[1] and grays[3] == pytest.approx(gt[0, 0, 0], abs=1)
     assert (drawn == np.array([255, 45, 45])).all(axis=2).any()  # the first box's colour
+
+
+def test_a_method_called_gt_has_a_column_of_its_own(finished: Workplace, data: RunView):
+    """And what is below the reference's column is no method's value."""
+    renamed = [replace(one, label="GT") if one.label == "Mine" else one for one in data.record.methods]
+    cells = [replace(cell, method="GT") if cell.method == "Mine" else cell for cell in data.cells]
+    units = {(dataset, "GT" if label == "Mine" else label): each for (dataset, label), each in data.units.items()}
+    data = data._replace(record=replace(data.record, methods=renamed), cells=cells, units=units)
+    choice = figures.FigureChoice(["pairs"], ["identity", "GT"], ["psnr"])
+    with Store(finished.root / "results", writable=False) as store, style.applied():
+        drawn = grid.draw(data, Pictures(store, data, finished.root / "results"), choice, ["item 0"])
+    heads = [text for text in drawn.texts if text.get_text() in ("LQ", "identity", "GT")]
+    places = {round(text.get_position()[0], 3) for text in heads}
+    assert len(heads) == len(places) == 4
+    values = [text.get_position()[0] for text in drawn.texts if text.get_text().startswith("PSNR")]
+    assert len(values) == 2 and max(values) < max(places)
+    assert list(grid.undrawn(data, choice)) == []
 
 
 @pytest.mark.parametrize(

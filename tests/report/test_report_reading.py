@@ -14,6 +14,10 @@ import pytest
 from PIL import Image
 from support.reports import Workplace
 
+from bench.report import gallery
+from bench.results.store import Store
+from bench.results.view import read_cells
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 PHONE = """
@@ -70,6 +74,61 @@ def test_the_input_has_the_values_of_whoever_left_it_as_it_was(finished: Workpla
     parts = re.findall(r'<figure class="lq">.*?</figure>', text, re.DOTALL)
     assert parts and shots
     assert any("<dl>" in part for part in parts) is any(label == "identity" for _, label in shots)
+
+
+def pairs(folder: Path, *names: str, count: int = 3) -> None:
+    draw = np.random.default_rng(3)
+    for name in names:
+        (folder / name).mkdir()
+        for number in range(count):
+            Image.fromarray(draw.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / name / f"{number}.png")
+
+
+MINE = "schema: 1\ndatasets: [{dataset: folder, options: {lq: lq, gt: gt}, label: mine}]\n"
+
+
+def test_the_input_has_no_values_of_another_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A method whose second repeat leaves the input as it is was shown by its first one's values."""
+    from support.commands import bench
+
+    monkeypatch.chdir(tmp_path)
+    pairs(tmp_path, "lq", "gt", "other")
+    (tmp_path / "m.yaml").write_text(
+        f"{MINE}methods: [{{method: folder, label: mem, repeats: [{{path: other}}, {{path: lq}}]}}, identity]\n"
+        "metrics: [psnr]\n"
+    )
+    assert bench("run", "m.yaml", "-q") == 0 and bench("report", "m", "-o", "m.html") == 0
+    with Store.reading(tmp_path / "results") as store:
+        data = read_cells(store, 1)
+    assert {gallery.unchanged(data, "mine", item) for item in data.record.datasets[0].items} == {"identity"}
+    for number in range(3):
+        first, second = (Image.open(tmp_path / name / f"{number}.png") for name in ("lq", "gt"))
+        error = np.square(np.asarray(first, float) - np.asarray(second, float)).mean()
+        part = (tmp_path / "m.html").read_text(encoding="utf-8").split('<figure class="lq">')[number + 1]
+        assert f"{10 * np.log10(255**2 / error):.2f}" in part.split("</figure>")[0]
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (4, 4), (5, 5), (6, 5), (100, 5)])
+def test_as_many_items_are_shown_as_are_asked_for(finished: Workplace, count: int, shown: int):
+    with Store.reading(finished.root / "results") as store:
+        data = read_cells(store, 1)
+    dataset = next(one for one in data.record.datasets if one.label == "pairs")
+    assert len(gallery.choose(data, dataset, count)) == shown
+
+
+def test_numbers_that_cannot_be_compared_have_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from support.commands import bench
+
+    monkeypatch.chdir(tmp_path)
+    pairs(tmp_path, "lq", "gt")
+    for name, metric in (("rgb", "psnr"), ("y", "{psnr: {space: y, label: psnr}}")):
+        (tmp_path / f"{name}.yaml").write_text(f"{MINE}methods: [identity]\nmetrics: [{metric}, piqe]\n")
+        assert bench("run", f"{name}.yaml", "-q") == 0
+    assert bench("report", "rgb", "y", "-o", "both.html") == 0
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)]
+    (row,) = [row for row in rows if row and row[-1].startswith("incomparable")]
+    assert row[-4] and row[-3] and not row[-2]
 
 
 def test_two_runs_are_one_page_with_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

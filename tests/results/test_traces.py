@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,32 @@ def test_the_figure_sets_fixed_rounds_against_adaptive_ones(finished: Workplace,
     assert sorted(shares) == pytest.approx([0, 0.25, 0.75])
     assert finished.bench("figure", "rounds", "rounds", "-o", str(tmp_path / "r.png")) == 0
     assert (tmp_path / "r.png").stat().st_size > 5000
+
+
+def test_settings_of_one_method_are_curves_of_their_own(data: RunView):
+    """Two settings with one and two rounds are no line with two points at either."""
+    methods = [
+        replace(one, identity={**one.identity, "options": {**one.identity["options"], "gain": gain}})
+        for one, gain in zip(data.record.methods[2:], (0.5, 0.75), strict=True)
+    ]
+    mixed = data._replace(record=replace(data.record, methods=[*data.record.methods[:2], *methods]))
+    found = {line.name: len(line.points) for line in rounds_figure.lines(mixed, "pairs", "psnr", mixed.cells)}
+    assert found == {"halving, fixed (gain 0.5)": 1, "halving, fixed (gain 0.75)": 1, "adaptive": 1}
+
+
+def test_what_has_not_all_its_images_is_not_drawn_and_is_said(data: RunView):
+    place = "pairs", "adaptive"
+    partly = data._replace(traces={**data.traces, place: data.traces[place][:3]})
+    assert "adaptive" not in {line.name for line in rounds_figure.lines(partly, "pairs", "psnr", partly.cells)}
+    said = list(rounds_figure.undrawn(partly, figures.FigureChoice()))
+    assert said == ["adaptive on pairs: rounds of 3 of 4 images, not drawn"]
+    endless = [
+        replace(cell, scores=[score._replace(value=np.inf, status="inf") for score in cell.scores])
+        if cell.method == "adaptive" else cell for cell in data.cells
+    ]  # fmt: skip
+    said = list(rounds_figure.undrawn(data._replace(cells=endless), figures.FigureChoice()))
+    assert said == ["adaptive on pairs, PSNR: infinite, not drawn"]
+    assert list(rounds_figure.undrawn(data, figures.FigureChoice())) == []
 
 
 def test_a_run_without_rounds_has_no_such_figure(data: RunView):

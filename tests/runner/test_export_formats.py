@@ -135,6 +135,22 @@ def test_the_hub_reads_a_card_per_method(here: Path, means: dict[tuple[str, str]
     assert found == pytest.approx(means)
 
 
+def test_methods_whose_labels_a_file_cannot_hold_keep_a_card_and_a_record_each(here: Path, tmp_path: Path):
+    labels = ["Gamma 0.5", "Gamma (0.5)", "方法一", "方法二"]
+    each = (f'{{method: gamma, label: "{label}", options: {{gamma: {1 + n}}}}}' for n, label in enumerate(labels))
+    methods = ", ".join(each)
+    suite = SUITE[: SUITE.index("methods:")] + f"methods: [{methods}]\nmetrics: [psnr]\n"
+    Path("alike.yaml").write_text(suite, encoding="utf-8")
+    kept = ("--results", str(tmp_path / "results"))
+    assert bench("run", "alike.yaml", *kept) == 0
+    assert bench("export", "alike", "--format", "hub", "-o", str(tmp_path / "hub"), *kept) == 0
+    cards = [file.read_text(encoding="utf-8") for file in (tmp_path / "hub").glob("*/README.md")]
+    assert sorted(label for card in cards for label in labels if f"# {label}\n" in card) == sorted(labels)
+    assert bench("export", "alike", "--format", "eee", "-o", str(tmp_path / "eee"), *kept) == 0
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in (tmp_path / "eee").glob("data/*/*/*/*.json")]
+    assert len({record["evaluation_id"] for record in records}) == len({r["model_info"]["id"] for r in records}) == 4
+
+
 def test_bencher_gets_benchmarks_with_measures_and_their_bounds(here: Path, means, tmp_path: Path, capsys):
     assert bench("export", "mine", "--format", "bmf") == 0
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)

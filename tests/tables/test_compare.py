@@ -168,3 +168,10 @@ def test_a_pipe_in_a_label_ends_no_cell():
     text = compare.render(compare.changes(run(cell(LOW, method="a|b")), run(cell(HIGH, method="a|b"))), "markdown")
     row = next(line for line in text.splitlines() if "a\\|b" in line)
     assert row.replace("\\|", "").count("|") == 8
+
+
+def test_the_text_speaks_of_tests_only_where_one_was_made():
+    many = compare.render(compare.changes(run(cell(LOW)), run(cell(HIGH))), "text")
+    one = compare.render(compare.changes(run(cell(LOW[:1])), run(cell(HIGH[:1]))), "text")
+    assert "p < 0.05" in many and "no difference was tested" not in many
+    assert "no difference was tested" in one and "p <" not in one

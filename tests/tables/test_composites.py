@@ -12,6 +12,8 @@ from support.commands import bench as command
 import bench
 from bench.catalog.formulas import Formula, find, formulas
 from bench.errors import BenchError
+from bench.results.record import Column
+from bench.results.view import Cell
 from bench.tables import composites
 
 SUITE = """\
@@ -180,3 +182,69 @@ def test_a_gate_counts_over_all_datasets_and_takes_no_gap_for_a_face_that_is_lik
     ]
     found = values(9, both, data._replace(cells=gap))
     assert all(one.value is None and "1/2 items of wider-test" in str(one.reason) for one in found.values())
+
+
+def test_a_term_is_found_under_any_name_of_its_metric():
+    """The catalogue's own name, the one that pyiqa has, the one that a formula has: one metric."""
+    from bench.catalog.published import canonical
+    from bench.catalog.registry import registry
+
+    for formula in formulas().values():
+        for metric in formula.terms.values():
+            names = {registry("metric").get(metric).name, metric}
+            for name in names:
+                column = Column("x", "X", "s", "s", "", True, False, True, 2, None)
+                assert composites._cells([Cell("d", "m", column, 0, [])], metric, {"x": canonical(name)}), name
+    assert canonical("qalign") == canonical("q-align") and canonical("lpips-alex") == canonical("lpips")
+
+
+COSTLY = Formula(
+    "costly", "", "C", "psnr + runtime / base_runtime", "", "higher", {"psnr": "psnr"}, costs=("runtime",),
+    floor={"metric": "ssim", "at_least": 0.0},
+)  # fmt: skip
+
+
+def _timed(data, size: int, bases: dict[str, str]):
+    import numpy as np
+
+    from bench.results.timings import Timing
+    from bench.suite.setting import Setting, Size
+
+    setting = Setting(Size(size, size), 1, "float32", "cpu", "synchronised", 2)
+    timings = [
+        Timing(label, label, setting, "m", {}, "ok", None, np.full(9, ms * 1e6), np.array([]), np.array([]), {}, "s",
+               1.0, b"", b"")
+        for label, ms in (("identity", 4.0), ("gamma", 8.0))
+    ]  # fmt: skip
+    record = replace(data.record, definition={**data.record.definition, "bases": bases})
+    return data._replace(timings=timings, record=record)
+
+
+def test_costs_are_set_against_a_base_that_the_signature_names(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bench.catalog.formulas.formulas", lambda: {"costly": COSTLY})
+    means = run.cells().set_index(["method", "metric"])["value"]
+    data = _timed(run._read(), 64, {"gamma": "identity"})
+    found = {method: one for _, method, one in composites.scores(data, "costly")}
+    assert found["gamma"].value == pytest.approx(means["gamma", "psnr"] + 8 / 4)
+    assert found["identity"].value == pytest.approx(means["identity", "psnr"] + 1)  # the base, against itself
+    assert found["gamma"].signature == found["identity"].signature
+    others = [_timed(run._read(), 128, {"gamma": "identity"}), _timed(run._read(), 64, {"identity": "gamma"})]
+    (tmp_path / "y.yaml").write_text(SUITE.replace("ssim,", "{ssim: {space: y}},"))
+    floor = bench.run(str(tmp_path / "y.yaml"), limit=2, results=tmp_path / "results")._read()
+    others.append(_timed(floor, 64, {"gamma": "identity"}))
+    signatures = {next(one.signature for *_, one in composites.scores(each, "costly")) for each in (data, *others)}
+    assert len(signatures) == 4
+
+
+def test_an_infinite_value_is_above_every_floor_and_is_no_term(run, monkeypatch: pytest.MonkeyPatch):
+    data = run._read()
+    cells = [
+        replace(cell, scores=[score._replace(value=math.inf, status="inf") for score in cell.scores])
+        if cell.column.label == "ssim" else cell
+        for cell in data.cells
+    ]  # fmt: skip
+    floored = Formula("o", "", "O", "psnr", "", "higher", {"psnr": "psnr"}, floor={"metric": "ssim", "at_least": 0.5})
+    endless = Formula("e", "", "E", "ssim", "", "higher", {"ssim": "ssim"})
+    monkeypatch.setattr("bench.catalog.formulas.formulas", lambda: {"o": floored, "e": endless})
+    assert all(one.value is not None for *_, one in composites.scores(data._replace(cells=cells), "o"))
+    assert {one.reason for *_, one in composites.scores(data._replace(cells=cells), "e")} == {"ssim is infinite"}
