@@ -291,7 +291,11 @@ def _text(cell: Cell) -> str:
     text = format_value(value, cell.column.digits)
     if cell.infinite:
         text += f" ({cell.infinite} of {cell.n})"
-    return text if cell.complete else f"{text} ({cell.n}/{cell.expected})"
+    if cell.complete:
+        return text
+    if cell.column.is_set and cell.repeats > 1:  # outputs enter a set, whichever items have all of theirs
+        return f"{text} ({int(cell.columns.scored.sum())}/{len(cell.scores)} outputs)"
+    return f"{text} ({cell.n}/{cell.expected})"
 
 
 def _derived(entry: derived.DerivedValue) -> Shown:

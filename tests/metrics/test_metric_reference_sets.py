@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,3 +58,13 @@ def test_items_of_one_scene_have_its_reference_once(folders, capsys):
     code, _, err = command(capsys, "run", suite("scenes", "[kid]"))
     assert code == 0, err
     assert values(capsys)["kid"] == pytest.approx(mmd(vectors("a"), vectors("b")[:4]), abs=1e-6)
+
+
+def test_a_set_that_lacks_an_output_says_how_many_entered(folders, capsys):
+    Path("out2/03.png").unlink()
+    group = "{method: folder, label: both, repeats: [{path: out1}, {path: out2}]}"
+    assert command(capsys, "run", suite("gap", "[kid, psnr]", f"[{group}]"))[0] == 1
+    outputs = np.concatenate([vectors("out1"), vectors("out2")])
+    assert values(capsys)["kid"] == pytest.approx(mmd(outputs, vectors("b")), abs=1e-6)
+    _, out, _ = command(capsys, "table")
+    assert "(15/16 outputs)" in out and "(7/8)" in out  # of the mean of images, which is of whole items
