@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -89,22 +90,21 @@ class AnnotationSource:
         """
         files = list(self._files())
         said = {name: self._parse(name, data) for name, data in files}
-        known: dict[str, list[str]] = {}
-        for name in said:
-            known.setdefault(_stem(name), []).append(name)
+        fitting = _fitting([item.id for item in items], list(said))
         boxes: dict[str, Boxes] = {}
         sizes: dict[str, tuple[int, int]] = {}
         problems: dict[str, str] = {}
         for item in items:
-            hits = known.get(PurePosixPath(item.id).name.casefold(), [])
-            folder = PurePosixPath(item.id).parent.name.casefold()
-            hits = [hit for hit in hits if PurePosixPath(hit).parent.name.casefold() == folder] or hits
+            hits, others = fitting[item.id]
             try:
                 if item.lq is None:
                     raise BenchError(item.problem or "no image")
                 if len(hits) != 1:
                     told = ", ".join(shown(hit) for hit in hits[:3]) if hits else "none"
                     raise BenchError(f"{item.id}: needs one annotation file below {shown(self.path)}, found {told}")
+                if others:
+                    told = ", ".join(map(shown, others[:3]))
+                    raise BenchError(f"{item.id}: {shown(hits[0])} fits {told} as well: name it by its folder too")
                 one = said[hits[0]]
                 if one.problem is not None:
                     raise BenchError(one.problem)
@@ -242,6 +242,43 @@ class AnnotationSource:
                 yield kind, left, top, left + width * across, top + height * down, *ignored
             else:
                 yield kind, first, second, first + width, second + height, *ignored
+
+
+def _fitting(items: Sequence[str], files: Sequence[str]) -> dict[str, tuple[list[str], list[str]]]:
+    """Item → the annotation files that fit it best, and the other items that the one file fits as well.
+
+    A file fits by its name, and by as many of its folders as both have: of `a/x.txt` and `b/x.txt` the first is that of
+    `set/a/x`. Where the folders are others, a name will do that one file and one item alone have.
+    """
+    by_name: dict[str, list[str]] = {}
+    for file in files:
+        by_name.setdefault(_stem(file), []).append(file)
+    names = Counter(PurePosixPath(item).name.casefold() for item in items)
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    claims: dict[str, dict[str, int]] = {}
+    for item in items:
+        name = PurePosixPath(item).name.casefold()
+        shared = {file: _shared(item, file) for file in by_name.get(name, [])}
+        related = {file: depth for file, depth in shared.items() if depth is not None}
+        most = max(related.values(), default=0)
+        hits = [file for file, depth in related.items() if depth == most]
+        if not hits and len(shared) == names[name] == 1:
+            hits = list(shared)
+        found[item] = hits, []
+        for file in hits:
+            claims.setdefault(file, {})[item] = most
+    for item, (hits, _) in found.items():
+        if len(hits) == 1:
+            mine = claims[hits[0]][item]
+            found[item] = hits, [one for one, depth in claims[hits[0]].items() if one != item and depth >= mine]
+    return found
+
+
+def _shared(item: str, file: str) -> int | None:
+    """How many of their last folders an item and a file have in common; None where they contradict each other."""
+    ours, theirs = (PurePosixPath(each.casefold()).parent.parts[::-1] for each in (item, file))
+    least = min(len(ours), len(theirs))
+    return least if ours[:least] == theirs[:least] else None
 
 
 def _stem(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,10 +124,11 @@ def asked(definition: Mapping[str, Any], provenance: Mapping[str, Any], mode: Mo
 def of_run(store: Store, run: int, *, machine: str | None = None, mode: Mode = "synchronised") -> list[Timing]:
     """The newest time of every method of a run, at the setting that its suite's `latency:` names, in the run's order.
 
-    Batch 1, on the kind of device that the run used, all on one machine: `machine` (the hex digest of its
-    fingerprint), else the one that has the newest of these rows. Empty where the suite has no `latency:` or nothing
-    was measured; a method without a row is left out, one that failed is there with its reason. A method whose output
-    is restored is found by its identity; one that is only timed (random weights) by name and options.
+    Batch 1, on the kind of device that the run used, all at one number of threads (that of most), on one machine:
+    `machine` (the hex digest of its fingerprint), else the one that has the newest of these rows. Empty where the suite
+    has no `latency:` or nothing was measured; a method without a row is left out, one that failed is there with its
+    reason. A method whose output is restored is found by its identity; one that is only timed (random weights) by name
+    and options.
     Raises `BenchError` for a run that does not exist.
     """
     row = store.run(run)
@@ -153,17 +154,28 @@ def of_run(store: Store, run: int, *, machine: str | None = None, mode: Mode = "
     ]
     if machine is None and known:
         machine = known[0].machine
+    threads = _commonest_threads([timing for timing in known if timing.machine == machine])
     found: list[Timing] = []
     for label, identity, request in wanted:
         mine = (
             timing for timing in known
-            if timing.machine == machine
+            if timing.machine == machine and timing.setting.threads == threads
             and (timing.method == identity if identity is not None else timing.request == request)
         )  # fmt: skip
         newest = next(mine, None)
         if newest is not None:
             found.append(newest._replace(label=label))
     return found
+
+
+def _commonest_threads(known: Sequence[Timing]) -> int | None:
+    """The number of threads at which most methods have a time, of equally many the newest; times at others are no
+    column with them. `known` has the newest first."""
+    timed: dict[int, set[tuple[bytes | None, bytes]]] = {timing.setting.threads: set() for timing in known}
+    for timing in known:
+        if timing.ok:
+            timed[timing.setting.threads].add((timing.method, timing.request))
+    return max(timed, key=lambda threads: len(timed[threads]), default=None)
 
 
 def _timing(row: LatencyRow) -> Timing:

@@ -62,6 +62,8 @@ class InputWatch:
                 continue
             for unit in np.flatnonzero(self._plan.standings[job.index].mine).tolist():
                 item = job.item(unit)
+                if item.problem:  # nothing is made of it, and its files were not looked at
+                    continue
                 if id(item) not in moved:
                     moved[id(item)] = self._moved([item.lq, item.gt], seen)
                 file = moved[id(item)] or self._moved(_made(job, unit), seen)

@@ -16,7 +16,7 @@ from bench.catalog.published import canonical, dataset_title
 from bench.errors import BenchError, suggest
 from bench.results.view import RunView
 from bench.suite.definition import label_of
-from bench.tables import derived
+from bench.tables import derived, gains, run_seconds
 from bench.tables.layout import Extras
 
 LATENCY = "latency"
@@ -44,6 +44,7 @@ def select(data: RunView, choice: Choice, extras: Extras, others: Sequence[str] 
     sets = pick("dataset", choice.datasets, _datasets(data))
     methods = pick("method", choice.methods, {**_methods(data), **dict.fromkeys(others, ())})
     known = _metrics(data, extras)
+    asked = {*extras.formulas, *([run_seconds.COLUMN] * extras.seconds), *([gains.COLUMN] if extras.gain else [])}
     metrics = pick("metric", choice.metrics, known)
     cells = sorted(
         (
@@ -69,7 +70,7 @@ def select(data: RunView, choice: Choice, extras: Extras, others: Sequence[str] 
     part = data._replace(cells=cells, record=record, timings=timings)
     return part, extras._replace(
         whole=data,
-        derived=[name for name in known if name in metrics or name in extras.formulas],
+        derived=[name for name in known if name in metrics or name in asked],
         order=list(methods) if choice.methods else None,
     )
 

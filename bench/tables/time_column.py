@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.catalog.published import PublishedTable
+from bench.errors import counted
 from bench.machine import machine_line
 from bench.results.samples import FLOORS
 from bench.results.timings import Timing
@@ -72,7 +73,7 @@ def setting_line(timings: Sequence[Timing]) -> str:
     """What medians rest on, in one sentence."""
     first = timings[0]
     setting = first.setting
-    threads = f", {setting.threads} threads" if setting.kind == "cpu" else ""
+    threads = f", {counted(setting.threads, 'thread')}" if setting.kind == "cpu" else ""
     samples = [timing.samples.size for timing in timings if timing.ok]
     counts = f", n {min(samples)} to {max(samples)}" if samples else ""
     return (

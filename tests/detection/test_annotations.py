@@ -121,6 +121,30 @@ def test_a_broken_or_empty_file_is_its_items_problem_with_file_and_line(tmp_path
     assert any(said in note for note in read.notes)
 
 
+ONE = "0 0.5 0.5 0.1 0.1\n"
+
+
+@pytest.mark.parametrize(
+    ("labels", "ids", "fit", "said"),
+    [
+        (["x.txt"], ["a/x", "b/x"], [], {"a/x": "x.txt fits b/x as well", "b/x": "x.txt fits a/x as well"}),
+        (["a/x.txt"], ["a/x", "b/x"], ["a/x"], {"b/x": "found none"}),
+        (["p/cam/x.txt"], ["p/cam/x", "q/cam/x"], ["p/cam/x"], {"q/cam/x": "found none"}),
+        (["p/cam/x.txt", "q/cam/x.txt"], ["p/cam/x", "q/cam/x"], ["p/cam/x", "q/cam/x"], {}),
+        (["cam/x.txt"], ["p/cam/x", "x"], ["p/cam/x"], {"x": "cam/x.txt fits p/cam/x as well"}),
+        (["train/x.txt"], ["test/x"], ["test/x"], {}),  # one file and one image of that name, whatever the folders
+        (["x.txt", "a/x.txt"], ["a/x", "b/x"], ["a/x", "b/x"], {}),
+        (["A/x.txt", "b/x.txt"], ["x"], [], {"x": "found A/x.txt, b/x.txt"}),
+    ],
+)
+def test_no_image_gets_the_boxes_of_another_one_of_its_name(tmp_path: Path, labels, ids, fit, said):
+    for name in labels:
+        label(tmp_path, name, ONE)
+    read = source(tmp_path, "yolo").read(items(tmp_path, *(f"{each}.png" for each in ids)))
+    assert list(read.boxes) == fit and read.problems.keys() == said.keys()
+    assert all(part in read.problems[item] for item, part in said.items())
+
+
 def test_a_score_behind_a_yolo_box_does_not_move_it(tmp_path: Path):
     label(tmp_path, "a.txt", "1 0.5 0.5 0.25 0.5 0.875\n")
     assert source(tmp_path, "yolo").read(items(tmp_path, "a.png")).boxes["a"].corners.tolist() == [[15, 5, 25, 15]]

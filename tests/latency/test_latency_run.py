@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -95,6 +96,19 @@ def test_what_this_machine_has_measured_is_not_measured_again(ran: Ran):
         resolved = resolve_request(ran.request)
         fresh = suite_timing.wanted(resolved, store, "cpu", fresh=True)
         assert fresh is not None and len(fresh.todo) == 3 and not fresh.known
+
+
+def test_a_time_that_failed_since_is_measured_again(ran: Ran, tmp_path: Path):
+    """Or a table would say failed for good, whatever the method does by now."""
+    shutil.copytree(ran.request.folder, tmp_path / "results")
+    with Store(tmp_path / "results") as store:
+        resolved = resolve_request(ran.request)
+        before = suite_timing.wanted(resolved, store, "cpu")
+        assert before is not None and "identity" in before.known
+        row = next(one for one in timings.of_run(store, ran.number) if one.label == "identity")
+        timings.put(store, row._replace(status="failed", reason="busy", samples=np.array([])))
+        after = suite_timing.wanted(resolved, store, "cpu")
+        assert after is not None and "identity" in {one.label for one in after.todo}
 
 
 def test_times_are_those_of_the_selection_and_can_be_left_out(ran: Ran):

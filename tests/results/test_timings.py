@@ -85,6 +85,27 @@ def test_a_run_finds_its_methods_at_its_setting_on_one_machine(tmp_path: Path):
         assert timings.of_run(store, number, mode="dispatch")[0].median_ms == 8.0
 
 
+def test_times_of_another_number_of_threads_are_no_column_with_the_others(tmp_path: Path):
+    """One method that was timed alone, on fewer threads, keeps the time that it has beside the others."""
+    names = ("a", "b", "c")
+    methods = [{"label": name, "name": name, "options": {}, "identity": {"v": name}} for name in names]
+    other = SETTING._replace(threads=SETTING.threads + 1)
+    with Store(tmp_path) as store:
+        number = run_of(store, {"size": "64x48", "dtype": "fp32", "order": "interleaved"}, methods)
+        digests = [timings.method_digest({"v": name}) for name in names]
+        for place, own in enumerate(digests):
+            timings.put(store, timing(method=own, request=digest(names[place]), median=(1 + place) * 1e6))
+        timings.put(store, timing(method=digests[0], request=digest("a"), median=9e6, setting=other))
+        timings.put(store, timing(method=digests[1], request=digest("b"), status="failed", reason="busy", setting=other,
+                                  samples=np.array([])))  # fmt: skip
+        found = timings.of_run(store, number)
+        assert [one.median_ms for one in found] == [1.0, 2.0, 3.0]
+        for place, own in enumerate(digests):  # where all have been timed anew, these are the newest
+            timings.put(store, timing(method=own, request=digest(names[place]), median=9e6, setting=other))
+        assert {one.setting.threads for one in timings.of_run(store, number)} <= {other.threads, SETTING.threads}
+        assert len({one.setting.threads for one in timings.of_run(store, number)}) == 1
+
+
 def test_a_run_without_latency_has_none_and_an_unknown_run_is_an_error(tmp_path: Path):
     with Store(tmp_path) as store:
         assert timings.of_run(store, run_of(store, None, [])) == []

@@ -56,6 +56,16 @@ def test_rows_that_rest_on_pixels_which_changed_while_the_run_worked_are_done_ag
     assert again.out == done.out and "0 worked on" in again.err
 
 
+def test_an_image_without_its_reference_has_not_changed(workplace: Workplace) -> None:
+    workplace.pairs(3)
+    (workplace.root / "data/high/001.png").unlink()
+    job = workplace.suite("[gamma]", "[psnr, piqe]")
+    for again in (False, True):
+        done = workplace.bench("run", job)
+        assert "changed while" not in done.err
+        assert ("0 worked on" in done.err) is again
+
+
 RESTLESS = """
 from pathlib import Path
 from PIL import Image

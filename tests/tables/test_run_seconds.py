@@ -16,6 +16,7 @@ from bench.runner import steps
 from bench.runner.request import Request
 from bench.tables import render
 from bench.tables.layout import Extras, lay_out
+from bench.tables.selection import Choice, select
 
 SUITE = """schema: 1
 datasets: [builtin-lowlight]
@@ -66,6 +67,11 @@ def test_the_table_says_how_they_came_about_and_that_it_is_no_latency(place: Pat
     assert re.search(r"No seconds: Stored on builtin-lowlight: .*path", text)
     for style in ("latex", "html"):
         assert "Not a latency measurement" in render.render(read(place), style, Extras(seconds=True))
+
+
+def test_they_stay_where_metrics_are_chosen(place: Path):
+    chosen = select(read(place), Choice(metrics=["psnr"]), Extras(seconds=True))
+    assert [row.cells[-1].text for row in lay_out(*chosen).rows] == ["0.500", "0.0500", "–"]
 
 
 def test_json_has_a_row_per_method_with_the_number_of_images(place: Path):
