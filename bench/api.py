@@ -90,7 +90,13 @@ def score(
     from bench import folder_scores
     from bench.folder_scores import comparison
 
-    given = [str(restored)] if isinstance(restored, str | Path) else [str(one) for one in restored]
+    named = [restored] if isinstance(restored, str | Path) else list(restored)
+    for one in (*named, *([] if reference is None else [reference])):
+        if not isinstance(one, str | Path):
+            raise BenchError(
+                f"bench.score takes folders by their names, not {type(one).__name__}: save the images first"
+            )
+    given = [str(one) for one in named]
     asked = folder_scores.ask(list(metrics), protocol)
     several = comparison.folders(given)
     against = None if reference is None else str(reference)

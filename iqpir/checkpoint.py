@@ -71,6 +71,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise IQPIRError(f"{path}: {error}") from error
     except DAMAGED as error:
         first = str(error).split("\n")[0][:160]
+        if first.startswith("Weights only load failed"):  # which goes on with how to load code
+            first = "neither .safetensors nor a PyTorch file of tensors alone"
         raise IQPIRError(f"{path} cannot be read as weights: {first}") from error
 
 

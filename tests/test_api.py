@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -80,6 +81,12 @@ def test_a_run_is_drawn_and_written(runs, tmp_path: Path):
         assert shown.format == "PNG" and shown.width > 500 and len(shown.convert("L").getcolors()) > 2
     with pytest.raises(bench.BenchError, match="did you mean 'grid'"):
         bench.figure("grit", runs[0])
+
+
+def test_pictures_in_place_of_folders_are_one_line():
+    for given in ([np.zeros((8, 8, 3), np.uint8)], (each for each in [1])):
+        with pytest.raises(bench.BenchError, match="takes folders by their names, not"):
+            bench.score(given, None, metrics=["piqe"])
 
 
 def test_stable_names_are_in_one_place():

@@ -34,7 +34,7 @@ import click
 )
 @click.option("--bins", type=click.IntRange(min=1), help="Bins of the score. Default: 10, or the prior's.")
 @click.option("--threshold", type=float, help="HQ+ is a score greater than this. Default: 0.9, or the prior's.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images of one size at once.")
+@click.option("--batch", type=click.IntRange(min=1), help="Images of one size at once. Default: 1.")
 @click.option("--device", default="cpu", show_default=True, help="Where learned metrics run.")
 @click.option("--degradations", is_flag=True, help="Name what is wrong with each image, by RAR's assessor.")
 @click.option("--weights", metavar="FILE", help="With --degradations: a system of RAR. Default: rar-tiny.")
@@ -45,7 +45,7 @@ def command(
     prior_file: str | None,
     bins: int | None,
     threshold: float | None,
-    batch: int,
+    batch: int | None,
     device: str,
     degradations: bool,
     weights: str | None,
@@ -72,8 +72,11 @@ def command(
     if degradations:
         from iqpir.cli.rar import assess_folder
 
-        given = {"--member": members, "--prior": prior_file, "--bins": bins, "--threshold": threshold}
-        if beside := [option for option, value in given.items() if value]:
+        given = {
+            "--member": members or None, "--prior": prior_file, "--bins": bins, "--threshold": threshold,
+            "--batch": batch,
+        }  # fmt: skip
+        if beside := [option for option, value in given.items() if value is not None]:
             raise IQPIRError(f"{beside[0]} is for an ensemble's scores, not for --degradations: leave it out")
         return assess_folder(folder, weights or "rar-tiny", device, where)
     listing = list_images(folder)
@@ -97,7 +100,7 @@ def command(
             shown_bar.update(done - shown_bar.n)
 
         found = assess(
-            folder, scorers, where, prior=prior, bins=bins, threshold=threshold, batch=batch, progress=progress
+            folder, scorers, where, prior=prior, bins=bins, threshold=threshold, batch=batch or 1, progress=progress
         )
     click.echo(report.summary(found))
     if found.scored.any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,9 +98,11 @@ def command(
         raise IQPIRError("--upscale goes with --faces; without it an image keeps its size")
     if faces and face_weights is None:
         raise IQPIRError("--faces needs --face-weights DIR, the folder of facexlib's two weight files")
-    jobs, note = plan(source, target)
+    jobs, note = plan(source, target, keep=keep)
     if note:
         say(note)
+    if trace is not None:
+        _check_trace(trace, jobs)
     asked = {
         "fidelity": fidelity,
         "adain": adain,
@@ -126,13 +128,15 @@ def command(
         if not isinstance(restorer, Restorer):
             raise IQPIRError(f"--faces goes with a network of aligned faces; {weights} is one for photographs")
         whole = FaceRestorer(restorer, face_weights, upscale=upscale, device=device)
-    failed = 0
+    failed = kept = 0
     try:
         with bar("images", len(jobs)) as progress:
             for given, made in jobs:
                 note = None
                 try:
-                    if not (keep and made.is_file()):
+                    if keep and made.is_file():
+                        kept += 1
+                    else:
                         note = _one(given, made, restorer, whole)
                         if trace is not None:
                             told += _rounds(restorer, made.relative_to(target) if source.is_dir() else Path(made.name))
@@ -145,7 +149,8 @@ def command(
     finally:  # rounds of what was done are kept where a run is interrupted
         if trace is not None:
             _write_trace(trace, told, add=keep)
-    say(f"{len(jobs) - failed} of {counted(len(jobs), 'image')} restored to {shown(target)}")
+    left = f", {kept} left as {'it was' if kept == 1 else 'they were'}" if kept else ""
+    say(f"{len(jobs) - failed - kept} of {counted(len(jobs), 'image')} restored to {shown(target)}{left}")
     return 1 if failed else 0
 
 
@@ -169,8 +174,6 @@ def _system(
         return None
     from iqpir.cli.rar import RARRestorer, load
 
-    if trace is not None and trace.is_dir():
-        raise IQPIRError(f"--trace {shown(trace)} is a folder: name a .csv file")
     for option in ("score", "alpha", "fidelity", "adain", "fit"):
         if asked[option] is not None:
             raise IQPIRError(f"--{option} has no effect on {weights}, a system of RAR: leave it out")
@@ -181,6 +184,20 @@ def _system(
     check_device(device)
     system = load(weights, device)
     return RARRestorer(system, 4 if rounds is None else rounds, bool(asked["gray"]), device)
+
+
+def _check_trace(trace: Path, jobs: Sequence[tuple[Path, Path]]) -> None:
+    """Raise `IQPIRError` for a file that cannot be written, or is an image, before there is anything to lose."""
+    from iqpir.codecs import SUFFIXES
+
+    if trace.is_dir():
+        raise IQPIRError(f"--trace {shown(trace)} is a folder: name a .csv file")
+    if trace.suffix.lower() in SUFFIXES or trace.resolve() in {each.resolve() for job in jobs for each in job}:
+        raise IQPIRError(f"--trace {shown(trace)} is an image: name a .csv file")
+    try:
+        trace.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise IQPIRError(f"--trace {shown(trace)} cannot be written: {error.strerror or error}") from error
 
 
 def _rounds(restorer: AnyRestorer | RARRestorer, name: Path) -> list[dict[str, str]]:
@@ -214,8 +231,9 @@ class Plan(NamedTuple):
     """On files of the folder that are left out."""
 
 
-def plan(source: Path, target: Path) -> Plan:
-    """Input and output files. Raises `IQPIRError` where two inputs would share an output, or one would replace itself.
+def plan(source: Path, target: Path, *, keep: bool = False) -> Plan:
+    """Input and output files. Raises `IQPIRError` where two inputs would share an output, one would replace itself, or
+    a single one a file beside it that nobody has named (which `keep` leaves as it is).
 
     A single file goes to `target` if that ends in .png, else into it as a folder; its content tells whether it is an
     image.
@@ -230,6 +248,11 @@ def plan(source: Path, target: Path) -> Plan:
         if target.suffix.lower() in SUFFIXES and target.suffix.lower() != ".png" and not target.is_dir():
             raise IQPIRError(f"{shown(target)}: outputs are PNG files: name {target.stem}.png, or a folder")
         jobs = [(source, target if target.suffix.lower() == ".png" else target / f"{source.stem}.png")]
+        beside = jobs[0][1]
+        own = target.resolve() == source.parent.resolve() and beside.resolve() != source.resolve()
+        if own and os.path.lexists(beside) and not keep:
+            told = f"{shown(beside)} lies beside the input and would be replaced"
+            raise IQPIRError(f"{told}: name a file, or another folder")
     elif not os.path.lexists(source):
         raise IQPIRError(f"{shown(source)} does not exist")
     else:

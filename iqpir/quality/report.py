@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,20 @@ def table(found: FolderAssessment) -> tuple[list[str], list[list[object]]]:
     return header, rows
 
 
+def _spread(raw: np.ndarray) -> list[str]:
+    """Smallest, largest and mean of the scores that there are."""
+    known = raw[np.isfinite(raw)]
+    return [f"{value:.4f}" for value in (known.min(), known.max(), known.mean())] if known.size else ["", "", ""]
+
+
+def _foreign_ranges(found: FolderAssessment) -> Iterator[str]:
+    """By what members are normalised, where it is not what these images have."""
+    for member in found.prior.members if found.prior is not None else ():
+        known = found.raw[member.name][np.isfinite(found.raw[member.name])]
+        if not known.size or (known.min(), known.max()) != (member.minimum, member.maximum):
+            yield f"{member.name} {member.minimum:.4f} to {member.maximum:.4f}"
+
+
 def summary(found: FolderAssessment) -> str:
     """What the command prints: the members, how many images lie in each bin, HQ+, and what failed."""
     from tabulate import tabulate
@@ -96,7 +111,7 @@ def summary(found: FolderAssessment) -> str:
             [
                 f"{member.name} {'↓' if member.lower_better else '↑'}",
                 int(np.isfinite(found.raw[member.name]).sum()),
-                *(f"{value:.4f}" for value in (member.minimum, member.maximum, member.mean)),
+                *_spread(found.raw[member.name]),
                 _mean(found.normalised[member.name]),
             ]
             for member in found.prior.members
@@ -107,6 +122,8 @@ def summary(found: FolderAssessment) -> str:
             tabulate(rows, header, tablefmt="simple", disable_numparse=True, colalign=("left", *["right"] * 5)),
             "",
         ]
+        if ranges := list(_foreign_ranges(found)):
+            lines += [f"normalised by the prior's ranges: {', '.join(ranges)}", ""]
         counts = np.bincount(found.bins[scored], minlength=found.prior.bins)
         lines.append(
             tabulate([["images", *counts]], ["bin", *range(found.prior.bins)], tablefmt="simple", disable_numparse=True)

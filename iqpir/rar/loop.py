@@ -71,8 +71,8 @@ class LoopOptions:
     """‖Δ‖/‖z‖ below which a round has changed nothing."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 0:
-            raise IQPIRError(f"rounds is {self.rounds}; it must be 0 or more")
+        if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 0:
+            raise IQPIRError(f"rounds is {self.rounds!r}; it must be a whole number, 0 or more")
         for name in ("light", "good", "clean", "fair", "margin", "again", "least"):
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 <= value <= 1):

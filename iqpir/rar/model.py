@@ -33,6 +33,24 @@ class Restoration(NamedTuple):
     """The latents after 0, 1, 2 … rounds, as taken by then; empty unless asked for."""
 
 
+_BEYOND = 1e-3
+"""How far a value may lie outside of [0,1], by an interpolation's rounding."""
+
+
+def _check(images: object) -> None:
+    """Raise `IQPIRError` unless these are images, as numbers in [0,1]."""
+    if not isinstance(images, Tensor):
+        raise IQPIRError(f"images are a tensor [B,3,H,W], not {type(images).__name__}")
+    if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
+        raise IQPIRError(f"images of shape {tuple(images.shape)}; they must be [B,3,H,W]")
+    if not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
+        raise IQPIRError(f"images of {kind}; they must be floats in [0,1]: divide by 255")
+    low, high = (float(end) for end in images.aminmax())
+    if not (low >= -_BEYOND and high <= 1 + _BEYOND):  # NaN is in no range
+        raise IQPIRError(f"images from {low:g} to {high:g}; they must lie in [0,1]")
+
+
 class RAR(nn.Module):
     """RGB images [B,3,H,W] in [0,1] of any size → restored images of the same size, and how they came about."""
 
@@ -77,10 +95,10 @@ class RAR(nn.Module):
         """Restore images. One of which no round was taken is returned as it came, bit for bit. `keep`: with the latents
         between the rounds.
 
-        Raises `IQPIRError` for another shape, or a restorer that the file does not have.
+        Raises `IQPIRError` for anything but floating-point [B,3,H,W] in [0,1], or a restorer that the file does not
+        have.
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise IQPIRError(f"images of shape {tuple(images.shape)}; they must be [B,3,H,W]")
+        _check(images)
         self._restorer(options)
         images = images.float()
         found = rounds(self, self.encode(images), options, keep=keep)

@@ -221,6 +221,9 @@ def test_keep_goes_on_where_a_run_stopped(tmp_path, weights):
     save(tmp_path / "out/a.png", 8, 8)
     assert run("restore", tmp_path / "in", tmp_path / "out", "--weights", weights, "--keep").return_value == 0
     assert Image.open(tmp_path / "out/a.png").size == (8, 8)
+    save(tmp_path / "in/b.png")
+    done = run("restore", tmp_path / "in", tmp_path / "out", "--weights", weights, "--keep")
+    assert "1 of 2 images restored to" in done.stderr and ", 1 left as it was" in done.stderr
     assert run("restore", tmp_path / "in", tmp_path / "out", "--weights", weights).return_value == 0
     assert Image.open(tmp_path / "out/a.png").size == (SIDE, SIDE)
 
@@ -252,6 +255,16 @@ def test_one_file_to_a_file_or_into_a_folder(tmp_path):
     assert plan(given, tmp_path / "out").jobs == [(given, tmp_path / "out/face.png")]
 
 
+def test_one_file_into_its_own_folder_replaces_none_of_its_neighbours(tmp_path):
+    given, neighbour = save(tmp_path / "a.jpg"), save(tmp_path / "a.png")
+    with pytest.raises(IQPIRError, match=r"a\.png lies beside the input and would be replaced"):
+        plan(given, tmp_path)
+    assert plan(given, tmp_path / "a_restored.png").jobs == [(given, tmp_path / "a_restored.png")]
+    assert plan(given, neighbour).jobs == [(given, neighbour)]  # somebody has named it
+    neighbour.unlink()
+    assert plan(given, tmp_path).jobs == [(given, neighbour)]
+
+
 def test_wrong_requests_are_refused_before_any_work(tmp_path, weights):
     save(tmp_path / "in/a.png")
     for given, made, message in [
@@ -271,7 +284,7 @@ def test_wrong_requests_are_refused_before_any_work(tmp_path, weights):
         (["--faces"], "needs --face-weights"),
         (["--faces", "--face-weights", tmp_path], "detection_Resnet50_Final.pth in"),
         (["--device", "gpu"], "unknown device 'gpu'"),
-        (["--weights", tmp_path / "in/a.png"], "cannot be read as weights"),
+        (["--weights", tmp_path / "in/a.png"], "weights: neither .safetensors nor a PyTorch file of tensors alone"),
         (["--score", ".9,.8"], "takes one: --score 0.9"),
         (["--score", ".9,.8", "--weights", "iqpir-tiny"], "2 scores were given, and iqpir-tiny takes one"),
         (["--alpha", "nan"], "--alpha nan: not a finite number"),

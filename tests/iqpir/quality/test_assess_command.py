@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +69,24 @@ def test_a_prior_brings_its_members(home: Path, photographs: Path, capsys: pytes
     assert iqpir("assess", photographs, "--prior", "first/statistics.json", "-o", "second") == 0
     assert capsys.readouterr().out == first.replace("first", "second")
     assert Path("first/scores.csv").read_bytes() == Path("second/scores.csv").read_bytes()
+
+
+def test_with_a_prior_the_summary_has_these_images_scores(home: Path, photographs: Path, capsys):
+    assert iqpir("assess", photographs, "--member", "bench:uciqe", "-o", "first") == 0
+    names = sorted(file.name for file in photographs.iterdir())[:2]
+    Path("few").mkdir()
+    for name in names:
+        shutil.copy(photographs / name, Path("few") / name)
+    capsys.readouterr()
+    assert iqpir("assess", "few", "--prior", "first/statistics.json", "-o", "second") == 0
+    out = capsys.readouterr().out
+    with (Path("second") / "scores.csv").open(newline="", encoding="utf-8") as file:
+        raw = [float(row["bench:uciqe"]) for row in csv.DictReader(file)]
+    line = next(line for line in out.splitlines() if line.startswith("bench:uciqe")).split()
+    assert line[2:6] == [str(len(raw)), f"{min(raw):.4f}", f"{max(raw):.4f}", f"{sum(raw) / len(raw):.4f}"]
+    prior = json.loads(Path("first/statistics.json").read_text(encoding="utf-8"))["members"][0]
+    ranged = f"{prior['minimum']:.4f} to {prior['maximum']:.4f}"
+    assert f"normalised by the prior's ranges: bench:uciqe {ranged}" in out
 
 
 def test_an_unreadable_image_is_exit_code_1(home: Path, photographs: Path, capsys: pytest.CaptureFixture[str]):

@@ -83,6 +83,24 @@ def test_an_image_that_fails_leaves_the_others_their_rounds(weights: Path, folde
 
 
 @pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("out/a.png", "is an image"), ("in.jpg", "is an image"), ("out", "is a folder"),
+        ("file/t.csv", "cannot be written"),
+    ],
+)  # fmt: skip
+def test_a_trace_takes_the_place_of_no_image_and_is_tried_before_the_work(
+    name: str, said: str, weights: Path, folder: Path, tmp_path: Path
+):
+    (tmp_path / "file").write_text("no folder")
+    if name == "out":
+        (tmp_path / "out").mkdir()
+    with pytest.raises(IQPIRError, match=said):
+        run(restore, folder, tmp_path / "out", "--weights", weights, "--trace", tmp_path / name)
+    assert not (tmp_path / "out/a.png").exists()
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--score", "0.9"], "--score has no effect"), (["--adain"], "--adain has no effect"),
@@ -127,6 +145,9 @@ def test_what_is_wrong_with_each_image_is_named(system: RAR, weights: Path, fold
 def test_an_ensembles_options_are_not_taken_with_it(weights: Path, folder: Path):
     with pytest.raises(IQPIRError, match="--bins is for"):
         run(assess, folder, "--degradations", "--weights", weights, "--bins", 3)
+    for option, value in (("--threshold", 0), ("--batch", 1)):
+        with pytest.raises(IQPIRError, match=f"{option} is for an ensemble"):
+            run(assess, folder, "--degradations", "--weights", weights, option, value)
     with pytest.raises(IQPIRError, match="goes with --degradations"):
         run(assess, folder, "--weights", weights)
 

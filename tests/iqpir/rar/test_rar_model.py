@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -177,6 +179,26 @@ def test_the_nearest_code_is_the_nearest(system: RAR):
     parts = latent.unflatten(1, (2, 2)).permute(0, 1, 3, 4, 2)
     distance = (parts[:, :, :, :, None] - books[None, :, None, None]).square().sum(dim=-1)
     assert torch.equal(system.latent.codes(latent), distance.argmin(dim=-1))
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (np.zeros((1, 3, 8, 8)), "not ndarray"), (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "divide by 255"),
+        (torch.full((1, 3, 8, 8), 200.0), "from 200 to 200"), (torch.full((1, 3, 8, 8), -1.0), "lie in .0,1."),
+        (torch.full((1, 3, 8, 8), math.nan), "from nan"), (torch.full((1, 3, 8, 8), math.inf), "from inf"),
+        (torch.zeros(0, 3, 8, 8), r"must be \[B,3,H,W\]"), (torch.zeros(1, 3, 8, 0), r"must be \[B,3,H,W\]"),
+    ],
+)  # fmt: skip
+def test_what_is_no_image_is_refused_and_not_restored(system: RAR, images: object, said: str):
+    with pytest.raises(IQPIRError, match=said):
+        system(images)
+
+
+@pytest.mark.parametrize("rounds", [2.5, True, -1])
+def test_rounds_are_a_whole_number(rounds: object):
+    with pytest.raises(IQPIRError, match="whole number"):
+        LoopOptions(rounds=rounds)
 
 
 def test_comparison_is_bradley_terry_and_of_equals_a_half(system: RAR):
