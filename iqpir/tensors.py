@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,16 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         save_file(dict(tensors), partial, dict(metadata))
-        _sort_metadata(partial)
+        if metadata:
+            _sort_metadata(partial)
+        partial.chmod(_usual_mode())
+
+
+def _usual_mode() -> int:
+    """What a new file may be used by; safetensors makes one for its owner alone."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _sort_metadata(path: Path) -> None:

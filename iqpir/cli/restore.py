@@ -265,13 +265,16 @@ def plan(source: Path, target: Path, *, keep: bool = False) -> Plan:
             raise IQPIRError(f"OUT is {shown(target)}, where the inputs lie: name another folder")
         jobs = [(path, (target / path.relative_to(source)).with_suffix(".png")) for path in found]
     taken: dict[Path, Path] = {}
+    clashes = []
     for given, made in jobs:
-        if made in taken:
-            both = f"{shown(taken[made])} and {shown(given)}"
-            raise IQPIRError(f"{both} would both be written to {shown(made)}: rename one")
         if given.resolve() == made.resolve():
             raise IQPIRError(f"{shown(given)} would be replaced by its own output: name another OUT")
-        taken[made] = given
+        if made in taken:
+            clashes.append(f"{shown(taken[made])} and {shown(given)} would both be written to {shown(made)}")
+        taken.setdefault(made, given)
+    if clashes:
+        more = f"; so would {counted(len(clashes) - 3, 'more pair')}" if len(clashes) > 3 else ""
+        raise IQPIRError(f"{'; '.join(clashes[:3])}{more}: rename one of each")
     return Plan(jobs, note)
 
 

@@ -29,6 +29,7 @@ from torch.utils.data import Dataset
 from iqpir import files
 from iqpir.errors import IQPIRError
 from iqpir.precision import mixed, native_bfloat16
+from iqpir.tensors import write_tensors
 from iqpir.training.batch_loading import Timed, training_loader
 from iqpir.training.common import Common
 from iqpir.training.stage_data import collate, paired
@@ -213,8 +214,6 @@ class _Run:
         """Write the state and the network for use. The small file that names the other is replaced last."""
         if not self.main:
             return
-        from safetensors.torch import save_file
-
         tensors = {f"average/{name}": value for name, value in self.average.state().items()}
         for name, player in self.players.items():
             for key, value in player.module.state_dict().items():
@@ -223,8 +222,7 @@ class _Run:
                 tensors.update({f"{name}/optimiser/{number}/{slot}": value for slot, value in slots.items()})
         ready = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         file = f"state-{step}.safetensors"
-        with files.replacing(self.folder / file) as partial:
-            save_file(ready, partial)
+        write_tensors(ready, self.folder / file, {})
         note = {"step": step, "tensors": file, "precision": self.accelerator.mixed_precision}
         files.write(self.folder / "state.json", json.dumps(note))
         for old in self.folder.glob("state-*.safetensors"):

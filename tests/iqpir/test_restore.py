@@ -277,7 +277,9 @@ def test_wrong_requests_are_refused_before_any_work(tmp_path, weights):
         done = run("restore", given, made, "--weights", weights)
         assert isinstance(done.exception, IQPIRError) and message in str(done.exception), done
     save(tmp_path / "in/a.jpg")
-    assert "rename one" in str(run("restore", tmp_path / "in", tmp_path / "out", "--weights", weights).exception)
+    save(tmp_path / "in/b.png"), save(tmp_path / "in/b.jpg")
+    said = str(run("restore", tmp_path / "in", tmp_path / "out", "--weights", weights).exception)
+    assert "a.png would both" in said and "b.png would both" in said and "rename one of each" in said
     for extra, message in [
         (["--score", "high"], "is not a number"),
         (["--upscale", "2"], "goes with --faces"),
