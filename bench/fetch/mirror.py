@@ -26,6 +26,9 @@ def take(part: Part, folder: Path) -> Path:
     """
     refused: list[str] = []
     for candidate in _candidates(part, folder, refused):
+        if (size := candidate.stat().st_size) > part.limit:
+            refused.append(f"{_below(candidate, folder)}: {size} bytes, more than {part.limit}")
+            continue
         try:
             part.copy(candidate)
             part.place()

@@ -64,8 +64,15 @@ def test_a_wrong_file_at_the_right_place_is_refused_and_named(mirror, wanted, br
     assert list(home.rglob("*.part*")) == []
 
 
-def test_a_wrong_file_at_the_right_place_does_not_hide_the_right_one(mirror, wanted, bring, data):
-    put(mirror / "weights/thing.bin", bytes(len(data)))
+def test_a_file_that_is_too_large_is_named_with_both_sizes(mirror, wanted, bring, data):
+    put(mirror / "weights/thing.bin", data + b"x")
+    result = bring(wanted, mirror=mirror)
+    assert not result.here and f"thing.bin: {len(data) + 1} bytes, more than {len(data)}" in result.detail
+
+
+@pytest.mark.parametrize("more", [0, 1000])
+def test_a_wrong_file_at_the_right_place_does_not_hide_the_right_one(mirror, wanted, bring, data, more):
+    put(mirror / "weights/thing.bin", bytes(len(data) + more))
     put(mirror / "right", data)
     assert bring(wanted, mirror=mirror).status == "mirrored"
 
