@@ -178,8 +178,7 @@ def _aggregated(
     if not found:
         return _row("", one, Status.FAILED, None, f"0 of {expected} images gave features")
     reason = None if len(found) == expected else f"{len(found)} of {expected} images"
-    once = list(dict(references).items())  # as in `TwoSets.gathered`: an image is one, whatever it is the reference of
-    ours, theirs = ([feature for _, feature in sorted(side, key=lambda pair: pair[0])] for side in (found, once))
+    ours, theirs = ([feature for _, feature in sorted(side, key=lambda pair: pair[0])] for side in (found, references))
     try:
         score = value_of(one.metric, stacked(ours), stacked(theirs) if one.metric.kind.two_sets else None)
     except ItemError as error:

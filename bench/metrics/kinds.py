@@ -31,6 +31,8 @@ class SetMember(NamedTuple):
     """Content id."""
     reference: int
     """Content id of what it is compared with, 0 for a metric that sees no reference."""
+    item: str = ""
+    """Whose output it is, where that counts."""
 
 
 class Placed(NamedTuple):
@@ -105,6 +107,10 @@ class Kind(ABC):
         wanted = ((one, self.places(one.output, one.reference)) for one in members)
         return sorted(one for one, places in wanted if places and all(place in ready for place in places))
 
+    def references(self, members: Iterable[SetMember]) -> list[int]:
+        """Content ids of all that members are held against."""
+        return [one.reference for one in members if one.reference]
+
     def gathered(self, members: Sequence[SetMember], stored: Stored) -> tuple[Any, Any]:
         """What `SetMetric.aggregate` gets of complete members: features, and references or None."""
         raise TypeError(f"{type(self).__name__} has no values of sets")
@@ -143,11 +149,18 @@ class TwoSets(OfSets):
     def places(self, output: int, reference: int) -> tuple[Place, ...]:
         return super().places(output, reference) if reference else ()
 
+    def member(self, item: str, output_hash: bytes, output: int, reference: int) -> SetMember:
+        return SetMember(output_hash, output, reference, item)
+
+    def references(self, members: Iterable[SetMember]) -> list[int]:
+        """One per item, however often it was restored: repeats would make of one image several that are alike, which
+        KID's estimator takes for a set without spread."""
+        return list({one.item: one.reference for one in members}.values())
+
     def gathered(self, members: Sequence[SetMember], stored: Stored) -> tuple[Any, Any]:
-        """Each reference once, whatever it is the reference of: repeats, and several items of one scene, would make of
-        one image many that are alike, which KID's estimator takes for a set without spread."""
-        hashes = stored.hashes({one.reference for one in members})
-        references = sorted(hashes, key=lambda reference: hashes[reference])
+        theirs = self.references(members)
+        hashes = stored.hashes(theirs)
+        references = sorted(theirs, key=lambda reference: hashes[reference])
         ours = [(one.output, 0) for one in members]
         return _stacked(ours, stored), _stacked([(reference, 0) for reference in references], stored)
 

@@ -157,7 +157,9 @@ class Reader:
         members = complete(self.store, made, extractor, column.kind) if extractor is not None else []
         score = None
         if signature is not None and members:
-            place = self.store.set_place(members, once=column.kind.two_sets, create=False)
+            place = self.store.set_place(
+                [one.output_hash for one in members], column.kind.references(members), create=False
+            )
             score = self.store.scores([place[0]], signature).get(place) if place is not None else None
         if score is None:
             return ItemScore("", 0, Status.PENDING, None, "not aggregated yet: run again")

@@ -7,7 +7,7 @@ stored. The file only records: what a number means, or whether it is missing, is
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -352,18 +352,16 @@ class Store(Holders):
         self.changed()
 
     def set_place(
-        self, members: Iterable[tuple[bytes, int, int]], *, once: bool = False, create: bool = True
+        self, outputs: Iterable[bytes], references: Sequence[int], *, create: bool = True
     ) -> tuple[int, int] | None:
         """The (output, reference) under which a set's value is stored; None if it is not and may not be created.
 
-        `members` are (output hash, output id, reference id or 0); order does not matter, duplicates count, but of
-        references where each enters `once`.
+        `outputs` are content hashes, `references` content ids; order does not matter, duplicates count.
         """
-        ready = list(members)
-        hashes = self.content_hashes(reference for _, _, reference in ready if reference)
-        references = list(hashes.values()) if once else [hashes[reference] for _, _, reference in ready if reference]
-        output = self.content_id(set_hash(member for member, _, _ in ready), create=create)
-        reference = self.content_id(set_hash(references), create=create) if references else 0
+        hashes = self.content_hashes(references)
+        truths = [hashes[reference] for reference in references]
+        output = self.content_id(set_hash(outputs), create=create)
+        reference = self.content_id(set_hash(truths), create=create) if truths else 0
         return None if output is None or reference is None else (output, reference)
 
     # Times; what a row means is `bench.results.timings`

@@ -118,7 +118,7 @@ def _settle(
     members = complete(store, given, names.extractor, measured.kind)
     if not members:
         return
-    place = store.set_place(members, once=measured.kind.two_sets)
+    place = store.set_place([one.output_hash for one in members], measured.kind.references(members))
     assert place is not None
     signature = store.signature_id(names.signature, names.mode, of_sets=True)
     assert signature is not None

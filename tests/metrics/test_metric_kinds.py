@@ -78,7 +78,7 @@ def test_features_of_different_shapes_make_no_set():
 def test_references_are_gathered_in_the_order_of_their_own_content():
     features = {(1, 0): 1.0, (2, 0): 2.0, (11, 0): 11.0, (12, 0): 12.0}
     stored = Stored(lambda place: np.array([features[place]]), lambda ids: {11: b"z", 12: b"a"}, lambda member: _none())
-    ours, theirs = TwoSets(True).gathered([SetMember(b"a", 1, 11), SetMember(b"b", 2, 12)], stored)
+    ours, theirs = TwoSets(True).gathered([SetMember(b"a", 1, 11, "x"), SetMember(b"b", 2, 12, "y")], stored)
     assert ours.ravel().tolist() == [1, 2] and theirs.ravel().tolist() == [12, 11]
 
 

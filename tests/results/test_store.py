@@ -149,10 +149,12 @@ def test_what_happens_in_a_transaction_that_fails_did_not_happen(store: Store):
 
 
 def test_a_set_does_not_depend_on_the_order_of_its_members(store: Store):
-    members = [(key("a"), store.content_id(key("a")) or 0, 0), (key("b"), store.content_id(key("b")) or 0, 0)]
-    assert store.set_place(members) == store.set_place(members[::-1])
-    assert store.set_place(members) != store.set_place(members[:1])
-    assert store.set_place(members) != store.set_place([*members, members[0]])
+    outputs, references = [key("a"), key("b")], [store.content_id(key(name)) or 0 for name in ("c", "d")]
+    assert store.set_place(outputs, references) == store.set_place(outputs[::-1], references[::-1])
+    assert store.set_place(outputs, references) != store.set_place(outputs[:1], references)
+    assert store.set_place(outputs, references) != store.set_place([*outputs, outputs[0]], references)
+    assert store.set_place(outputs, references) != store.set_place(outputs, [*references, references[0]])
+    assert store.set_place(outputs, references) != store.set_place(outputs, [])
 
 
 def test_a_newer_schema_is_refused_in_one_line(tmp_path: Path):
