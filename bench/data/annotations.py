@@ -84,7 +84,8 @@ class AnnotationSource:
         return cls(owner, path, kind, tuple(classes or ()), empty, shapes)
 
     def read(self, items: Sequence[Item]) -> Annotations:
-        """The objects of some images, found by name: `2015_00001.png.txt` or `2015_00001.txt`, in whatever case.
+        """The objects of some images, found by name and folders: `2015_00001.png.txt` or `2015_00001.txt`, in whatever
+        case (see `_fitting`).
 
         Raises `MissingFile` where there is no such folder or archive, `BenchError` where it cannot be read.
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import math
 import re
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bench.catalog.registry import Entry, registry
+from bench.export.names import fingerprint
 from bench.results.view import Cell, RunView
 from bench.tables import statistics
 from bench.tables.significance import interval_of
@@ -99,8 +99,9 @@ def told_apart(labels: Iterable[str]) -> dict[str, str]:
     """Label → a `plain` name of its own; those that would have one name are told apart by a hash of the label."""
     made = {label: plain(label) for label in labels}
     counts = Counter(name.casefold() for name in made.values())
-    mark = {label: hashlib.sha256(label.encode("utf-8", "surrogateescape")).hexdigest()[:8] for label in made}
-    return {label: f"{name}-{mark[label]}" if counts[name.casefold()] > 1 else name for label, name in made.items()}
+    return {
+        label: f"{name}-{fingerprint(label)}" if counts[name.casefold()] > 1 else name for label, name in made.items()
+    }
 
 
 def when(seconds: float) -> str:

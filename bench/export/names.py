@@ -107,8 +107,13 @@ def _read(place: Path) -> dict[str, Any]:
     return found
 
 
+def fingerprint(text: str) -> str:
+    """Eight hex digits that tell a name from others of its look."""
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+
+
 def _hash(text: str) -> str:
-    return "~" + hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+    return "~" + fingerprint(text)
 
 
 def _fitting(part: str, ending: str = "") -> str:

@@ -86,18 +86,22 @@ class _Base(NamedTuple):
     """What a method's costs are set against."""
 
     label: str
-    identity: Mapping[str, Any]
+    what: Mapping[str, Any]
+    """The method by its catalogue's name, options and identity, which one that is only timed lacks."""
     setting: Setting | None
     """At which it was timed; None where it was not."""
 
     @classmethod
     def of(cls, data: RunView, method: str) -> _Base | None:
         """A method's own base; of one that is others' base it is itself."""
-        known = {each.label: each.identity for each in data.record.methods}
         given = gains.bases(data)
         label = method if method in given.values() and method not in given else given.get(method)
+        if label is None:
+            return None
         at = next((timing.setting for timing in data.timings if timing.label == label), None)
-        return None if label is None else cls(label, known[label], at)
+        record = next(each for each in data.record.methods if each.label == label)
+        what = {"name": record.name, "options": dict(record.options), "identity": dict(record.identity)}
+        return cls(label, what, at)
 
 
 def _costs(data: RunView, formula: Formula, method: str) -> dict[str, float]:
@@ -160,7 +164,7 @@ def _signature(formula: Formula, mine: Sequence[Cell], metrics: Mapping[str, str
     if formula.floor is not None:
         told.append(sorted(cell.column.signature for cell in _cells(mine, str(formula.floor["metric"]), metrics)))
     if formula.costs:
-        told.append(None if base is None else [dict(base.identity), base.setting and list(base.setting)])
+        told.append(None if base is None else [base.what, base.setting and list(base.setting)])
     gate = "" if formula.gate is None else "|gate:" + ("yes" if _gated(formula, mine, metrics) else "unchecked")
     return f"{formula.name}|terms:{digest(told).hex()[:12]}{gate}|v:1"
 

@@ -232,8 +232,12 @@ def test_costs_are_set_against_a_base_that_the_signature_names(run, tmp_path: Pa
     (tmp_path / "y.yaml").write_text(SUITE.replace("ssim,", "{ssim: {space: y}},"))
     floor = bench.run(str(tmp_path / "y.yaml"), limit=2, results=tmp_path / "results")._read()
     others.append(_timed(floor, 64, {"gamma": "identity"}))
+    weightless = [replace(one, identity={}) for one in data.record.methods]  # as what is only timed is recorded
+    others += [
+        each._replace(record=replace(each.record, methods=weightless)) for each in (data, others[1])
+    ]  # fmt: skip
     signatures = {next(one.signature for *_, one in composites.scores(each, "costly")) for each in (data, *others)}
-    assert len(signatures) == 4
+    assert len(signatures) == 6
 
 
 def test_an_infinite_value_is_above_every_floor_and_is_no_term(run, monkeypatch: pytest.MonkeyPatch):
