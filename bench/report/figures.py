@@ -57,6 +57,13 @@ def axis_label(cell: Cell) -> str:
     return style.plain_text(f"{cell.column.heading} {'↑' if cell.column.higher_is_better else '↓'}")
 
 
+def no_point(cell: Cell) -> str | None:
+    """Why a cell's mean is no point of a curve; None where it is one, and where there is none."""
+    if cell.value is None or (cell.complete and math.isfinite(cell.value)):
+        return None
+    return "infinite" if cell.complete else f"of {cell.n} of {cell.expected} items"
+
+
 def undrawn(data: RunView, choice: FigureChoice, kind: str, option: str | None = None) -> Iterator[str]:
     """What a distribution or a sweep cannot show of a choice, a line for each cell: a reader of the figure alone would
     take what is left for all."""
@@ -67,10 +74,8 @@ def undrawn(data: RunView, choice: FigureChoice, kind: str, option: str | None =
         where = f"{cell.method} on {cell.dataset}, {cell.column.heading}"
         lacking = cell.expected - cell.n
         if kind == "sweep":
-            if cell.value is not None and not cell.complete:
-                yield f"{where}: of {cell.n} of {cell.expected} items, not drawn"
-            elif cell.value is not None and not math.isfinite(cell.value):
-                yield f"{where}: infinite, not drawn"
+            if why := no_point(cell):
+                yield f"{where}: {why}, not drawn"
         elif not cell.column.is_set and cell.n:
             parts = [f"{cell.infinite} infinite"] if cell.infinite else []
             parts += [f"{lacking} missing"] if lacking > 0 else []

@@ -6,7 +6,6 @@ rounds ended. Everything is read from the run; nothing is restored or scored.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +37,8 @@ def lines(data: RunView, dataset: str, metric: str, cells: Sequence[Cell]) -> li
     point for every other one that tells its rounds. Whatever has not all of its items, or no finite mean, is left out
     (`undrawn` says so)."""
     mean = {method: one.mean for where, method, one in counted(data) if where == dataset and one.n == one.expected}
-    values = {c.method: c.value for c in cells if c.dataset == dataset and c.column.label == metric and _whole(c)}
+    mine = [c for c in cells if (c.dataset, c.column.label) == (dataset, metric)]
+    values = {c.method: c.value for c in mine if figures.no_point(c) is None}
     fixed: dict[tuple[str, str], list[tuple[float, float]]] = {}
     found: list[Curve] = []
     for method in data.record.methods:
@@ -62,10 +62,6 @@ def lines(data: RunView, dataset: str, metric: str, cells: Sequence[Cell]) -> li
     return [*(Curve(named[each], sorted(points)) for each, points in fixed.items()), *found]
 
 
-def _whole(cell: Cell) -> bool:
-    return cell.complete and cell.value is not None and math.isfinite(cell.value)
-
-
 def undrawn(data: RunView, choice: figures.FigureChoice) -> Iterator[str]:
     """What the figure leaves out of a choice, a line each: its reader would take what is left for all."""
     told, metrics = _told(data, choice), _metrics(data, choice)
@@ -76,11 +72,8 @@ def undrawn(data: RunView, choice: figures.FigureChoice) -> Iterator[str]:
         place = cell.dataset, cell.method
         if place not in told or cell.column.label not in metrics or len(data.traces[place]) != len(cell.scores):
             continue
-        where = f"{cell.method} on {cell.dataset}, {cell.column.heading}"
-        if cell.value is not None and not cell.complete:
-            yield f"{where}: of {cell.n} of {cell.expected} items, not drawn"
-        elif cell.value is not None and not math.isfinite(cell.value):
-            yield f"{where}: infinite, not drawn"
+        if why := figures.no_point(cell):
+            yield f"{cell.method} on {cell.dataset}, {cell.column.heading}: {why}, not drawn"
 
 
 def _told(data: RunView, choice: figures.FigureChoice) -> dict[tuple[str, str], Sequence[Any]]:

@@ -101,8 +101,6 @@ def command(
     jobs, note = plan(source, target, keep=keep)
     if note:
         say(note)
-    if trace is not None:
-        _check_trace(trace, jobs)
     asked = {
         "fidelity": fidelity,
         "adain": adain,
@@ -119,6 +117,8 @@ def command(
         click.echo(said, err=True)
     system = _system(weights, {**asked, "alpha": alpha}, rounds, trace, faces, device, dtype)
     restorer = _restorer(weights, alpha, device, dtype, asked) if system is None else system
+    if trace is not None:
+        _check_trace(trace, jobs)
     told: list[dict[str, str]] = []
     whole: FaceRestorer | None = None
     if face_weights is not None and faces:
