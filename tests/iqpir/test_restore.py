@@ -19,6 +19,7 @@ from iqpir.cli import group
 from iqpir.cli.fitting import check
 from iqpir.cli.restore import plan
 from iqpir.errors import IQPIRError
+from iqpir.network.model import Restoration
 from iqpir.restore import Options, Restorer, _starts, is_gray
 
 SIDE = 64
@@ -48,7 +49,7 @@ class Copy(torch.nn.Module):
 
     def forward(self, image, score=None, fidelity=0.0, adain=True):
         self.seen.append(tuple(image.shape))
-        return iqpir.network.model.Restoration(image, image, image)
+        return Restoration(image, image, image)
 
 
 def photograph(height: int, width: int, seed: int = 0) -> torch.Tensor:
