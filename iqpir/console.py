@@ -108,6 +108,10 @@ class HelpfulGroup(click.Group):
             click.echo(ctx.get_help())
         return result
 
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        found = super().get_command(ctx, name)
+        return found and _with_voice(found)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

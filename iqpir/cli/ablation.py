@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from iqpir.console import say
+
 if TYPE_CHECKING:
     from iqpir.training.ablation import Job, Told
 
@@ -44,7 +46,7 @@ def command(
             if done.seconds:
                 left = seconds_left(jobs)
                 about = f"; about {_long(left / workers)} left" if left else ""
-                click.echo(f"{number}/{len(jobs)} {done.job.name}: {_long(done.seconds)}{about}", err=True)
+                say(f"{number}/{len(jobs)} {done.job.name}: {_long(done.seconds)}{about}")
                 written = write_suite(ablation, where, config.stem, more)
     click.echo(str(written))
     return 0

@@ -8,7 +8,7 @@ import click
 
 from iqpir.cli.ablation import command as ablation
 from iqpir.cli.bars import steps_bar
-from iqpir.console import HelpfulGroup
+from iqpir.console import HelpfulGroup, say
 
 _CONFIG = click.argument("config", type=click.Path(path_type=Path))
 _OUT = click.option("-o", "--out", metavar="FOLDER", help="Default: results/train/NAME-OF-CONFIG. Goes on if it can.")
@@ -102,14 +102,14 @@ def _train(name: str, config: Path, out: str | None, device: str, steps: int | N
     where = _root(config, out)
     settings = load(name, config, where)
     if settings.precision == "auto":
-        click.echo(choice(device).reason, err=True)
+        say(choice(device).reason)
     settings = replace(settings, steps=steps or settings.steps)
     check_images([settings])
     if recipe(config) is not None:
         where = where / name
     stage = make_stage(settings, where, device)
     for note in stage.notes:
-        click.echo(note, err=True)
+        say(note)
     with steps_bar(settings.steps) as bar:
 
         def progress(told: Report) -> None:
@@ -122,7 +122,7 @@ def _train(name: str, config: Path, out: str | None, device: str, steps: int | N
     told = ", ".join(f"{key} {value:.4g}" for key, value in held.items()) or "nothing to do"
     click.echo(f"{done.saved}: {done.steps} steps; {told}")
     if done.waiting > 0.05:
-        click.echo(f"the steps waited for images {done.waiting:.0%} of the time: more data.workers help", err=True)
+        say(f"the steps waited for images {done.waiting:.0%} of the time: more data.workers help")
     return 0
 
 
@@ -157,7 +157,7 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
     root = _root(config, out)
     check_images(settings.load(name, config, root) for name in stages if name in STAGES)
     for number, name in enumerate(stages, 1):
-        click.echo(f"{name} ({number} of {len(stages)} stages): {root / name}", err=True)
+        say(f"{name} ({number} of {len(stages)} stages): {root / name}")
         if name != "quality":
             _train(name, config, str(root), device, steps)
             continue

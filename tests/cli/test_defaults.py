@@ -197,3 +197,13 @@ def test_assess_needs_no_download_and_the_papers_members_have_a_name(photographs
     said = capsys.readouterr().err
     assert "musiq-g" in said and "topiq_nr-face-v1" in said and "without --prior papers" in said
     assert iqpir("assess", "photos", "--prior", "papers", "--member", "bench:piqe") == 2
+
+
+def test_a_stage_is_trained_in_silence_too(folder: Path, capsys):
+    (folder / "quality.yaml").write_text("steps: 2\nbatch: 2\n")
+    assert iqpir("train", "quality", "quality.yaml") == 0
+    assert "steps" in capsys.readouterr().err
+    for words in (("train", "quality", "-q"), ("train", "-q", "quality")):
+        assert iqpir(*words, "quality.yaml", "-o", "again.safetensors") == 0
+        said = capsys.readouterr()
+        assert "again.safetensors" in said.out and not said.err

@@ -13,8 +13,8 @@ from bench.cli.number_types import FiniteRange
 
 @click.command(
     epilog="""\b
-    bench study add study                          what bench study serve has taken
-    bench study add votes-anna.json votes-ben.json what people sent"""
+    bench study add study                           what bench study serve has taken
+    bench study add votes-anna.json votes-ben.json  what people sent"""
 )
 @click.argument("votes", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--key", type=click.Path(dir_okay=False, path_type=Path), help="Of the study. Default: as it was made.")
