@@ -56,7 +56,7 @@ class Checkpoint(NamedTuple):
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read `.safetensors`, or else a pickle that may hold tensors only (`weights_only=True`).
 
-    Raises `IQPIRError` for a file that is missing, damaged, holds code, or is no state dict.
+    Raises `IQPIRError` for a file that is missing, damaged, holds code or NaN, or is no state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -65,8 +65,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise IQPIRError(no_such_file(path))
     try:
         if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        return Checkpoint(tensors_of(torch.load(path, map_location="cpu", weights_only=True)), None, False)
+            found = _read_safetensors(path)
+        else:
+            found = Checkpoint(tensors_of(torch.load(path, map_location="cpu", weights_only=True)), None, False)
+        if name := next((name for name, value in found.state.items() if bool(value.isnan().any())), None):
+            raise IQPIRError(f"{name} holds values that are no numbers (NaN): train or download it again")
+        return found
     except IQPIRError as error:
         raise IQPIRError(f"{path}: {error}") from error
     except DAMAGED as error:

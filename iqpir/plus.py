@@ -57,8 +57,8 @@ class Site:
             raise IQPIRError(
                 f"site {self.module!r}: kind {self.kind!r} is not one of {', '.join(KINDS)}{suggest(self.kind, KINDS)}"
             )
-        if self.channels < 1:
-            raise IQPIRError(f"site {self.module!r}: channels is {self.channels}; it must be positive")
+        if type(self.channels) is not int or self.channels < 1:
+            raise IQPIRError(f"site {self.module!r}: channels is {self.channels!r}; it must be a positive whole number")
         if (self.size is None) == (self.kind == "add_map"):
             raise IQPIRError(f"site {self.module!r}: kind 'add_map' needs a size (height, width), the others have none")
         if self.size is not None:

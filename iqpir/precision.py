@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from iqpir.errors import IQPIRError
+
 _UNITS = ("avx512_bf16", "amx_bf16", "bf16")
 """Names of the units in /proc/cpuinfo: x86's two, and Arm's."""
 _WORTH = 0.9
@@ -83,6 +85,8 @@ def _seconds(device: str, *, half: bool) -> float:
 
 def mixed(precision: str, device: str) -> str:
     """`precision` of settings as accelerate names it; "auto": bf16 where the device is faster with it, else float32."""
+    if precision == "fp16" and device == "cpu":
+        raise IQPIRError("precision: fp16 is a GPU's: a CPU trains with no, or with bf16 where it has units for that")
     if precision != "auto":
         return precision
     return "bf16" if choice(device).bfloat16 else "no"

@@ -76,6 +76,8 @@ def _folder(
     if split is not None:
         pairing = select(pairing, *_split_names(split, base))
     if references is not None and not any(item.lq and item.gt for item in pairing.items):
+        if (doubled := next((item for item in pairing.items if item.several), None)) is not None:
+            raise BenchError(f"dataset {name!r}: id {doubled.id!r}: {doubled.problem}: an id names one file of a side")
         first = next((item.id for item in pairing.items if item.lq), inputs.files[0].name)
         raise Strangers(
             f"no file of {shown(lq)} ({counted(len(inputs.files), 'file')}) has the id of a file of "

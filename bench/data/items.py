@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 _TICK = 20_000_000
-"""Nanoseconds within which a file can be written twice and keep its times: file systems stamp by the kernel's tick."""
+"""Nanoseconds within which a file can be written twice and keep its times: file systems stamp by the kernel's tick,
+some by the second or by two."""
+_SECOND = 1_000_000_000
 
 
 class Stamp(NamedTuple):
@@ -80,7 +82,8 @@ class ImageSource(ABC):
 def unchanged(source: ImageSource, stamp: Stamp) -> bool:
     """Whether a source is as it was when it was looked at, and has been for longer than a tick of its clock."""
     try:
-        return source.stamp() == stamp and not 0 <= time.time_ns() - stamp.ctime_ns < _TICK
+        tick = _TICK if stamp.ctime_ns % _SECOND else 2 * _SECOND
+        return source.stamp() == stamp and not 0 <= time.time_ns() - stamp.ctime_ns < tick
     except ImageError:
         return False
 
@@ -97,6 +100,8 @@ class Item:
     """The reference; None in LQ-only datasets, and for an item whose reference is missing."""
     problem: str | None = None
     """One line: why this item cannot be paired (missing or ambiguous file). It is counted as expected, and failed."""
+    several: bool = False
+    """Whether the problem is that several files of a side have this id."""
     done: tuple[str, ...] | None = None
     """What was done to the GT to make the input, in that order, by the dataset's own word and the names of
     `bench.data.told`; None where nobody says. Only methods that are meant to be told see it."""

@@ -2,7 +2,8 @@
 
 Outputs are called after their inputs with something added, `0002_retinexformer.png` for `0002.png`, or both have
 something of their own, `low00690` and `normal00690`. What is added is the same for a whole folder, ends where letters,
-digits and signs meet, and is taken only where the names leave no other choice.
+digits and signs meet, and is taken only where the names leave no other choice. Two folders that add other numbers
+are of other things.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from bench.data.pairing import item_id
 from bench.errors import BenchError
 
+_NUMBERS = re.compile("[0-9]+")
 _MOST = 6
 """Boundaries that are tried at either end of the names of a folder."""
 
@@ -95,6 +97,9 @@ def _best(outputs: Sequence[str], references: Sequence[str], padded: bool) -> Na
     if not best or 2 * most <= min(len(outputs), len(references)) or any(one[2] != best[0][2] for one in best):
         return None
     mine, other, pairs = best[0]
+    numbers = [_NUMBERS.findall(f"{each.before} {each.behind}") for each in (mine, other)]
+    if all(numbers) and numbers[0] != numbers[1]:
+        return None  # clip 1 is not clip 2
     return Naming(mine, other, min(pairs.items()))
 
 

@@ -86,11 +86,15 @@ def pair(
     for identity, files in inputs.items():
         found = references.get(identity, [])
         if len(files) > 1:
-            items.append(Item(identity, None, problem=f"{len(files)} LQ files have this id: {_names(files)}"))
+            items.append(
+                Item(identity, None, problem=f"{len(files)} LQ files have this id: {_names(files)}", several=True)
+            )
         elif gt is None:
             items.append(Item(identity, files[0].source))
         elif len(found) > 1:
-            items.append(Item(identity, None, problem=f"{len(found)} GT files have this id: {_names(found)}"))
+            items.append(
+                Item(identity, None, problem=f"{len(found)} GT files have this id: {_names(found)}", several=True)
+            )
         elif not found:
             items.append(Item(identity, files[0].source, problem=f"no GT file has the id of {shown(files[0].name)}"))
         else:

@@ -1,6 +1,7 @@
 """Several results folders as one: rows by their keys, outputs by their hashes, the runs of one plan as one run.
 
-Nothing depends on the order of the folders, and one that was merged before changes nothing. Where two folders hold
+Nothing depends on the order of the folders, and one that was merged before changes nothing. The newest run is the one
+that was begun last; in a folder whose clock was set back, the one that it has as its newest. Where two folders hold
 different values under one key, both are named and nothing is written. Values of whole sets are not made here: whoever
 merges asks for them once the rows are together.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -190,16 +191,48 @@ def _bring(store: Store, theirs: str, ours: str) -> list[int]:
     _refuse(_conflicts(store), theirs, ours)
     for sql in (*_RESTORATIONS, *_REST, _TIMES):
         store.execute(sql)
-    found = [_run(store, _TheirRun(*row), theirs, ours) for row in list(store.select(_RUNS))]
+    times = {number: time for number, _, _, time in _in_time(store, "main")}
+    newest = {(suite, digest): (number, time) for number, suite, digest, time in _in_time(store, "other")}
+    found = []
+    for number, time in newest.values():  # an older run of a plan rests on inputs that have changed since
+        ((_, *row),) = store.select("SELECT id, suite, digest, finished, record FROM other.run WHERE id=?", (number,))
+        mine = _run(store, _TheirRun(number, time, *row), theirs, ours)
+        times[mine] = max(times.get(mine, time), time)
+        found.append(mine)
+    renamed = _ordered(store, times)
     store.changed()
+    return sorted(renamed.get(number, number) for number in found)
+
+
+_INSTANT = 1e-3
+"""Seconds between two runs of a folder whose clock was set back."""
+
+
+def _in_time(store: Store, whose: str) -> list[tuple[int, str, bytes, float]]:
+    """A folder's runs by their numbers: (number, suite, digest, time), where none begins before the one ahead of it."""
+    found: list[tuple[int, str, bytes, float]] = []
+    for number, suite, digest, time in store.select(f"SELECT id, suite, digest, created FROM {whose}.run ORDER BY id"):  # noqa: S608
+        found.append((number, suite, digest, max(time, found[-1][3] + _INSTANT) if found else time))
     return found
 
 
-_RUNS = (
-    "SELECT id, suite, digest, created, finished, record FROM other.run "
-    "WHERE id IN (SELECT max(id) FROM other.run GROUP BY suite, digest) ORDER BY created, digest"
-)
-"""Their newest run of every plan: an older one rests on inputs that have changed since."""
+def _ordered(store: Store, times: Mapping[int, float]) -> dict[int, int]:
+    """Give runs that would stand before an earlier one a new number. Returns old and new numbers of these."""
+    renamed, last = {}, 0
+    for number in sorted(times, key=lambda each: (times[each], each)):
+        if number > last:
+            last = number
+            continue
+        columns = "suite, digest, created, finished, record"
+        store.execute(f"INSERT INTO main.run({columns}) SELECT {columns} FROM main.run WHERE id=?", (number,))  # noqa: S608
+        ((last,),) = store.select("SELECT max(id) FROM main.run")
+        for table in ("unit", "lease"):
+            store.execute(f"UPDATE main.{table} SET run=? WHERE run=?", (last, number))  # noqa: S608
+        store.execute("DELETE FROM main.run WHERE id=?", (number,))
+        renamed[number] = int(last)
+    return renamed
+
+
 _UNITS = (
     "INSERT INTO main.unit(run, cell, item, restoration, reference) "
     "SELECT ?, o.cell, o.item, (SELECT ours FROM restoration_of WHERE theirs=o.restoration), c.ours "
@@ -211,12 +244,10 @@ _UNITS = (
 
 
 class _TheirRun(NamedTuple):
-    """A row of `_RUNS`."""
-
     number: int
+    created: float
     suite: str
     digest: bytes
-    created: float
     finished: float | None
     record: str
 
@@ -230,13 +261,13 @@ def _run(store: Store, run: _TheirRun, theirs: str, ours: str) -> int:
         )
     )
     if not known:
-        sql = "INSERT INTO main.run(suite, digest, created, finished, record) VALUES(?,?,?,?,?)"
+        sql = "INSERT INTO main.run(created, suite, digest, finished, record) VALUES(?,?,?,?,?)"
         store.execute(sql, run[1:])
         ((mine,),) = store.select("SELECT max(id) FROM main.run")
     else:
         mine, begun, ended, told = known[0]
         _refuse(_moved(store, mine, run.number, run.record), theirs, ours)
-        begun, told = min((begun, told), (run.created, run.record))
+        begun, told = max((begun, told), (run.created, run.record))
         ended = max((end for end in (ended, run.finished) if end is not None), default=None)
         sql = "UPDATE main.run SET created=?, finished=?, record=? WHERE id=?"
         store.execute(sql, (begun, ended, told, mine))
@@ -272,15 +303,17 @@ def _conflicts(store: Store) -> Iterator[str]:
 
 
 def _moved(store: Store, mine: int, number: int, record: str) -> Iterator[str]:
-    """Units of two runs of one plan that rest on different images."""
+    """Units of two runs of one plan that rest on different images, or have different outputs of such as are stored."""
     sql = (
-        "SELECT o.cell, o.item FROM other.unit o JOIN main.unit u ON u.run=? AND u.cell=o.cell AND u.item=o.item "
+        "SELECT o.cell, o.item, c.ours!=u.reference OR a.input!=b.input "
+        "FROM other.unit o JOIN main.unit u ON u.run=? AND u.cell=o.cell AND u.item=o.item "
         "JOIN restoration_of r ON r.theirs=o.restoration JOIN main.restoration a ON a.id=r.ours "
         "JOIN main.restoration b ON b.id=u.restoration JOIN content_of c ON c.theirs=o.reference "
         "WHERE o.run=? AND a.status='ok' AND b.status='ok' AND (a.id!=b.id OR c.ours!=u.reference) LIMIT 1000"
     )
-    for cell, item in list(store.select(sql, (mine, number))):
-        yield f"{_named(record, cell, item)}: the input or the reference is another image"
+    for cell, item, given in list(store.select(sql, (mine, number))):
+        what = "the input or the reference is another image" if given else "another output"
+        yield f"{_named(record, cell, item)}: {what}"
 
 
 def _refuse(conflicts: Iterator[str], theirs: str, ours: str) -> None:

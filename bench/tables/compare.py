@@ -158,7 +158,7 @@ def render(found: Sequence[Change], style: str) -> str:
             f"({significance.how(tests)}); [low, high] is the {statistics.LEVEL:.0%} bootstrap interval of the "
             f"difference ({statistics.RESAMPLES} resamples, seed {statistics.SEED})."
         )
-    else:
+    elif any(change.verdict != "same" for change in found):
         lines.append(
             "- no difference was tested: none of these cells has enough items with a finite value in both runs."
         )

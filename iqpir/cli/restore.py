@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="auto: bfloat16 where this machine is faster with it.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Of the CPU. Default: as many as are fastest, by trying.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Of the CPU. Default: as many as are fastest, by trying.")
 @click.option("--keep", is_flag=True, help="Leave outputs that exist: go on where a run was stopped.")
 def command(
     source: Path,
@@ -298,7 +298,10 @@ def _restorer(weights: str, alpha: float | None, device: str, dtype: str, asked:
     finite("fidelity", asked["fidelity"])
     given = {name: value for name, value in asked.items() if value is not None}
     Options(**given)  # what cannot be is said before a file is read
-    network = load(shipped(weights) or weights, alpha=alpha)
+    file = shipped(weights)
+    if alpha is not None and file is not None:
+        raise IQPIRError(f"--alpha: {weights} has the one that it was trained with; it is for IQPIR's own files")
+    network = load(file or weights, alpha=alpha)
     check(network, weights, {**asked, "alpha": alpha})
     check_device(device)
     return restorer(network, given, device, dtype)
@@ -321,6 +324,8 @@ def _one(given: Path, made: Path, restorer: AnyRestorer | RARRestorer, whole: Fa
             note = "; ".join(said) or None
         else:
             image = restorer.restore(to_tensor(pixels)[None])[0]
+            if not bool(image.isfinite().all()):
+                raise ImageFailure("the network gave values that are no numbers: nothing was written")
             scaled = image.permute(1, 2, 0) * np.iinfo(pixels.dtype).max
             output = scaled.round().cpu().numpy().astype(pixels.dtype)
     except IQPIRError as error:

@@ -48,7 +48,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None, allow_co
     from iqpir.quality.files import read_scores
     from iqpir.training.hosts import load_host
     from iqpir.training.paired_folders import AnyPairs, GeneratedPairs, Pairs
-    from iqpir.training.plus import PlusSettings, train_plus, write_losses
+    from iqpir.training.plus import PlusSettings, keep_settings, train_plus, write_losses
 
     check_device(device)
     settings = PlusSettings.load(config)
@@ -70,6 +70,7 @@ def plus(config: Path, out: str | None, device: str, steps: int | None, allow_co
         pairs = Pairs(Path(settings.lq), Path(settings.gt), scores)
     pairs.check(settings.crop)
     where = Path(out) if out else Path("results") / "train" / config.stem
+    keep_settings(where, settings)
     error = "L1" if settings.loss == "l1" else "log error"
     with steps_bar(settings.steps) as bar:
 
@@ -93,6 +94,7 @@ def _train(name: str, config: Path, out: str | None, device: str, steps: int | N
 
     from iqpir.devices import check_device
     from iqpir.precision import choice
+    from iqpir.training.crop_dataset import GENERATED
     from iqpir.training.engine import Report, train
     from iqpir.training.image_check import check_images
     from iqpir.training.settings import load, recipe
@@ -110,6 +112,8 @@ def _train(name: str, config: Path, out: str | None, device: str, steps: int | N
     stage = make_stage(settings, where, device)
     for note in stage.notes:
         say(note)
+    if settings.held_out and settings.data.source != GENERATED:
+        say("held-out numbers are of other crops of the same photographs: they say little about photographs of others")
     with steps_bar(settings.steps) as bar:
 
         def progress(told: Report) -> None:
@@ -162,7 +166,7 @@ def everything(context: click.Context, config: Path, out: str | None, device: st
             _train(name, config, str(root), device, steps)
             continue
         made = root / "quality" / "quality.safetensors"
-        if not made.is_file():
+        if not _finished(made, config, steps):
             context.invoke(quality, config=config, out=str(made), device=device, steps=steps)
     last = stages[-1]
     network = load_any(root / last / f"{last}.safetensors")
@@ -259,6 +263,7 @@ def quality(config: Path | None, out: str | None, like: str | None, device: str,
         where = _root(config, None) / "quality" / "quality.safetensors"
     if where.suffix != ".safetensors":
         raise IQPIRError(f"{where}: the name must end in .safetensors")
+    _finished(where, config, steps)
     with steps_bar(settings.steps) as bar:
 
         def progress(step: int, error: float) -> None:
@@ -270,6 +275,25 @@ def quality(config: Path | None, out: str | None, like: str | None, device: str,
     last = trained.errors[-min(50, len(trained.errors)) :]
     click.echo(f"{where}: mean absolute error of the last {len(last)} steps {sum(last) / len(last):.4f}")
     return 0
+
+
+def _finished(file: Path, config: Path | None, steps: int | None) -> bool:
+    """Whether a quality network of these settings is there. Raises `IQPIRError` for one of others."""
+    from dataclasses import asdict, replace
+
+    from iqpir.errors import IQPIRError
+    from iqpir.quality.tiny import TinyQuality
+    from iqpir.training.quality import QualitySettings
+
+    if not file.is_file():
+        return False
+    settings = QualitySettings.load(config) if config else QualitySettings()
+    asked = asdict(replace(settings, steps=steps or settings.steps))
+    told = TinyQuality.note_of(file).get("settings", asked)
+    before = told if isinstance(told, dict) else asked
+    if changed := sorted(key for key in asked if before.get(key, asked[key]) != asked[key]):
+        raise IQPIRError(f"{file} was trained with another {', '.join(changed)}: name another file, or remove it")
+    return True
 
 
 def _rater(config: Path | None, out: str | None, like: str, device: str, steps: int | None) -> int:
@@ -297,6 +321,8 @@ def _rater(config: Path | None, out: str | None, like: str, device: str, steps: 
 
         trained = train_rater(settings, device=device, progress=progress)
     trained.save(where, settings)
+    if trained.without:
+        say(f"{trained.without} images of {settings.images} have no rating, and were left out")
     click.echo(
         f"{where}: rank correlation {trained.agreement:.3f} with the ratings of {trained.held_out} held-out images"
     )

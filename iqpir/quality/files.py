@@ -59,9 +59,14 @@ class ScoreFile:
     def of(self, images: Sequence[str]) -> np.ndarray:
         """Scores [N] of these image names, NaN where the file has none (`missing` names them).
 
-        An image is found by its whole name, else by its last part, where that is unique in the file.
+        An image is found by its whole name, else by its last part, where that is unique in the file. Raises
+        `IQPIRError` where two of the images would be found by one last part.
         """
         places = self._places()
+        found: dict[str, str] = {}
+        for one in images:
+            if (key := _key(one, places)) and found.setdefault(key, one) != one:
+                raise IQPIRError(f"{self.path}: {key} may be {found[key]} or {one}: give names with their folders")
         return np.array([self.scores[places[key]] if (key := _key(one, places)) else math.nan for one in images])
 
     def missing(self, images: Sequence[str]) -> list[str]:

@@ -71,6 +71,18 @@ class TinyQuality(nn.Module):
 
         write_tensors(self.state_dict(), path, {"format": FORMAT, "note": json.dumps(note, sort_keys=True)})
 
+    @staticmethod
+    def note_of(path: Path) -> dict[str, object]:
+        """What `save` was given; empty for a file that is none of these."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                told = json.loads((file.metadata() or {}).get("note", "{}"))
+        except (SafetensorError, OSError, ValueError):
+            return {}
+        return told if isinstance(told, dict) else {}
+
     @classmethod
     def load(cls, path: Path) -> TinyQuality:
         """Raises `IQPIRError` for a file that is missing or is not such a network."""

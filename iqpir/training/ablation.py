@@ -26,8 +26,9 @@ from iqpir import files
 from iqpir.devices import usable_cores
 from iqpir.errors import IQPIRError, suggest
 from iqpir.training.quality import QualitySettings
-from iqpir.training.settings import STAGES, Common, merged, read_yaml, with_paths
+from iqpir.training.settings import STAGES, Common, merged, with_paths
 from iqpir.training.strict import Strict, need
+from iqpir.training.yaml_file import read_yaml
 
 TRAINED = ("autoencoder", "restorer", "joint")
 """The stages of an arm, in their order."""
@@ -213,7 +214,7 @@ def load(path: Path) -> Ablation:
         evaluation = Evaluation.from_dict(content.get("evaluation", {}), "evaluation")
         found = Ablation(
             str(content.get("title", path.stem)), tuple(arms.values()), path.parent / detail,
-            QualitySettings(**quality), sections, _placed(evaluation, path.parent),
+            QualitySettings(**quality).placed(path.parent), sections, _placed(evaluation, path.parent),
         )  # fmt: skip
         for arm in found.arms:
             found.trained(arm, arm.seeds[0], Path())

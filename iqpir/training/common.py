@@ -65,6 +65,10 @@ class Data(Strict):
     def __post_init__(self) -> None:
         need(self.count > 0, "data.count must be positive")
         need(self.workers >= 0, "data.workers must not be negative")
+        need(self.seed >= 0, "data.seed must not be negative")
+        need(
+            self.lq is None or self.scores != "target", "data.scores: target is what scene says, and lq takes its place"
+        )
         need(
             self.lq is None or (self.source != "generated" and not self.flawed),
             "data.lq: only the images of a folder, without data.flawed, have LQ partners",
@@ -137,6 +141,8 @@ class Common(Strict):
             f"accumulate: {self.accumulate} does not divide the batch of {self.batch}",
         )
         need(0 <= self.ema < 1, "ema must lie in [0,1)")
+        need(self.clip is None or self.clip > 0, "clip must be positive; leave it out for none")
+        need(self.seed >= 0, "seed must not be negative")
         need(0 <= self.rate < 1 and 0 <= self.end_rate < 1, "rates must lie in [0,1)")
         need(all(0 <= beta < 1 for beta in self.betas), "betas must lie in [0,1)")
         need(self.warm_up >= 0 and self.held_out >= 0, "warm_up and held_out must not be negative")

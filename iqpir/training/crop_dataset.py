@@ -319,12 +319,18 @@ def _keys(paths: list[Path], folder: Path) -> list[str]:
     return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
 
 
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
+"""EXIF's tag, and its values for images whose stored width is the height that is seen."""
+
+
 def _size(path: Path) -> tuple[int, int]:
+    """Width and height as the image is seen."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            return image.size
+            turned = image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+            return (image.height, image.width) if turned else image.size
     except Exception as error:  # a damaged header can make a decoder fail in any way
         raise IQPIRError(f"{path}: not an image that can be read; take it out of the folder") from error
 

@@ -16,6 +16,7 @@ CPU. A folder holds one run:
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ from iqpir.training.common import Common
 from iqpir.training.stage_data import collate, paired
 
 HELD_OUT_SEED = 1 << 30
-"""Added to the data's seed for samples that are never trained on."""
+"""Added to the data's seed for samples that are never trained on; of a folder's photographs these are other crops."""
 
 
 class Player(NamedTuple):
@@ -117,8 +118,8 @@ def train(
     settings = stage.settings
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=_precision(settings, folder, device))
     run = _Run(stage, folder, accelerator)
-    begin = run.resume()
     end = settings.steps if steps is None else steps
+    begin = run.resume(end)
     return run.work(begin, end, report)
 
 
@@ -130,6 +131,17 @@ def _precision(settings: Common, folder: Path, device: str) -> str:
         if kept in ("no", "bf16"):
             return str(kept)
     return mixed(settings.precision, device)
+
+
+def _files(settings: Common) -> dict[str, str]:
+    """SHA-256 of each file that the settings name: what an earlier stage made, a prior's, a table of scores."""
+    found: dict[str, str] = {}
+    for value in (*vars(settings).values(), settings.data.scores):
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, str) and each and Path(each).is_file():
+                with Path(each).open("rb") as file:
+                    found[each] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 class _Run:
@@ -155,9 +167,9 @@ class _Run:
 
     # States
 
-    def resume(self) -> int:
-        """Take up the folder's state, or begin; returns the number of steps done."""
-        asked = {"stage": self.stage.name, "settings": self.settings.as_dict()}
+    def resume(self, end: int) -> int:
+        """Take up the folder's state, or begin; returns the number of steps done, `end` at most."""
+        asked = {"stage": self.stage.name, "settings": self.settings.as_dict(), "files": _files(self.settings)}
         asked = json.loads(json.dumps(asked))  # tuples become lists, as they come back
         known = self.folder / "settings.json"
         if known.is_file():
@@ -174,14 +186,24 @@ class _Run:
             if before.get("stage") != self.stage.name or changed:
                 what = ", ".join(changed) or "stage"
                 raise IQPIRError(f"{self.folder} holds a run with another {what}: name another folder, or remove it")
+            kept = before.get("files", {})
+            for file, digest in asked["files"].items():
+                if kept.get(file, digest) != digest:
+                    raise IQPIRError(
+                        f"{self.folder} holds a run that began with another {file}, which has changed since: name "
+                        "another folder, or remove it"
+                    )
+        state = self.folder / "state.json"
+        note = _read_json(state) if state.is_file() else None
+        if note is not None and note["step"] > end:
+            raise IQPIRError(f"{self.folder} has {note['step']} steps done: ask for more than {end}, or remove it")
         if self.main:
             self.folder.mkdir(parents=True, exist_ok=True)
             files.write(known, json.dumps(asked, indent=1))
-        if not (self.folder / "state.json").is_file():
+        if note is None:
             return 0
         from safetensors.torch import load_file
 
-        note = _read_json(self.folder / "state.json")
         try:
             tensors = load_file(self.folder / note["tensors"])
         except Exception as error:

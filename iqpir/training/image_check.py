@@ -11,6 +11,7 @@ from iqpir.errors import IQPIRError
 from iqpir.network.config import preset
 from iqpir.training.common import Common
 from iqpir.training.crop_dataset import GENERATED
+from iqpir.training.degrade import degradation
 from iqpir.training.stage_data import paired
 from iqpir.training.synthetic import generate
 
@@ -27,6 +28,11 @@ def check_images(stages: Iterable[Common]) -> None:
         if isinstance(named, str) and not getattr(settings, "autoencoder", ""):
             side = preset(named, **changes).image_size
         crop = settings.data.crop or side
+        if settings.STAGE != "autoencoder" or settings.data.scene:
+            try:
+                degradation(settings.data.degradation)
+            except IQPIRError as error:
+                raise IQPIRError(f"{settings.STAGE}: data.degradation: {error}") from error
         if crop is None or (settings.data.source == GENERATED and crop <= generate.SIDE):
             continue
         try:

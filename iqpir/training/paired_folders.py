@@ -13,6 +13,7 @@ from torch import Tensor
 from iqpir.errors import ImageFailure, IQPIRError, few
 from iqpir.image_files import decode, find_images, read_bytes, to_tensor
 from iqpir.training.common import Data
+from iqpir.training.crop_dataset import refuse_test_photographs
 from iqpir.training.stage_data import paired
 
 
@@ -32,7 +33,10 @@ class Pairs:
 
         Raises `IQPIRError` with a few names where a partner or a score is missing, or sizes differ.
         """
-        found = [{_key(path, folder): path for path in find_images(folder)} for folder in (lq, gt)]
+        paths = [find_images(folder) for folder in (lq, gt)]
+        for each in paths:
+            refuse_test_photographs(each)
+        found = [_by_key(each, folder) for each, folder in zip(paths, (lq, gt), strict=True)]
         for name, without in (("GT", found[0].keys() - found[1].keys()), ("LQ", found[1].keys() - found[0].keys())):
             if without:
                 raise IQPIRError(f"{lq} and {gt}: no {name} image for {few(sorted(without))}")
@@ -40,7 +44,12 @@ class Pairs:
         unscored = [name for name in self.names if name not in scores]
         if unscored:
             raise IQPIRError(f"no score for {few(unscored)}: iqpir assess {gt} gives every GT image one")
-        self.scores = torch.tensor([scores[name] for name in self.names])
+        used = [scores[name] for name in self.names]
+        if min(used) < 0 or max(used) > 1:
+            raise IQPIRError(
+                f"scores from {min(used):g} to {max(used):g}, and training takes [0,1]: iqpir assess {gt} makes such"
+            )
+        self.scores = torch.tensor(used)
         self._images = [tuple(self._read(one[name]) for one in found) for name in self.names]
         for name, (low, high) in zip(self.names, self._images, strict=True):
             if low.shape != high.shape:
@@ -111,5 +120,12 @@ class GeneratedPairs:
 AnyPairs = Pairs | GeneratedPairs
 
 
-def _key(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
+def _by_key(paths: list[Path], folder: Path) -> dict[str, Path]:
+    """Images by their paths below the folder without suffix. Raises `IQPIRError` where two have one."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if key in found:
+            raise IQPIRError(f"{found[key]} and {path.name}: two images of one name (but for the suffix): keep one")
+        found[key] = path
+    return found

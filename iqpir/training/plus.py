@@ -7,9 +7,10 @@ the learned rows at ten times the host's rate, a tenth of the images without a s
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -25,6 +26,8 @@ from iqpir.plus import ScoreConditioner, Site
 from iqpir.training.common import Data
 from iqpir.training.losses import log_error
 from iqpir.training.paired_folders import AnyPairs
+from iqpir.training.settings import with_paths
+from iqpir.training.yaml_file import read_yaml
 
 Loss = Literal["l1", "decibels"]
 Schedule = Literal["constant", "cosine"]
@@ -92,6 +95,10 @@ class PlusSettings:
                 raise IQPIRError("data makes pairs with scores of their own: leave out lq, gt and scores")
             if self.data.scores != "target":
                 raise IQPIRError("data.scores: only target gives the targets of a pair a score: scores: target")
+        if type(self.seed) is not int or self.seed < 0:
+            raise IQPIRError(f"seed is {self.seed!r}; it must be a whole number, 0 or more")
+        if not isinstance(self.drop, int | float) or not 0 <= self.drop < 1:
+            raise IQPIRError(f"drop is {self.drop!r}; it must be a share in [0,1)")
         for name in ("rate", "rows_rate"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < 1:
@@ -100,16 +107,7 @@ class PlusSettings:
     @classmethod
     def load(cls, path: Path) -> PlusSettings:
         """From YAML, read as data. Raises `IQPIRError` with the nearest key for one that does not exist."""
-        import yaml
-
-        try:
-            content = yaml.safe_load(files.read_text(path))
-        except OSError as error:
-            raise IQPIRError(f"{path}: cannot be read: {error.strerror or error}") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = mark.line + 1 if mark else 1
-            raise IQPIRError(f"{path}:{line}: {getattr(error, 'problem', None) or 'not YAML'}") from error
+        content = read_yaml(path)
         if not isinstance(content, Mapping):
             raise IQPIRError(f"{path}: settings are a mapping with the keys host, lq, gt, scores, sites")
         try:
@@ -128,11 +126,11 @@ class PlusSettings:
         if missing:
             raise IQPIRError(f"the key {missing[0]!r} is missing")
         for name in folders:
-            content[name] = str(base / str(content[name]))
+            if not isinstance(content[name], str):
+                raise IQPIRError(f"{name} is {content[name]!r}; it must be a path")
+            content[name] = str(base / content[name])
         if "data" in content:
-            content["data"] = Data.from_dict(content["data"], "data")
-            if content["data"].cache:
-                content["data"] = replace(content["data"], cache=str(base / content["data"].cache))
+            content["data"] = Data.from_dict(with_paths(content, base)["data"], "data")
         sites = content.get("sites", [])
         if not isinstance(sites, list):
             raise IQPIRError("sites is a list of {module, kind, channels}")
@@ -141,6 +139,24 @@ class PlusSettings:
         except TypeError as error:
             raise IQPIRError(f"a site has the keys module, kind, channels, size and repeats: {error}") from error
         return cls(**content, base=base)
+
+
+def keep_settings(folder: Path, settings: PlusSettings) -> None:
+    """Write down what a folder's networks are trained with, before they are. Raises `IQPIRError` for a folder that
+    holds a network of other settings, or that cannot be written to."""
+    file = folder / "settings.json"
+    content = json.loads(json.dumps(asdict(settings), default=str))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if file.is_file() and (folder / "plus.safetensors").is_file():
+            before = json.loads(files.read_text(file))
+            if changed := sorted(key for key, value in content.items() if before.get(key) != value):
+                raise IQPIRError(
+                    f"{folder} holds a network with another {', '.join(changed)}: name another folder, or remove it"
+                )
+        files.write(file, json.dumps(content, indent=1))
+    except OSError as error:
+        raise IQPIRError(f"{folder}: cannot be written to: {error.strerror or error}") from error
 
 
 class Trained(NamedTuple):

@@ -7,7 +7,7 @@ agrees with full-reference metrics on photographs it has never seen is measured 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -23,7 +23,8 @@ from iqpir.quality.tiny import LEAST, TinyQuality
 from iqpir.training.batch_loading import training_loader
 from iqpir.training.crop_dataset import Flaw, TrainingImages, add_flaw
 from iqpir.training.degrade.base import log_uniform, uniform
-from iqpir.training.settings import read_yaml, recipe
+from iqpir.training.settings import recipe
+from iqpir.training.yaml_file import read_yaml
 
 _DISTORT = 5
 DISTORTIONS = ("blur", "noise", "jpeg", "resize")
@@ -44,6 +45,8 @@ class QualitySettings:
     workers: int = 1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.source, str):
+            raise IQPIRError(f"source is {self.source!r}; it is generated, or a folder")
         for name, low in (("steps", 1), ("batch", 2), ("crop", LEAST), ("seed", 0), ("workers", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < low:
@@ -68,9 +71,11 @@ class QualitySettings:
             settings = cls(**content)
         except IQPIRError as error:
             raise IQPIRError(f"{path}: {error}") from error
-        if settings.source != "generated":
-            return cls(**{**content, "source": str(path.parent / settings.source)})
-        return settings
+        return settings.placed(path.parent)
+
+    def placed(self, base: Path) -> QualitySettings:
+        """With a folder that begins where the settings' file lies."""
+        return self if self.source == "generated" else replace(self, source=str(base / self.source))
 
 
 class Distortion(NamedTuple):

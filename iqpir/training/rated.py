@@ -21,8 +21,9 @@ from iqpir.errors import ImageFailure, IQPIRError, one_line
 from iqpir.image_files import decode, find_images, read_bytes
 from iqpir.quality.files import read_scores
 from iqpir.quality.musiq_gfiqa import SIDE, MusiqGfiqa, parts
-from iqpir.training.settings import read_yaml
+from iqpir.training.crop_dataset import refuse_test_photographs
 from iqpir.training.strict import Strict, need
+from iqpir.training.yaml_file import read_yaml
 
 LIKE = ("musiq-gfiqa",)
 """Networks that can be trained so."""
@@ -78,9 +79,12 @@ class RatedImages:
         if not folder.is_dir():
             raise IQPIRError(f"{folder}: there is no such folder of images")
         file = read_scores(ratings, settings.column)
-        scores = {Path(name).name: float(score) for name, score in zip(file.names, file.scores, strict=True)}
-        rated = [(path, scores[path.name]) for path in sorted(find_images(folder)) if path.name in scores]
-        rated = [(path, score) for path, score in rated if np.isfinite(score)]
+        paths = sorted(find_images(folder))
+        refuse_test_photographs(paths)
+        scores = file.of([path.relative_to(folder).as_posix() for path in paths])
+        rated = [(path, float(score)) for path, score in zip(paths, scores, strict=True) if np.isfinite(score)]
+        self.without = len(paths) - len(rated)
+        """Images that have no rating, and are left out."""
         if len(rated) < _LEAST:
             raise IQPIRError(f"{ratings}: rates {len(rated)} of the images of {folder}; {_LEAST} are the least")
         lowest, highest = (pick(score for _, score in rated) for pick in (min, max))
@@ -98,6 +102,8 @@ class TrainedRater(NamedTuple):
     agreement: float
     """Spearman's correlation with the ratings of the held-out images."""
     held_out: int
+    without: int
+    """Images that have no rating, and were left out."""
 
     def save(self, path: Path, settings: RatedSettings) -> None:
         """In the form of the authors' checkpoint, which `{musiq-g: {weights: FILE}}` takes."""
@@ -144,7 +150,7 @@ def train_rater(
     with torch.no_grad():
         found = [float(network(_image(path).to(device))[0]) for path, _ in rated.held_out]
     order = float(spearmanr(found, [score for _, score in rated.held_out]).statistic)
-    return TrainedRater(network, errors, order, len(rated.held_out))
+    return TrainedRater(network, errors, order, len(rated.held_out), rated.without)
 
 
 def _network(settings: RatedSettings) -> MusiqGfiqa:

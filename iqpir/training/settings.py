@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from iqpir import files
 from iqpir.errors import IQPIRError, suggest
 from iqpir.network.config import PRESETS as NETWORKS
 from iqpir.network.config import IQPIRConfig, preset
@@ -25,6 +24,7 @@ from iqpir.training.rar.settings import (
     RARRestorerSettings,
 )
 from iqpir.training.strict import Strict, names, need
+from iqpir.training.yaml_file import read_yaml
 
 
 @dataclass(frozen=True)
@@ -262,21 +262,6 @@ RECIPE = (
     "rar-latent", "rar-assessor", "rar-restorer", "rar-joint",
 )  # fmt: skip
 """Sections of a recipe, in the order in which they are trained; before them `common`, what the stages share."""
-
-
-def read_yaml(path: Path) -> object:
-    """What a YAML file says, as data. Raises `IQPIRError`, one line that begins with the file."""
-    import yaml
-
-    try:
-        return yaml.safe_load(files.read_text(path))
-    except OSError as error:
-        raise IQPIRError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise IQPIRError(
-            f"{path}:{mark.line + 1 if mark else 1}: {getattr(error, 'problem', None) or 'not YAML'}"
-        ) from error
 
 
 def recipe(path: Path) -> Mapping[str, Mapping[str, Any]] | None:

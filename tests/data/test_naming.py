@@ -76,6 +76,8 @@ def test_numbers_may_lack_their_zeros():
         (["0002_a", "0014_b", "0150_c"], IDS),  # another addition for each
         (["1_1", "2_2", "3_3"], ["1", "2", "3", "4", "5", "6", "7", "8", "9"][3:]),
         (["0002_a", "0002_b"], IDS),  # two outputs of one image
+        (["clip02_f000", "clip02_f001", "clip02_f002"], ["clip01_f000", "clip01_f001", "clip01_f002"]),
+        (["2-1", "2-2", "2-3"], ["1-1", "1-2", "1-3"]),
     ],
 )
 def test_what_is_not_clear_is_not_paired(outputs: list[str], references: list[str]):

@@ -17,7 +17,7 @@ from iqpir.files import read, read_text, replacing
 from iqpir.image_files import read_bytes
 from iqpir.quality.files import read_scores
 from iqpir.quality.prior import QualityPrior
-from iqpir.training.settings import read_yaml
+from iqpir.training.yaml_file import read_yaml
 
 
 @pytest.fixture

@@ -217,6 +217,20 @@ def test_a_folder_becomes_the_same_tree_and_a_broken_file_a_line(tmp_path, weigh
     assert np.abs(found - expected.detach().numpy()).max() <= 0.51
 
 
+def test_a_network_that_gives_no_numbers_writes_no_picture(tmp_path, network):
+    save(tmp_path / "in" / "a.png")
+    done = run("restore", tmp_path / "in", tmp_path / "out", "--fidelity", "1e30", "--threads", "1")
+    assert done.return_value == 1 and "a.png: failed: the network gave values that are no numbers" in done.stderr
+    assert not (tmp_path / "out" / "a.png").exists()
+    broken = {name: value.clone() for name, value in network.state_dict().items()}
+    name = next(name for name, value in broken.items() if value.is_floating_point())
+    broken[name].view(-1)[0] = float("nan")
+    file = tmp_path / "broken.pth"
+    torch.save(broken, file)
+    with pytest.raises(IQPIRError, match="holds values that are no numbers"):
+        iqpir.checkpoint.load(file)
+
+
 def test_keep_goes_on_where_a_run_stopped(tmp_path, weights):
     save(tmp_path / "in/a.png")
     save(tmp_path / "out/a.png", 8, 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -174,3 +175,54 @@ def test_votes_come_with_the_rows_and_contradict_nobody(workplace: Workplace):
     done = workplace.bench("merge", "one", "-o", "whole")
     assert done.code == 2 and "votes/s1/p1.json are not the same" in done.errors[0]
     assert (workplace.root / "whole/votes/s1/p1.json").read_text() == "{}"
+
+
+def test_the_newest_run_stays_the_newest_whatever_is_merged_first(workplace: Workplace):
+    workplace.pairs(2)
+    root = workplace.root
+
+    def run(folder: str, methods: str) -> None:
+        assert workplace.run(workplace.suite(methods, "[psnr]"), "--results", root / folder).code == 0
+
+    def shown(folder: str) -> set[str]:
+        rows = workplace.table(results=root / folder).splitlines()[1:]
+        return {name for name in ("identity", "gamma") for row in rows if name in row}
+
+    run("old", "[identity]")
+    run("new", "[gamma]")
+    run("both", "[identity]")
+    merged(workplace, [root / "both"], "steps")
+    run("both", "[gamma]")
+    merged(workplace, [root / "both"], "steps")
+    assert shown("steps") == {"gamma"}
+    run("both", "[identity]")  # asked for again: the first plan is the newest once more
+    for _ in range(2):
+        merged(workplace, [root / "both"], "steps")
+        assert shown("steps") == {"identity"} and workplace.count("run", root / "steps") == 2
+    for name in ("new", "old"):  # into a folder that has the newer one already
+        merged(workplace, [root / name], "apart")
+    merged(workplace, [root / "new", root / "old"], "together")
+    assert shown("apart") == shown("together") == {"gamma"}
+
+
+def test_a_clock_that_was_set_back_makes_no_old_run_the_newest(workplace: Workplace):
+    workplace.pairs(2)
+    for methods in ("[identity]", "[gamma]"):
+        suite = workplace.suite(methods, "[psnr]")
+        assert workplace.run(suite).code == 0
+    change(workplace.results, "UPDATE run SET created=created-86400 WHERE id=2")
+    for _ in range(2):
+        merged(workplace, [workplace.results], "whole")
+        assert "gamma" in workplace.table(results=workplace.root / "whole")
+
+
+def test_a_stored_output_that_changed_is_named_as_such(workplace: Workplace):
+    workplace.pairs(2)
+    made = workplace.root / "made"
+    shutil.copytree(workplace.root / "data" / "low", made)
+    suite = workplace.suite(f"[{{method: folder, options: {{path: {made}}}, label: Theirs}}]", "[psnr]")
+    for name in ("one", "two"):
+        assert workplace.run(suite, "--results", workplace.root / name).code == 0
+        shutil.copyfile(made / "001.png", made / "000.png")
+    done = workplace.bench("merge", workplace.root / "one", workplace.root / "two", "-o", workplace.root / "whole")
+    assert done.code == 2 and "Theirs on " in done.err and ", 000: another output" in done.err

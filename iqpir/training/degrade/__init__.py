@@ -101,6 +101,8 @@ def degradation(settings: str | Mapping[str, Any] | Sequence[Any]) -> Degradatio
     """
     if isinstance(settings, str):
         settings = {"kind": settings}
+    if not isinstance(settings, Mapping | Sequence):
+        raise IQPIRError(f"a degradation is a name, a mapping with the key kind, or a list of these, not {settings!r}")
     if not isinstance(settings, Mapping):
         return Chain(_single(degradation(each) for each in settings))
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}

@@ -8,6 +8,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -272,13 +273,32 @@ def test_a_pair_is_the_same_crop_of_both_images(folder, tmp_path):
     assert torch.equal(paired(Data(source=str(folder), count=40), 24, degraded=True)[7]["gt"], pairs[7]["gt"])
 
 
+def test_a_pair_is_one_crop_however_the_camera_was_held(tmp_path):
+    """A JPEG that is stored on its side is as wide as it is seen; one that is not so is another picture."""
+    drawn = np.random.default_rng(0).integers(0, 255, (6, 9, 3), dtype=np.uint8)
+    seen = cv2.resize(drawn, (96, 64), interpolation=cv2.INTER_CUBIC)
+    for kind in ("gt", "lq", "flat"):
+        (tmp_path / kind).mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6  # stored as it lies, seen turned to the right
+    Image.fromarray(np.rot90(seen).copy()).save(tmp_path / "gt" / "0.jpg", exif=turned, quality=100, subsampling=0)
+    Image.fromarray(seen).save(tmp_path / "lq" / "0.png")
+    pair = TrainingImages(tmp_path / "gt", crop=32, count=4, lq=tmp_path / "lq")
+    for index in range(4):
+        sample = pair[index]
+        assert float((sample["gt"] - sample["lq"]).abs().mean()) < 0.02
+    Image.fromarray(np.rot90(seen).copy()).save(tmp_path / "flat" / "0.png")
+    with pytest.raises(IQPIRError, match="sizes differ"):
+        TrainingImages(tmp_path / "gt", crop=32, count=4, lq=tmp_path / "flat")
+
+
 def test_an_image_without_its_partner_is_refused(folder, tmp_path):
     dark = tmp_path / "dark"
     shutil.copytree(folder, dark)
     (dark / "more" / "3.png").unlink()
     with pytest.raises(IQPIRError, match=r"no LQ image for 1 of 5 images: 3\.png"):
         TrainingImages(folder, crop=16, lq=dark)
-    shutil.copy(folder / "more" / "4.png", dark / "more" / "3.png")
+    shutil.copy(folder / "more" / "3.png", dark / "more" / "3.png")
     Image.fromarray(np.zeros((20, 64, 3), np.uint8)).save(dark / "0.png")
     with pytest.raises(IQPIRError, match=r"sizes differ in 1 pairs: 0\.png"):
         TrainingImages(folder, crop=16, lq=dark)

@@ -40,6 +40,22 @@ def test_every_eighth_rated_image_is_held_out_and_scores_fill_zero_to_one(place)
     assert rated.held_out[0][1] == 0.0 and rated.held_out[1][1] == pytest.approx(40 / 45)
 
 
+def test_images_of_one_name_have_each_their_own_rating(place):
+    for number in range(10):
+        folder = place / "images" / "ab"[number // 5]
+        folder.mkdir(exist_ok=True)
+        (place / "images" / f"{number:02d}.png").rename(folder / f"{number % 5}.png")
+    rows = [f"{folder}/{number}.png,{first + number}" for folder, first in (("a", 0), ("b", 50)) for number in range(5)]
+    (place / "ratings.csv").write_text("\n".join(["imagename,mos", *rows]) + "\n")
+    rated = RatedImages(RatedSettings.load(place / "like.yaml"))
+    found = {path.relative_to(place / "images").as_posix(): score for path, score in (*rated.train, *rated.held_out)}
+    assert found["a/0.png"] == 0 and found["b/4.png"] == 1 and found["b/0.png"] == pytest.approx(50 / 54)
+    assert rated.without == 1
+    (place / "ratings.csv").write_text("\n".join(["imagename,mos", *(f"{number}.png,{number}" for number in range(5))]))
+    with pytest.raises(IQPIRError, match=r"0\.png may be a/0\.png or b/0\.png: give names with their folders"):
+        RatedImages(RatedSettings.load(place / "like.yaml"))
+
+
 @pytest.mark.parametrize(
     "text, said",
     [

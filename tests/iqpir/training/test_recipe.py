@@ -105,6 +105,59 @@ def test_a_stage_whose_file_is_missing_names_the_command(written: Path):
     assert isinstance(found.exception, IQPIRError) and "iqpir train autoencoder makes one" in str(found.exception)
 
 
+def test_what_later_stages_began_with_must_not_change_behind_them(written: Path):
+    out = written.parent / "runs"
+
+    def train() -> Exception | None:
+        return CliRunner().invoke(command, ["all", str(written), "-o", str(out)]).exception  # type: ignore[return-value]
+
+    assert train() is None
+    made = out / "mine.safetensors"
+    made.unlink()
+    sections = yaml.safe_load(written.read_text())
+    longer = {**sections, "autoencoder": {**sections["autoencoder"], "steps": 3}}
+    written.write_text(yaml.safe_dump(longer))
+    found = train()
+    assert isinstance(found, IQPIRError) and "restorer holds a run that began with another" in str(found)
+    assert "autoencoder.safetensors, which has changed since" in str(found) and not made.exists()
+    written.write_text(yaml.safe_dump({**sections, "quality": {**sections["quality"], "rate": 0.01}}))
+    found = train()
+    assert isinstance(found, IQPIRError) and "quality.safetensors was trained with another rate" in str(found)
+
+
+def test_fewer_steps_than_are_done_are_refused_and_change_nothing(written: Path):
+    out = written.parent / "one"
+
+    def train(steps: int) -> Exception | None:
+        arguments = ["autoencoder", str(written), "-o", str(out), "--steps", str(steps)]
+        return CliRunner().invoke(command, arguments).exception  # type: ignore[return-value]
+
+    assert train(3) is None
+    kept = (out / "autoencoder" / "settings.json").read_bytes()
+    found = train(2)
+    assert isinstance(found, IQPIRError) and "has 3 steps done: ask for more than 2" in str(found)
+    assert (out / "autoencoder" / "settings.json").read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("restorer: {data: {degradation: low-lihgt}}", "restorer: data.degradation: no degradation 'low-lihgt'"),
+        ("restorer: {data: {degradation: 5}}", "restorer: data.degradation: a degradation is a name"),
+        ("restorer: {clip: -1.0}", "clip must be positive"),
+        ("restorer: {seed: -1}", "seed must not be negative"),
+        ("restorer: {data: {scores: target, degradation: scene, source: x, lq: x}}", "lq takes its place"),
+        ("restorer: {precision: fp16}\nrestorer: {steps: 1}", "written twice"),
+    ],
+)
+def test_a_later_stages_mistake_is_found_before_the_first(section: str, message: str, tmp_path: Path):
+    file = tmp_path / "r.yaml"
+    file.write_text(f"autoencoder: {{network: small, steps: 1000000}}\n{section}\n", "utf-8")
+    ended = CliRunner().invoke(command, ["all", str(file), "-o", str(tmp_path / "out")])
+    assert isinstance(ended.exception, IQPIRError) and message in str(ended.exception), ended.exception
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("crop", ["crop: 80", "", "crop: 5000"])
 def test_images_that_are_too_small_are_found_before_the_first_stage(crop: str, tmp_path: Path):
     """The second stage's; the first is a quality network, on other images."""

@@ -198,6 +198,11 @@ def test_the_command_writes_both_sides_and_the_losses(folders, monkeypatch):
         ("gt: high", "gt: absent", "does not exist"),
         ("host: test:gain", "host: nowhere:x", "no host 'nowhere:x'"),
         ("crop: 16", "crop: 33", "a crop of 33 does not fit"),
+        ("crop: 16", "crop: 16\nseed: -1", "seed is -1"),
+        ("drop: 0.0", "drop: lots", "drop is 'lots'"),
+        ("drop: 0.0", "drop: 0.0\ncrop: 8", ": key 'crop' is written twice"),
+        ("scores: scores.csv", "scores: ~", "scores is None; it must be a path"),
+        ("channels: 3", "channels: '3'", "channels is '3'; it must be a positive whole number"),
         ("steps: 120", "steps: !!python/object/apply:os.system ['touch executed']", "could not determine"),
     ],
 )
@@ -222,6 +227,49 @@ def test_missing_partners_scores_and_sizes_are_named(folders):
     Image.new("RGB", (9, 9)).save(folders / "low/05.png")
     with pytest.raises(IQPIRError, match="05: LQ is 9×9, GT 36×32"):
         Pairs(folders / "low", folders / "high", scores)
+
+
+def test_scores_beyond_one_and_two_images_of_one_name_are_refused(folders):
+    with pytest.raises(IQPIRError, match=r"scores from 0\.5 to 70, and training takes \[0,1\]"):
+        Pairs(folders / "low", folders / "high", {f"{i:02d}": 70 if i == 3 else 0.5 for i in range(12)})
+    Image.new("RGB", (36, 32)).save(folders / "high/03.bmp")
+    with pytest.raises(IQPIRError, match=r"03\.bmp and 03\.png: two images of one name"):
+        pairs_of(folders)
+
+
+def test_the_photographs_of_the_built_in_sets_are_not_trained_on(folders):
+    import skimage
+
+    astronaut = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    for kind in ("low", "high"):
+        (folders / kind / "03.png").write_bytes(astronaut.read_bytes())
+    with pytest.raises(IQPIRError, match="03"):
+        pairs_of(folders)
+
+
+def test_a_folder_keeps_the_networks_of_other_settings(folders, monkeypatch):
+    monkeypatch.setattr("iqpir.training.hosts.load_host", lambda name, *_, **__: hosts.Host(Gain()))
+    config, out = folders / "plus.yaml", folders / "out"
+
+    def train():
+        arguments = ["train", "plus", str(config), "-o", str(out), "--steps", "2"]
+        return CliRunner().invoke(group, arguments, standalone_mode=False).exception
+
+    assert train() is None and train() is None
+    kept = (out / "plus.safetensors").read_bytes()
+    config.write_text(config.read_text().replace("rate: 0.02\n", "rate: 0.01\n", 1))
+    refused = train()
+    assert isinstance(refused, IQPIRError) and "holds a network with another rate" in str(refused)
+    assert (out / "plus.safetensors").read_bytes() == kept
+    out = folders / "plus.yaml"  # a file: said before the first step
+    assert "cannot be written to" in str(train())
+
+
+def test_a_folder_of_generated_pairs_is_the_settings_files(tmp_path: Path):
+    file = tmp_path / "plus.yaml"
+    file.write_text("host: test:gain\ndata: {source: photographs, degradation: scene, scores: target}\n")
+    settings = PlusSettings.load(file)
+    assert settings.data is not None and settings.data.source == str(tmp_path / "photographs")
 
 
 def test_the_harness_offers_its_networks_as_hosts(tmp_path, monkeypatch):
