@@ -215,6 +215,14 @@ _STAGES = {
         "RAR, S3: both together, in rounds.",
         "RAR, S3: assessor and restorers together, in unrolled rounds.",
     ),
+    "rar-overview": (
+        "RAR: the assessor, with a view of the whole.",
+        "RAR: the assessor of a whole system learns on, with a view of the whole image at the latent's size.",
+    ),
+    "rar-rounds": (
+        "RAR: both together once more.",
+        "RAR, S3 once more: assessor and restorers together, after rar-overview.",
+    ),
 }
 
 

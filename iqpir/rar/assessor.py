@@ -15,7 +15,13 @@ from torch.nn import functional as F
 
 from iqpir.rar.config import RARConfig
 from iqpir.rar.kinds import DEGRADATIONS
+from iqpir.rar.latent import PlainBlock, quiet
 from iqpir.rar.layers import Layer, coarse, positions
+
+ANSWERS = 2 * len(DEGRADATIONS) + 3
+"""A logit and a severity of each, then clean, quality and utility."""
+_BLOCK = 8
+"""Latent positions on a side, 32 pixels, of each of which the largest counts."""
 
 
 class Assessment(NamedTuple):
@@ -61,6 +67,40 @@ class InputAdapter(nn.Module):
         return tokens + positions(rows, columns, tokens.shape[2], tokens)
 
 
+class Overview(nn.Module):
+    """The whole image at the latent's own size: statistics of features of latents [B,C,h,w], which add to what is
+    answered, and to what the queries begin with. Nothing at first.
+
+    What is small and scattered, flakes and streaks, is a position or two wide: in tokens of 4×4 positions it is hardly
+    seen, and a few queries that attend to hundreds of tokens are slow to learn that it is everywhere.
+    """
+
+    def __init__(self, config: RARConfig) -> None:
+        super().__init__()
+        inner, width = config.overview_width, config.assessor_width
+        self.enter = nn.Conv2d(config.latent_channels, inner, 3, padding=1)
+        self.blocks = nn.Sequential(*(PlainBlock(inner) for _ in range(config.overview_blocks)))
+        self.norm = nn.LayerNorm(3 * inner)
+        self.hidden = nn.Linear(3 * inner, width)
+        self.queries = quiet(nn.Linear(width, config.queries * width))
+        self.answers = quiet(nn.Linear(width, ANSWERS))
+        for block in self.blocks:  # blocks that begin as the identity learn to see flakes several times as slowly
+            block.conv2.reset_parameters()
+
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """[B,queries,width] and [B,ANSWERS]."""
+        features = F.silu(self.hidden(self.norm(overall(self.blocks(self.enter(latent))))))
+        return self.queries(features).unflatten(1, (-1, self.hidden.out_features)), self.answers(features)
+
+
+def overall(features: Tensor) -> Tensor:
+    """Maps [B,C,h,w] → [B,3C]: mean, deviation, and the mean over blocks of 8×8 positions of the largest in each, which
+    does not grow with the image as the largest of all does."""
+    variance, mean = torch.var_mean(features, dim=(2, 3), correction=0)
+    largest = F.max_pool2d(features, _BLOCK, ceil_mode=True).mean(dim=(2, 3))
+    return torch.cat([mean, (variance + 1e-4).sqrt(), largest], dim=1)
+
+
 class Assessor(nn.Module):
     """Latents [B,C,h,w] → `Assessment`."""
 
@@ -68,19 +108,23 @@ class Assessor(nn.Module):
         super().__init__()
         width = config.assessor_width
         self.adapter = InputAdapter(config)
+        self.overview = Overview(config) if config.overview_width else None
         self.queries = nn.Parameter(torch.randn(config.queries, width))
         self.layers = nn.ModuleList(Layer(width, config.heads) for _ in range(config.assessor_layers))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(config.queries * width, 2 * len(DEGRADATIONS) + 3)
+        self.head = nn.Linear(config.queries * width, ANSWERS)
 
     def forward(self, latent: Tensor) -> Assessment:
-        queries = self.queries.expand(len(latent), -1, -1)
+        queries, seen = self.queries.expand(len(latent), -1, -1), latent.new_zeros(())
+        if self.overview is not None:
+            whole, seen = self.overview(latent)
+            queries = queries + whole
         tokens = torch.cat([queries, self.adapter(latent)], dim=1)
         for layer in self.layers:
             tokens = layer(tokens)
         answers = self.norm(tokens[:, : queries.shape[1]])
         kinds = len(DEGRADATIONS)
-        logits, severity, rest = self.head(answers.flatten(1)).split([kinds, kinds, 3], dim=1)
+        logits, severity, rest = (self.head(answers.flatten(1)) + seen).split([kinds, kinds, 3], dim=1)
         clean, quality, utility = rest.unbind(1)
         return Assessment(answers, logits, clean, severity.sigmoid(), quality.sigmoid(), utility)
 

@@ -8,6 +8,7 @@ view of it that only the code step takes, and no gradient of theirs reaches the 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +42,10 @@ class LatentAutoencoder(nn.Module):
         width, channels, factor = config.latent_width, config.latent_channels, config.factor
         self.linear_in = Unshuffle(channels, factor)
         self.into = nn.Sequential(Unshuffle(width, factor), *(PlainBlock(width) for _ in range(config.latent_blocks)))
-        self.to_latent = _quiet(nn.Conv2d(width, channels, 3, padding=1))
+        self.to_latent = quiet(nn.Conv2d(width, channels, 3, padding=1))
         self.from_latent = nn.Conv2d(channels, width, 3, padding=1)
         self.out = nn.Sequential(*(PlainBlock(width) for _ in range(config.latent_blocks)), Shuffle(width, factor))
-        _quiet(self.out[-1])
+        quiet(self.out[-1])
         self.linear_out = Shuffle(channels, factor)
         self._begin(_transform(factor, channels))
         self.codebooks = nn.Parameter(torch.randn(config.groups, config.codes, channels // config.groups))
@@ -83,7 +84,10 @@ class LatentAutoencoder(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-def _quiet(layer: nn.Conv2d) -> nn.Conv2d:
+_Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
+
+
+def quiet(layer: _Layer) -> _Layer:
     """A last layer that adds nothing at first."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:

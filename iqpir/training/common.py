@@ -132,6 +132,8 @@ class Common(Strict):
     """Samples, of another seed, that the loss is also measured on when a state is saved; 0: none."""
 
     STAGE: ClassVar[str] = ""
+    LINKS: ClassVar[Mapping[str, str]] = {}
+    """Keys that name files of earlier stages, and these stages."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "log_every", "sample_every", "save_every"):

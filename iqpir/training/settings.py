@@ -21,7 +21,9 @@ from iqpir.training.rar.settings import (
     RARAssessorSettings,
     RARJointSettings,
     RARLatentSettings,
+    RAROverviewSettings,
     RARRestorerSettings,
+    RARRoundsSettings,
 )
 from iqpir.training.strict import Strict, names, need
 from iqpir.training.yaml_file import read_yaml
@@ -64,6 +66,7 @@ class AutoencoderSettings(Common):
     """Every so many steps codes that no image has used since are put on latents of the batch; 0: never."""
 
     STAGE: ClassVar[str] = "autoencoder"
+    LINKS: ClassVar[Mapping[str, str]] = {"front": "front"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,6 +115,7 @@ class RestorerSettings(Common):
     """Keep the GT's codes by sample in a file: saves the frozen encoder's work when samples come again."""
 
     STAGE: ClassVar[str] = "restorer"
+    LINKS: ClassVar[Mapping[str, str]] = {"autoencoder": "autoencoder"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,6 +154,7 @@ class FidelitySettings(Common):
     adversary: Adversary = field(default_factory=Adversary)
 
     STAGE: ClassVar[str] = "fidelity"
+    LINKS: ClassVar[Mapping[str, str]] = {"restorer": "restorer", "autoencoder": "autoencoder"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -200,6 +205,7 @@ class DetailSettings(_Photo):
     """File of the stage `front`; relative to the settings' folder."""
 
     STAGE: ClassVar[str] = "detail"
+    LINKS: ClassVar[Mapping[str, str]] = {"front": "front"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -233,6 +239,7 @@ class JointSettings(_Photo):
     quality_loss: Literal["hinge", "negative"] = "hinge"
 
     STAGE: ClassVar[str] = "joint"
+    LINKS: ClassVar[Mapping[str, str]] = {"detail": "detail", "restorer": "restorer", "autoencoder": "autoencoder"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -247,19 +254,14 @@ STAGES: Mapping[str, type[Common]] = {
     kind.STAGE: kind
     for kind in (
         AutoencoderSettings, RestorerSettings, FidelitySettings, FrontSettings, DetailSettings, JointSettings,
-        RARLatentSettings, RARAssessorSettings, RARRestorerSettings, RARJointSettings,
+        RARLatentSettings, RARAssessorSettings, RARRestorerSettings, RARJointSettings, RAROverviewSettings,
+        RARRoundsSettings,
     )
 }  # fmt: skip
-LINKS: Mapping[str, str] = {
-    **{name: name for name in ("front", "detail", "autoencoder", "restorer")},
-    "latent": "rar-latent", "assessor": "rar-assessor", "begin": "rar-restorer",
-}  # fmt: skip
-"""Keys of settings that name files of earlier stages, and these stages."""
-
 
 RECIPE = (
     "quality", "front", "detail", "autoencoder", "restorer", "fidelity", "joint",
-    "rar-latent", "rar-assessor", "rar-restorer", "rar-joint",
+    "rar-latent", "rar-assessor", "rar-restorer", "rar-joint", "rar-overview", "rar-rounds",
 )  # fmt: skip
 """Sections of a recipe, in the order in which they are trained; before them `common`, what the stages share."""
 
@@ -330,15 +332,14 @@ def _maps(*values: object) -> bool:
 
 def _linked(content: dict[str, Any], kind: type[Common], sections: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """The files that a recipe's earlier stages write, where the settings name no others."""
-    known = names(kind)
-    for key, stage in LINKS.items():
-        if key in known and stage in sections:
+    for key, stage in kind.LINKS.items():
+        if stage in sections:
             content.setdefault(key, str(root / stage / f"{stage}.safetensors"))
     return content
 
 
 def with_paths(content: dict[str, Any], base: Path) -> dict[str, Any]:
-    for key in LINKS:
+    for key in {key for kind in STAGES.values() for key in kind.LINKS}:
         if isinstance(content.get(key), str):
             content[key] = str(base / content[key])
     prior = content.get("quality_prior")

@@ -23,7 +23,6 @@ from iqpir.training.engine import Player, Stage
 from iqpir.training.photo import DetailStage, FrontStage, JointStage, Overview
 from iqpir.training.rar.stages import RAR_STAGES
 from iqpir.training.settings import (
-    LINKS,
     AutoencoderSettings,
     Common,
     DetailSettings,
@@ -44,7 +43,7 @@ def make_stage(settings: Common, folder: Path, device: str = "cpu") -> Stage:
     """
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-    for name, earlier in LINKS.items():
+    for name, earlier in settings.LINKS.items():
         file = getattr(settings, name, "")
         if file and not Path(file).is_file():
             raise IQPIRError(f"{file}: there is no such file; iqpir train {earlier} makes one")

@@ -192,11 +192,11 @@ class Composite(Degradation):
             case "haze":
                 return self._hazy(image, amount, np.minimum(distance, np.float32(self.deepest)), rng)
             case "rain":
-                value = _within(self.rain, amount)
-                return _Spoiled(weather.rain(image, value, rng), value)
+                made = weather.rain(image, _within(self.rain, amount), rng)
+                return _Spoiled(made, _changed(image, made) / 0.25)
             case "snow":
-                value = _within(self.snow, amount)
-                return _Spoiled(weather.snow(image, value, rng), value)
+                made = weather.snow(image, _within(self.snow, amount), rng)
+                return _Spoiled(made, _changed(image, made) / 0.15)
             case "noise":
                 return self._noisy(image, amount, rng)
             case "gaussian blur":
@@ -235,6 +235,12 @@ class _Spoiled(NamedTuple):
     image: np.ndarray
     severity: float
     """On the scale that all ranges share: 1 is about the worst that the two test sets have. May lie beyond [0,1]."""
+
+
+def _changed(before: np.ndarray, after: np.ndarray) -> float:
+    """Root of the mean squared difference, for what is drawn as much by chance as by its amount: a shower on a white
+    wall is slight, whatever fell."""
+    return float(np.sqrt(np.mean(np.square(np.clip(after, 0, 1) - before))))
 
 
 def _within(limits: Range, part: float) -> float:

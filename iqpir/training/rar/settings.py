@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from iqpir.rar.config import RARConfig
+from iqpir.rar.kinds import DEGRADATIONS
 from iqpir.training.common import Common
 from iqpir.training.strict import need
 
@@ -100,6 +101,7 @@ class RARAssessorSettings(_Assessing):
     """File of the stage rar-latent; relative to the settings' folder."""
 
     STAGE = "rar-assessor"
+    LINKS: ClassVar[Mapping[str, str]] = {"latent": "rar-latent"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,6 +119,7 @@ class RARRestorerSettings(_Restoring):
     """Share of samples whose time is 0, where every round begins; others are logit-normal."""
 
     STAGE = "rar-restorer"
+    LINKS: ClassVar[Mapping[str, str]] = {"assessor": "rar-assessor"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,17 +134,48 @@ class RARJointSettings(_Assessing, _Restoring):
     """S3: assessor, A_Q and restorers together, in unrolled rounds."""
 
     begin: str = ""
-    """File of the stage rar-restorer; relative to the settings' folder."""
+    """File of the stage rar-restorer (of rar-rounds: rar-overview); relative to the settings' folder."""
     weights: tuple[float, ...] = (0.2, 0.3, 0.4, 1.0)
     """Of the rounds; as many rounds are unrolled."""
     assess: float = 0.5
     """Weight of what the assessor learns."""
+    begun: float = 0.0
+    """Share of the weights that it began with in those that are saved: their mean keeps more of what it knew than what
+    it ends with (Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022)."""
 
     STAGE = "rar-joint"
+    LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-restorer"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-restorer")
+        need(bool(self.begin), f"the key 'begin' is missing: a file of the stage {self.LINKS['begin']}")
+        need(0 <= self.begun < 1, "begun is a share in [0,1)")
         need(
             bool(self.weights) and min(self.weights) >= 0 < sum(self.weights), "weights: one for each round, from 0 on"
         )
+
+
+@dataclass(frozen=True)
+class RAROverviewSettings(_RAR):
+    """The assessor's view of the whole alone, which `changes` gives a whole system: {overview_width: 64}."""
+
+    of: tuple[str, ...] = ("rain", "snow")
+    """Degradations that it learns to tell."""
+    begin: str = ""
+    """File of the stage rar-joint; relative to the settings' folder."""
+
+    STAGE = "rar-overview"
+    LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-joint"}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-joint")
+        need(bool(self.of) and set(self.of) <= set(DEGRADATIONS), f"of: some of {', '.join(DEGRADATIONS)}")
+
+
+@dataclass(frozen=True)
+class RARRoundsSettings(RARJointSettings):
+    """S3 once more, after rar-overview."""
+
+    STAGE = "rar-rounds"
+    LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-overview"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from iqpir.checkpoint import load_rar, save_checkpoint
 from iqpir.errors import IQPIRError
 from iqpir.rar.assessor import Assessment
 from iqpir.rar.config import RARConfig
+from iqpir.rar.kinds import DEGRADATIONS
 from iqpir.rar.loop import LoopOptions, rounds
 from iqpir.rar.model import RAR
 from iqpir.rar.restorer import Condition
@@ -27,7 +29,9 @@ from iqpir.training.rar.settings import (
     RARAssessorSettings,
     RARJointSettings,
     RARLatentSettings,
+    RAROverviewSettings,
     RARRestorerSettings,
+    RARRoundsSettings,
 )
 from iqpir.training.rar.terms import (
     Losses,
@@ -55,7 +59,7 @@ class RARStage:
         self.settings = settings
         self.averaged = system.to(device)
         for name, parameter in system.named_parameters():
-            parameter.requires_grad_(name.split(".")[0] in self.learns)
+            parameter.requires_grad_(name.startswith(tuple(f"{each}." for each in self.learns)))
         self.players = {"network": Player(system, settings.rate_at)}
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
@@ -189,6 +193,51 @@ class RARAssessorStage(RARStage):
     def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
         latent, _, _ = self._states(batch)
         return list(self.decoded(latent).chunk(4))
+
+
+class RAROverviewStage(RARStage):
+    """The assessor's view of the whole, behind a transformer that stays as it is: what is answered about a few
+    degradations, from the labels of what comes in. Among all else that an assessor learns, flakes are not found."""
+
+    name = "rar-overview"
+    learns = tuple(f"assessor.overview.{each}" for each in ("enter", "blocks", "norm", "hidden", "answers"))
+    settings: RAROverviewSettings
+
+    def __init__(self, settings: RAROverviewSettings, device: torch.device) -> None:
+        system = grown(settings.begin, (), settings.changes)
+        system.check_whole(settings.begin)
+        if system.assessor.overview is None:
+            raise IQPIRError("changes: rar-overview trains a view of the whole: {overview_width: 64}")
+        self._view = system.assessor.overview
+        self._places = [DEGRADATIONS.index(each) for each in settings.of]
+        # What was said of these so far is forgotten, or the view would learn the opposite of its faults.
+        with torch.no_grad():
+            for values in (system.assessor.head.weight, system.assessor.head.bias):
+                values[self._places] = 0
+        super().__init__(settings, system, device)
+
+    def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
+        logits, there = self._seen(batch)
+        found = F.binary_cross_entropy_with_logits(logits, there)
+        return {"kinds": found, "total": found}
+
+    def _seen(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Logits of the degradations that it learns, and whether they are there; [B,kinds] both."""
+        with torch.no_grad():
+            latent = self.averaged.latent.encode(batch["lq"])
+        there = batch["severity"][:, -1, self._places] > 0
+        return self._view(latent)[1][:, self._places], there.float()
+
+    def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        logits, there = self._seen(batch)
+        each = {
+            f"average precision {name}": average_precision(logits[:, place], there[:, place])
+            for place, name in enumerate(self.settings.of)
+        }
+        return {"kinds": float(F.binary_cross_entropy_with_logits(logits, there)), **each}
+
+    def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
+        return [(batch["lq"] + 1) / 2]
 
 
 def qualities(stage: RARStage, latent: Tensor, clean: Tensor) -> Tensor:
@@ -348,8 +397,39 @@ class RARJointStage(_Restoring):
         system = load_rar(settings.begin)
         system.check_whole(settings.begin)
         if settings.changes:
-            raise IQPIRError("changes: rar-joint goes on with the system that it is given")
+            raise IQPIRError(f"changes: {self.name} goes on with the system that it is given")
         super().__init__(settings, system, device)
+        self._beginning = {name: value.clone() for name, value in system.state_dict().items()} if settings.begun else {}
+
+    @contextmanager
+    def _with_beginning(self) -> Iterator[None]:
+        """The weights that are saved in place of those that learn."""
+        learned = self.averaged.state_dict()
+        kept = {name: value.clone() for name, value in learned.items() if name in self._beginning}
+        for name, value in kept.items():
+            if value.is_floating_point():
+                learned[name].lerp_(self._beginning[name], self.settings.begun)
+        try:
+            yield
+        finally:
+            for name, value in kept.items():
+                learned[name].copy_(value)
+
+    def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        with self._with_beginning():
+            return super().measures(batch)
+
+    def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
+        with self._with_beginning():
+            return super().pictures(batch)
+
+    def looks(self, device: torch.device) -> Sequence[Tensor]:
+        with self._with_beginning():
+            return super().looks(device)
+
+    def save(self, path: Path) -> None:
+        with torch.no_grad(), self._with_beginning():
+            super().save(path)
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         settings = self.settings
@@ -397,6 +477,13 @@ class RARJointStage(_Restoring):
         return assessor_terms(found, labels, quality, _weights(self.settings))
 
 
+class RARRoundsStage(RARJointStage):
+    """S3 once more, with the assessor that has learned on."""
+
+    name = "rar-rounds"
+    settings: RARRoundsSettings
+
+
 def grown(file: str, parts: Sequence[str], changes: Mapping[str, Any]) -> RAR:
     """A stage's system with further parts, which are new. Raises `IQPIRError` for changes of a part that is there."""
     before = load_rar(file)
@@ -418,5 +505,7 @@ RAR_STAGES: Mapping[type[Common], Any] = {
     RARAssessorSettings: RARAssessorStage,
     RARRestorerSettings: RARRestorerStage,
     RARJointSettings: RARJointStage,
+    RAROverviewSettings: RAROverviewStage,
+    RARRoundsSettings: RARRoundsStage,
 }
 """The stage of each kind of settings."""

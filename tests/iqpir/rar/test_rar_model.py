@@ -13,7 +13,7 @@ import torch
 from iqpir import checkpoint
 from iqpir.errors import IQPIRError
 from iqpir.rar import RAR, LoopOptions, RARConfig
-from iqpir.rar.assessor import better
+from iqpir.rar.assessor import Assessor, better, overall
 from iqpir.rar.kinds import DEGRADATIONS, LIGHT
 from iqpir.rar.layers import GRID, coarse, positions
 from iqpir.rar.model import slow
@@ -208,6 +208,36 @@ def test_comparison_is_bradley_terry_and_of_equals_a_half(system: RAR):
     assert better(first, second).item() + better(second, first).item() == pytest.approx(1)
     odds = (first.utility.exp() / (first.utility.exp() + second.utility.exp())).item()
     assert better(first, second).item() == pytest.approx(odds, rel=1e-5)
+
+
+def test_the_whole_is_told_by_mean_deviation_and_the_largest_of_each_block():
+    drawn = torch.rand(2, 3, 19, 9, generator=torch.Generator().manual_seed(3))
+    found = overall(drawn)
+    blocks = [drawn[:, :, down : down + 8, across : across + 8] for down in (0, 8, 16) for across in (0, 8)]
+    largest = torch.stack([each.amax(dim=(2, 3)) for each in blocks]).mean(dim=0)
+    deviation = (drawn.flatten(2).var(dim=2, correction=0) + 1e-4).sqrt()
+    torch.testing.assert_close(found, torch.cat([drawn.mean(dim=(2, 3)), deviation, largest], dim=1))
+
+
+def test_flakes_of_a_position_are_seen_as_well_in_a_larger_image():
+    few = torch.zeros(1, 1, 32, 32)
+    few[..., 4::8, 4::8] = 1
+    torch.testing.assert_close(overall(few), overall(few.repeat(1, 1, 4, 4)))
+    assert overall(few)[0, 2] == 1 and overall(few)[0, 0] < 0.02
+
+
+def test_an_overview_is_nothing_at_first_and_is_learned():
+    torch.manual_seed(0)
+    plain = Assessor(RARConfig())
+    seeing = Assessor(RARConfig(overview_width=8))
+    assert plain.overview is None and seeing.overview is not None
+    seeing.load_state_dict({**seeing.state_dict(), **plain.state_dict()})
+    latent = torch.randn(2, 16, 16, 16)
+    for own, other in zip(seeing(latent), plain(latent), strict=True):
+        torch.testing.assert_close(own, other)
+    seeing(latent).logits.sum().backward()
+    for layer in (seeing.overview.answers, seeing.overview.queries):
+        assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
 
 
 def test_what_is_global_is_seen_at_a_bounded_grid():

@@ -161,11 +161,45 @@ def test_rain_and_snow_lighten_parts_and_more_of_it_covers_more(kind: str, made)
     assert 0.002 < covered(0.2) < covered(0.9) < 0.6
 
 
+@pytest.mark.parametrize("made", [weather.rain, weather.snow])
+def test_one_amount_is_a_few_drops_or_many(made):
+    """Test sets have a dozen flakes as well as storms: what covers a tenth of the other must both occur."""
+    images = [made(flat(0.3, 128), 0.5, np.random.default_rng(seed)) for seed in range(40)]
+    covered = np.sort([(each.mean(axis=2) > 0.42).mean() for each in images])
+    assert covered[0] > 0 and covered[-4] > 5 * covered[3]
+
+
+def test_rain_is_added_or_takes_the_place_of_what_is_behind():
+    """Added light leaves a bright wall's contrast with a dark one as it is; blended light lessens it."""
+    kept = []
+    for seed in range(40):
+        dark, light = (weather.rain(flat(value), 0.1, np.random.default_rng(seed)) for value in (0.2, 0.4))
+        where = np.unravel_index(int(dark[..., 0].argmax()), dark.shape[:2])
+        kept.append(float(light[where].mean() - dark[where].mean()) / 0.2)
+    added = sum(each > 0.97 for each in kept)
+    assert 8 <= added <= 25 and sum(each < 0.9 for each in kept) == 40 - added
+
+
+def test_rain_is_as_severe_as_it_can_be_seen():
+    for kind in ("rain", "snow"):
+        made = Composite(kinds=(kind,), counts=(0, 1, 0, 0))
+        place = DEGRADATIONS.index(kind)
+        dark, white = (
+            made.steps(flat(value), made.draw(np.random.default_rng(3), SIDE), np.random.default_rng(4))
+            for value in (0.1, 0.9)
+        )
+        assert dark.severity[-1, place] > 2 * white.severity[-1, place]
+        change = float(np.sqrt(np.mean((dark.images[-1] - dark.images[0]) ** 2)))
+        assert dark.severity[-1, place] == pytest.approx(min(1, change / {"rain": 0.25, "snow": 0.15}[kind]), rel=1e-3)
+
+
 def test_streaks_fall_along_their_angle():
     kernel = weather.streak(30, 1.0, 0)
     assert (kernel.max(axis=1) > 0.05).sum() > 4 * (kernel.max(axis=0) > 0.05).sum()
     leaning = weather.streak(30, 1.0, 45)
     assert np.allclose(leaning, leaning.T, atol=1e-5)
+    hard, soft = (weather.streak(30, 1.0, 0, fading).max(axis=1) for fading in (0.2, 1.0))
+    assert (hard > 0.9).sum() > 20 and (soft > 0.9).sum() < 8
 
 
 def test_severity_is_one_scale_for_all_ranges():

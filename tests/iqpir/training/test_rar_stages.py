@@ -27,7 +27,7 @@ from iqpir.training.stages import make_stage
 LATENT = {"image_size": 32, "latent_channels": 4, "latent_width": 8, "latent_blocks": 1, "groups": 2, "codes": 8}
 ASSESSOR = {"assessor_width": 16, "assessor_layers": 1, "heads": 2, "queries": 2}
 STEPS = 4
-STAGES = ("rar-latent", "rar-assessor", "rar-restorer", "rar-joint")
+STAGES = ("rar-latent", "rar-assessor", "rar-restorer", "rar-joint", "rar-overview", "rar-rounds")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "rar-assessor": {"changes": ASSESSOR},
         "rar-restorer": {"changes": {"widths": [8, 8, 16], "blocks": 1}},
         "rar-joint": {"weights": [0.5, 1.0]},
+        "rar-overview": {"changes": {"overview_width": 4, "overview_blocks": 1}},
+        "rar-rounds": {"weights": [1.0], "begun": 0.25},
     }  # fmt: skip
     return written(tmp_path_factory.mktemp("recipe"), (64, 48), sections)
 
@@ -64,6 +66,8 @@ def test_what_is_worth_a_look_is_written(trained: Path):
         "rar-assessor": {"kinds", "rank", "held-out average precision", "held-out ranked right"},
         "rar-restorer": {"flow", "image", "code", "held-out flow psnr 4", "held-out steps right"},
         "rar-joint": {"flow 2", "quality", "held-out adaptive psnr", "held-out rounds"},
+        "rar-overview": {"kinds", "held-out average precision rain", "held-out average precision snow"},
+        "rar-rounds": {"flow 1", "quality", "held-out adaptive psnr"},
     }
     for stage, columns in expected.items():
         assert columns <= set((trained / stage / "losses.csv").read_text().splitlines()[0].split(",")), stage
@@ -88,10 +92,47 @@ def test_each_stage_trains_its_own_parts(trained: Path):
     states = [load_file(trained / name / f"{name}.safetensors") for name in STAGES]
     for before, after, learned in (
         (states[0], states[1], set()), (states[1], states[2], set()),
-        (states[2], states[3], {"assessor", "adapter", "flow", "code"}),
+        (states[2], states[3], {"assessor", "adapter", "flow", "code"}), (states[3], states[4], {"assessor"}),
+        (states[4], states[5], {"assessor", "adapter", "flow", "code"}),
     ):  # fmt: skip
         changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
         assert changed == learned
+
+
+def test_a_share_of_the_beginning_is_in_what_is_saved_and_not_in_what_learns(trained: Path):
+    folder = trained / "rar-rounds"
+    begun, saved = (load_file(trained / name / f"{name}.safetensors") for name in STAGES[-2:])
+    (state,) = folder.glob("state-*.safetensors")
+    learned = {name.removeprefix("average/"): value for name, value in load_file(state).items() if "average/" in name}
+    moved = 0
+    for name, value in saved.items():
+        torch.testing.assert_close(value, 0.25 * begun[name] + 0.75 * learned[name], rtol=1e-5, atol=1e-7)
+        moved += not torch.equal(begun[name], learned[name])
+    assert moved > 10
+
+
+def test_an_overview_is_given_to_an_assessor_that_has_none(trained: Path):
+    joint, overview = (load_file(trained / name / f"{name}.safetensors") for name in ("rar-joint", "rar-overview"))
+    new = {name for name in overview if name not in joint}
+    assert new and all(name.startswith("assessor.overview.") for name in new)
+    forgotten = [DEGRADATIONS.index(name) for name in ("rain", "snow")]  # what was said of these so far
+    for name, before in joint.items():
+        if name.startswith("assessor.head."):
+            assert not overview[name][forgotten].any() and before[forgotten].any()
+            overview[name][forgotten] = before[forgotten]
+        assert torch.equal(overview[name], before), name
+    assert overview["assessor.overview.answers.weight"].abs().max() > 0
+
+
+def test_an_overview_is_not_trained_where_there_is_none(recipe: Path, trained: Path):
+    with pytest.raises(IQPIRError, match="overview_width: 64"):
+        make_stage(replace(load("rar-overview", recipe, trained), changes={}), trained)
+
+
+def test_a_stage_between_two_systems_refuses_one_that_is_not_whole(recipe: Path, trained: Path):
+    settings = load("rar-overview", recipe, trained)
+    with pytest.raises(IQPIRError, match="a stage of RAR without assessor and restorer"):
+        make_stage(replace(settings, begin=str(trained / "rar-latent" / "rar-latent.safetensors")), trained)
 
 
 def _batch(side: int = 32) -> dict[str, torch.Tensor]:
