@@ -53,7 +53,10 @@ def average_precision(odds: np.ndarray, there: np.ndarray) -> float:
 
 
 def scored(image: torch.Tensor, reference: torch.Tensor) -> dict[str, float]:
-    """PSNR and SSIM, scikit-image's, of images [3,H,W] in [0,1]."""
+    """PSNR and SSIM, scikit-image's, of images [3,H,W] in [0,1]; one of another size is brought to the reference's."""
+    if image.shape != reference.shape:
+        size = reference.shape[-2:]
+        image = torch.nn.functional.interpolate(image[None], size, mode="bicubic", align_corners=False)[0].clamp(0, 1)
     pair = reference.numpy().astype(float), image.numpy().astype(float)
     return {
         "psnr": float(peak_signal_noise_ratio(*pair, data_range=1)),
