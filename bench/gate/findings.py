@@ -181,18 +181,9 @@ class _Walk:
             yield from self._dataset(name, old, new)
 
     def inputs(self, name: str, old: SnapshotDataset, new: SnapshotDataset) -> Iterator[Finding]:
-        made = {
-            item_of(key, method.items, new.inputs)[0]
-            for method in old.methods.values()
-            for key, each in method.items.items()
-            if each.output is not None
-        }
-        # What something was made of has a hash, or the baseline is damaged.
-        moved = [
-            item
-            for item, content in new.inputs.items()
-            if old.inputs.get(item, "" if item in made else content) != content
-        ]
+        used = [(key, each) for method in old.methods.values() for key, each in method.items.items()]
+        lost = {key for key, each in used if each.output is not None} - old.inputs.keys()  # a damaged baseline
+        moved = [key for key, content in new.inputs.items() if key in lost or old.inputs.get(key, content) != content]
         if moved:
             yield self._images("inputs", name, "", moved, len(new.inputs))
 

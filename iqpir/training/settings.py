@@ -66,7 +66,6 @@ class AutoencoderSettings(Common):
     """Every so many steps codes that no image has used since are put on latents of the batch; 0: never."""
 
     STAGE: ClassVar[str] = "autoencoder"
-    LINKS: ClassVar[Mapping[str, str]] = {"front": "front"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,7 +114,7 @@ class RestorerSettings(Common):
     """Keep the GT's codes by sample in a file: saves the frozen encoder's work when samples come again."""
 
     STAGE: ClassVar[str] = "restorer"
-    LINKS: ClassVar[Mapping[str, str]] = {"autoencoder": "autoencoder"}
+    LINKS: ClassVar[Mapping[str, str]] = {"front": "front", "autoencoder": "autoencoder"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

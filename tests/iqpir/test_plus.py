@@ -281,7 +281,7 @@ def test_it_learns_to_answer_one_input_by_the_score(images):
         (("first", "addd", 8), "did you mean 'add'"),
         (("first", "add_map", 8), "needs a size"),
         (("first", "add", 8, (4, 4)), "the others have none"),
-        (("first", "add", 0), "must be positive"),
+        (("first", "add", 0), "must be a positive whole number"),
         (("first", "add", 9), r"puts out \[3, 8, 16, 12\]"),
         (("first", "tokens", 8), r"puts out \[3, 8, 16, 12\]"),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from iqpir import precision
+from iqpir.errors import IQPIRError
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +46,14 @@ def test_where_nothing_is_known_float32_is_used(monkeypatch: pytest.MonkeyPatch)
     assert precision.mixed("auto", "cpu") == "no"
 
 
-@pytest.mark.parametrize("asked", ["no", "bf16", "fp16"])
-def test_what_was_asked_for_is_done(asked: str):
-    assert precision.mixed(asked, "cpu") == asked
+@pytest.mark.parametrize(("asked", "device"), [("no", "cpu"), ("bf16", "cpu"), ("fp16", "cuda:0")])
+def test_what_was_asked_for_is_done(asked: str, device: str):
+    assert precision.mixed(asked, device) == asked
+
+
+def test_half_precision_is_a_gpus():
+    with pytest.raises(IQPIRError, match="fp16 is a GPU's"):
+        precision.mixed("fp16", "cpu")
 
 
 @pytest.mark.parametrize(

@@ -211,9 +211,8 @@ class RAROverviewStage(RARStage):
         self._view = system.assessor.overview
         self._places = [DEGRADATIONS.index(each) for each in settings.of]
         # What was said of these so far is forgotten, or the view would learn the opposite of its faults.
-        with torch.no_grad():
-            for values in (system.assessor.head.weight, system.assessor.head.bias):
-                values[self._places] = 0
+        for values in (system.assessor.head.weight, system.assessor.head.bias):
+            values.data[self._places] = 0
         super().__init__(settings, system, device)
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
@@ -399,33 +398,23 @@ class RARJointStage(_Restoring):
         if settings.changes:
             raise IQPIRError(f"changes: {self.name} goes on with the system that it is given")
         super().__init__(settings, system, device)
-        self._beginning = {name: value.clone() for name, value in system.state_dict().items()} if settings.begun else {}
+        kept = system.named_parameters() if settings.begun else ()
+        self._beginning = {name: value.detach().clone() for name, value in kept}
 
     @contextmanager
     def _with_beginning(self) -> Iterator[None]:
         """The weights that are saved in place of those that learn."""
-        learned = self.averaged.state_dict()
-        kept = {name: value.clone() for name, value in learned.items() if name in self._beginning}
-        for name, value in kept.items():
-            if value.is_floating_point():
-                learned[name].lerp_(self._beginning[name], self.settings.begun)
+        kept = {name: self.averaged.state_dict()[name].clone() for name in self._beginning}
+        mixed = {name: value.lerp(self._beginning[name], self.settings.begun) for name, value in kept.items()}
+        self.averaged.load_state_dict(mixed, strict=False)
         try:
             yield
         finally:
-            for name, value in kept.items():
-                learned[name].copy_(value)
+            self.averaged.load_state_dict(kept, strict=False)
 
     def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
         with self._with_beginning():
             return super().measures(batch)
-
-    def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
-        with self._with_beginning():
-            return super().pictures(batch)
-
-    def looks(self, device: torch.device) -> Sequence[Tensor]:
-        with self._with_beginning():
-            return super().looks(device)
 
     def save(self, path: Path) -> None:
         with torch.no_grad(), self._with_beginning():
