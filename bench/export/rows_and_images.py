@@ -35,6 +35,8 @@ class Laid(NamedTuple):
     refused: str = ""
     """Why the first file that could not be written was not; empty where all could."""
     unwritten: int = 0
+    others: int = 0
+    """Files that lie beside these, in the folders of their methods: of an earlier export, or somebody's."""
 
     def line(self, target: Path, suite: str) -> str:
         """For a person, with the remedy of what is missing."""
@@ -47,6 +49,8 @@ class Laid(NamedTuple):
             told += f", {self.unkept} not kept by the run (bench run {suite} --fresh makes them again)"
         if self.unwritten:
             told += f", {self.unwritten} not written: {self.refused}"
+        if self.others:
+            told += f"; {self.others} other files lie beside them: export into a new folder before folders are scored"
         return told
 
     @property
@@ -66,7 +70,7 @@ def images(data: view.RunView, results: Path, target: Path) -> Laid:
     names = laid_out(list(outputs), suffixes)
     write_table(target, dict(zip(names, outputs, strict=True)), dict(zip(names, suffixes, strict=True)))
     written = gone = unwritten = 0
-    refused = ""
+    refused, others = "", _beside(target, names)
     for name, source in zip(names, outputs.values(), strict=True):
         destination = target / name
         try:
@@ -78,7 +82,15 @@ def images(data: view.RunView, results: Path, target: Path) -> Laid:
             if error.errno in _HOPELESS:
                 raise BenchError(f"{reason} ({written} images were written before)") from error
             refused, unwritten = refused or reason, unwritten + 1
-    return Laid(written, missing, gone, unkept, refused, unwritten)
+    return Laid(written, missing, gone, unkept, refused, unwritten, others)
+
+
+def _beside(target: Path, names: Iterable[str]) -> int:
+    """How many files the folders of these outputs hold that are none of them."""
+    own = {target / name for name in names}
+    folders = {each.parent for each in own}
+    there = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    return sum(path not in own and path.is_file() for path in there)
 
 
 def _outputs(data: view.RunView, results: Path) -> tuple[dict[NamedOutput, Path], int, int]:

@@ -28,8 +28,9 @@ from bench.results.view import Cell, RunView
 from bench.results.voted import Judged, Owner
 from bench.tables.agreement import Agreement, Opinions, Preferences, agree
 
-_IMAGE = ("dist_img", "image", "img", "name", "filename", "file", "distorted")
-_REFERENCE = ("ref_img", "reference", "ref", "original")
+# Compared in lower case, without what is no letter: KonIQ-10k has image_name and MOS, SPAQ "Image name".
+_IMAGE = ("distimg", "image", "img", "imagename", "imgname", "name", "filename", "file", "distorted")
+_REFERENCE = ("refimg", "reference", "ref", "original")
 _SCORE = ("mos", "dmos", "score", "elo", "rating", "opinion")
 _KINDS = {"mos": "ratings", "bt": "pairs", "rank": "rankings"}
 
@@ -128,7 +129,7 @@ def read_opinions(file: Path) -> list[Opinion]:
         raise BenchError(f"{file}: no CSV: {one_line(error)}") from None
     if not rows:
         raise BenchError(f"{file}: is empty")
-    header = [cell.lower() for cell in rows[0][1]]
+    header = [re.sub("[^a-z]", "", cell.lower()) for cell in rows[0][1]]
     image, score = (next((header.index(name) for name in names if name in header), None) for names in (_IMAGE, _SCORE))
     if image is not None and score is not None:
         reference = next((header.index(name) for name in _REFERENCE if name in header), None)
@@ -178,8 +179,9 @@ def _headless(file: Path, cells: Sequence[str], mark: str) -> tuple[int, int, No
     numbers = [bool(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", _point(cell, mark))) for cell in cells]
     if len(cells) == 2 and sum(numbers) == 1:
         return numbers.index(False), numbers.index(True), None
-    columns = f"{', '.join(_IMAGE[:3])} … and {', '.join(_SCORE[:3])} …"
-    raise BenchError(f"{file}:1: neither a line of names ({columns}), nor an image and its score")
+    raise BenchError(
+        f"{file}:1: neither a line of names (image, image_name … and mos, score …), nor an image and its score"
+    )
 
 
 def of_opinions(

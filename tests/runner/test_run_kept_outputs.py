@@ -61,6 +61,19 @@ def test_export_and_report_say_that_it_was_not_kept(workplace: Workplace):
     assert "the output was not kept" in (workplace.root / "page.html").read_text()
 
 
+def test_export_says_what_else_lies_in_a_folder_that_is_scored_next(workplace: Workplace):
+    workplace.pairs(2)
+    assert workplace.run(workplace.suite("[identity]", "[psnr]")).code == 0
+    first = workplace.bench("export", "--images", "laid")
+    assert first.code == 0 and "2 images in laid" in first.err and "beside" not in first.err
+    again = workplace.bench("export", "--images", "laid")
+    assert again.code == 0 and "beside" not in again.err  # its own, replaced
+    (laid,) = (workplace.root / "laid").glob("*/identity")
+    (laid / "of an earlier run.png").write_bytes(b"x")
+    told = workplace.bench("export", "--images", "laid")
+    assert told.code == 0 and "; 1 other files lie beside them: export into a new folder" in told.err
+
+
 def test_sizes_are_told_by_doctor_and_before_a_collection(workplace: Workplace):
     workplace.pairs(2)
     assert workplace.run(workplace.suite("[traced]", "[psnr]")).code == 0

@@ -145,12 +145,15 @@ def test_too_few_or_constant_values_agree_with_nobody(
     assert found.accuracy.value == pytest.approx(accuracy, nan_ok=True)
 
 
-@pytest.mark.parametrize("form", ["tid2013", "kadid", "pipal", "csv"])
+@pytest.mark.parametrize("form", ["tid2013", "kadid", "koniq", "spaq", "assessed", "pipal", "csv"])
 def test_published_sets_are_read_as_they_are(form: str, capsys: pytest.CaptureFixture[str]):
     rows = opinion_set()
     text = {
         "tid2013": "".join(f"{score:.5f} {image}\n" for image, _, score in rows),
         "kadid": "dist_img,ref_img,dmos,var\n" + "".join(f"{i},{r},{s},0.5\n" for i, r, s in rows),
+        "koniq": "image_name,c1,MOS,SD,MOS_zscore\n" + "".join(f"{i},0,{s},0.5,1\n" for i, _, s in rows),
+        "spaq": "Image name,MOS\n" + "".join(f"{i},{s}\n" for i, _, s in rows),
+        "assessed": "imagename,score\n" + "".join(f"{i},{s}\n" for i, _, s in rows),
         "pipal": "".join(f"{image},{1400 + score}\n" for image, _, score in rows),
         "csv": "mos,image\n" + "".join(f"{s},{i}\n" for i, _, s in rows),
     }[form]
