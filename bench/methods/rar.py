@@ -37,15 +37,18 @@ OPTIONS = {
     "rollback": Option("rollback", True, bool),
     "assessment": Option("assessment", True, bool),
     "light": Option("light", 0.5, float, min=0.0, max=1.0),
+    "hidden": Option("hidden", 0.1, float, min=0.0, max=1.0),
     "restorer": Option("restorer", None, str, choices=("flow", "code")),
     "weights": Option("weights", RAR_TINY, str),
 }
 """What every entry of this kind takes. `adaptive` false: every image has exactly `rounds` rounds. `assessment` false:
 the restorer is told nothing. `light`: probability of a degradation of light below which a round leaves light as it is;
-0: never. `restorer` None: the checkpoint's first. `weights`: a checkpoint on disk, the name of one
-that comes with the package `iqpir`, or `random`, which is timed and never scored."""
+0: never. `hidden`: probability of rain or snow above which a round fills in what they hide. `restorer` None: the
+checkpoint's first. `weights`: a checkpoint on disk, the name of one that comes with the package `iqpir`, or `random`,
+which is timed and never scored."""
 NETWORK = (
-    "iqpir.checkpoint", "iqpir.network.blocks", "iqpir.rar.assessor", "iqpir.rar.config", "iqpir.rar.kinds",
+    "iqpir.checkpoint", "iqpir.network.blocks", "iqpir.rar.assessor", "iqpir.rar.config", "iqpir.rar.filler",
+    "iqpir.rar.kinds",
     "iqpir.rar.latent", "iqpir.rar.layers", "iqpir.rar.loop", "iqpir.rar.model", "iqpir.rar.restorer",
 )  # fmt: skip
 """Modules that a system runs."""
@@ -144,7 +147,8 @@ class RarMethod(Method):
         given = self._options
         return LoopOptions(
             rounds=given["rounds"], adaptive=given["adaptive"], verify=given["verify"], rollback=given["rollback"],
-            assess=given["assessment"], light=given["light"], restorer=given["restorer"] or "",
+            assess=given["assessment"], light=given["light"], hidden=given["hidden"],
+            restorer=given["restorer"] or "",
         )  # fmt: skip
 
     def restore(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:

@@ -223,6 +223,14 @@ _STAGES = {
         "RAR: both together once more.",
         "RAR, S3 once more: assessor and restorers together, after rar-overview.",
     ),
+    "rar-filler": (
+        "RAR: what rain and snow hide.",
+        "RAR: what fills in what rain and snow hide, in a whole system of which all else stays as it is.",
+    ),
+    "rar-judge": (
+        "RAR: which is better, of what is filled in.",
+        "RAR: what the assessor answers, and that alone, about images that are filled in.",
+    ),
 }
 
 
@@ -289,18 +297,17 @@ def _finished(file: Path, config: Path | None, steps: int | None) -> bool:
     """Whether a quality network of these settings is there. Raises `IQPIRError` for one of others."""
     from dataclasses import asdict, replace
 
-    from iqpir.errors import IQPIRError
     from iqpir.quality.tiny import TinyQuality
     from iqpir.training.quality import QualitySettings
+    from iqpir.training.strict import same
 
     if not file.is_file():
         return False
     settings = QualitySettings.load(config) if config else QualitySettings()
     asked = asdict(replace(settings, steps=steps or settings.steps))
     told = TinyQuality.note_of(file).get("settings", asked)
-    before = told if isinstance(told, dict) else asked
-    if changed := sorted(key for key in asked if before.get(key, asked[key]) != asked[key]):
-        raise IQPIRError(f"{file} was trained with another {', '.join(changed)}: name another file, or remove it")
+    before = {**asked, **told} if isinstance(told, dict) else asked
+    same(f"{file} was trained", before, asked, "name another file, or remove it")
     return True
 
 

@@ -39,10 +39,21 @@ class Assessment(NamedTuple):
     """[B] in (0,1)."""
     utility: Tensor
     """[B]: that A is better than B has the probability σ(u_A − u_B) (Bradley and Terry, 1952)."""
+    view: Tensor
+    """[B,overview_width,h,w]: features of the view of the whole, at the latent's size; without one no channel."""
 
     def of(self, which: Tensor) -> Assessment:
         """Those of some members of the batch, by index or mask."""
         return Assessment(*(each[which] for each in self))
+
+    def changed(self, which: Tensor, values: Assessment) -> Assessment:
+        """With those of some members, by index or mask, replaced."""
+        fields = []
+        for old, new in zip(self, values, strict=True):
+            old = old.clone()
+            old[which] = new
+            fields.append(old)
+        return Assessment(*fields)
 
 
 class InputAdapter(nn.Module):
@@ -87,10 +98,11 @@ class Overview(nn.Module):
         for block in self.blocks:  # blocks that begin as the identity learn to see flakes several times as slowly
             block.conv2.reset_parameters()
 
-    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """[B,queries,width] and [B,ANSWERS]."""
-        features = F.silu(self.hidden(self.norm(overall(self.blocks(self.enter(latent))))))
-        return self.queries(features).unflatten(1, (-1, self.hidden.out_features)), self.answers(features)
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B,queries,width], [B,ANSWERS], and the features [B,overview_width,h,w] that both are of."""
+        view = self.blocks(self.enter(latent))
+        features = F.silu(self.hidden(self.norm(overall(view))))
+        return self.queries(features).unflatten(1, (-1, self.hidden.out_features)), self.answers(features), view
 
 
 def overall(features: Tensor) -> Tensor:
@@ -116,8 +128,9 @@ class Assessor(nn.Module):
 
     def forward(self, latent: Tensor) -> Assessment:
         queries, seen = self.queries.expand(len(latent), -1, -1), latent.new_zeros(())
+        view = latent[:, :0]
         if self.overview is not None:
-            whole, seen = self.overview(latent)
+            whole, seen, view = self.overview(latent)
             queries = queries + whole
         tokens = torch.cat([queries, self.adapter(latent)], dim=1)
         for layer in self.layers:
@@ -126,7 +139,7 @@ class Assessor(nn.Module):
         kinds = len(DEGRADATIONS)
         logits, severity, rest = (self.head(answers.flatten(1)) + seen).split([kinds, kinds, 3], dim=1)
         clean, quality, utility = rest.unbind(1)
-        return Assessment(answers, logits, clean, severity.sigmoid(), quality.sigmoid(), utility)
+        return Assessment(answers, logits, clean, severity.sigmoid(), quality.sigmoid(), utility, view)
 
 
 def better(first: Assessment, second: Assessment) -> Tensor:

@@ -37,6 +37,9 @@ class RARConfig:
     overview_width: int = 0
     """Channels of the assessor's view of the whole image at the latent's size; 0: it has none."""
     overview_blocks: int = 3
+    fill_widths: tuple[int, ...] = ()
+    """Channels, at the latent's size and a half of it, of what fills in what rain and snow hide, by what the assessor's
+    view of the whole has seen; empty: nothing does."""
     heads: int = 4
     queries: int = 8
     """Tokens that the assessor answers with; A_Q makes the restorer's condition of them."""
@@ -50,14 +53,16 @@ class RARConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(each for each in PARTS if each in self.parts))
         object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "fill_widths", tuple(self.fill_widths))
         counts = [
             self.image_size, self.factor, self.latent_channels, self.latent_width, self.latent_blocks, self.groups,
             self.codes, self.assessor_width, self.assessor_layers, self.overview_blocks, self.heads, self.queries,
-            self.blocks, self.steps, *self.widths,
+            self.blocks, self.steps, *self.widths, *self.fill_widths,
         ]  # fmt: skip
         _need(all(type(each) is int and each > 0 for each in counts), "every setting is a positive whole number")
         width = self.overview_width
         _need(type(width) is int and width >= 0, "overview_width is a whole number, 0 for none")
+        _need(len(self.fill_widths) in (0, 2), f"fill_widths has {len(self.fill_widths)} values; it takes 2, or none")
         _need(len(self.widths) == 3, f"widths has {len(self.widths)} values; it takes 3")
         _need("latent" in self.parts, "parts: a system has a latent at least")
         _need(self.latent_channels <= 3 * self.factor**2, "latent_channels: no more than a block of pixels has numbers")

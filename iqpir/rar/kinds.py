@@ -13,6 +13,9 @@ DEGRADATIONS = (
 LIGHT = ("low light", "haze", "rain", "colour cast")
 """Those that change an image's light and colour over whole regions; rain as its veil does."""
 
+HIDING = ("rain", "snow")
+"""What lies before the scene, and hides it."""
+
 CLEAN = "clean"
 """What an image is that suffers from none of them."""
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from iqpir.errors import IQPIRError
 from iqpir.rar.assessor import Assessment, better
-from iqpir.rar.kinds import CLEAN, DEGRADATIONS
+from iqpir.rar.kinds import CLEAN, DEGRADATIONS, HIDING
 
 Verdict = Literal["accepted", "rolled back", "kept", "stopped"]
 """Of a round: its result was taken; was judged no better and left; was judged no better and taken all the same, as
@@ -62,6 +62,11 @@ class LoopOptions:
     far more, most degraded ones less, and a round in vain costs more than one left out."""
     fair: float = 0.7
     """A quality below which nothing is left for being clean, perhaps."""
+    named: float = 0.5
+    """A probability of one degradation above which an image is not clean, however good it is."""
+    hidden: float = 0.1
+    """The same of one of `kinds.HIDING`, above which a round fills in what it hides, if the system has a part for it:
+    on photographs an assessor that has seen none finds snow by its rank, with probabilities below one half."""
     margin: float = 0.0
     """By how much the probability that a first round's result is better must exceed a half."""
     again: float = 0.25
@@ -73,7 +78,7 @@ class LoopOptions:
     def __post_init__(self) -> None:
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 0:
             raise IQPIRError(f"rounds is {self.rounds!r}; it must be a whole number, 0 or more")
-        for name in ("light", "good", "clean", "fair", "margin", "again", "least"):
+        for name in ("light", "good", "clean", "fair", "named", "hidden", "margin", "again", "least"):
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 <= value <= 1):
                 raise IQPIRError(f"{name} is {value}; it must lie in [0,1]")
@@ -152,7 +157,7 @@ def rounds(system: Restorer, latent: Tensor, options: LoopOptions, *, keep: bool
         for row, place in enumerate(going.tolist()):
             told[place].append(_round(number, row, before, after, current[place], made[row], taken[row], reasons[row]))
         current[going[taken]] = made[taken]
-        known = _with(known, going[taken], after.of(taken))
+        known = known.changed(going[taken], after.of(taken))
         active[going] = torch.tensor([not each for each in reasons], device=active.device)
         if keep:
             states.append(current.clone())
@@ -162,7 +167,16 @@ def rounds(system: Restorer, latent: Tensor, options: LoopOptions, *, keep: bool
 def is_clean(assessment: Assessment, options: LoopOptions) -> Tensor:
     """bool [B]: which images need no round."""
     perhaps = (assessment.clean.sigmoid() > options.clean) & (assessment.quality >= options.fair)
-    return (assessment.quality >= options.good) | perhaps
+    named = (assessment.logits.sigmoid() > options.named).any(dim=1)
+    return ((assessment.quality >= options.good) | perhaps) & ~named & ~is_hidden(assessment, options)
+
+
+def is_hidden(assessment: Assessment, options: LoopOptions) -> Tensor:
+    """bool [B]: before which images there may be rain or snow."""
+    return (assessment.logits[:, _HIDING].sigmoid() > options.hidden).any(dim=1)
+
+
+_HIDING = [DEGRADATIONS.index(name) for name in HIDING]
 
 
 def _judge(
@@ -185,16 +199,6 @@ def _judge(
 def _change(old: Tensor, made: Tensor) -> Tensor:
     difference, size = (made - old).flatten(1).norm(dim=1), old.flatten(1).norm(dim=1)
     return difference / size.clamp_min(1e-12)
-
-
-def _with(known: Assessment, places: Tensor, values: Assessment) -> Assessment:
-    """The assessments, with those of some members replaced."""
-    fields = []
-    for old, new in zip(known, values, strict=True):
-        old = old.clone()
-        old[places] = new
-        fields.append(old)
-    return Assessment(*fields)
 
 
 # The record

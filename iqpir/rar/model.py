@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from iqpir.errors import IQPIRError
 from iqpir.rar.assessor import Assessment, Assessor
 from iqpir.rar.config import RARConfig
+from iqpir.rar.filler import Filler
 from iqpir.rar.kinds import DEGRADATIONS, LIGHT
 from iqpir.rar.latent import LatentAutoencoder
-from iqpir.rar.loop import LoopOptions, Trace, rounds
+from iqpir.rar.loop import LoopOptions, Trace, is_clean, is_hidden, rounds
 from iqpir.rar.restorer import CodeRestorer, Condition, ConditionAdapter, FlowRestorer
 
 _USUAL = LoopOptions()
@@ -62,6 +63,7 @@ class RAR(nn.Module):
             self.assessor = Assessor(config)
         if config.restorers:
             self.adapter = ConditionAdapter(config)
+        self.filler = Filler(config) if config.fill_widths else None
         if "flow" in config.parts:
             self.flow = FlowRestorer(config)
         if "code" in config.parts:
@@ -127,7 +129,23 @@ class RAR(nn.Module):
         return self.adapter(assessment) if told else self.adapter.blind(assessment)
 
     def restore_latent(self, latent: Tensor, assessment: Assessment, options: LoopOptions = _USUAL) -> Tensor:
-        """One round of the restorer that the options name."""
+        """One round of the restorer that the options name; before it, what rain and snow hide is filled in, and what
+        that has made is looked at again: the restorer is told of what it gets, and leaves what is clean by then."""
+        if self.filler is None or not options.assess:
+            return self._restored(latent, assessment, options)
+        hidden = is_hidden(assessment, options)
+        if bool(hidden.any()):
+            latent = latent.clone()
+            latent[hidden] = self.filler(latent[hidden], assessment.of(hidden))
+            assessment = assessment.changed(hidden, self.assess(latent[hidden]))
+        going = ~(hidden & is_clean(assessment, options))
+        if bool(going.all()):
+            return self._restored(latent, assessment, options)
+        if bool(going.any()):
+            latent[going] = self._restored(latent[going], assessment.of(going), options)
+        return latent
+
+    def _restored(self, latent: Tensor, assessment: Assessment, options: LoopOptions) -> Tensor:
         condition = self.condition(assessment, told=options.assess)
         if self._restorer(options) == "code":
             return self.code(latent, condition, self.latent)

@@ -39,6 +39,8 @@ class TrainingPair(TypedDict):
     """float32 [K,3,crop,crop] in [0,1] of a composite degradation: the GT, and what it is after each of them."""
     severity: NotRequired[Tensor]
     """float32 [K,kinds] in [0,1]: how much each of these suffers from each kind, see `iqpir.rar.kinds`."""
+    behind: NotRequired[Tensor]
+    """float32 RGB [3,crop,crop] in [0,1]: the LQ image without its rain and snow, where a composite is asked for it."""
     index: int
     params: Any
     """What the degradation drew, such as `FaceParams`."""
@@ -75,6 +77,8 @@ class PairedTraining(Dataset[TrainingPair]):
         pair: TrainingPair = {"lq": made.image, "params": made.params, **image}
         if made.steps is not None:
             pair["steps"], pair["severity"] = made.steps, torch.from_numpy(made.params.severity)
+        if made.behind is not None:
+            pair["behind"] = made.behind
         if made.target is not None and made.score is not None:
             pair["gt"] = made.target
             if made.clean is not None:

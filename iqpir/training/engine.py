@@ -34,6 +34,7 @@ from iqpir.tensors import write_tensors
 from iqpir.training.batch_loading import Timed, training_loader
 from iqpir.training.common import Common
 from iqpir.training.stage_data import collate, paired
+from iqpir.training.strict import same
 
 HELD_OUT_SEED = 1 << 30
 """Added to the data's seed for samples that are never trained on; of a folder's photographs these are other crops."""
@@ -176,23 +177,15 @@ class _Run:
             before = _read_json(known)
             before["settings"] = self._in_full(before.get("settings", {}))
             # Longer training, or another pace of writing down, goes on with what is there.
-            free = ("steps", "log_every", "sample_every", "save_every")
-            changed = sorted(
-                key for key, value in asked["settings"].items()
-                if key not in free and before["settings"].get(key) != value
-            )  # fmt: skip
-            if self.settings.schedule != "constant" and before["settings"].get("steps") != self.settings.steps:
-                changed.append("steps")
-            if before.get("stage") != self.stage.name or changed:
-                what = ", ".join(changed) or "stage"
-                raise IQPIRError(f"{self.folder} holds a run with another {what}: name another folder, or remove it")
+            pace = ("log_every", "sample_every", "save_every")
+            free = (*pace, "steps") if self.settings.schedule == "constant" else pace
+            said, remedy = f"{self.folder} holds a run", "name another folder, or remove it"
+            same(said, before["settings"], asked["settings"], remedy, free)
+            same(said, before, {"stage": asked["stage"]}, remedy)
             kept = before.get("files", {})
             for file, digest in asked["files"].items():
                 if kept.get(file, digest) != digest:
-                    raise IQPIRError(
-                        f"{self.folder} holds a run that began with another {file}, which has changed since: name "
-                        "another folder, or remove it"
-                    )
+                    raise IQPIRError(f"{said} that began with another {file}, which has changed since: {remedy}")
         state = self.folder / "state.json"
         note = _read_json(state) if state.is_file() else None
         if note is not None and note["step"] > end:

@@ -27,6 +27,7 @@ from iqpir.training.common import Data
 from iqpir.training.losses import log_error
 from iqpir.training.paired_folders import AnyPairs
 from iqpir.training.settings import with_paths
+from iqpir.training.strict import same
 from iqpir.training.yaml_file import read_yaml
 
 Loss = Literal["l1", "decibels"]
@@ -150,10 +151,7 @@ def keep_settings(folder: Path, settings: PlusSettings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if file.is_file() and (folder / "plus.safetensors").is_file():
             before = json.loads(files.read_text(file))
-            if changed := sorted(key for key, value in content.items() if before.get(key) != value):
-                raise IQPIRError(
-                    f"{folder} holds a network with another {', '.join(changed)}: name another folder, or remove it"
-                )
+            same(f"{folder} holds a network", before, content, "name another folder, or remove it")
         files.write(file, json.dumps(content, indent=1))
     except OSError as error:
         raise IQPIRError(f"{folder}: cannot be written to: {error.strerror or error}") from error

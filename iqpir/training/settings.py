@@ -19,7 +19,9 @@ from iqpir.training.common import Data as Data  # its place for users of the set
 from iqpir.training.presets import PRESETS
 from iqpir.training.rar.settings import (
     RARAssessorSettings,
+    RARFillerSettings,
     RARJointSettings,
+    RARJudgeSettings,
     RARLatentSettings,
     RAROverviewSettings,
     RARRestorerSettings,
@@ -254,13 +256,14 @@ STAGES: Mapping[str, type[Common]] = {
     for kind in (
         AutoencoderSettings, RestorerSettings, FidelitySettings, FrontSettings, DetailSettings, JointSettings,
         RARLatentSettings, RARAssessorSettings, RARRestorerSettings, RARJointSettings, RAROverviewSettings,
-        RARRoundsSettings,
+        RARRoundsSettings, RARFillerSettings, RARJudgeSettings,
     )
 }  # fmt: skip
 
 RECIPE = (
     "quality", "front", "detail", "autoencoder", "restorer", "fidelity", "joint",
-    "rar-latent", "rar-assessor", "rar-restorer", "rar-joint", "rar-overview", "rar-rounds",
+    "rar-latent", "rar-assessor", "rar-restorer", "rar-joint", "rar-overview", "rar-rounds", "rar-filler",
+    "rar-judge",
 )  # fmt: skip
 """Sections of a recipe, in the order in which they are trained; before them `common`, what the stages share."""
 

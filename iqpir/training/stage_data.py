@@ -107,7 +107,7 @@ def collate(raw: Mapping[str, Any], data: Data, device: torch.device) -> dict[st
     """A loader's batch as a stage takes it: gt, lq and clean in [-1,1], scores [B] or None, index [B]; of composite
     degradations steps [B,K,3,H,W] in [-1,1] and severity [B,K,kinds]; of scenes kind [B], places in `KINDS`."""
     batch: dict[str, Any] = {"index": torch.as_tensor(raw["index"]), "score": None}
-    for key in ("gt", "lq", "clean", "steps"):
+    for key in ("gt", "lq", "clean", "steps", "behind"):
         if key in raw:
             batch[key] = raw[key].to(device) * 2 - 1
     if "severity" in raw:

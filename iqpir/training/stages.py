@@ -21,7 +21,7 @@ from iqpir.training import losses
 from iqpir.training.codes import CodeCache, gt_codes
 from iqpir.training.engine import Player, Stage
 from iqpir.training.photo import DetailStage, FrontStage, JointStage, Overview
-from iqpir.training.rar.stages import RAR_STAGES
+from iqpir.training.rar.registry import RAR_STAGES
 from iqpir.training.settings import (
     AutoencoderSettings,
     Common,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -84,3 +84,15 @@ def need(holds: bool, otherwise: str) -> None:
     """Raise `IQPIRError` unless something holds."""
     if not holds:
         raise IQPIRError(otherwise)
+
+
+def same(
+    said: str, before: Mapping[str, Any], asked: Mapping[str, Any], remedy: str, free: Container[str] = ()
+) -> None:
+    """Raise `IQPIRError` unless what was trained `before` had the settings that are asked for now, but for `free` ones.
+
+    `said`: who tells that it did, such as "FOLDER holds a run". A setting that it does not tell of is another one.
+    """
+    others = [key for key, value in asked.items() if key not in free and before.get(key, MISSING) != value]
+    if others:
+        raise IQPIRError(f"{said} with another {', '.join(sorted(others))}: {remedy}")

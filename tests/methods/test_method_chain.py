@@ -83,7 +83,8 @@ class Judge:
         logits[0, self.place] = 5.0
         severity = torch.full((1, len(DEGRADATIONS)), self.severity)
         mean = images.mean().reshape(1)
-        return Assessment(torch.zeros(1, 1, 1), logits, torch.full((1,), -5.0), severity, mean, 50 * self.sign * mean)
+        utility, no_view = 50 * self.sign * mean, torch.zeros(1, 0, 1, 1)
+        return Assessment(torch.zeros(1, 1, 1), logits, torch.full((1,), -5.0), severity, mean, utility, no_view)
 
     def parameters(self) -> list[Tensor]:
         return []
@@ -142,7 +143,9 @@ def test_what_is_mild_is_left_alone_as_agenticir_does(tmp_path: Path):
 
 def test_a_clean_image_ends_it(tmp_path: Path):
     judge = Judge("low light")
-    clean = judge.assess(RAMP)._replace(clean=torch.full((1,), 5.0), quality=torch.full((1,), 0.8))
+    clean = judge.assess(RAMP)._replace(
+        logits=torch.full((1, len(DEGRADATIONS)), -5.0), clean=torch.full((1,), 5.0), quality=torch.full((1,), 0.8)
+    )
     judge.assess = lambda images: clean  # type: ignore[method-assign]
     method = agent(tmp_path, judge)
     assert torch.equal(method.restore(RAMP), RAMP) and steps(method) == [("", "stopped")]

@@ -39,7 +39,10 @@ METHODS = [
     or entry.fields["kind"] in ("rar", "chain", "agent")
     or entry.name in ("iqpir-tiny", "iat+", "iat-finetuned")
 ]
-ROUNDS = {"rar": {"adaptive": False, "rounds": 2}, "tool-agent": {"verify": False, "severity": "very low", "rounds": 3}}
+ROUNDS = {
+    "rar": {"adaptive": False, "rounds": 2, "hidden": 0.0},
+    "tool-agent": {"verify": False, "severity": "very low", "rounds": 3},
+}
 """Options under which something is done, whatever an assessor of sines may think of it."""
 _SAMPLES = 24
 

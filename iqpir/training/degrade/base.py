@@ -37,6 +37,8 @@ class Degraded(NamedTuple):
     """`image` without noise, blocks and blur, in the light and the colours that it has; as `image`."""
     steps: Tensor | None = None
     """float32 [K,3,H,W] of a composite: the clean image, and what it is after each degradation; the last is `image`."""
+    behind: Tensor | None = None
+    """`image` without the rain and the snow before it, where a composite is asked for it; as `image`."""
 
 
 @dataclass(frozen=True)

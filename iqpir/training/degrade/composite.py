@@ -6,6 +6,7 @@ same. The images in between are what an assessor learns "which is better" from: 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Self
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from iqpir.errors import IQPIRError, suggest
-from iqpir.rar.kinds import DEGRADATIONS
+from iqpir.rar.kinds import DEGRADATIONS, HIDING
 from iqpir.training.degrade import camera, weather
 from iqpir.training.degrade.base import Degradation, Degraded, Range, jpeg, quantise, uniform
 
@@ -42,6 +43,8 @@ class Steps(NamedTuple):
 
     images: list[np.ndarray]
     severity: np.ndarray
+    behind: np.ndarray | None = None
+    """The last, but for rain and snow: all else was done with the same numbers. None unless asked for."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Composite(Degradation):
     """Factor of resolution lost."""
     cast: Range = (1.25, 2.6)
     """Largest gain over the least, in linear light."""
+    behind: bool = False
+    """Whether to make what the image would be without its rain and snow, too; see `Degraded`."""
 
     BOUNDS: ClassVar[Mapping[str, Range]] = {
         "stops": (0, 10), "haze": (0, 10), "airlight": (0, 1), "deepest": (0.1, 1), "tinted_air": (0, 0.5),
@@ -163,11 +168,15 @@ class Composite(Degradation):
         between = torch.from_numpy(np.stack([quantise(each).transpose(2, 0, 1) for each in made.images]))
         between = between.float() / 255
         between[0] = image
-        return Degraded(between[-1], params._replace(severity=made.severity), steps=between)
+        behind = None
+        if made.behind is not None:
+            behind = torch.from_numpy(quantise(made.behind).transpose(2, 0, 1)).float() / 255
+        return Degraded(between[-1], params._replace(severity=made.severity), steps=between, behind=behind)
 
     def steps(self, image: np.ndarray, params: CompositeParams, rng: np.random.Generator) -> Steps:
         """The clean image and three more, the last of which repeat where fewer kinds are done."""
         images, severity = [image], np.zeros((MOST + 1, len(DEGRADATIONS)), np.float32)
+        behind = image if self.behind else None
         distance = weather.depth(image, rng)  # of the scene, whatever is done to its picture before the haze
         for turn, place in enumerate(params.order, 1):
             severity[turn] = severity[turn - 1]
@@ -175,10 +184,16 @@ class Composite(Degradation):
             if place < 0:
                 images.append(before)
                 continue
-            made = self._spoil(DEGRADATIONS[place], before, float(params.amount[place]), distance, rng)
+            kind, amount = DEGRADATIONS[place], float(params.amount[place])
+            again = copy.deepcopy(rng) if behind is not None else rng
+            made = self._spoil(kind, before, amount, distance, rng)
             images.append(np.clip(made.image, 0, 1).astype(np.float32))
             severity[turn, place] = np.clip(made.severity, 0.02, 1)
-        return Steps(images, severity)
+            if behind is before and kind not in HIDING:
+                behind = images[-1]
+            elif behind is not None and kind not in HIDING:
+                behind = np.clip(self._spoil(kind, behind, amount, distance, again).image, 0, 1).astype(np.float32)
+        return Steps(images, severity, behind)
 
     def _spoil(
         self, kind: str, image: np.ndarray, amount: float, distance: np.ndarray, rng: np.random.Generator

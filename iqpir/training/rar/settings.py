@@ -67,11 +67,9 @@ class _Assessing(_RAR):
 
 
 @dataclass(frozen=True)
-class _Restoring(_RAR):
-    """What the stages share in which the restorers learn."""
+class _Showing(_RAR):
+    """What the stages share that are told by what a latent shows: weights of its errors."""
 
-    flow: float = 1.0
-    """Weight of the velocity's squared error, in the latent."""
     image: float = 6.0
     """Weight of the L1 distance of where the flow leads, decoded, from the clean image. In the latent, detail counts as
     much as light and colour, of which an image's error is mostly made: at 1 a flow learns texture first."""
@@ -80,6 +78,14 @@ class _Restoring(_RAR):
     one that is lost, of which an L1 distance is mostly made."""
     structure: float = 0.0
     """Weight of 1 − SSIM (7×7 box) there."""
+
+
+@dataclass(frozen=True)
+class _Restoring(_Showing):
+    """What the stages share in which the restorers learn."""
+
+    flow: float = 1.0
+    """Weight of the velocity's squared error, in the latent."""
     code: float = 0.1
     """Weight of the codes' cross-entropy, in nats."""
     code_share: float = 1.0
@@ -171,6 +177,51 @@ class RAROverviewSettings(_RAR):
         super().__post_init__()
         need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-joint")
         need(bool(self.of) and set(self.of) <= set(DEGRADATIONS), f"of: some of {', '.join(DEGRADATIONS)}")
+
+
+@dataclass(frozen=True)
+class RARFillerSettings(_Showing):
+    """What fills in alone, which `changes` gives a whole system: {fill_widths: [48, 80]}. Of a degraded image it learns
+    to make the same without rain and snow, which `data.degradation` makes where it is asked for it: `behind: true`."""
+
+    begin: str = ""
+    """File of the stage rar-rounds; relative to the settings' folder."""
+
+    STAGE = "rar-filler"
+    LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-rounds"}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-rounds")
+        need(_behind(self.data.degradation), "data.degradation: each composite needs behind: true")
+
+
+def _behind(given: object) -> bool:
+    """Whether every composite makes what is behind rain and snow."""
+    if not isinstance(given, Mapping):
+        return False
+    if given.get("kind") == "choice":
+        return all(_behind(each) for each in given["of"])
+    return given.get("behind") is True
+
+
+@dataclass(frozen=True)
+class RARJudgeSettings(_Assessing):
+    """What the assessor answers, alone, about images that are filled in: what it sees stays as it is, and so does
+    what a restorer is told."""
+
+    apart: float = 0.004
+    """Qualities that differ by less are no pair: to fill in a dozen flakes changes an image's little."""
+    begin: str = ""
+    """File of the stage rar-filler; relative to the settings' folder."""
+
+    STAGE = "rar-judge"
+    LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-filler"}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-filler")
+        need(self.apart >= 0, "apart is a difference of qualities, 0 or more")
 
 
 @dataclass(frozen=True)

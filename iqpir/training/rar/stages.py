@@ -27,7 +27,9 @@ from iqpir.training.degrade import degradation
 from iqpir.training.engine import Player
 from iqpir.training.rar.settings import (
     RARAssessorSettings,
+    RARFillerSettings,
     RARJointSettings,
+    RARJudgeSettings,
     RARLatentSettings,
     RAROverviewSettings,
     RARRestorerSettings,
@@ -164,7 +166,7 @@ class RARAssessorStage(RARStage):
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         latent, severity, quality = self._states(batch)
-        return assessor_terms(self.averaged.assess(latent), severity, quality, _weights(self.settings))
+        return assessor_terms(self.averaged.assess(latent), severity, quality, assessor_weights(self.settings))
 
     @torch.no_grad()
     def _states(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,7 +189,7 @@ class RARAssessorStage(RARStage):
     def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
         latent, severity, quality = self._states(batch)
         found = self.averaged.assess(latent)
-        terms = assessor_terms(found, severity, quality, _weights(self.settings))
+        terms = assessor_terms(found, severity, quality, assessor_weights(self.settings))
         return {**{name: float(value) for name, value in terms.items()}, **assessed(found, severity, quality)}
 
     def pictures(self, batch: Mapping[str, Any]) -> Sequence[Tensor]:
@@ -258,15 +260,15 @@ def assessed(found: Assessment, severity: Tensor, quality: Tensor) -> dict[str, 
     }
 
 
-class _Restoring(RARStage):
-    """What the two stages that teach restorers share."""
+class RestoringStage(RARStage):
+    """What the stages share whose errors are those of images."""
 
-    settings: RARRestorerSettings | RARJointSettings
+    settings: RARRestorerSettings | RARJointSettings | RARFillerSettings
 
-    def told(self, assessment: Assessment) -> Condition:
+    def told(self, assessment: Assessment, blind: float) -> Condition:
         """The condition; for a share `blind` of samples it tells nothing."""
         made = self.averaged.condition(assessment)
-        kept = (torch.rand(len(made.vector), device=made.vector.device) >= self.settings.blind).to(made.vector.dtype)
+        kept = (torch.rand(len(made.vector), device=made.vector.device) >= blind).to(made.vector.dtype)
         return Condition(made.tokens * kept[:, None, None], made.vector * kept[:, None])
 
     def image_term(self, latent: Tensor, gt: Tensor) -> Tensor:
@@ -280,8 +282,9 @@ class _Restoring(RARStage):
             error = error + settings.structure * (1 - losses.box_ssim((made + 1) / 2, (gt + 1) / 2))
         return error
 
-    def code_term(self, latent: Tensor, clean: Tensor, condition: Condition) -> Tensor:
-        some = math.ceil(self.settings.code_share * len(latent))
+    def code_term(self, latent: Tensor, clean: Tensor, condition: Condition, share: float) -> Tensor:
+        """Of a share of the samples."""
+        some = math.ceil(share * len(latent))
         told = Condition(condition.tokens[:some], condition.vector[:some])
         logits = self.averaged.code.logits(latent[:some], told)
         return F.cross_entropy(logits.transpose(1, 2), self._codes(clean[:some]))
@@ -349,7 +352,7 @@ class _Restoring(RARStage):
         return [bad, *(self.averaged(bad, options).image for options in ways), torch.stack(clean)]
 
 
-class RARRestorerStage(_Restoring):
+class RARRestorerStage(RestoringStage):
     """S2: A_Q and the restorers, with latent and assessor as they are."""
 
     name = "rar-restorer"
@@ -364,14 +367,14 @@ class RARRestorerStage(_Restoring):
         bad, clean = self.latents(batch)
         with torch.no_grad():
             assessment = self.averaged.assess(bad)
-        condition = self.told(assessment)
+        condition = self.told(assessment, self.settings.blind)
         found: Losses = {}
         total = bad.new_zeros(())
         if "flow" in settings.restorers:
             found["flow"], found["image"] = self.flow_terms(bad, clean, batch["gt"], condition)
             total = total + settings.flow * found["flow"] + found["image"]
         if "code" in settings.restorers:
-            found["code"] = self.code_term(bad, clean, condition)
+            found["code"] = self.code_term(bad, clean, condition, settings.code_share)
             total = total + settings.code * found["code"]
         return {**found, "total": total}
 
@@ -384,7 +387,7 @@ class RARRestorerStage(_Restoring):
         return F.mse_loss(velocity, clean - latent), self.image_term(end, gt)
 
 
-class RARJointStage(_Restoring):
+class RARJointStage(RestoringStage):
     """S3: rounds as they are used, unrolled: each begins where the one before has ended by its own steps, and learns
     from where it ends itself."""
 
@@ -430,7 +433,9 @@ class RARJointStage(_Restoring):
             # What the assessor learns is no reason for a restorer to change what it shows it.
             states.append(latent.detach())
             assessments.append(self.averaged.assess(states[-1]))
-            latent, error = self._round(latent, clean, batch["gt"], self.told(assessments[-1]), found, turn)
+            latent, error = self._round(
+                latent, clean, batch["gt"], self.told(assessments[-1], settings.blind), found, turn
+            )
             total = total + weight / shares * error
         states.append(latent.detach())
         assessments.append(self.averaged.assess(states[-1]))
@@ -445,7 +450,7 @@ class RARJointStage(_Restoring):
         settings, error = self.settings, latent.new_zeros(())
         restorers = self.averaged.config.restorers
         if "code" in restorers and (turn == 0 or restorers == ("code",)):
-            found[f"code {turn + 1}"] = self.code_term(latent.detach(), clean, condition)
+            found[f"code {turn + 1}"] = self.code_term(latent.detach(), clean, condition, settings.code_share)
             error = settings.code * found[f"code {turn + 1}"]
         if "flow" not in restorers:
             with torch.no_grad():
@@ -463,7 +468,7 @@ class RARJointStage(_Restoring):
         labels = torch.cat([batch["severity"][:, 0], batch["severity"][:, -1]])
         with torch.no_grad():
             quality = qualities(self, states, clean)
-        return assessor_terms(found, labels, quality, _weights(self.settings))
+        return assessor_terms(found, labels, quality, assessor_weights(self.settings))
 
 
 class RARRoundsStage(RARJointStage):
@@ -485,16 +490,8 @@ def grown(file: str, parts: Sequence[str], changes: Mapping[str, Any]) -> RAR:
     return system
 
 
-def _weights(settings: RARAssessorSettings | RARJointSettings) -> tuple[float, float, float, float]:
+_Judging = RARAssessorSettings | RARJointSettings | RARJudgeSettings
+
+
+def assessor_weights(settings: _Judging) -> tuple[float, float, float, float]:
     return settings.kinds, settings.severity, settings.quality, settings.rank
-
-
-RAR_STAGES: Mapping[type[Common], Any] = {
-    RARLatentSettings: RARLatentStage,
-    RARAssessorSettings: RARAssessorStage,
-    RARRestorerSettings: RARRestorerStage,
-    RARJointSettings: RARJointStage,
-    RAROverviewSettings: RAROverviewStage,
-    RARRoundsSettings: RARRoundsStage,
-}
-"""The stage of each kind of settings."""

@@ -33,12 +33,16 @@ def psnr(images: Tensor, references: Tensor) -> Tensor:
 
 
 def assessor_terms(
-    found: Assessment, severity: Tensor, quality: Tensor, weights: tuple[float, float, float, float]
+    found: Assessment,
+    severity: Tensor,
+    quality: Tensor,
+    weights: tuple[float, float, float, float],
+    apart: float = APART,
 ) -> Losses:
     """What the assessor has to learn of `[S·B]` latents: S states of each of B images, state by state.
 
     `severity` [L·B,kinds]: of the first L states, whose labels are known. `quality` [S,B]. `weights`: of kinds,
-    severity, quality and rank.
+    severity, quality and rank. `apart`: see `ranking`.
     """
     states, batch = quality.shape
     known = len(severity)
@@ -48,25 +52,25 @@ def assessor_terms(
     error = F.smooth_l1_loss(found.severity[:known], severity, reduction="none", beta=0.1)
     how_bad = (error * there).sum() / there.sum().clamp_min(1)
     good = F.smooth_l1_loss(found.quality.view(states, batch), quality, beta=0.1)
-    rank = ranking(found.utility.view(states, batch), quality)
+    rank = ranking(found.utility.view(states, batch), quality, apart)
     terms = (kinds + clean, how_bad, good, rank)
     total = sum((weight * term for weight, term in zip(weights, terms, strict=True)), torch.zeros_like(kinds))
     return {"kinds": kinds, "clean": clean, "severity": how_bad, "quality": good, "rank": rank, "total": total}
 
 
-def ranking(utility: Tensor, quality: Tensor) -> Tensor:
-    """−log σ(u_A − u_B), the mean over all pairs of states [S,B] of one image of which A is better by `APART`."""
+def ranking(utility: Tensor, quality: Tensor, apart: float = APART) -> Tensor:
+    """−log σ(u_A − u_B), the mean over all pairs of states [S,B] of one image of which A is better by `apart`."""
     first, second = torch.triu_indices(len(utility), len(utility), 1, device=utility.device)
     margin, gap = utility[first] - utility[second], quality[first] - quality[second]
-    counts = (gap.abs() > APART).float()
+    counts = (gap.abs() > apart).float()
     return (F.softplus(-margin * gap.sign()) * counts).sum() / counts.sum().clamp_min(1)
 
 
-def ranked_right(utility: Tensor, quality: Tensor) -> float:
+def ranked_right(utility: Tensor, quality: Tensor, apart: float = APART) -> float:
     """The share of those pairs that utilities order as qualities do; ½ where there is no pair."""
     first, second = torch.triu_indices(len(utility), len(utility), 1, device=utility.device)
     gap = quality[first] - quality[second]
-    pairs = gap.abs() > APART
+    pairs = gap.abs() > apart
     right = (utility[first] - utility[second]).sign() == gap.sign()
     return float(right[pairs].float().mean()) if bool(pairs.any()) else 0.5
 

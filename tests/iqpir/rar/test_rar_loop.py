@@ -27,8 +27,14 @@ class Stand:
     """An assessor that says what `utility`, `quality` and `clean` say, and a restorer that does what it is told."""
 
     def __init__(
-        self, restore: Say, utility: Say = mean, quality: Say = lambda z: mean(z) * 0, clean: float = -5
+        self,
+        restore: Say,
+        utility: Say = mean,
+        quality: Say = lambda z: mean(z) * 0,
+        clean: float = -5,
+        odds: dict[str, float] | None = None,
     ) -> None:
+        self.logits = torch.tensor([(odds or {}).get(kind, -5.0) for kind in DEGRADATIONS])
         self.restore, self.utility, self.quality, self.clean = restore, utility, quality, clean
         self.assessed: list[int] = []
         self.restored: list[int] = []
@@ -37,8 +43,9 @@ class Stand:
         self.assessed.append(len(latent))
         count, kinds = len(latent), len(DEGRADATIONS)
         return Assessment(
-            torch.zeros(count, 1, 1), torch.zeros(count, kinds), torch.full((count,), float(self.clean)),
+            torch.zeros(count, 1, 1), self.logits.expand(count, -1), torch.full((count,), float(self.clean)),
             torch.zeros(count, kinds), self.quality(latent), self.utility(latent),
+            latent[:, :0],
         )  # fmt: skip
 
     def restore_latent(self, latent: Tensor, assessment: Assessment, options: LoopOptions) -> Tensor:
@@ -57,6 +64,23 @@ def test_a_clean_image_is_left_without_any_round():
         assert torch.equal(found.latent, start()) and not system.restored
         assert [trace.reason for trace in found.traces] == ["clean", "clean"]
         assert [each.verdict for each in found.traces[0].rounds] == ["stopped"] and found.traces[0].taken == 0
+
+
+@pytest.mark.parametrize(
+    ("odds", "clean"),
+    [
+        ({"haze": 0.1}, False),
+        ({"haze": -0.1}, True),
+        ({"snow": -2.1}, False),
+        ({"rain": -2.1}, False),
+        ({"snow": -2.3}, True),
+    ],
+)
+def test_what_is_named_is_not_clean_however_good_it_is(odds: dict[str, float], clean: bool):
+    """A half is the logit 0, and .1 is ln(.1/.9) = -2.197: of rain and snow, which hide what is behind them."""
+    system = Stand(lambda z: z + 4, quality=lambda z: mean(z) * 0 + 0.95, clean=4, odds=odds)
+    (trace,) = rounds(system, start(1), LoopOptions(rounds=1)).traces
+    assert (trace.reason == "clean") == clean and bool(system.restored) != clean
 
 
 def test_what_may_be_clean_is_left_only_if_it_is_fair():

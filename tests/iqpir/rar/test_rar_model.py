@@ -51,6 +51,7 @@ def test_an_image_that_is_said_to_be_clean_comes_back_bit_for_bit(system: RAR, c
     trained weights."""
     kinds = 2 * len(DEGRADATIONS)
     system.assessor.head.bias.data[kinds : kinds + 2] = 100.0  # clean, and of high quality
+    system.assessor.head.bias.data[: len(DEGRADATIONS)] = -100.0  # and nothing named
     made = system(images())
     assert torch.equal(made.image, images()) and counted == {"encode": 1, "decode": 0}
     assert all(trace.reason == "clean" and trace.taken == 0 for trace in made.traces)
@@ -233,11 +234,56 @@ def test_an_overview_is_nothing_at_first_and_is_learned():
     assert plain.overview is None and seeing.overview is not None
     seeing.load_state_dict({**seeing.state_dict(), **plain.state_dict()})
     latent = torch.randn(2, 16, 16, 16)
-    for own, other in zip(seeing(latent), plain(latent), strict=True):
+    assert plain(latent).view.shape == (2, 0, 16, 16) and seeing(latent).view.shape == (2, 8, 16, 16)
+    for own, other in zip(seeing(latent)[:-1], plain(latent)[:-1], strict=True):
         torch.testing.assert_close(own, other)
     seeing(latent).logits.sum().backward()
     for layer in (seeing.overview.answers, seeing.overview.queries):
         assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
+
+
+def test_a_filler_is_nothing_at_first_and_is_told_nothing_where_the_restorer_is_not():
+    torch.manual_seed(0)
+    config = RARConfig(overview_width=8, fill_widths=(8, 12))
+    made = RAR(config).eval()
+    latent = torch.randn(2, 16, 8, 12)
+    assert made.filler is not None
+    torch.testing.assert_close(made.filler(latent, made.assess(latent)), latent)
+    torch.nn.init.normal_(made.filler.head.weight)
+    seen = made.assess(latent)
+    assert not torch.allclose(
+        made.restore_latent(latent, seen), made.restore_latent(latent, seen, LoopOptions(assess=False))
+    )
+    # Of two, the one before which there is something alone; and the flow is told of what was made of it.
+    hides = DEGRADATIONS.index("snow")
+    logits = torch.full((2, len(DEGRADATIONS)), -5.0)
+    logits[1, hides] = -1.0  # .27, more than .1
+    seen = seen._replace(logits=logits)
+    filled = made.filler(latent[1:], seen.of(torch.tensor([1])))
+    found = made.restore_latent(latent, seen)
+    torch.testing.assert_close(found, torch.cat([latent[:1], filled]))
+    told: list[torch.Tensor] = []
+    made.adapter.register_forward_pre_hook(lambda _, given: told.append(given[0].tokens))
+    made.restore_latent(latent, seen)
+    torch.testing.assert_close(told[0], torch.cat([seen.tokens[:1], made.assess(filled).tokens]))
+    assert torch.equal(made.restore_latent(latent, seen, LoopOptions(hidden=1.0)), latent)
+    # What is clean when it is filled in is left to no restorer.
+    torch.nn.init.ones_(made.flow.head.bias)
+    assert not torch.allclose(made.restore_latent(latent, seen)[1:], filled)
+    logits = logits.index_fill(1, torch.tensor(hides), -5.0)
+    clean = seen.of(torch.tensor([1]))._replace(quality=torch.tensor([0.95]), logits=logits[:1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "assess", lambda _: clean)
+        found = made.restore_latent(latent, seen)
+    torch.testing.assert_close(found[1:], filled)
+    assert not torch.allclose(found[:1], latent[:1])
+    torch.nn.init.zeros_(made.flow.head.bias)
+    made.filler = None
+    torch.testing.assert_close(made.restore_latent(latent, seen), latent)  # a new flow changes nothing
+    with pytest.raises(IQPIRError, match="a view of the whole"):
+        RAR(RARConfig(fill_widths=(8, 12)))
+    with pytest.raises(IQPIRError, match="it takes 2, or none"):
+        RARConfig(overview_width=8, fill_widths=(8,))
 
 
 def test_what_is_global_is_seen_at_a_bounded_grid():

@@ -252,6 +252,29 @@ def test_a_choice_of_composites_has_the_labels_of_the_one_that_was_done():
     assert 130 <= done["haze",] <= 170  # 150 ± 6 is its deviation
 
 
+def test_what_is_behind_rain_and_snow_is_the_image_with_all_else_done_alike():
+    image, kinds = picture(5), ("haze", "snow", "gaussian blur", "rain", "colour cast")
+    asked, plain = (Composite(kinds=kinds, counts=(0, 1, 1, 1), behind=asked) for asked in (True, False))
+    hidden = 0
+    for seed in range(40):
+        made, usual = (each(image, np.random.default_rng(seed)) for each in (asked, plain))
+        assert torch.equal(made.image, usual.image) and usual.behind is None and made.behind is not None
+        before = {"rain", "snow"} & set(names(made.params.order))
+        hidden += bool(before)
+        if not before:
+            assert torch.equal(made.behind, made.image)
+        elif len(before) == sum(place >= 0 for place in made.params.order):
+            assert torch.equal(made.behind, image)
+        elif names(made.params.order)[:2] in (("haze", "snow"), ("haze", "rain")) and made.params.order[2] < 0:
+            torch.testing.assert_close(made.behind, made.steps[1])
+    assert 20 < hidden < 40
+    shown = Composite(mixtures=(("snow", "gaussian blur"),), behind=True)(image, np.random.default_rng(1))
+    assert shown.steps is not None and shown.behind is not None
+    sigma = 0.8 + 3.2 * float(shown.params.amount[DEGRADATIONS.index("gaussian blur")])
+    blurred = camera.blurred(np.ascontiguousarray(image.numpy().transpose(1, 2, 0)), sigma)
+    assert np.abs(quantise(blurred) / 255 - shown.behind.numpy().transpose(1, 2, 0)).max() < 1e-6
+
+
 def test_levels_are_fifths():
     assert [level(each) for each in (0, 0.19, 0.21, 0.5, 0.79, 1.0)] == [
         "very low", "very low", "low", "medium", "high", "very high",

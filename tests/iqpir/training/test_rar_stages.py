@@ -27,7 +27,16 @@ from iqpir.training.stages import make_stage
 LATENT = {"image_size": 32, "latent_channels": 4, "latent_width": 8, "latent_blocks": 1, "groups": 2, "codes": 8}
 ASSESSOR = {"assessor_width": 16, "assessor_layers": 1, "heads": 2, "queries": 2}
 STEPS = 4
-STAGES = ("rar-latent", "rar-assessor", "rar-restorer", "rar-joint", "rar-overview", "rar-rounds")
+STAGES = (
+    "rar-latent",
+    "rar-assessor",
+    "rar-restorer",
+    "rar-joint",
+    "rar-overview",
+    "rar-rounds",
+    "rar-filler",
+    "rar-judge",
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +52,17 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "rar-joint": {"weights": [0.5, 1.0]},
         "rar-overview": {"changes": {"overview_width": 4, "overview_blocks": 1}},
         "rar-rounds": {"weights": [1.0], "begun": 0.25},
+        "rar-filler": {
+            "changes": {"fill_widths": [4, 8]},
+            "data": {
+                "source": "photographs", "workers": 0, "scores": "none", "crop": 32,
+                "degradation": {"kind": "choice", "of": [
+                    {"kind": "composite", "kinds": ["snow", "rain"], "counts": [0, 1, 1, 0], "behind": True},
+                    {"kind": "composite-cdd11", "behind": True},
+                ]},
+            },
+        },
+        "rar-judge": {"apart": 0.001},
     }  # fmt: skip
     return written(tmp_path_factory.mktemp("recipe"), (64, 48), sections)
 
@@ -68,6 +88,8 @@ def test_what_is_worth_a_look_is_written(trained: Path):
         "rar-joint": {"flow 2", "quality", "held-out adaptive psnr", "held-out rounds"},
         "rar-overview": {"kinds", "held-out average precision rain", "held-out average precision snow"},
         "rar-rounds": {"flow 1", "quality", "held-out adaptive psnr"},
+        "rar-filler": {"image", "held-out psnr", "held-out psnr before", "held-out filled right"},
+        "rar-judge": {"rank", "held-out average precision", "held-out filled right", "held-out whole right"},
     }
     for stage, columns in expected.items():
         assert columns <= set((trained / stage / "losses.csv").read_text().splitlines()[0].split(",")), stage
@@ -93,7 +115,8 @@ def test_each_stage_trains_its_own_parts(trained: Path):
     for before, after, learned in (
         (states[0], states[1], set()), (states[1], states[2], set()),
         (states[2], states[3], {"assessor", "adapter", "flow", "code"}), (states[3], states[4], {"assessor"}),
-        (states[4], states[5], {"assessor", "adapter", "flow", "code"}),
+        (states[4], states[5], {"assessor", "adapter", "flow", "code"}), (states[5], states[6], set()),
+        (states[6], states[7], {"assessor"}),
     ):  # fmt: skip
         changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
         assert changed == learned
@@ -101,7 +124,7 @@ def test_each_stage_trains_its_own_parts(trained: Path):
 
 def test_a_share_of_the_beginning_is_in_what_is_saved_and_not_in_what_learns(trained: Path):
     folder = trained / "rar-rounds"
-    begun, saved = (load_file(trained / name / f"{name}.safetensors") for name in STAGES[-2:])
+    begun, saved = (load_file(trained / name / f"{name}.safetensors") for name in ("rar-overview", "rar-rounds"))
     (state,) = folder.glob("state-*.safetensors")
     learned = {name.removeprefix("average/"): value for name, value in load_file(state).items() if "average/" in name}
     moved = 0
@@ -127,6 +150,38 @@ def test_an_overview_is_given_to_an_assessor_that_has_none(trained: Path):
 def test_an_overview_is_not_trained_where_there_is_none(recipe: Path, trained: Path):
     with pytest.raises(IQPIRError, match="overview_width: 64"):
         make_stage(replace(load("rar-overview", recipe, trained), changes={}), trained)
+
+
+def test_what_fills_in_is_all_that_its_stage_adds(trained: Path):
+    rounds, filler = (load_file(trained / name / f"{name}.safetensors") for name in ("rar-rounds", "rar-filler"))
+    new = {name for name in filler if name not in rounds}
+    assert new and all(name.startswith("filler.") for name in new) and rounds.keys() < filler.keys()
+    assert filler["filler.head.weight"].abs().max() > 0
+
+
+def test_a_judge_changes_answers_and_nothing_that_a_restorer_is_told(trained: Path):
+    filler, judge = (load_file(trained / name / f"{name}.safetensors") for name in ("rar-filler", "rar-judge"))
+    changed = {name.rpartition(".")[0] for name in filler if not torch.equal(filler[name], judge[name])}
+    assert changed == {"assessor.head", "assessor.overview.answers"}
+
+
+def test_a_judge_needs_something_to_judge(recipe: Path, trained: Path):
+    settings = load("rar-judge", recipe, trained)
+    with pytest.raises(IQPIRError, match="this system fills nothing in"):
+        make_stage(replace(settings, begin=str(trained / "rar-rounds" / "rar-rounds.safetensors")), trained)
+    with pytest.raises(IQPIRError, match="goes on with the system that it is given"):
+        make_stage(replace(settings, changes={"heads": 4}), trained)
+
+
+def test_what_fills_in_needs_a_view_and_pairs_that_differ_by_rain_and_snow_alone(recipe: Path, trained: Path):
+    settings = load("rar-filler", recipe, trained)
+    with pytest.raises(IQPIRError, match="fill_widths: \\[48, 80\\]"):
+        make_stage(replace(settings, changes={}), trained)
+    with pytest.raises(IQPIRError, match="a view of the whole, which this system does not have"):
+        make_stage(replace(settings, begin=str(trained / "rar-joint" / "rar-joint.safetensors")), trained)
+    for degradation in ("composite", {"kind": "choice", "of": [{"kind": "composite", "behind": True}, "composite"]}):
+        with pytest.raises(IQPIRError, match="each composite needs behind: true"):
+            replace(settings, data=replace(settings.data, degradation=degradation))
 
 
 def test_a_stage_between_two_systems_refuses_one_that_is_not_whole(recipe: Path, trained: Path):
@@ -194,7 +249,7 @@ def test_an_image_that_is_nearly_clean_counts_as_much_as_one_that_is_lost(recipe
     batch = _batch()
     with torch.no_grad():
         bad, clean = stage.latents(batch)
-        _, image = stage.flow_terms(bad, clean, batch["gt"], stage.told(stage.averaged.assess(bad)))
+        _, image = stage.flow_terms(bad, clean, batch["gt"], stage.told(stage.averaged.assess(bad), 0.0))
         off = stage.averaged.latent.decode(bad) - batch["gt"]
     by_hand = 6 * off.abs().mean() + 0.5 * sum(float(np.log((each**2).mean() + 4e-4)) for each in off.numpy()) / len(
         off
@@ -259,6 +314,7 @@ def test_severity_counts_for_what_is_there_alone():
         torch.full((2, kinds), 0.9),
         torch.ones(2),
         torch.zeros(2),
+        torch.zeros(2, 0, 1, 1),
     )
     made = terms.assessor_terms(found, severity, torch.ones(1, 2), (1, 1, 1, 1))
     assert made["severity"].item() == pytest.approx(0.4 - 0.05)  # Huber: |e| − β/2
