@@ -20,6 +20,7 @@ from iqpir.rar.layers import Layer, coarse, positions
 
 ANSWERS = 2 * len(DEGRADATIONS) + 3
 """A logit and a severity of each, then clean, quality and utility."""
+UTILITY = ANSWERS - 1
 _BLOCK = 8
 """Latent positions on a side, 32 pixels, of each of which the largest counts."""
 

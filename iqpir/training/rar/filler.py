@@ -11,7 +11,9 @@ from torch import Tensor
 
 from iqpir.checkpoint import load_rar
 from iqpir.errors import IQPIRError
+from iqpir.rar.assessor import ANSWERS, UTILITY
 from iqpir.rar.filler import Filler
+from iqpir.rar.kinds import DEGRADATIONS
 from iqpir.rar.loop import LoopOptions
 from iqpir.training.rar.settings import RARFillerSettings, RARJudgeSettings
 from iqpir.training.rar.stages import RARStage, RestoringStage, assessed, assessor_weights, grown, qualities
@@ -79,6 +81,11 @@ class RARJudgeStage(RARStage):
             raise IQPIRError("changes: rar-judge goes on with the system that it is given")
         self._filler: Filler = system.filler
         super().__init__(settings, system, device)
+        rows = torch.zeros(ANSWERS, device=device)
+        rows[[UTILITY, *(DEGRADATIONS.index(each) for each in settings.of)]] = 1
+        for parameter in system.parameters():
+            if parameter.requires_grad:  # a row of weights, or a bias, for each answer
+                parameter.register_hook(lambda grad: grad * rows.view(-1, *[1] * (grad.ndim - 1)))
 
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         states, labels, quality = self._states(batch)

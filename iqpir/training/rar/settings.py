@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from iqpir.rar.config import RARConfig
-from iqpir.rar.kinds import DEGRADATIONS
+from iqpir.rar.kinds import DEGRADATIONS, HIDING
 from iqpir.training.common import Common
 from iqpir.training.strict import need
 
@@ -210,6 +210,8 @@ class RARJudgeSettings(_Assessing):
     """What the assessor answers, alone, about images that are filled in: what it sees stays as it is, and so does
     what a restorer is told."""
 
+    of: tuple[str, ...] = HIDING
+    """Degradations that it learns to tell anew, beside which is better; what it says of others stays as it is."""
     apart: float = 0.004
     """Qualities that differ by less are no pair: to fill in a dozen flakes changes an image's little."""
     begin: str = ""
@@ -221,6 +223,7 @@ class RARJudgeSettings(_Assessing):
     def __post_init__(self) -> None:
         super().__post_init__()
         need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-filler")
+        need(set(self.of) <= set(DEGRADATIONS), f"of: some of {', '.join(DEGRADATIONS)}")
         need(self.apart >= 0, "apart is a difference of qualities, 0 or more")
 
 

@@ -161,8 +161,13 @@ def test_what_fills_in_is_all_that_its_stage_adds(trained: Path):
 
 def test_a_judge_changes_answers_and_nothing_that_a_restorer_is_told(trained: Path):
     filler, judge = (load_file(trained / name / f"{name}.safetensors") for name in ("rar-filler", "rar-judge"))
-    changed = {name.rpartition(".")[0] for name in filler if not torch.equal(filler[name], judge[name])}
-    assert changed == {"assessor.head", "assessor.overview.answers"}
+    changed = {name for name in filler if not torch.equal(filler[name], judge[name])}
+    layers = ("assessor.head", "assessor.overview.answers")
+    assert changed == {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+    learned = [DEGRADATIONS.index(name) for name in ("rain", "snow")] + [2 * len(DEGRADATIONS) + 2]  # utility is last
+    for name in changed:
+        moved = (filler[name] != judge[name]).reshape(len(filler[name]), -1).any(dim=1)
+        assert moved.nonzero().flatten().tolist() == learned
 
 
 def test_a_judge_needs_something_to_judge(recipe: Path, trained: Path):
