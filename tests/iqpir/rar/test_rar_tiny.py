@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from bench.data import mixtures
 from iqpir.image_files import decode, to_tensor
-from iqpir.rar import RAR
+from iqpir.rar import RAR, LoopOptions
 from iqpir.rar.kinds import DEGRADATIONS
 from iqpir.training.degrade import Composite
-from iqpir.training.degrade.base import jpeg
+from iqpir.training.degrade.base import jpeg, quantise
 from iqpir.training.rar.terms import average_precision, closeness, psnr
 from iqpir.weights import shipped
 
@@ -46,6 +48,20 @@ def test_clean_photographs_get_one_round_at_most_and_lose_nothing_that_is_seen(t
     made = tiny(given)
     assert all(trace.taken <= 1 for trace in made.traces)
     assert (psnr(made.image, photographs) > psnr(given, photographs) - 0.1).all()
+
+
+@pytest.mark.parametrize(("kind", "gain"), [(mixtures.rain, 2.0), (mixtures.snow, 1.5)])
+def test_rain_and_snow_of_other_code_go_and_what_they_hid_is_filled_in(
+    tiny: RAR, photographs: torch.Tensor, kind: Callable[..., np.ndarray], gain: float
+):
+    pixels = photographs.permute(0, 2, 3, 1).double().numpy()
+    drawn = [kind(each, np.random.default_rng(place)) for place, each in enumerate(np.concatenate([pixels, pixels]))]
+    given = torch.from_numpy(quantise(np.stack(drawn)).transpose(0, 3, 1, 2)).float() / 255
+    wanted = photographs.repeat(2, 1, 1, 1)
+    before, after = psnr(given, wanted), psnr(tiny(given).image, wanted)
+    assert (after >= before).float().mean() >= 0.75 and (after - before).mean() > gain
+    unfilled = psnr(tiny(given, LoopOptions(hidden=1.0)).image, wanted)
+    assert (after - unfilled).mean() > 1
 
 
 @pytest.mark.parametrize("count", [2, 3])
