@@ -33,7 +33,7 @@ _OF_A_RUN = ("ci", "against", "common_items", "fired", "seconds", "gain", "incre
 @click.option("--paired-with", "against", metavar="METHOD", help="Test every method against this one, item by item.")
 @click.option("--common-items", is_flag=True, help="Only items that every method has a value for.")
 @click.option(
-    "--fired", metavar="[METHOD:]WHAT", help="Only images on which its rollback, kept, stopping or repeat fired."
+    "--fired", metavar="[METHOD:]WHAT", help="Only images on which rollback, kept, filled, stopping or repeat fired."
 )
 @click.option("--seconds", is_flag=True, help="What the run spent per image; bench latency measures instead.")
 @click.option(

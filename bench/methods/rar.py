@@ -15,7 +15,7 @@ from bench.errors import BenchError, ItemError, one_line
 from bench.methods.base import Method, package_versions
 from bench.methods.loading import RANDOM, NamedFile, loaded, loading, parameter_count, random_weights
 from bench.methods.options import Option, declared_options, resolve
-from bench.methods.trace import Step, Trace, Traced
+from bench.methods.trace import FILLED, Step, Trace, Traced
 from bench.methods.versions import code_versions
 from iqpir.rar.kinds import described
 from iqpir.weights import shipped
@@ -191,7 +191,7 @@ def _step(each: Round) -> Step:
     words = described(each.degradations, each.severity)
     if each.verdict == "stopped":
         return Step("stopped", words, quality=each.quality)
-    return Step(each.verdict, words, "", each.quality, each.quality_after, each.better)
+    return Step(each.verdict, words, FILLED if each.filled else "", each.quality, each.quality_after, each.better)
 
 
 def _pictures(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 VERSION = 1
+FILLED = "filled in rain or snow"
+"""The action of a round that did so."""
 Verdict = Literal["accepted", "kept", "rolled back", "stopped"]
 """Of a round: its result was taken; taken though it was judged no better; left; or nothing was done, as nothing was
 wrong any more."""
@@ -28,7 +30,7 @@ class Step:
     words: str = ""
     """What was seen before the round, for a reader: `haze 0.93 (high), noise 0.71 (low)`."""
     action: str = ""
-    """What was done, by methods that choose: the name of a tool."""
+    """What was done, by methods that choose: the name of a tool, or `FILLED`."""
     quality: float | None = None
     """Judged before the round, in [0,1]."""
     quality_after: float | None = None

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bench.errors import BenchError, suggest
-from bench.methods.trace import Trace
+from bench.methods.trace import FILLED, Trace
 from bench.results.view import Cell, RunView
 
 COLUMN = METRIC = "rounds"
@@ -65,6 +65,7 @@ MECHANISMS: Mapping[str, tuple[Callable[[Trace], bool], str]] = {
     "rollback": (lambda trace: trace.rolled_back > 0, "rolled a result back"),
     "kept": (lambda trace: any(step.verdict == "kept" for step in trace.steps), "took a result judged no better"),
     "stopping": (lambda trace: trace.reason in ("clean", "no gain", "fixed point"), "stopped before the limit"),
+    "filled": (lambda trace: any(step.action == FILLED for step in trace.steps), FILLED),
     "repeat": (lambda trace: trace.taken > 1, "took a second result"),
 }
 """By what `--fired` calls them: whether it did on an image, and how that is said."""

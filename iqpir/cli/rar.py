@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROUND = (
     "image", "round", "verdict", "reason", "quality", "quality_after", "utility", "utility_after", "better", "change",
+    "filled",
 )  # fmt: skip
 REMEDY = "iqpir train all configs/rar-tiny.yaml makes such a system"
 
@@ -59,7 +60,8 @@ def trace_rows(name: str, trace: Trace) -> list[dict[str, str]]:
         row: dict[str, Any] = {
             "image": name, "round": each.number, "verdict": each.verdict, "reason": each.reason,
             "quality": each.quality, "quality_after": each.quality_after, "utility": each.utility,
-            "utility_after": each.utility_after, "better": each.better, "change": each.change, **each.degradations,
+            "utility_after": each.utility_after, "better": each.better, "change": each.change,
+            "filled": each.filled, **each.degradations,
         }  # fmt: skip
         rows.append({key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in row.items()})
     return rows

@@ -31,6 +31,9 @@ class Restorer(Protocol):
 
     def assess(self, latent: Tensor) -> Assessment: ...
 
+    def fills(self, assessment: Assessment, options: LoopOptions) -> Tensor:
+        """bool [B]: in which latents a round fills in what rain and snow hide."""
+
     def restore_latent(self, latent: Tensor, assessment: Assessment, options: LoopOptions) -> Tensor:
         """One round."""
 
@@ -105,6 +108,8 @@ class Round(NamedTuple):
     """Probability that the result is better than what it came from; ½ where there is none."""
     change: float
     """‖Δ‖/‖z‖."""
+    filled: bool
+    """Whether what rain and snow hide was filled in."""
     degradations: Mapping[str, float]
     """Probability of each before the round, and of `clean`."""
     severity: Mapping[str, float]
@@ -152,11 +157,14 @@ def rounds(system: Restorer, latent: Tensor, options: LoopOptions, *, keep: bool
         if not len(going):
             break
         before = known.of(going)
+        filled = system.fills(before, options).tolist()
         made = system.restore_latent(current[going], before, options)
         after = system.assess(made)
         taken, reasons = _judge(current[going], made, before, after, number, options)
         for row, place in enumerate(going.tolist()):
-            told[place].append(_round(number, row, before, after, current[place], made[row], taken[row], reasons[row]))
+            told[place].append(
+                _round(number, row, before, after, current[place], made[row], taken[row], filled[row], reasons[row])
+            )
         current[going[taken]] = made[taken]
         known = known.changed(going[taken], after.of(taken))
         active[going] = torch.tensor([not each for each in reasons], device=active.device)
@@ -218,8 +226,8 @@ def severities(assessment: Assessment, place: int) -> dict[str, float]:
 def _stopped(number: int, known: Assessment, place: int) -> Round:
     quality, utility = float(known.quality[place]), float(known.utility[place])
     return Round(
-        number, quality, quality, utility, utility, 0.5, 0.0, named(known, place), severities(known, place),
-        "stopped", "clean",
+        number, quality, quality, utility, utility, 0.5, 0.0, False, named(known, place),
+        severities(known, place), "stopped", "clean",
     )  # fmt: skip
 
 
@@ -231,11 +239,12 @@ def _round(
     old: Tensor,
     made: Tensor,
     taken: Tensor,
+    filled: bool,
     reason: Reason,
 ) -> Round:
     verdict: Verdict = ("kept" if reason == "no gain" else "accepted") if bool(taken) else "rolled back"
     return Round(
         number, float(before.quality[row]), float(after.quality[row]), float(before.utility[row]),
         float(after.utility[row]), float(better(after, before)[row]), float(_change(old[None], made[None])[0]),
-        named(before, row), severities(before, row), verdict, reason,
+        filled, named(before, row), severities(before, row), verdict, reason,
     )  # fmt: skip

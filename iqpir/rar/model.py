@@ -125,25 +125,38 @@ class RAR(nn.Module):
     def assess(self, latent: Tensor) -> Assessment:
         return self.assessor(latent)
 
+    def fills(self, assessment: Assessment, options: LoopOptions = _USUAL) -> Tensor:
+        """bool [B]: in which latents a round fills in what rain and snow hide; in none without a part for it, or
+        without assessment."""
+        hidden = is_hidden(assessment, options)
+        return hidden if self.filler is not None and options.assess else torch.zeros_like(hidden)
+
     def condition(self, assessment: Assessment, *, told: bool = True) -> Condition:
         return self.adapter(assessment) if told else self.adapter.blind(assessment)
 
     def restore_latent(self, latent: Tensor, assessment: Assessment, options: LoopOptions = _USUAL) -> Tensor:
         """One round of the restorer that the options name; before it, what rain and snow hide is filled in, and what
         that has made is looked at again: the restorer is told of what it gets, and leaves what is clean by then."""
-        if self.filler is None or not options.assess:
-            return self._restored(latent, assessment, options)
-        hidden = is_hidden(assessment, options)
-        if bool(hidden.any()):
-            latent = latent.clone()
-            latent[hidden] = self.filler(latent[hidden], assessment.of(hidden))
-            assessment = assessment.changed(hidden, self.assess(latent[hidden]))
+        hidden = self.fills(assessment, options)
+        latent, assessment = self.filled(latent, assessment, options)
         going = ~(hidden & is_clean(assessment, options))
         if bool(going.all()):
             return self._restored(latent, assessment, options)
         if bool(going.any()):
             latent[going] = self._restored(latent[going], assessment.of(going), options)
         return latent
+
+    def filled(
+        self, latent: Tensor, assessment: Assessment, options: LoopOptions = _USUAL
+    ) -> tuple[Tensor, Assessment]:
+        """What a round leaves to its restorer, and what is seen in that: latents with what rain and snow hide filled
+        in, where they are, and others as they are."""
+        hidden = self.fills(assessment, options)
+        if self.filler is None or not bool(hidden.any()):
+            return latent, assessment
+        latent = latent.clone()
+        latent[hidden] = self.filler(latent[hidden], assessment.of(hidden))
+        return latent, assessment.changed(hidden, self.assess(latent[hidden]))
 
     def _restored(self, latent: Tensor, assessment: Assessment, options: LoopOptions) -> Tensor:
         condition = self.condition(assessment, told=options.assess)

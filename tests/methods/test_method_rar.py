@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.rar import saved, small
+from support.rar import saved, small, waves
 from torch import Tensor
 
 from bench.catalog.registry import registry
@@ -17,6 +17,7 @@ from bench.errors import BenchError
 from bench.methods.base import Method
 from bench.methods.build import build_method
 from bench.methods.rar import RarMethod
+from bench.methods.trace import FILLED
 from iqpir.rar import RAR, LoopOptions
 
 
@@ -62,6 +63,16 @@ def test_it_restores_as_the_package_does(options: Mapping[str, Any], loop: LoopO
         assert [step.verdict for step in one.trace.steps] == [each.verdict for each in trace.rounds]
         assert (one.trace.taken, one.trace.rolled_back) == (trace.taken, trace.rolled_back)
         assert [step.quality for step in one.trace.steps] == [each.quality for each in trace.rounds]
+
+
+@pytest.mark.parametrize("hidden", [0.0, 1.0])
+def test_a_round_that_fills_in_says_so(tmp_path: Path, hidden: float):
+    """Every probability is above 0 and none above 1."""
+    method = loaded(saved(waves(), tmp_path), hidden=hidden, adaptive=False, rounds=1)
+    method.restore(images())
+    told = method.traces()
+    expected = FILLED if hidden == 0 else ""
+    assert told is not None and [[step.action for step in one.trace.steps] for one in told] == [[expected]] * 2
 
 
 def test_the_images_between_rounds_are_those_of_fewer_rounds(weights: Path):

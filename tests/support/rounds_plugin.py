@@ -4,6 +4,7 @@ worse."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 import bench
 from bench.methods.base import Method, ToldMethod
-from bench.methods.trace import Step, Trace, Traced
+from bench.methods.trace import FILLED, Step, Trace, Traced
 
 
 class Halving(Method):
@@ -44,6 +45,8 @@ class Halving(Method):
                 for number in range(len(states) - 1)
             ]
             reason = "limit"
+            if not self.adaptive:
+                steps[0] = replace(steps[0], action=FILLED)
             if self.adaptive and steps:
                 steps.append(Step("rolled back", "haze 0.60 (low)", "", 0.4, 0.3, 0.25))
                 reason = "no gain"

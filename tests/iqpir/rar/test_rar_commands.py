@@ -64,6 +64,7 @@ def test_a_folder_is_restored_as_python_restores_it_and_its_rounds_are_written(
         own = [row for row in found if row["image"] == name]
         assert [row["verdict"] for row in own] == [each.verdict for each in expected.traces[0].rounds]
         assert float(own[0]["quality"]) == pytest.approx(expected.traces[0].rounds[0].quality, rel=1e-4)
+        assert [row["filled"] for row in own] == [str(each.filled) for each in expected.traces[0].rounds]
         assert {*DEGRADATIONS, CLEAN} <= own[0].keys() and own[-1]["reason"] == expected.traces[0].reason
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from iqpir.errors import IQPIRError
 from iqpir.rar.assessor import Assessment
 from iqpir.rar.kinds import DEGRADATIONS
-from iqpir.rar.loop import LoopOptions, rounds
+from iqpir.rar.loop import LoopOptions, is_hidden, rounds
 
 Say = Callable[[Tensor], Tensor]
 """Latents [B,…] → [B]."""
@@ -47,6 +47,9 @@ class Stand:
             torch.zeros(count, kinds), self.quality(latent), self.utility(latent),
             latent[:, :0],
         )  # fmt: skip
+
+    def fills(self, assessment: Assessment, options: LoopOptions) -> Tensor:
+        return is_hidden(assessment, options)
 
     def restore_latent(self, latent: Tensor, assessment: Assessment, options: LoopOptions) -> Tensor:
         self.restored.append(len(latent))

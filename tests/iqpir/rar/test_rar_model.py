@@ -16,6 +16,7 @@ from iqpir.rar import RAR, LoopOptions, RARConfig
 from iqpir.rar.assessor import Assessor, better, overall
 from iqpir.rar.kinds import DEGRADATIONS, LIGHT
 from iqpir.rar.layers import GRID, coarse, positions
+from iqpir.rar.loop import rounds
 from iqpir.rar.model import slow
 
 ALWAYS = LoopOptions(rounds=3, adaptive=False)
@@ -262,10 +263,16 @@ def test_a_filler_is_nothing_at_first_and_is_told_nothing_where_the_restorer_is_
     filled = made.filler(latent[1:], seen.of(torch.tensor([1])))
     found = made.restore_latent(latent, seen)
     torch.testing.assert_close(found, torch.cat([latent[:1], filled]))
-    told: list[torch.Tensor] = []
-    made.adapter.register_forward_pre_hook(lambda _, given: told.append(given[0].tokens))
+    assert made.fills(seen).tolist() == [False, True]
+    assert not made.fills(seen, LoopOptions(assess=False)).any()
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(made, "assess", lambda given: seen.of(torch.arange(2 - len(given), 2)))
+        told = rounds(made, latent, LoopOptions(1, adaptive=False)).traces
+    assert [trace.rounds[0].filled for trace in told] == [False, True]
+    tokens: list[torch.Tensor] = []
+    made.adapter.register_forward_pre_hook(lambda _, given: tokens.append(given[0].tokens))
     made.restore_latent(latent, seen)
-    torch.testing.assert_close(told[0], torch.cat([seen.tokens[:1], made.assess(filled).tokens]))
+    torch.testing.assert_close(tokens[0], torch.cat([seen.tokens[:1], made.assess(filled).tokens]))
     assert torch.equal(made.restore_latent(latent, seen, LoopOptions(hidden=1.0)), latent)
     # What is clean when it is filled in is left to no restorer.
     torch.nn.init.ones_(made.flow.head.bias)
@@ -279,6 +286,7 @@ def test_a_filler_is_nothing_at_first_and_is_told_nothing_where_the_restorer_is_
     assert not torch.allclose(found[:1], latent[:1])
     torch.nn.init.zeros_(made.flow.head.bias)
     made.filler = None
+    assert not made.fills(seen).any()
     torch.testing.assert_close(made.restore_latent(latent, seen), latent)  # a new flow changes nothing
     with pytest.raises(IQPIRError, match="a view of the whole"):
         RAR(RARConfig(fill_widths=(8, 12)))
