@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from iqpir.training.strict import Strict, need
+from iqpir.training.strict import Strict, need, not_negative
 
 WORDS = ("flaw", "none", "target")
 """What `data.scores` can be beside a file."""
@@ -148,6 +148,7 @@ class Common(Strict):
         need(0 <= self.rate < 1 and 0 <= self.end_rate < 1, "rates must lie in [0,1)")
         need(all(0 <= beta < 1 for beta in self.betas), "betas must lie in [0,1)")
         need(self.warm_up >= 0 and self.held_out >= 0, "warm_up and held_out must not be negative")
+        not_negative(self)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, the first being 0."""

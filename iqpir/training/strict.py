@@ -34,6 +34,15 @@ class Strict:
         return asdict(self)  # type: ignore[call-overload]
 
 
+def not_negative(settings: Strict, where: str = "") -> None:
+    """Raise `IQPIRError` for a negative number with a fraction, of nested settings as well: none makes sense so."""
+    for name in names(type(settings)):
+        value = getattr(settings, name)
+        if isinstance(value, Strict):
+            not_negative(value, _place(where, name))
+        need(not isinstance(value, float) or value >= 0, f"{_place(where, name)} must not be negative")
+
+
 def names(cls: type) -> list[str]:
     return [one.name for one in fields(cls)]
 

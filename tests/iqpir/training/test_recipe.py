@@ -146,6 +146,8 @@ def test_fewer_steps_than_are_done_are_refused_and_change_nothing(written: Path)
         ("restorer: {data: {degradation: 5}}", "restorer: data.degradation: a degradation is a name"),
         ("restorer: {clip: -1.0}", "clip must be positive"),
         ("restorer: {seed: -1}", "seed must not be negative"),
+        ("restorer: {quality: -0.5}", "quality must not be negative"),
+        ("autoencoder: {adversary: {weight: -1.0}}", "adversary.weight must not be negative"),
         ("restorer: {data: {scores: target, degradation: scene, source: x, lq: x}}", "lq takes its place"),
         ("restorer: {precision: fp16}\nrestorer: {steps: 1}", "written twice"),
     ],
