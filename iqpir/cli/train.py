@@ -231,6 +231,10 @@ _STAGES = {
         "RAR: which is better, of what is filled in.",
         "RAR: what the assessor answers, and that alone, about images that are filled in.",
     ),
+    "rar-behind": (
+        "RAR: the flow restorer, on what is filled in.",
+        "RAR: the flow restorer alone, on what is filled in where rain or snow is.",
+    ),
 }
 
 

@@ -72,7 +72,7 @@ class LoopOptions:
     on photographs an assessor that has seen none finds snow by its rank, with probabilities below one half."""
     margin: float = 0.1
     """By how much the probability that a first round's result is better must exceed a half."""
-    again: float = 0.25
+    again: float = 0.3
     """The same of each later round. Of rar-tiny's first rounds most are for the better, whatever is judged, of later
     ones about half: what is known before a look belongs into the judgement as much as the look (docs/rar.md). What a
     first round makes of a clean photograph is judged hardly better, though, of a degraded one clearly."""

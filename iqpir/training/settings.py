@@ -17,16 +17,7 @@ from iqpir.network.config import IQPIRConfig, preset
 from iqpir.training.common import WORDS, Common
 from iqpir.training.common import Data as Data  # its place for users of the settings
 from iqpir.training.presets import PRESETS
-from iqpir.training.rar.settings import (
-    RARAssessorSettings,
-    RARFillerSettings,
-    RARJointSettings,
-    RARJudgeSettings,
-    RARLatentSettings,
-    RAROverviewSettings,
-    RARRestorerSettings,
-    RARRoundsSettings,
-)
+from iqpir.training.rar.settings import RAR_SETTINGS
 from iqpir.training.strict import Strict, names, need
 from iqpir.training.yaml_file import read_yaml
 
@@ -193,7 +184,7 @@ class FrontSettings(_Photo):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        need(self.decide >= 0 and self.spared > 0, "decide must not be negative, spared must be positive")
+        need(self.spared > 0, "spared must be positive")
         told = self.data.scene and self.data.lq is None
         need(not self.decide or told, "decide: only the degradation scene knows what is wrong: data.degradation")
 
@@ -251,19 +242,15 @@ class JointSettings(_Photo):
         )
 
 
-STAGES: Mapping[str, type[Common]] = {
-    kind.STAGE: kind
-    for kind in (
-        AutoencoderSettings, RestorerSettings, FidelitySettings, FrontSettings, DetailSettings, JointSettings,
-        RARLatentSettings, RARAssessorSettings, RARRestorerSettings, RARJointSettings, RAROverviewSettings,
-        RARRoundsSettings, RARFillerSettings, RARJudgeSettings,
-    )
-}  # fmt: skip
+_SETTINGS: tuple[type[Common], ...] = (
+    AutoencoderSettings, RestorerSettings, FidelitySettings, FrontSettings, DetailSettings, JointSettings,
+    *RAR_SETTINGS,
+)  # fmt: skip
+STAGES: Mapping[str, type[Common]] = {kind.STAGE: kind for kind in _SETTINGS}
 
 RECIPE = (
     "quality", "front", "detail", "autoencoder", "restorer", "fidelity", "joint",
-    "rar-latent", "rar-assessor", "rar-restorer", "rar-joint", "rar-overview", "rar-rounds", "rar-filler",
-    "rar-judge",
+    *(kind.STAGE for kind in RAR_SETTINGS),
 )  # fmt: skip
 """Sections of a recipe, in the order in which they are trained; before them `common`, what the stages share."""
 

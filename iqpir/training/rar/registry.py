@@ -6,33 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from iqpir.training.common import Common
-from iqpir.training.rar.filler import RARFillerStage, RARJudgeStage
-from iqpir.training.rar.settings import (
-    RARAssessorSettings,
-    RARFillerSettings,
-    RARJointSettings,
-    RARJudgeSettings,
-    RARLatentSettings,
-    RAROverviewSettings,
-    RARRestorerSettings,
-    RARRoundsSettings,
-)
-from iqpir.training.rar.stages import (
-    RARAssessorStage,
-    RARJointStage,
-    RARLatentStage,
-    RAROverviewStage,
-    RARRestorerStage,
-    RARRoundsStage,
-)
+from iqpir.training.rar import filler, stages, unrolled
+from iqpir.training.rar.settings import RAR_SETTINGS
 
-RAR_STAGES: Mapping[type[Common], Any] = {
-    RARLatentSettings: RARLatentStage,
-    RARAssessorSettings: RARAssessorStage,
-    RARRestorerSettings: RARRestorerStage,
-    RARJointSettings: RARJointStage,
-    RAROverviewSettings: RAROverviewStage,
-    RARRoundsSettings: RARRoundsStage,
-    RARFillerSettings: RARFillerStage,
-    RARJudgeSettings: RARJudgeStage,
-}
+_STAGES: Mapping[str, Any] = {
+    stage.name: stage
+    for stage in (
+        stages.RARLatentStage, stages.RARAssessorStage, stages.RARRestorerStage, unrolled.RARJointStage,
+        stages.RAROverviewStage, unrolled.RARRoundsStage, filler.RARFillerStage, filler.RARJudgeStage,
+        unrolled.RARBehindStage,
+    )
+}  # fmt: skip
+
+RAR_STAGES: Mapping[type[Common], Any] = {settings: _STAGES[settings.STAGE] for settings in RAR_SETTINGS}

@@ -136,21 +136,16 @@ class RARRestorerSettings(_Restoring):
 
 
 @dataclass(frozen=True)
-class RARJointSettings(_Assessing, _Restoring):
-    """S3: assessor, A_Q and restorers together, in unrolled rounds."""
+class _Unrolled(_Restoring):
+    """What the stages share that learn in unrolled rounds of a whole system."""
 
     begin: str = ""
-    """File of the stage rar-restorer (of rar-rounds: rar-overview); relative to the settings' folder."""
+    """File of the stage before; relative to the settings' folder."""
     weights: tuple[float, ...] = (0.2, 0.3, 0.4, 1.0)
     """Of the rounds; as many rounds are unrolled."""
-    assess: float = 0.5
-    """Weight of what the assessor learns."""
     begun: float = 0.0
     """Share of the weights that it began with in those that are saved: their mean keeps more of what it knew than what
     it ends with (Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022)."""
-
-    STAGE = "rar-joint"
-    LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-restorer"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,6 +154,17 @@ class RARJointSettings(_Assessing, _Restoring):
         need(
             bool(self.weights) and min(self.weights) >= 0 < sum(self.weights), "weights: one for each round, from 0 on"
         )
+
+
+@dataclass(frozen=True)
+class RARJointSettings(_Assessing, _Unrolled):
+    """S3: assessor, A_Q and restorers together, in unrolled rounds."""
+
+    assess: float = 0.5
+    """Weight of what the assessor learns."""
+
+    STAGE = "rar-joint"
+    LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-restorer"}
 
 
 @dataclass(frozen=True)
@@ -233,3 +239,18 @@ class RARRoundsSettings(RARJointSettings):
 
     STAGE = "rar-rounds"
     LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-overview"}
+
+
+@dataclass(frozen=True)
+class RARBehindSettings(_Unrolled):
+    """The flow restorer alone, on what is filled in where rain or snow is."""
+
+    STAGE = "rar-behind"
+    LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-judge"}
+
+
+RAR_SETTINGS: tuple[type[Common], ...] = (
+    RARLatentSettings, RARAssessorSettings, RARRestorerSettings, RARJointSettings, RAROverviewSettings,
+    RARRoundsSettings, RARFillerSettings, RARJudgeSettings, RARBehindSettings,
+)  # fmt: skip
+"""In the order in which the stages are trained."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,13 @@ from iqpir.training.degrade import degradation
 from iqpir.training.engine import Player
 from iqpir.training.rar.settings import (
     RARAssessorSettings,
+    RARBehindSettings,
     RARFillerSettings,
     RARJointSettings,
     RARJudgeSettings,
     RARLatentSettings,
     RAROverviewSettings,
     RARRestorerSettings,
-    RARRoundsSettings,
 )
 from iqpir.training.rar.terms import (
     Losses,
@@ -263,7 +262,7 @@ def assessed(found: Assessment, severity: Tensor, quality: Tensor) -> dict[str, 
 class RestoringStage(RARStage):
     """What the stages share whose errors are those of images."""
 
-    settings: RARRestorerSettings | RARJointSettings | RARFillerSettings
+    settings: RARRestorerSettings | RARJointSettings | RARFillerSettings | RARBehindSettings
 
     def told(self, assessment: Assessment, blind: float) -> Condition:
         """The condition; for a share `blind` of samples it tells nothing."""
@@ -385,97 +384,6 @@ class RARRestorerStage(RestoringStage):
         velocity = self.averaged.flow.velocity(begin, condition, time)
         end = begin + (1 - time)[:, None, None, None] * velocity
         return F.mse_loss(velocity, clean - latent), self.image_term(end, gt)
-
-
-class RARJointStage(RestoringStage):
-    """S3: rounds as they are used, unrolled: each begins where the one before has ended by its own steps, and learns
-    from where it ends itself."""
-
-    name = "rar-joint"
-    learns = ("assessor", "adapter", "flow", "code")
-    settings: RARJointSettings
-
-    def __init__(self, settings: RARJointSettings, device: torch.device) -> None:
-        system = load_rar(settings.begin)
-        system.check_whole(settings.begin)
-        if settings.changes:
-            raise IQPIRError(f"changes: {self.name} goes on with the system that it is given")
-        super().__init__(settings, system, device)
-        kept = system.named_parameters() if settings.begun else ()
-        self._beginning = {name: value.detach().clone() for name, value in kept}
-
-    @contextmanager
-    def _with_beginning(self) -> Iterator[None]:
-        """The weights that are saved in place of those that learn."""
-        kept = {name: self.averaged.state_dict()[name].clone() for name in self._beginning}
-        mixed = {name: value.lerp(self._beginning[name], self.settings.begun) for name, value in kept.items()}
-        self.averaged.load_state_dict(mixed, strict=False)
-        try:
-            yield
-        finally:
-            self.averaged.load_state_dict(kept, strict=False)
-
-    def measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        with self._with_beginning():
-            return super().measures(batch)
-
-    def save(self, path: Path) -> None:
-        with torch.no_grad(), self._with_beginning():
-            super().save(path)
-
-    def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
-        settings = self.settings
-        latent, clean = self.latents(batch)
-        found: Losses = {}
-        total, shares = latent.new_zeros(()), sum(settings.weights)
-        states, assessments = [], []
-        for turn, weight in enumerate(settings.weights):
-            # What the assessor learns is no reason for a restorer to change what it shows it.
-            states.append(latent.detach())
-            assessments.append(self.averaged.assess(states[-1]))
-            latent, error = self._round(
-                latent, clean, batch["gt"], self.told(assessments[-1], settings.blind), found, turn
-            )
-            total = total + weight / shares * error
-        states.append(latent.detach())
-        assessments.append(self.averaged.assess(states[-1]))
-        judged = self._assessed(torch.cat([clean, *states]), clean, batch, assessments)
-        found |= {name: value for name, value in judged.items() if name != "total"}
-        return {**found, "total": total + settings.assess * judged["total"]}
-
-    def _round(
-        self, latent: Tensor, clean: Tensor, gt: Tensor, condition: Condition, found: Losses, turn: int
-    ) -> tuple[Tensor, Tensor]:
-        """Where one round ends, and its error, whose parts are written into `found`."""
-        settings, error = self.settings, latent.new_zeros(())
-        restorers = self.averaged.config.restorers
-        if "code" in restorers and (turn == 0 or restorers == ("code",)):
-            found[f"code {turn + 1}"] = self.code_term(latent.detach(), clean, condition, settings.code_share)
-            error = settings.code * found[f"code {turn + 1}"]
-        if "flow" not in restorers:
-            with torch.no_grad():
-                return self.averaged.code(latent, condition, self.averaged.latent), error
-        end = self.averaged.flow(latent, condition)
-        found[f"flow {turn + 1}"], found[f"image {turn + 1}"] = F.mse_loss(end, clean), self.image_term(end, gt)
-        return end, error + settings.flow * found[f"flow {turn + 1}"] + found[f"image {turn + 1}"]
-
-    def _assessed(
-        self, states: Tensor, clean: Tensor, batch: Mapping[str, Any], assessments: list[Assessment]
-    ) -> Losses:
-        """The assessor on clean latents and on what rounds begin and end with; labels are known of the first two."""
-        known = [self.averaged.assess(clean), *assessments]
-        found = Assessment(*(torch.cat(each) for each in zip(*known, strict=True)))
-        labels = torch.cat([batch["severity"][:, 0], batch["severity"][:, -1]])
-        with torch.no_grad():
-            quality = qualities(self, states, clean)
-        return assessor_terms(found, labels, quality, assessor_weights(self.settings))
-
-
-class RARRoundsStage(RARJointStage):
-    """S3 once more, with the assessor that has learned on."""
-
-    name = "rar-rounds"
-    settings: RARRoundsSettings
 
 
 def grown(file: str, parts: Sequence[str], changes: Mapping[str, Any]) -> RAR:

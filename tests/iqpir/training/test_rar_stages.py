@@ -20,7 +20,8 @@ from iqpir.rar import RAR
 from iqpir.rar.assessor import Assessment
 from iqpir.rar.kinds import DEGRADATIONS
 from iqpir.training.rar import terms
-from iqpir.training.rar.stages import RARAssessorStage, RARJointStage
+from iqpir.training.rar.stages import RARAssessorStage
+from iqpir.training.rar.unrolled import RARBehindStage, RARJointStage
 from iqpir.training.settings import load
 from iqpir.training.stages import make_stage
 
@@ -36,6 +37,7 @@ STAGES = (
     "rar-rounds",
     "rar-filler",
     "rar-judge",
+    "rar-behind",
 )
 
 
@@ -63,6 +65,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
             },
         },
         "rar-judge": {"apart": 0.001},
+        "rar-behind": {"weights": [1.0, 0.5], "begun": 0.25},
     }  # fmt: skip
     return written(tmp_path_factory.mktemp("recipe"), (64, 48), sections)
 
@@ -90,6 +93,7 @@ def test_what_is_worth_a_look_is_written(trained: Path):
         "rar-rounds": {"flow 1", "quality", "held-out adaptive psnr"},
         "rar-filler": {"image", "held-out psnr", "held-out psnr before", "held-out filled right"},
         "rar-judge": {"rank", "held-out average precision", "held-out filled right", "held-out whole right"},
+        "rar-behind": {"flow 2", "image 1", "held-out adaptive psnr"},
     }
     for stage, columns in expected.items():
         assert columns <= set((trained / stage / "losses.csv").read_text().splitlines()[0].split(",")), stage
@@ -116,7 +120,7 @@ def test_each_stage_trains_its_own_parts(trained: Path):
         (states[0], states[1], set()), (states[1], states[2], set()),
         (states[2], states[3], {"assessor", "adapter", "flow", "code"}), (states[3], states[4], {"assessor"}),
         (states[4], states[5], {"assessor", "adapter", "flow", "code"}), (states[5], states[6], set()),
-        (states[6], states[7], {"assessor"}),
+        (states[6], states[7], {"assessor"}), (states[7], states[8], {"flow"}),
     ):  # fmt: skip
         changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
         assert changed == learned
@@ -176,6 +180,32 @@ def test_a_judge_needs_something_to_judge(recipe: Path, trained: Path):
         make_stage(replace(settings, begin=str(trained / "rar-rounds" / "rar-rounds.safetensors")), trained)
     with pytest.raises(IQPIRError, match="goes on with the system that it is given"):
         make_stage(replace(settings, changes={"heads": 4}), trained)
+
+
+def test_the_flow_learns_on_what_is_filled_in_in_each_round(recipe: Path, trained: Path):
+    stage = make_stage(load("rar-behind", recipe, trained), trained / "rar-behind")
+    assert isinstance(stage, RARBehindStage) and stage.settings.weights == (1.0, 0.5)
+    begins: list[torch.Tensor] = []
+    ends: list[torch.Tensor] = []
+    stage.averaged.flow.register_forward_hook(
+        lambda _, given, end: (begins.append(given[0].detach()), ends.append(end.detach()), None)[-1]
+    )
+    stage.averaged.filled = lambda latent, seen: (latent + 1, seen)
+    batch = _batch()
+    found = {name: value.item() for name, value in stage.losses("network", batch, 0).items()}
+    bad, clean = stage.latents(batch)
+    assert torch.allclose(begins[0], bad + 1) and torch.equal(begins[1], ends[0] + 1) and len(ends) == 2
+    assert [found[f"flow {turn}"] for turn in (1, 2)] == pytest.approx(
+        [(end - clean).square().mean().item() for end in ends], rel=1e-5
+    )
+    errors = [stage.settings.flow * found[f"flow {turn}"] + found[f"image {turn}"] for turn in (1, 2)]
+    assert found["total"] == pytest.approx(errors[0] / 1.5 + errors[1] * 0.5 / 1.5, rel=1e-5)
+
+
+def test_a_flow_behind_what_fills_in_needs_both(recipe: Path, trained: Path):
+    settings = load("rar-behind", recipe, trained)
+    with pytest.raises(IQPIRError, match="one of them is missing"):
+        make_stage(replace(settings, begin=str(trained / "rar-rounds" / "rar-rounds.safetensors")), trained)
 
 
 def test_what_fills_in_needs_a_view_and_pairs_that_differ_by_rain_and_snow_alone(recipe: Path, trained: Path):
