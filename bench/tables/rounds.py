@@ -65,7 +65,7 @@ MECHANISMS: Mapping[str, tuple[Callable[[Trace], bool], str]] = {
     "rollback": (lambda trace: trace.rolled_back > 0, "rolled a result back"),
     "kept": (lambda trace: any(step.verdict == "kept" for step in trace.steps), "took a result judged no better"),
     "stopping": (lambda trace: trace.reason in ("clean", "no gain", "fixed point"), "stopped before the limit"),
-    "filled": (lambda trace: any(step.action == FILLED for step in trace.steps), FILLED),
+    "filled": (lambda trace: any(step.taken and step.action == FILLED for step in trace.steps), FILLED),
     "repeat": (lambda trace: trace.taken > 1, "took a second result"),
 }
 """By what `--fired` calls them: whether it did on an image, and how that is said."""

@@ -50,7 +50,10 @@ class RARRestorer:
         made = [self.system(image[None].to(self.device), self.options) for image in images]
         self.traces = [each.traces[0] for each in made]
         restored = torch.cat([each.image for each in made]).cpu()
-        return gray_only(restored, images) if self.gray else restored
+        if not self.gray:
+            return restored
+        taken = torch.tensor([trace.taken > 0 for trace in self.traces])
+        return torch.where(taken[:, None, None, None], gray_only(restored, images), restored)
 
 
 def trace_rows(name: str, trace: Trace) -> list[dict[str, str]]:
