@@ -194,6 +194,8 @@ def _check_trace(trace: Path, jobs: Sequence[tuple[Path, Path]]) -> None:
         raise IQPIRError(f"--trace {shown(trace)} is a folder: name a .csv file")
     if trace.suffix.lower() in SUFFIXES or trace.resolve() in {each.resolve() for job in jobs for each in job}:
         raise IQPIRError(f"--trace {shown(trace)} is an image: name a .csv file")
+    if trace.is_file() and trace.suffix.lower() != ".csv":
+        raise IQPIRError(f"--trace {shown(trace)} is there and no .csv file: name one")
     try:
         trace.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

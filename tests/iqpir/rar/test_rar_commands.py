@@ -76,6 +76,20 @@ def test_going_on_keeps_the_rounds_of_what_was_done(weights: Path, folder: Path,
     assert {row["image"] for row in rows(trace)} == {"a.png", "deep/b.png"}
 
 
+def test_a_trace_does_not_take_the_place_of_weights(weights: Path, folder: Path, tmp_path: Path):
+    before = weights.read_bytes()
+    with pytest.raises(IQPIRError, match=r"no \.csv file"):
+        run(restore, folder, tmp_path / "out", "--weights", weights, "--trace", weights)
+    assert weights.read_bytes() == before
+
+
+def test_a_flat_coloured_image_without_a_round_keeps_its_colour(weights: Path, tmp_path: Path):
+    (tmp_path / "flat").mkdir()
+    cv2.imwrite(str(tmp_path / "flat" / "a.png"), np.full((24, 24, 3), (60, 20, 200), np.uint8))
+    run(restore, tmp_path / "flat", tmp_path / "out", "--weights", weights, "--rounds", 0)
+    assert (cv2.imread(str(tmp_path / "out" / "a.png")) == (60, 20, 200)).all()
+
+
 def test_an_image_that_fails_leaves_the_others_their_rounds(weights: Path, folder: Path, tmp_path: Path):
     (folder / "bad.png").write_bytes((folder / "a.png").read_bytes()[:200])
     trace = tmp_path / "trace.csv"
