@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from bench.errors import BenchError, suggest
 from bench.methods.trace import FILLED, Trace
-from bench.results.view import Cell, RunView
+from bench.results.view import Cell, RunView, Seconds
 
 COLUMN = METRIC = "rounds"
 """What JSON, CSV and the papers' tables call the column."""
@@ -63,7 +63,10 @@ def footer(data: RunView) -> Iterator[str]:
 
 MECHANISMS: Mapping[str, tuple[Callable[[Trace], bool], str]] = {
     "rollback": (lambda trace: trace.rolled_back > 0, "rolled a result back"),
-    "kept": (lambda trace: any(step.verdict == "kept" for step in trace.steps), "took a result judged no better"),
+    "kept": (
+        lambda trace: any(step.verdict == "kept" for step in trace.steps),
+        "took a result that was not judged better enough",
+    ),
     "stopping": (lambda trace: trace.reason in ("clean", "no gain", "fixed point"), "stopped before the limit"),
     "filled": (lambda trace: any(step.taken and step.action == FILLED for step in trace.steps), FILLED),
     "repeat": (lambda trace: trace.taken > 1, "took a second result"),
@@ -97,7 +100,8 @@ def fired(data: RunView, wanted: str) -> RunView:
     traces = {
         place: [one for one in each if one.item in on.get(place[0], set())] for place, each in data.traces.items()
     }
-    return data._replace(cells=cells, record=replace(data.record, title=title), traces=traces)
+    seconds = {place: Seconds(reason="seconds are of all images, not of some") for place in data.seconds}
+    return data._replace(cells=cells, record=replace(data.record, title=title), traces=traces, seconds=seconds)
 
 
 def _among(cell: Cell, items: set[str]) -> Cell:

@@ -50,10 +50,11 @@ def spent(data: RunView) -> Iterator[tuple[str, str, Spent]]:
 def footer(data: RunView) -> Iterator[str]:
     """What the numbers are, and what they are not."""
     how = sorted({line for took in data.seconds.values() for line in took.settings})
-    yield (
-        f"Seconds: median over the images of the time that this run's outputs took to make ({'; '.join(how)}), first "
-        "calls and whatever else the machine did included. Not a latency measurement: bench latency makes one."
-    )
+    if how:
+        yield (
+            f"Seconds: median over the images of the time that this run's outputs took to make ({'; '.join(how)}), first "
+            "calls and whatever else the machine did included. Not a latency measurement: bench latency makes one."
+        )
     missing: dict[str, list[str]] = {}
     for dataset, method, one in spent(data):
         if one.reason is not None:

@@ -94,6 +94,8 @@ def test_scores_on_the_images_where_roll_back_fired(finished: Workplace, data: R
     assert {row["expected"] for row in json.loads(capsys.readouterr().out) if row["metric"] == "psnr"} == {4}
     assert all(cell.expected == 0 for cell in fired(data, "always 1:rollback").cells)
     assert all(cell.expected == 4 for cell in fired(data, "always 1:filled").cells)
+    assert finished.bench("table", "rounds", "--fired", "adaptive:rollback", "--seconds") == 0
+    assert "seconds are of all images, not of some" in capsys.readouterr().out
     assert all(cell.expected == 0 for cell in fired(data, "adaptive:filled").cells)
 
 
