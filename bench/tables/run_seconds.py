@@ -52,8 +52,9 @@ def footer(data: RunView) -> Iterator[str]:
     how = sorted({line for took in data.seconds.values() for line in took.settings})
     if how:
         yield (
-            f"Seconds: median over the images of the time that this run's outputs took to make ({'; '.join(how)}), "
-            "first calls and whatever else the machine did included. Not a latency measurement: bench latency makes one."
+            "Seconds: median over the images of the time that this run's outputs took to make "
+            f"({'; '.join(how)}), first calls and whatever else the machine did included. Not a latency measurement: "
+            "bench latency makes one."
         )
     missing: dict[str, list[str]] = {}
     for dataset, method, one in spent(data):
