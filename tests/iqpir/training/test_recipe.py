@@ -147,7 +147,6 @@ def test_fewer_steps_than_are_done_are_refused_and_change_nothing(written: Path)
         ("restorer: {clip: -1.0}", "clip must be positive"),
         ("restorer: {seed: -1}", "seed must not be negative"),
         ("restorer: {quality: -0.5}", "quality must not be negative"),
-        ("autoencoder: {adversary: {weight: -1.0}}", "adversary.weight must not be negative"),
         ("restorer: {data: {scores: target, degradation: scene, source: x, lq: x}}", "lq takes its place"),
         ("restorer: {precision: fp16}\nrestorer: {steps: 1}", "written twice"),
     ],
@@ -157,6 +156,15 @@ def test_a_later_stages_mistake_is_found_before_the_first(section: str, message:
     file.write_text(f"autoencoder: {{network: small, steps: 1000000}}\n{section}\n", "utf-8")
     ended = CliRunner().invoke(command, ["all", str(file), "-o", str(tmp_path / "out")])
     assert isinstance(ended.exception, IQPIRError) and message in str(ended.exception), ended.exception
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_negative_weight_within_a_later_stages_loss_is_found_before_the_first(tmp_path: Path):
+    file = tmp_path / "r.yaml"
+    file.write_text("quality: {steps: 1000000}\nautoencoder: {network: small, adversary: {weight: -1.0}}\n", "utf-8")
+    ended = CliRunner().invoke(command, ["all", str(file), "-o", str(tmp_path / "out")])
+    assert isinstance(ended.exception, IQPIRError), ended
+    assert "autoencoder: adversary.weight must not be negative" in str(ended.exception)
     assert not (tmp_path / "out").exists()
 
 
