@@ -164,7 +164,7 @@ def test_a_negative_weight_within_a_later_stages_loss_is_found_before_the_first(
     file.write_text("quality: {steps: 1000000}\nautoencoder: {network: small, adversary: {weight: -1.0}}\n", "utf-8")
     ended = CliRunner().invoke(command, ["all", str(file), "-o", str(tmp_path / "out")])
     assert isinstance(ended.exception, IQPIRError), ended
-    assert "autoencoder: adversary.weight must not be negative" in str(ended.exception)
+    assert "adversary.weight must not be negative" in str(ended.exception)
     assert not (tmp_path / "out").exists()
 
 
