@@ -28,6 +28,7 @@ from iqpir.network.model import IQPIR
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
 from iqpir.rar.config import RARConfig
 from iqpir.rar.model import RAR
+from iqpir.weights import kind_of
 
 FORMAT = "iqpir/1"
 _CONFIGS: Mapping[str, Any] = {
@@ -235,19 +236,6 @@ def load_rar(path: str | os.PathLike[str]) -> RAR:
         raise IQPIRError(f"{path}: {error}") from error
     network.load_state_dict(dict(file.state))
     return network.eval()
-
-
-def kind_of(path: str | os.PathLike[str]) -> str | None:
-    """What a file of our own says it is ("restorer", "photo", "rar", …), from its header alone; None for any other."""
-    from safetensors import SafetensorError, safe_open
-
-    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("kind")
-    except (SafetensorError, OSError):
-        return None
 
 
 def load_any(path: str | os.PathLike[str]) -> VQAutoEncoder | PhotoIQPIR | RAR:

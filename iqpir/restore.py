@@ -209,8 +209,9 @@ AnyRestorer: TypeAlias = "Restorer | PhotoRestorer"
 
 
 def gray_only(restored: Tensor, images: Tensor) -> Tensor:
-    """Where the input is gray: the output's luma. Its brightness is what was to be restored, so that is not kept."""
-    kept = torch.tensor([is_gray(each) for each in images], device=restored.device)
+    """Where the input is gray, and not of one tint: the output's luma. Its brightness is what was to be restored, so
+    that is not kept."""
+    kept = torch.tensor([is_gray(each) and not is_tinted(each) for each in images], device=restored.device)
     if not bool(kept.any()):
         return restored
     weights = torch.tensor(_LUMA, device=restored.device)[:, None, None]
@@ -223,6 +224,13 @@ def is_gray(image: Tensor) -> bool:
     of 255, are 10 or less on average."""
     variances = [(255 * (image[one].double() - image[other])).var(correction=0) for one, other in _DIFFERENCES]
     return bool(sum(variances) / 3 <= _GRAY_VARIANCE)  # one at a time: an image of 24 megapixels takes 200 MB each
+
+
+def is_tinted(image: Tensor) -> bool:
+    """Whether [3,H,W] in [0,1] has a colour on average: means of two channels that differ by more than the deviation
+    that `is_gray` allows. A wall of one colour, or a gray print on yellow paper, has no variance in its differences."""
+    red, green, blue = (255 * image.double().mean(dim=(1, 2))).tolist()
+    return bool(max(red, green, blue) - min(red, green, blue) > _GRAY_VARIANCE**0.5)
 
 
 def _keep_gray(restored: Tensor, images: Tensor) -> Tensor:

@@ -75,8 +75,9 @@ def command(run: str | None, style: str, results: str | None, **asked: Any) -> i
         return 0
 
     shown = _run(run, results, asked["fired"], bool(asked["common_items"]))
-    for _, line in shown.remarks if style in ("csv", "json") else ():
-        click.echo(line, err=True)
+    if style in ("csv", "json"):  # which have no room to say of which images they are
+        for line in ([shown.record.title] if asked["fired"] else []) + [line for _, line in shown.remarks]:
+            click.echo(line, err=True)
     if asked["pareto"] is not None:
         if published or any(asked[name] for name in ("ci", "against", "seconds", "gain", "increments")) or choice:
             raise click.UsageError(

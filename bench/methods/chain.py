@@ -1,8 +1,8 @@
 """Adapters for `kind: chain` and `kind: agent`: the catalogue's methods one after the other, as somebody chooses them.
 
 A chain is told what was done and undoes it from the last to the first. An agent looks: the assessor of a system of RAR
-names what is wrong, a tool for the worst of it is tried, the assessor compares, and what is no better is rolled back.
-Every tool is given an image and gives one, which is what RAR's shared latent is there to spare.
+names what is wrong, a tool for the worst of it is tried, the assessor compares, and what is not judged better by enough
+is rolled back. Every tool is given an image and gives one, which is what RAR's shared latent is there to spare.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from bench.methods.base import Method, package_versions
 from bench.methods.loading import RANDOM, NamedFile, loaded, loading, parameter_count, random_weights, unchanged
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.versions import code_versions
+from iqpir.weights import kind_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +79,7 @@ class IqpirMethod(Method):
             if not isinstance(fields, Mapping):
                 raise BenchError(f"method {entry.name!r} ({entry.origin}) has no weights: {{file, url, sha256, bytes}}")
             self._asset = Asset.from_fields(entry.name, fields, entry.fields.get("licence"))
-        self._refuse_adain()
+        self._refuse_what_cannot_be()
         self._run: Callable[[Tensor], Tensor] | None = None
         self._parameters: int | None = None
         self._digest: str | None = None
@@ -88,13 +89,12 @@ class IqpirMethod(Method):
         where = f"method {entry.name!r} ({entry.origin})"
         return cls(entry, resolve(where, declared_options(where, entry.fields, OPTIONS), options), base, options)
 
-    def _refuse_adain(self) -> None:
-        """The option that a file's kind alone decides is refused before any work."""
-        if not self._asked.get("adain"):
-            return
-        from iqpir.checkpoint import kind_of
-
-        if PHOTO in (self._preset, None if self._file is None else kind_of(self._file.path)):
+    def _refuse_what_cannot_be(self) -> None:
+        """What a file's kind alone decides is refused before any work."""
+        kind = None if self._file is None else kind_of(self._file.path)
+        if kind not in (None, "restorer", PHOTO):
+            raise BenchError(f"method {self.name!r}: option 'weights' names a file of another kind of network, {kind}")
+        if self._asked.get("adain") and PHOTO in (self._preset, kind):
             raise BenchError(self._idle_option("adain", "a network for photographs"))
 
     def _idle_option(self, option: str, what: str) -> str:

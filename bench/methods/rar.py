@@ -17,8 +17,8 @@ from bench.methods.loading import RANDOM, NamedFile, loaded, loading, parameter_
 from bench.methods.options import Option, declared_options, resolve
 from bench.methods.trace import FILLED, Step, Trace, Traced
 from bench.methods.versions import code_versions
-from iqpir.rar.kinds import described
-from iqpir.weights import shipped
+from iqpir.rar.kinds import HIDDEN, described
+from iqpir.weights import kind_of, shipped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,15 +37,16 @@ OPTIONS = {
     "rollback": Option("rollback", True, bool),
     "assessment": Option("assessment", True, bool),
     "light": Option("light", 0.5, float, min=0.0, max=1.0),
-    "hidden": Option("hidden", 0.1, float, min=0.0, max=1.0),
+    "hidden": Option("hidden", HIDDEN, float, min=0.0, max=1.0),
     "restorer": Option("restorer", None, str, choices=("flow", "code")),
     "weights": Option("weights", RAR_TINY, str),
 }
-"""What every entry of this kind takes. `adaptive` false: every image has exactly `rounds` rounds. `assessment` false:
-the restorer is told nothing. `light`: probability of a degradation of light below which a round leaves light as it is;
-0: never. `hidden`: probability of rain or snow above which a round fills in what they hide. `restorer` None: the
-checkpoint's first. `weights`: a checkpoint on disk, the name of one that comes with the package `iqpir`, or `random`,
-which is timed and never scored."""
+"""What every entry of this kind takes. `adaptive` false: every image has exactly `rounds` rounds, all taken, whatever
+`verify` and `rollback` are. `assessment` false: the restorer is told nothing, and nothing is filled in. `light`:
+probability of a degradation of light below which a round leaves light as it is; 0: never. `hidden`: probability of rain
+or snow above which an image is not clean, and a round fills in what they hide. `restorer` None: the checkpoint's first.
+`weights`: a checkpoint on disk, the name of one that comes with the package `iqpir`, or `random`, which is timed and
+never scored."""
 NETWORK = (
     "iqpir.checkpoint", "iqpir.network.blocks", "iqpir.rar.assessor", "iqpir.rar.config", "iqpir.rar.filler",
     "iqpir.rar.kinds",
@@ -63,6 +64,8 @@ class Weights:
         missing = given == RAR_TINY and shipped(given) is None  # said by `unavailable`, as for any other weights
         none = self.random or missing
         self._file = None if none else NamedFile(f"method {method!r}", "weights", given, base)
+        if self._file is not None and kind_of(self._file.path) != "rar":
+            raise BenchError(f"method {method!r}: option 'weights' names {given}, which is no system of RAR")
 
     def unavailable(self) -> str | None:
         """Why there is nothing to score with, with the remedy."""
@@ -171,7 +174,7 @@ class RarMethod(Method):
         (found, states, size), self._found = self._found, None
         with torch.inference_mode():  # where the states come from: outside of it no layer takes them
             return [
-                Traced(traced(trace), _pictures(self._system, trace, states, place, size))
+                Traced(traced(trace, self._options["hidden"]), _pictures(self._system, trace, states, place, size))
                 for place, trace in enumerate(found)
             ]
 
@@ -182,13 +185,13 @@ class RarMethod(Method):
         self._system = self._found = None
 
 
-def traced(trace: Found) -> Trace:
-    """The loop's record as the harness keeps it."""
-    return Trace(tuple(map(_step, trace.rounds)), trace.reason)
+def traced(trace: Found, hidden: float = HIDDEN) -> Trace:
+    """The loop's record as the harness keeps it. `hidden`: the loop's option of that name."""
+    return Trace(tuple(_step(each, hidden) for each in trace.rounds), trace.reason)
 
 
-def _step(each: Round) -> Step:
-    words = described(each.degradations, each.severity)
+def _step(each: Round, hidden: float) -> Step:
+    words = described(each.degradations, each.severity, hidden)
     if each.verdict == "stopped":
         return Step("stopped", words, quality=each.quality)
     return Step(each.verdict, words, FILLED if each.filled else "", each.quality, each.quality_after, each.better)

@@ -18,8 +18,8 @@ VERSION = 1
 FILLED = "filled in rain or snow"
 """The action of a round that did so."""
 Verdict = Literal["accepted", "kept", "rolled back", "stopped"]
-"""Of a round: its result was taken; taken though it was judged no better; left; or nothing was done, as nothing was
-wrong any more."""
+"""Of a round: its result was taken; taken though it was not judged better by enough; left; or nothing was done, as
+nothing was wrong any more."""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def undrawn(data: RunView, choice: figures.FigureChoice) -> Iterator[str]:
     told, metrics = _told(data, choice), _metrics(data, choice)
     for dataset, method, one in counted(data):
         if (dataset, method) in told and one.n != one.expected:
-            yield f"{method} on {dataset}: rounds of {one.n} of {one.expected} images, not drawn"
+            yield f"{method} on {dataset}: rounds of {one.n} of {one.expected} {one.things}, not drawn"
     for cell in figures.chosen(data, choice):
         place = cell.dataset, cell.method
         if place not in told or cell.column.label not in metrics or len(data.traces[place]) != len(cell.scores):

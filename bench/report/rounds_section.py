@@ -75,9 +75,10 @@ def build(data: RunView, pictures: Pictures, groups: Sequence[Group], budget: Bu
         told = data.traces.get((dataset, method))
         if told and one.mean is not None:
             ended = ", ".join(f"{reason or 'not said'} {100 * n / one.n:.0f} %" for reason, n in one.reasons.items())
+            rolled = f"{one.rolled_back} of {one.n}" + ("" if one.things == "images" else f" {one.things}")
             lines.setdefault(dataset, []).append(
                 Line(
-                    method, f"{one.mean:.2f}", f"{one.taken:.2f}", f"{one.rolled_back} of {one.n}", ended,
+                    method, f"{one.mean:.2f}", f"{one.taken:.2f}", rolled, ended,
                     _true_steps(data, pictures, dataset, method, told),
                 )
             )  # fmt: skip

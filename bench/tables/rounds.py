@@ -33,18 +33,22 @@ class Rounds(NamedTuple):
     """Images of which at least one result was rolled back."""
     reasons: Mapping[str, int]
     """Why rounds ended → images."""
+    things: str = "images"
+    """What `n`, `expected`, `rolled_back` and `reasons` count: where images were restored repeatedly, restorations."""
 
 
 def counted(data: RunView) -> Iterator[tuple[str, str, Rounds]]:
     """(dataset, method, rounds) of every method on every dataset that it is for, in the run's order."""
     expected = {(cell.dataset, cell.method): len(cell.scores) for cell in data.cells}
     for place, count in expected.items():
-        traces = [told.trace for told in data.traces.get(place, ())]
+        each = data.traces.get(place, ())
+        traces = [told.trace for told in each]
+        things = "restorations" if any(told.repeat for told in each) else "images"
         mean = statistics.fmean(trace.rounds for trace in traces) if traces else None
         taken = statistics.fmean(trace.taken for trace in traces) if traces else 0.0
         reasons = Counter(trace.reason for trace in traces)
         rolled = sum(trace.rolled_back > 0 for trace in traces)
-        yield *place, Rounds(mean, len(traces), count, taken, rolled, dict(reasons.most_common()))
+        yield *place, Rounds(mean, len(traces), count, taken, rolled, dict(reasons.most_common()), things)
 
 
 def footer(data: RunView) -> Iterator[str]:
@@ -54,8 +58,8 @@ def footer(data: RunView) -> Iterator[str]:
         if one.n:
             ended = ", ".join(f"{reason or 'not said'} {100 * n / one.n:.0f} %" for reason, n in one.reasons.items())
             yield (
-                f"Rounds of {method} on {dataset}: {one.taken:.2f} taken per image; {one.rolled_back} of {one.n} "
-                f"images with one rolled back; ended by {ended}."
+                f"Rounds of {method} on {dataset}: {one.taken:.2f} taken per {one.things[:-1]}; {one.rolled_back} of "
+                f"{one.n} {one.things} with one rolled back; ended by {ended}."
             )
 
 
@@ -65,9 +69,9 @@ MECHANISMS: Mapping[str, tuple[Callable[[Trace], bool], str]] = {
     "rollback": (lambda trace: trace.rolled_back > 0, "rolled a result back"),
     "kept": (
         lambda trace: any(step.verdict == "kept" for step in trace.steps),
-        "took a result that was not judged better enough",
+        "took a result that was not judged better by enough",
     ),
-    "stopping": (lambda trace: trace.reason in ("clean", "no gain", "fixed point"), "stopped before the limit"),
+    "stopping": (lambda trace: trace.reason in ("clean", "no gain", "fixed point"), "stopped by what was found"),
     "filled": (lambda trace: any(step.taken and step.action == FILLED for step in trace.steps), FILLED),
     "repeat": (lambda trace: trace.taken > 1, "took a second result"),
 }

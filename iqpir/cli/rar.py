@@ -72,6 +72,30 @@ def trace_rows(name: str, trace: Trace) -> list[dict[str, str]]:
 
 TRACE = (*ROUND, *DEGRADATIONS, CLEAN)
 """Columns of a trace: the round, then what the assessor saw before it, as probabilities."""
+_LATER = ("filled",)
+"""Columns that traces of earlier versions do not have; their rows leave them empty."""
+
+
+def read_trace(path: Path) -> dict[str, list[dict[str, str]]]:
+    """Rows of a trace by image. Raises `IQPIRError` for a file that is none."""
+    import csv
+    import io
+
+    found: dict[str, list[dict[str, str]]] = {}
+    try:
+        reader = csv.DictReader(io.StringIO(files.read_text(path)), strict=True)
+        columns = set(reader.fieldnames or ())
+        if not set(TRACE) - set(_LATER) <= columns <= set(TRACE):
+            raise IQPIRError(f"{shown(path)} is there, and its columns are not a trace's: name another file")
+        for row in reader:
+            if None in row or None in row.values():
+                raise IQPIRError(f"{shown(path)}:{reader.line_num}: not a value per column: name another file")
+            found.setdefault(row["image"], []).append({**dict.fromkeys(_LATER, ""), **row})
+    except (OSError, csv.Error) as error:
+        raise IQPIRError(f"{shown(path)} is there, and cannot be read as a trace: {one_line(error)}") from error
+    return found
+
+
 ASSESSED = ("image", "status", "quality", CLEAN, *DEGRADATIONS, *(f"severity {name}" for name in DEGRADATIONS))
 
 

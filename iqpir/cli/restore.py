@@ -117,9 +117,10 @@ def command(
         click.echo(said, err=True)
     system = _system(weights, {**asked, "alpha": alpha}, rounds, trace, faces, device, dtype)
     restorer = _restorer(weights, alpha, device, dtype, asked) if system is None else system
+    told: dict[str, list[dict[str, str]]] = {}
     if trace is not None:
-        _check_trace(trace, jobs)
-    told: list[dict[str, str]] = []
+        before = _check_trace(trace, jobs)
+        told = before if keep else {}
     whole: FaceRestorer | None = None
     if face_weights is not None and faces:
         from iqpir.faces import FaceRestorer
@@ -139,7 +140,8 @@ def command(
                     else:
                         note = _one(given, made, restorer, whole)
                         if trace is not None:
-                            told += _rounds(restorer, made.relative_to(target) if source.is_dir() else Path(made.name))
+                            name = (made.relative_to(target) if source.is_dir() else Path(made.name)).as_posix()
+                            told[shown(name)] = _rounds(restorer, shown(name))
                     if note:
                         say(f"{shown(given)}: {note}")
                 except ImageFailure as error:
@@ -148,7 +150,7 @@ def command(
                 progress.update(1)
     finally:  # rounds of what was done are kept where a run is interrupted
         if trace is not None:
-            _write_trace(trace, told, add=keep)
+            _write_trace(trace, told)
     left = f", {kept} left as {'it was' if kept == 1 else 'they were'}" if kept else ""
     say(f"{len(jobs) - failed - kept} of {counted(len(jobs), 'image')} restored to {shown(target)}{left}")
     return 1 if failed else 0
@@ -161,9 +163,8 @@ def _system(
 
     `asked`: options by name, None where nobody has asked.
     """
-    from iqpir.checkpoint import kind_of
     from iqpir.devices import check_device
-    from iqpir.weights import shipped
+    from iqpir.weights import kind_of, shipped
 
     # A name of RAR that does not come along is said to be one, with what makes it.
     named = weights.startswith("rar-") and not Path(weights).exists()
@@ -186,8 +187,12 @@ def _system(
     return RARRestorer(system, 4 if rounds is None else rounds, bool(asked["gray"]), device)
 
 
-def _check_trace(trace: Path, jobs: Sequence[tuple[Path, Path]]) -> None:
-    """Raise `IQPIRError` for a file that cannot be written, or is an image, before there is anything to lose."""
+def _check_trace(trace: Path, jobs: Sequence[tuple[Path, Path]]) -> dict[str, list[dict[str, str]]]:
+    """Rows by image of a trace that is there already. Raises `IQPIRError` for a file that cannot be written, or is
+    something else, before there is anything to lose."""
+    import tempfile
+
+    from iqpir.cli.rar import read_trace
     from iqpir.codecs import SUFFIXES
 
     if trace.is_dir():
@@ -198,30 +203,25 @@ def _check_trace(trace: Path, jobs: Sequence[tuple[Path, Path]]) -> None:
         raise IQPIRError(f"--trace {shown(trace)} is there and no .csv file: name one")
     try:
         trace.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=trace.parent):
+            pass
     except OSError as error:
         raise IQPIRError(f"--trace {shown(trace)} cannot be written: {error.strerror or error}") from error
+    return read_trace(trace) if trace.is_file() else {}
 
 
-def _rounds(restorer: AnyRestorer | RARRestorer, name: Path) -> list[dict[str, str]]:
+def _rounds(restorer: AnyRestorer | RARRestorer, name: str) -> list[dict[str, str]]:
     """Rows of the image that was restored last."""
     from iqpir.cli.rar import RARRestorer, trace_rows
 
     traces = restorer.traces if isinstance(restorer, RARRestorer) else []
-    return [row for trace in traces for row in trace_rows(shown(name.as_posix()), trace)]
+    return [row for trace in traces for row in trace_rows(name, trace)]
 
 
-def _write_trace(path: Path, rows: list[dict[str, str]], *, add: bool) -> None:
-    """`add`: to what another run has written, for images that this one has left as they were."""
-    import csv
-
+def _write_trace(path: Path, told: Mapping[str, list[dict[str, str]]]) -> None:
     from iqpir.cli.rar import TRACE
 
-    before: list[dict[str, str]] = []
-    if add and path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            before = [row for row in csv.DictReader(file) if set(row) == set(TRACE)]
-    again = {row["image"] for row in rows}
-    files.write_csv(path, TRACE, [*(row for row in before if row["image"] not in again), *rows])
+    files.write_csv(path, TRACE, [row for rows in told.values() for row in rows])
 
 
 class Plan(NamedTuple):

@@ -12,6 +12,15 @@ PARTS = ("latent", "assessor", "flow", "code")
 """In the order in which they are trained. The first is always there; flow and code are the two restorers."""
 RESTORERS = ("flow", "code")
 
+MADE_WITH: Mapping[str, tuple[str, ...]] = {
+    "latent": ("factor", "latent_channels", "latent_width", "latent_blocks", "groups", "codes"),
+    "assessor": ("assessor_width", "assessor_layers", "heads", "queries"),
+    "overview": ("overview_width", "overview_blocks"),
+    "filler": ("fill_widths",),
+    "restorer": ("widths", "blocks", "steps"),
+}
+"""Settings by the part that is made with them, and learns by them: they stay as they are once it is there."""
+
 
 @dataclass(frozen=True)
 class RARConfig:
@@ -80,6 +89,15 @@ class RARConfig:
     @property
     def restorers(self) -> tuple[str, ...]:
         return tuple(each for each in RESTORERS if each in self.parts)
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        """Settings that can no longer be others, and the part that has been made with each; see `MADE_WITH`."""
+        there = {
+            "latent": True, "assessor": "assessor" in self.parts, "overview": bool(self.overview_width),
+            "filler": bool(self.fill_widths), "restorer": bool(self.restorers),
+        }  # fmt: skip
+        return {name: part for part, names in MADE_WITH.items() if there[part] for name in names}
 
     @property
     def threshold(self) -> float:

@@ -16,6 +16,10 @@ LIGHT = ("low light", "haze", "rain", "colour cast")
 HIDING = ("rain", "snow")
 """What lies before the scene, and hides it."""
 
+HIDDEN = 0.1
+"""A probability of one of `HIDING` above which a round fills in what it hides: on photographs an assessor that has seen
+none finds snow by its rank, with probabilities below one half."""
+
 CLEAN = "clean"
 """What an image is that suffers from none of them."""
 
@@ -28,9 +32,12 @@ def level(severity: float) -> str:
     return LEVELS[min(len(LEVELS) - 1, max(0, int(severity * len(LEVELS))))]
 
 
-def described(odds: Mapping[str, float], severity: Mapping[str, float]) -> str:
-    """`"haze 0.93 (high), noise 0.71 (low)"`: what is more likely there than not, likeliest first."""
-    found = sorted((name for name in DEGRADATIONS if odds[name] > 0.5), key=lambda name: -odds[name])
-    if found and odds[CLEAN] <= 0.5:
-        return ", ".join(f"{name} {odds[name]:.2f} ({level(severity[name])})" for name in found)
-    return f"clean {odds[CLEAN]:.2f}" if odds[CLEAN] > 0.5 else f"nothing named, clean {odds[CLEAN]:.2f}"
+def described(odds: Mapping[str, float], severity: Mapping[str, float], hidden: float = HIDDEN) -> str:
+    """`"haze 0.93 (high), noise 0.71 (low), perhaps snow 0.14"`: what is more likely there than not, likeliest first,
+    and what of `HIDING` is above the probability `hidden`; without any whether the image is clean."""
+    likely = sorted(DEGRADATIONS, key=lambda name: -odds[name])
+    found = [f"{name} {odds[name]:.2f} ({level(severity[name])})" for name in likely if odds[name] > 0.5]
+    found += [f"perhaps {name} {odds[name]:.2f}" for name in likely if name in HIDING and hidden < odds[name] <= 0.5]
+    if odds[CLEAN] > 0.5 or not found:
+        found.append(f"{'' if found or odds[CLEAN] > 0.5 else 'nothing named, '}clean {odds[CLEAN]:.2f}")
+    return ", ".join(found)

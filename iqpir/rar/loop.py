@@ -1,8 +1,8 @@
 """Restore, assess, repeat: rounds in the latent until the image is clean, no round helps, nothing changes, or enough.
 
 Each member of a batch has its own rounds and its own reason to stop. A round's assessment of its result is the next
-round's assessment of its input, so n rounds cost n + 1 assessments. Whatever is returned under the usual options has
-been judged better than what it replaced, or is the input.
+round's assessment of its input, so n rounds cost n + 1 assessments, and one more for each in which rain or snow is
+filled in. Whatever is returned under the usual options has been judged better than what it replaced, or is the input.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -17,10 +18,10 @@ from torch import Tensor
 
 from iqpir.errors import IQPIRError
 from iqpir.rar.assessor import Assessment, better
-from iqpir.rar.kinds import CLEAN, DEGRADATIONS, HIDING
+from iqpir.rar.kinds import CLEAN, DEGRADATIONS, HIDDEN, HIDING
 
 Verdict = Literal["accepted", "rolled back", "kept", "stopped"]
-"""Of a round: its result was taken; was judged no better and left; was judged no better and taken all the same, as
+"""Of a round: its result was taken; was not judged better by enough and left; was not and taken all the same, as
 without roll-back; or there was none, since the image was clean."""
 Reason = Literal["", "clean", "no gain", "fixed point", "limit"]
 """Why an image's rounds ended; empty while they go on."""
@@ -45,7 +46,8 @@ class LoopOptions:
     rounds: int = 4
     """At most."""
     adaptive: bool = True
-    """Stop by what is found; else every image has exactly `rounds` rounds, and each result is taken."""
+    """Stop by what is found; else every image has exactly `rounds` rounds, and each result is taken, whatever `verify`
+    and `rollback` are. In either case a round ends where what it has filled in leaves the image clean."""
     verify: bool = True
     """Compare each result with what it came from."""
     rollback: bool = True
@@ -67,9 +69,9 @@ class LoopOptions:
     """A quality below which nothing is left for being clean, perhaps."""
     named: float = 0.5
     """A probability of one degradation above which an image is not clean, however good it is."""
-    hidden: float = 0.1
-    """The same of one of `kinds.HIDING`, above which a round fills in what it hides, if the system has a part for it:
-    on photographs an assessor that has seen none finds snow by its rank, with probabilities below one half."""
+    hidden: float = HIDDEN
+    """The same of one of `kinds.HIDING`: above it an image is not clean, and a round fills in what is hidden, if the
+    system has a part for it and the restorer is told what is seen; see `kinds.HIDDEN`."""
     margin: float = 0.1
     """By how much the probability that a first round's result is better must exceed a half."""
     again: float = 0.3
@@ -82,10 +84,14 @@ class LoopOptions:
     def __post_init__(self) -> None:
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 0:
             raise IQPIRError(f"rounds is {self.rounds!r}; it must be a whole number, 0 or more")
+        for name in ("adaptive", "verify", "rollback", "assess"):
+            if not isinstance(getattr(self, name), bool):
+                raise IQPIRError(f"{name} is {getattr(self, name)!r}; it must be True or False")
         for name in ("light", "good", "clean", "fair", "named", "hidden", "margin", "again", "least"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and 0 <= value <= 1):
-                raise IQPIRError(f"{name} is {value}; it must lie in [0,1]")
+            value, most = getattr(self, name), 0.5 if name in ("margin", "again") else 1
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and 0 <= value <= most):
+                raise IQPIRError(f"{name} is {value!r}; it must be a number in [0,{most}]")
         if self.restorer not in ("", "flow", "code"):
             raise IQPIRError(f"restorer is {self.restorer!r}, not flow or code")
 

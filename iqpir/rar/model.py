@@ -94,8 +94,8 @@ class RAR(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, options: LoopOptions = _USUAL, *, keep: bool = False) -> Restoration:
-        """Restore images. One of which no round was taken is returned as it came, bit for bit. `keep`: with the latents
-        between the rounds.
+        """Restore images, in float32. One of which no round was taken is returned as it came, bit for bit as float32
+        has it. `keep`: with the latents between the rounds.
 
         Raises `IQPIRError` for anything but floating-point [B,3,H,W] in [0,1], or a restorer that the file does not
         have.

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from iqpir.errors import IQPIRError
 from iqpir.network.config import preset
+from iqpir.rar.config import RARConfig
 from iqpir.training.common import Common
 from iqpir.training.crop_dataset import GENERATED
 from iqpir.training.degrade import degradation
@@ -23,6 +24,7 @@ def check_images(stages: Iterable[Common]) -> None:
     file it begins with. A single stage whose file is not looked into says it by itself. Only headers are read.
     """
     side: int | None = None
+    stride = 1
     for settings in stages:
         named, changes = getattr(settings, "network", None), getattr(settings, "changes", {})
         if isinstance(named, str) and not getattr(settings, "autoencoder", ""):
@@ -33,6 +35,10 @@ def check_images(stages: Iterable[Common]) -> None:
                 degradation(settings.data.degradation)
             except IQPIRError as error:
                 raise IQPIRError(f"{settings.STAGE}: data.degradation: {error}") from error
+        if settings.STAGE == "rar-latent":
+            stride = RARConfig.from_dict(changes).stride
+        if settings.STAGE.startswith("rar-") and crop is not None and crop % stride:
+            raise IQPIRError(f"{settings.STAGE}: data.crop is {crop}: latents of RAR need a multiple of {stride}")
         if crop is None or (settings.data.source == GENERATED and crop <= generate.SIDE):
             continue
         try:

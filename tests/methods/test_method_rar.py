@@ -130,3 +130,11 @@ def test_a_restorer_that_the_checkpoint_lacks_is_refused(tmp_path: Path):
 def test_another_type_of_numbers_is_refused(weights: Path):
     with pytest.raises(BenchError, match="float32, not bfloat16"):
         made(weights).load("cpu", "bfloat16")
+
+
+@pytest.mark.parametrize(("method", "named", "said"), [
+    ("rar", "iqpir-tiny", "no system of RAR"), ("iqpir", "rar-tiny", "another kind of network, rar"),
+])  # fmt: skip
+def test_a_network_of_another_kind_is_refused_before_the_work(method: str, named: str, said: str):
+    with pytest.raises(BenchError, match=f"option 'weights' names .*{said}"):
+        build_method(registry("method").get(method), {"weights": named}, None)

@@ -132,6 +132,13 @@ class Composite(Degradation):
         """CDD-11's eleven mixtures and ranges (OneRestore): low light, then rain or snow, then haze."""
         return cls(mixtures=CDD11, dark="cdd11", haze=(1.0, 2.0), airlight=(0.6, 0.9), deepest=0.7, tinted_air=0.0)
 
+    @property
+    def hides(self) -> bool:
+        """Whether it ever draws rain or snow."""
+        if self.mixtures:
+            return any(name in mixture for mixture in self.mixtures for name in HIDING)
+        return any(self.counts[1:]) and any(name in self.kinds for name in HIDING)
+
     # Draw
 
     def draw(self, rng: np.random.Generator, side: int) -> CompositeParams:

@@ -16,7 +16,7 @@ from iqpir.rar.filler import Filler
 from iqpir.rar.kinds import DEGRADATIONS
 from iqpir.rar.loop import LoopOptions
 from iqpir.training.rar.settings import RARFillerSettings, RARJudgeSettings
-from iqpir.training.rar.stages import RARStage, RestoringStage, assessed, assessor_weights, grown, qualities
+from iqpir.training.rar.stages import RARStage, RestoringStage, assessed, grown, qualities
 from iqpir.training.rar.terms import Losses, assessor_terms, psnr, ranked_right
 
 _RIGHT = -0.1
@@ -66,7 +66,8 @@ class RARFillerStage(RestoringStage):
 
 
 class RARJudgeStage(RARStage):
-    """Five states of an image are to be ranked: clean, degraded, filled in, after a round without that and with it."""
+    """Five states of an image are to be ranked: clean, degraded, filled in, after a round without that and with it;
+    whatever a round would leave out of these, so that each is learned of every image."""
 
     name = "rar-judge"
     learns = ("assessor.head", "assessor.overview.answers")
@@ -90,7 +91,8 @@ class RARJudgeStage(RARStage):
     def losses(self, player: str, batch: Mapping[str, Any], step: int) -> Losses:
         states, labels, quality = self._states(batch)
         found = self.averaged.assess(states)
-        return assessor_terms(found, labels, quality, assessor_weights(self.settings), self.settings.apart)
+        weights = (self.settings.kinds, 0.0, 0.0, self.settings.rank)  # severity and quality stay as they are
+        return assessor_terms(found, labels, quality, weights, self.settings.apart)
 
     @torch.no_grad()
     def _states(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from iqpir.rar.config import RARConfig
 from iqpir.rar.kinds import DEGRADATIONS, HIDING
 from iqpir.training.common import Common
+from iqpir.training.degrade import Choice, Composite, Degradation, degradation
 from iqpir.training.strict import need
 
 
@@ -22,8 +23,13 @@ class _RAR(Common):
     def __post_init__(self) -> None:
         super().__post_init__()
         need(_composite(self.data.degradation), "data.degradation: RAR is trained on composite ones: composite")
+        need(self.data.lq is None, "data.lq: RAR learns what was done to images, and pairs do not tell: leave it out")
         need("parts" not in self.changes, "changes: the parts follow from the stages: leave parts out")
         RARConfig.from_dict(self.changes)
+
+    def need_some(self, *weights: str) -> None:
+        """Raise `IQPIRError` where nothing has any weight, so that nothing would be learned."""
+        need(any(getattr(self, name) for name in weights), f"{', '.join(weights)}: one of them at least has a weight")
 
 
 def _composite(given: object) -> bool:
@@ -53,17 +59,27 @@ class RARLatentSettings(_RAR):
 
     STAGE = "rar-latent"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.need_some("l1", "ssim")
+
 
 @dataclass(frozen=True)
-class _Assessing(_RAR):
-    """Weights of what the assessor learns."""
+class _Judging(_RAR):
+    """Weights of what every stage of the assessor learns."""
 
     kinds: float = 1.0
     """Of the cross-entropy of each degradation, and of being clean."""
-    severity: float = 1.0
-    quality: float = 4.0
     rank: float = 1.0
     """Of the pairwise comparisons."""
+
+
+@dataclass(frozen=True)
+class _Assessing(_Judging):
+    """Weights of all that the assessor learns."""
+
+    severity: float = 1.0
+    quality: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,8 @@ class _Showing(_RAR):
     one that is lost, of which an L1 distance is mostly made."""
     structure: float = 0.0
     """Weight of 1 − SSIM (7×7 box) there."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("image", "decibels", "structure")
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,7 @@ class RARAssessorSettings(_Assessing):
     def __post_init__(self) -> None:
         super().__post_init__()
         need(bool(self.latent), "the key 'latent' is missing: a file of the stage rar-latent")
+        self.need_some("kinds", "severity", "quality", "rank")
 
 
 @dataclass(frozen=True)
@@ -133,6 +152,9 @@ class RARRestorerSettings(_Restoring):
         need(bool(self.assessor), "the key 'assessor' is missing: a file of the stage rar-assessor")
         known = set(self.restorers) <= {"flow", "code"} and bool(self.restorers)
         need(known, f"restorers is {list(self.restorers)}; flow, code or both")
+        for restorer, weights in (("flow", ("flow", *self.SHOWN)), ("code", ("code",))):
+            if restorer in self.restorers:
+                self.need_some(*weights)
 
 
 @dataclass(frozen=True)
@@ -166,6 +188,10 @@ class RARJointSettings(_Assessing, _Unrolled):
     STAGE = "rar-joint"
     LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-restorer"}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.need_some("flow", "code", *self.SHOWN)
+
 
 @dataclass(frozen=True)
 class RAROverviewSettings(_RAR):
@@ -182,7 +208,13 @@ class RAROverviewSettings(_RAR):
     def __post_init__(self) -> None:
         super().__post_init__()
         need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-joint")
-        need(bool(self.of) and set(self.of) <= set(DEGRADATIONS), f"of: some of {', '.join(DEGRADATIONS)}")
+        need(bool(self.of), f"of: some of {', '.join(DEGRADATIONS)}")
+        _need_names(self.of)
+
+
+def _need_names(given: Sequence[str]) -> None:
+    need(set(given) <= set(DEGRADATIONS), f"of: some of {', '.join(DEGRADATIONS)}")
+    need(len(set(given)) == len(given), f"of: {', '.join(given)}: each of them once")
 
 
 @dataclass(frozen=True)
@@ -199,20 +231,22 @@ class RARFillerSettings(_Showing):
     def __post_init__(self) -> None:
         super().__post_init__()
         need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-rounds")
-        need(_behind(self.data.degradation), "data.degradation: each composite needs behind: true")
+        made = [each for each in _composites(degradation(self.data.degradation)) if isinstance(each, Composite)]
+        need(all(each.behind for each in made), "data.degradation: each composite needs behind: true")
+        need(any(each.hides for each in made), f"data.degradation: none of it draws {' or '.join(HIDING)}")
+        self.need_some(*self.SHOWN)
 
 
-def _behind(given: object) -> bool:
-    """Whether every composite makes what is behind rain and snow."""
-    if not isinstance(given, Mapping):
-        return False
-    if given.get("kind") == "choice":
-        return all(_behind(each) for each in given["of"])
-    return given.get("behind") is True
+def _composites(given: Degradation) -> Iterator[Degradation]:
+    """What is done to an image: the one, or each of a choice."""
+    for each in given.of if isinstance(given, Choice) else ():
+        yield from _composites(each)
+    if not isinstance(given, Choice):
+        yield given
 
 
 @dataclass(frozen=True)
-class RARJudgeSettings(_Assessing):
+class RARJudgeSettings(_Judging):
     """What the assessor answers, alone, about images that are filled in: what it sees stays as it is, and so does
     what a restorer is told."""
 
@@ -229,8 +263,9 @@ class RARJudgeSettings(_Assessing):
     def __post_init__(self) -> None:
         super().__post_init__()
         need(bool(self.begin), "the key 'begin' is missing: a file of the stage rar-filler")
-        need(set(self.of) <= set(DEGRADATIONS), f"of: some of {', '.join(DEGRADATIONS)}")
-        need(self.apart >= 0, "apart is a difference of qualities, 0 or more")
+        _need_names(self.of)
+        need(0 <= self.apart < 1, "apart is a difference of qualities in [0,1)")
+        self.need_some(*(("kinds", "rank") if self.of else ("rank",)))
 
 
 @dataclass(frozen=True)
@@ -247,6 +282,10 @@ class RARBehindSettings(_Unrolled):
 
     STAGE = "rar-behind"
     LINKS: ClassVar[Mapping[str, str]] = {"begin": "rar-judge"}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.need_some("flow", *self.SHOWN)
 
 
 RAR_SETTINGS: tuple[type[Common], ...] = (

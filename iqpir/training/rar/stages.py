@@ -29,7 +29,6 @@ from iqpir.training.rar.settings import (
     RARBehindSettings,
     RARFillerSettings,
     RARJointSettings,
-    RARJudgeSettings,
     RARLatentSettings,
     RAROverviewSettings,
     RARRestorerSettings,
@@ -57,6 +56,9 @@ class RARStage:
     learns: tuple[str, ...] = ()
 
     def __init__(self, settings: Common, system: RAR, device: torch.device) -> None:
+        crop, stride = settings.data.crop or system.config.image_size, system.config.stride
+        if crop % stride:
+            raise IQPIRError(f"data.crop is {crop}: latents of RAR need a multiple of {stride}")
         self.settings = settings
         self.averaged = system.to(device)
         for name, parameter in system.named_parameters():
@@ -389,6 +391,13 @@ class RARRestorerStage(RestoringStage):
 def grown(file: str, parts: Sequence[str], changes: Mapping[str, Any]) -> RAR:
     """A stage's system with further parts, which are new. Raises `IQPIRError` for changes of a part that is there."""
     before = load_rar(file)
+    for name, part in before.config.fixed.items():
+        is_now = getattr(before.config, name)
+        if name in changes and (tuple(changes[name]) if isinstance(is_now, tuple) else changes[name]) != is_now:
+            raise IQPIRError(
+                f"changes: {name} is {changes[name]!r}, and {file} has a part ({part}) that was made with {is_now!r}: "
+                "it stays as it is"
+            )
     config = RARConfig.from_dict({**before.config.as_dict(), **changes, "parts": (*before.config.parts, *parts)})
     system, kept = RAR(config), before.state_dict()
     own = system.state_dict()
@@ -398,8 +407,5 @@ def grown(file: str, parts: Sequence[str], changes: Mapping[str, Any]) -> RAR:
     return system
 
 
-_Judging = RARAssessorSettings | RARJointSettings | RARJudgeSettings
-
-
-def assessor_weights(settings: _Judging) -> tuple[float, float, float, float]:
+def assessor_weights(settings: RARAssessorSettings | RARJointSettings) -> tuple[float, float, float, float]:
     return settings.kinds, settings.severity, settings.quality, settings.rank

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from iqpir.checkpoint import save_checkpoint
 from iqpir.cli.assess import command as assess
-from iqpir.cli.rar import described
+from iqpir.cli.rar import RARRestorer, described
 from iqpir.cli.restore import command as restore
 from iqpir.errors import IQPIRError
 from iqpir.image_files import decode, to_tensor
@@ -76,6 +76,36 @@ def test_going_on_keeps_the_rounds_of_what_was_done(weights: Path, folder: Path,
     assert {row["image"] for row in rows(trace)} == {"a.png", "deep/b.png"}
 
 
+def test_rounds_of_an_earlier_version_are_kept_and_those_of_what_is_done_again_replaced(
+    weights: Path, folder: Path, tmp_path: Path
+):
+    out, trace = tmp_path / "out", tmp_path / "trace.csv"
+    run(restore, folder, out, "--weights", weights, "--trace", trace)
+    before = rows(trace)
+    columns = [name for name in before[0] if name != "filled"]
+    with trace.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(before)
+    (out / "a.png").unlink()
+    run(restore, folder, out, "--weights", weights, "--trace", trace, "--keep", "--rounds", 0)
+    assert rows(trace) == [{**row, "filled": ""} for row in before if row["image"] == "deep/b.png"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"item,note\n1,mine\n", b"\xff\xfe\x00binary", b"", b"image,round\na.png,1,2,3\n"], ids=repr
+)
+@pytest.mark.parametrize("options", [[], ["--keep"]])
+def test_a_table_that_is_no_trace_is_left_as_it_is(
+    content: bytes, options: list[str], weights: Path, folder: Path, tmp_path: Path
+):
+    trace = tmp_path / "notes.csv"
+    trace.write_bytes(content)
+    with pytest.raises(IQPIRError, match=r"name another file|cannot be read as a trace"):
+        run(restore, folder, tmp_path / "out", "--weights", weights, "--trace", trace, *options)
+    assert trace.read_bytes() == content and not (tmp_path / "out").exists()
+
+
 def test_a_trace_does_not_take_the_place_of_weights(weights: Path, folder: Path, tmp_path: Path):
     before = weights.read_bytes()
     with pytest.raises(IQPIRError, match=r"no \.csv file"):
@@ -88,6 +118,19 @@ def test_a_flat_coloured_image_without_a_round_keeps_its_colour(weights: Path, t
     cv2.imwrite(str(tmp_path / "flat" / "a.png"), np.full((24, 24, 3), (60, 20, 200), np.uint8))
     run(restore, tmp_path / "flat", tmp_path / "out", "--weights", weights, "--rounds", 0)
     assert (cv2.imread(str(tmp_path / "out" / "a.png")) == (60, 20, 200)).all()
+
+
+def test_one_tint_is_not_made_gray_by_a_round(system: RAR):
+    """Neither by the rule for gray photographs, whose channels differ by nothing but by a constant here."""
+    plane = torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(0)) * 0.5
+    tinted, gray = plane + torch.tensor([0.3, 0.2, 0.0])[:, None, None], plane.expand(-1, 3, -1, -1)
+    system.eval()
+    for given, spread in ((tinted, True), (gray, False)):
+        restorer = RARRestorer(system, 1, True, "cpu")
+        restorer.options = LoopOptions(rounds=1, adaptive=False)
+        made = restorer.restore(given)
+        assert restorer.traces[0].taken == 1
+        assert bool((made.amax(dim=1) - made.amin(dim=1)).max() > 1e-3) is spread
 
 
 def test_an_image_that_fails_leaves_the_others_their_rounds(weights: Path, folder: Path, tmp_path: Path):
@@ -175,4 +218,7 @@ def test_images_are_described_in_words():
         == "haze 0.93 (high), noise 0.70 (medium)"
     )
     assert described({**odds, CLEAN: 0.8}, severity) == "clean 0.80"
+    assert described({**odds, "noise": 0.7, CLEAN: 0.8}, severity) == "noise 0.70 (medium), clean 0.80"
+    assert described({**odds, "snow": 0.14, "haze": 0.4, CLEAN: 0.8}, severity) == "perhaps snow 0.14, clean 0.80"
+    assert described({**odds, "rain": 0.3}, severity, hidden=0.3) == "nothing named, clean 0.20"
     assert described(odds, severity) == "nothing named, clean 0.20"

@@ -213,6 +213,9 @@ def test_parts_of_the_loop_can_be_left_out():
 
 
 def test_options_that_cannot_be_are_refused():
-    for wrong in ({"rounds": -1}, {"good": 1.5}, {"margin": float("nan")}, {"again": 2.0}, {"restorer": "gan"}):
-        with pytest.raises(IQPIRError):
+    for wrong in (
+        {"rounds": -1}, {"good": 1.5}, {"margin": float("nan")}, {"again": 2.0}, {"restorer": "gan"}, {"light": "x"},
+        {"light": True}, {"hidden": None}, {"adaptive": "no"}, {"assess": 1}, {"margin": 0.6},
+    ):  # fmt: skip
+        with pytest.raises(IQPIRError, match=f"^{next(iter(wrong))} is"):
             LoopOptions(**wrong)

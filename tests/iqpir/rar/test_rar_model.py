@@ -18,6 +18,7 @@ from iqpir.rar.kinds import DEGRADATIONS, LIGHT
 from iqpir.rar.layers import GRID, coarse, positions
 from iqpir.rar.loop import rounds
 from iqpir.rar.model import slow
+from iqpir.weights import kind_of
 
 ALWAYS = LoopOptions(rounds=3, adaptive=False)
 
@@ -304,7 +305,7 @@ def test_a_file_holds_the_system(system: RAR, tmp_path: Path):
     path = tmp_path / "mine.safetensors"
     checkpoint.save_checkpoint(system, path)
     read = RAR.from_checkpoint(path)
-    assert read.config == system.config and checkpoint.kind_of(path) == "rar"
+    assert read.config == system.config and kind_of(path) == "rar"
     assert torch.equal(read(images(), ALWAYS).image, system(images(), ALWAYS).image)
     with pytest.raises(IQPIRError, match=r"RAR\.from_checkpoint"):
         checkpoint.load(path)

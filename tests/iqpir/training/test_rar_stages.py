@@ -19,6 +19,7 @@ from iqpir.errors import IQPIRError
 from iqpir.rar import RAR
 from iqpir.rar.assessor import Assessment
 from iqpir.rar.kinds import DEGRADATIONS
+from iqpir.training.image_check import check_images
 from iqpir.training.rar import terms
 from iqpir.training.rar.stages import RARAssessorStage
 from iqpir.training.rar.unrolled import RARBehindStage, RARJointStage
@@ -301,6 +302,15 @@ def test_settings_that_cannot_be_are_refused(recipe: Path, trained: Path, tmp_pa
         ("rar-restorer", "restorers", ["gan"], "flow, code or both"),
         ("rar-restorer", "code_share", 0, "code_share is a share"),
         ("rar-joint", "weights", [], "one for each round"),
+        ("rar-latent", "data", {"degradation": "composite", "source": "x", "lq": "y"}, "data.lq: RAR learns what"),
+        ("rar-judge", "severity", 1.0, "unknown key 'severity'"),
+        ("rar-judge", "apart", 1.5, r"in \[0,1\)"),
+        ("rar-judge", "of", ["rain", "rain"], "each of them once"),
+        ("rar-overview", "of", ["rain", "rain"], "each of them once"),
+        ("rar-overview", "of", [], "some of low light"),
+        ("rar-filler", "data", {"degradation": _filling(kinds=["haze"])}, "none of it draws rain or snow"),
+        ("rar-filler", "data", {"degradation": _filling(counts=[1, 0, 0, 0])}, "none of it draws rain or snow"),
+        ("rar-filler", "data", {"degradation": _filling(mixtures=[["haze", "jpeg"]])}, "none of it draws"),
     ):
         path = tmp_path / "wrong.yaml"
         path.write_text(yaml.safe_dump({**content, section: {**content[section], key: value}}))
@@ -308,6 +318,57 @@ def test_settings_that_cannot_be_are_refused(recipe: Path, trained: Path, tmp_pa
             load(section, path, trained)
     with pytest.raises(IQPIRError, match="iqpir train rar-latent makes one"):
         make_stage(load("rar-assessor", recipe, tmp_path), tmp_path)
+
+
+def _filling(**given: object) -> dict[str, object]:
+    return {"kind": "composite", "behind": True, **given}
+
+
+@pytest.mark.parametrize(
+    ("stage", "weights"),
+    [
+        ("rar-latent", ("l1", "ssim")), ("rar-assessor", ("kinds", "severity", "quality", "rank")),
+        ("rar-restorer", ("flow", "image", "decibels", "structure")), ("rar-restorer", ("code",)),
+        ("rar-joint", ("flow", "code", "image", "decibels", "structure")),
+        ("rar-filler", ("image", "decibels", "structure")), ("rar-judge", ("kinds", "rank")),
+        ("rar-behind", ("flow", "image", "decibels", "structure")),
+    ],
+)  # fmt: skip
+def test_a_stage_whose_losses_weigh_nothing_is_refused(
+    stage: str, weights: tuple[str, ...], recipe: Path, trained: Path
+):
+    settings = load(stage, recipe, trained)
+    with pytest.raises(IQPIRError, match=f"{', '.join(weights)}: one of them at least"):
+        replace(settings, **dict.fromkeys(weights, 0.0))
+    assert replace(settings, **{**dict.fromkeys(weights, 0.0), weights[-1]: 0.5})
+
+
+def test_crops_that_make_no_latent_are_refused_before_the_first_stage(recipe: Path, trained: Path):
+    """Pixels of 4 per latent position, at three sizes: a multiple of 16."""
+    settings = load("rar-behind", recipe, trained)
+    wrong = replace(settings, data=replace(settings.data, crop=40))
+    with pytest.raises(IQPIRError, match=r"data\.crop is 40: latents of RAR need a multiple of 16"):
+        make_stage(wrong, trained)
+    with pytest.raises(IQPIRError, match=r"rar-behind: data\.crop is 40: latents of RAR need a multiple of 16"):
+        check_images([load("rar-latent", recipe, trained), wrong])
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"heads": 4}, "assessor"), ({"assessor_layers": 2}, "assessor"), ({"steps": 9}, "restorer"),
+        ({"blocks": 2}, "restorer"), ({"latent_blocks": 2}, "latent"), ({"overview_blocks": 2}, "overview"),
+        ({"widths": [8, 8, 32]}, "restorer"),
+    ],
+)  # fmt: skip
+def test_no_stage_changes_a_part_that_is_there(changes: dict[str, object], part: str, recipe: Path, trained: Path):
+    """Not even where shapes agree: heads, steps, blocks that a file does not have."""
+    settings = load("rar-filler", recipe, trained)
+    (name,) = changes
+    with pytest.raises(IQPIRError, match=rf"changes: {name} is .* has a part \({part}\) that was made with"):
+        make_stage(replace(settings, changes={**settings.changes, **changes}), trained)
+    same = {**settings.changes, "heads": 2, "widths": [8, 8, 16]}
+    assert make_stage(replace(settings, changes=same), trained).averaged.filler is not None
 
 
 # Terms
