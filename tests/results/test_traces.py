@@ -20,7 +20,7 @@ from bench.report.rounds_section import judged
 from bench.results import artefacts
 from bench.results.store import Store
 from bench.results.view import RunView, read_cells
-from bench.tables.rounds import counted, fired
+from bench.tables.rounds import counted, fired, footer
 
 PLUGIN = str(Path(__file__).parents[1] / "support/rounds_plugin.py")
 DARK = {"a": 27 / 255, "b": 51 / 255, "c": 75 / 255}
@@ -75,6 +75,16 @@ def test_rounds_are_counted_by_what_was_done(data: RunView):
     assert found["always 2"].mean == 2 and found["identity"].mean is None
 
 
+def test_repeated_restorations_are_counted_as_such(data: RunView):
+    place = ("pairs", "adaptive")
+    twice = [one._replace(repeat=repeat) for one in data.traces[place] for repeat in (0, 1)]
+    again = data._replace(traces={**data.traces, place: twice})
+    found = {method: one for _, method, one in counted(again)}
+    assert (found["adaptive"].n, found["adaptive"].mean, found["adaptive"].things) == (8, 9 / 4, "restorations")
+    assert found["always 1"].things == "images"
+    assert any("1.50 taken per restoration; 6 of 8 restorations with one" in line for line in footer(again))
+
+
 def test_the_table_has_a_column_of_rounds_and_says_how_they_ended(finished: Workplace, capsys: pytest.CaptureFixture):
     assert finished.bench("table", "rounds", "--format", "json") == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out) if row["metric"] == "rounds"}
@@ -91,7 +101,9 @@ def test_scores_on_the_images_where_roll_back_fired(finished: Workplace, data: R
     assert cells["always 1"].value == pytest.approx(psnr([restored(level, 1) for level in DARK.values()]), abs=1e-9)
     assert "3 of 4 on pairs" in only.record.title
     assert finished.bench("table", "rounds", "--fired", "adaptive:stopping", "--format", "json") == 0
-    assert {row["expected"] for row in json.loads(capsys.readouterr().out) if row["metric"] == "psnr"} == {4}
+    told = capsys.readouterr()
+    assert {row["expected"] for row in json.loads(told.out) if row["metric"] == "psnr"} == {4}
+    assert "adaptive stopped by what was found (4 of 4 on pairs)" in told.err
     assert all(cell.expected == 0 for cell in fired(data, "always 1:rollback").cells)
     assert all(cell.expected == 4 for cell in fired(data, "always 1:filled").cells)
     assert finished.bench("table", "rounds", "--fired", "adaptive:rollback", "--seconds") == 0
