@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from iqpir.checkpoint import save_checkpoint
 from iqpir.cli.train import command
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
+from iqpir.training import example_photographs
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_examples() -> Iterator[None]:
+    """Photographs that stages draw to be looked at, at a sixteenth of the pixels: most of a short training's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(example_photographs, "SIDE", 64)
+        yield
 
 
 def written(folder: Path, size: tuple[int, int], sections: Mapping[str, Any]) -> Path:

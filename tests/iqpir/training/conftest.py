@@ -1,5 +1,5 @@
 """What the tests of training share."""
 
-from support.recipes import one_thread
+from support.recipes import one_thread, small_examples
 
-__all__ = ["one_thread"]
+__all__ = ["one_thread", "small_examples"]
