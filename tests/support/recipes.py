@@ -63,7 +63,7 @@ CORE = {
     "codebook": 16, "hq_codebook": 8, "connect": [16, 32],
 }  # fmt: skip
 """Of the smallest network for photographs."""
-SMALL = {"front_width": 8, "detail_widths": [4, 8, 8], "detail_deep": 1}
+SMALL = {"front_width": 8, "detail_widths": [4, 8, 8], "detail_deep": 1, "overview": 48}
 
 
 def smallest_ablation(folder: Path) -> Path:
