@@ -9,6 +9,7 @@ from one server for all, unless BENCH_TEST_OWN_WORKERS asks for those of a comma
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -17,25 +18,28 @@ import select
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 PRELOADED = (
-    "PIL.features", "cv2", "pandas", "psutil", "tabulate", "torch", "bench.api", "bench.cli.export", "bench.cli.run",
-    "bench.cli.table", "bench.data.folder", "bench.runner.driver", "bench.export.rows_and_images",
-    "bench.methods.algorithms.filters", "bench.methods.algorithms.tone",
-    "bench.metrics.psnr_pooled", "bench.metrics.ssim", "bench.tables.render",
+    "PIL.PngImagePlugin", "PIL.features", "cv2", "multiprocessing.popen_forkserver", "pandas", "psutil", "tabulate",
+    "torch", "bench.api", "bench.catalog.rehearsal", "bench.cli.export", "bench.cli.run", "bench.cli.table",
+    "bench.data.folder", "bench.export.rows_and_images", "bench.methods.algorithms.filters",
+    "bench.methods.algorithms.tone", "bench.methods.classical", "bench.metrics.psnr_pooled", "bench.metrics.scorer",
+    "bench.metrics.ssim", "bench.runner.driver", "bench.runner.engines.local", "bench.runner.steps",
+    "bench.runner.worker", "bench.tables.beside", "bench.tables.paper", "bench.tables.pareto", "bench.tables.render",
 )  # fmt: skip
 
 
 def main() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
+    _read_catalogue()
     # A shell starts what it runs in the background deaf to Ctrl-C, and every child would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    forkserver.set_forkserver_preload(list(PRELOADED))
-    forkserver.ensure_running()
+    _start_server_of_workers()
     print("ready", flush=True)
     running: dict[int, str] = {}
     waiting = b""
@@ -68,6 +72,41 @@ def main() -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     os._exit(0)  # without the seconds that torch takes to leave
+
+
+def _read_catalogue() -> None:
+    """The files are parsed once; the registries themselves are made by each command, with the packages that it sees."""
+    from bench import paths
+    from bench.catalog import registry
+
+    registry.read_catalogue = functools.cache(registry.read_catalogue)
+    for kind in registry.KINDS:
+        for file in sorted((paths.catalog() / f"{kind}s").glob("*.yaml")):
+            registry.read_catalogue(file, kind)
+
+
+def _start_server_of_workers() -> None:
+    """Forked from this process as it is, where multiprocessing would start another one that imports all of it again."""
+    forkserver.set_forkserver_preload(list(PRELOADED))
+    original = forkserver.util.spawnv_passfds
+    forkserver.util.spawnv_passfds = _fork_instead
+    forkserver.ensure_running()
+    forkserver.util.spawnv_passfds = original
+
+
+def _fork_instead(_: str, arguments: Sequence[str], passed: Sequence[int]) -> int:
+    """Run `python -c TEXT`, the last of the arguments, in a fork that has no other files open than it is given."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for number in [int(place.name) for place in Path("/dev/fd").iterdir()]:
+                if number > 2 and number not in passed:
+                    with contextlib.suppress(OSError):
+                        os.close(number)
+            exec(arguments[-1], {})
+        finally:
+            os._exit(0)
+    return pid
 
 
 def _child(request: dict[str, Any]) -> None:
