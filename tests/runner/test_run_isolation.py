@@ -166,10 +166,10 @@ def test_what_hangs_is_a_row_that_says_for_how_long(workplace: Workplace) -> Non
     mark(workplace, "001")
     methods = f"[{strange('hang')}, {strange('hang', 'where: load', 'loading')}, identity]"
     start = time.monotonic()
-    done = run(workplace, workplace.suite(methods, "[psnr]"), "--timeout", 5)
+    done = run(workplace, workplace.suite(methods, "[psnr]"), "--timeout", 2.5)
     assert_calm(done, 1)
-    assert "timeout after 5 s while restoring" in reason(done, "hang") and values(done)["hang"][-1] == "2/3"
-    assert "timeout after 5 s while loading" in done.out and values(done)["loading"][-1] == "0/3"
+    assert "timeout after 2.5 s while restoring" in reason(done, "hang") and values(done)["hang"][-1] == "2/3"
+    assert "timeout after 2.5 s while loading" in done.out and values(done)["loading"][-1] == "0/3"
     assert values(done)["identity"][-1] == "3/3"
     assert time.monotonic() - start < 100
 
@@ -177,10 +177,10 @@ def test_what_hangs_is_a_row_that_says_for_how_long(workplace: Workplace) -> Non
 def test_a_metric_that_hangs_leaves_the_others_values(workplace: Workplace) -> None:
     workplace.pairs(1)
     job = workplace.suite("[identity]", "[psnr, {strange-metric: {what: hang}}]")
-    done = run(workplace, job, "--timeout", 5, "--workers", 2)
+    done = run(workplace, job, "--timeout", 2.5, "--workers", 2)
     assert_calm(done, 1)
     assert sorted(map(str, workplace.rows("SELECT status, reason FROM score"))) == [
-        "('failed', 'timeout after 5 s while scoring')", "('ok', None)",
+        "('failed', 'timeout after 2.5 s while scoring')", "('ok', None)",
     ]  # fmt: skip
 
 

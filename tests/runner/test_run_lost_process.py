@@ -88,7 +88,7 @@ def scored(workplace: Workplace, metric: str, *more: object) -> Done:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (HANG, "timeout after 5 s, before any work"),
+        (HANG, "timeout after 2.5 s, before any work"),
         (SEGFAULT, "killed by signal 11"),
         (KILL, "killed by signal 9"),
     ],
@@ -107,7 +107,7 @@ def test_an_identity_that_hangs_is_one_line_of_the_plan_too(workplace: Workplace
     plugin = Path(__file__).parent.parent / "support" / "strange_plugin.py"
     job = workplace.suite("[{method: strange, options: {what: hang, where: identity}}]")
     done = workplace.bench("run", job, "--plugin", plugin, "--timeout", 1, "--plan", before=HASTY)
-    assert_refused(done, "method 'strange'", "identity()", "timeout after 5 s")
+    assert_refused(done, "method 'strange'", "identity()", "timeout after 2.5 s")
 
 
 def test_what_hangs_in_a_worker_alone_is_one_line(workplace: Workplace) -> None:
@@ -134,7 +134,7 @@ def test_what_hangs_in_a_worker_alone_is_one_line(workplace: Workplace) -> None:
 @pytest.mark.parametrize(
     ("what", "why"),
     [
-        ("hang", "timeout after 5 s while aggregating"),
+        ("hang", "timeout after 2.5 s while aggregating"),
         ("exit", "os._exit(0)"),
         ("segfault", "killed by signal 11"),
         ("c-exit", "ended with exit code 0"),
@@ -193,7 +193,7 @@ def test_commands_that_only_look_do_not_hang_either(workplace: Workplace, comman
     workplace.suite("[gone]")
     plugin = workplace.write("gone.py", HANG if where == "file" else in_factory(HANG))
     done = workplace.bench(*command, "--plugin", plugin, "--timeout", 1, before=HASTY)
-    assert_refused(done, "plugin" if where == "file" else "method 'gone'", "gone.py", "timeout after 5 s")
+    assert_refused(done, "plugin" if where == "file" else "method 'gone'", "gone.py", "timeout after 2.5 s")
     assert not (workplace.root / "results").exists()
 
 
@@ -228,7 +228,7 @@ def test_a_plugin_is_read_once_and_asked_once_for_each_suite_that_is_validated(w
     ("what", "where", "why"),
     [
         ("segfault", "load", "FAIL  load  its process was killed by signal 11"),
-        ("hang", "load", "timeout after 5 s"),
+        ("hang", "load", "timeout after 2.5 s"),
         ("segfault", "restore", "killed by signal 11"),
     ],
 )
@@ -251,4 +251,4 @@ def test_a_method_that_hangs_while_it_is_timed_is_a_row(workplace: Workplace) ->
     plugin = workplace.write("lost.py", text + register)
     done = workplace.bench("latency", "lost", "--size", 16, "--brief", "--plugin", plugin, "--timeout", 1, before=HASTY)
     assert_calm(done, 1)
-    assert "timeout after 5 s while restoring" in done.out
+    assert "timeout after 2.5 s while restoring" in done.out

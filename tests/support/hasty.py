@@ -1,5 +1,5 @@
-"""Executed before a command: code that may import what it needs gets five seconds at least, and not ten."""
+"""Executed before a command: code that may import what it needs gets two and a half seconds at least, and not ten."""
 
 from bench.catalog import helper_process
 
-helper_process.LEAST_PATIENCE = 5.0
+helper_process.LEAST_PATIENCE = 2.5
