@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 COMPILED = (
-    "PIL.Image", "bench.api", "bench.cli.run", "bench.metrics.ssim", "bench.report.page", "bench.runner.steps", "cv2",
-    "iqpir.cli.train", "matplotlib.backends.backend_agg", "matplotlib.pyplot", "pandas", "psutil", "scipy.stats",
-    "torch",
+    "PIL.Image", "bench.api", "bench.cli.run", "bench.metrics.kernels.windows", "bench.metrics.ssim",
+    "bench.report.page", "bench.runner.steps", "cv2", "iqpir.cli.train", "matplotlib.backends.backend_agg",
+    "matplotlib.pyplot", "pandas", "psutil", "scipy.stats", "torch",
 )  # fmt: skip
 """Modules of which the processes that tests start import most."""
 

@@ -27,9 +27,10 @@ PRELOADED = (
     "PIL.PngImagePlugin", "PIL.features", "cv2", "multiprocessing.popen_forkserver", "pandas", "psutil", "tabulate",
     "torch", "bench.api", "bench.catalog.rehearsal", "bench.cli.export", "bench.cli.run", "bench.cli.table",
     "bench.data.folder", "bench.export.rows_and_images", "bench.methods.algorithms.filters",
-    "bench.methods.algorithms.tone", "bench.methods.classical", "bench.metrics.psnr_pooled", "bench.metrics.scorer",
-    "bench.metrics.ssim", "bench.runner.driver", "bench.runner.engines.local", "bench.runner.steps",
-    "bench.runner.worker", "bench.tables.beside", "bench.tables.paper", "bench.tables.pareto", "bench.tables.render",
+    "bench.methods.algorithms.tone", "bench.methods.classical", "bench.metrics.kernels.windows",
+    "bench.metrics.psnr_pooled", "bench.metrics.scorer", "bench.metrics.ssim", "bench.runner.driver",
+    "bench.runner.engines.local", "bench.runner.steps", "bench.runner.worker", "bench.tables.beside",
+    "bench.tables.paper", "bench.tables.pareto", "bench.tables.render", "scipy.linalg",
 )  # fmt: skip
 
 
