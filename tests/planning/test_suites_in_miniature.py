@@ -1,4 +1,4 @@
-"""Every suite of a paper's table, run over its datasets in miniature: the official folders with three images each.
+"""Every suite of a paper's table, run over its datasets in miniature: the official folders with a few images each.
 
 One image of each does not decode. Two methods that need nothing stand beside the suite's own, one metric beside its
 metrics; every cell then has a value or says why it has none, and the tables compile as LaTeX where there is one.
@@ -33,6 +33,8 @@ CDD11 = [
     "low", "haze", "rain", "snow", "low_haze", "low_rain", "low_snow", "haze_rain", "haze_snow", "low_haze_rain",
     "low_haze_snow",
 ]  # fmt: skip
+EACH = {"cdd-11": 2}
+"""How many images of a group there are, where there are many groups: three unless said."""
 MIXTURES = {"A": "d2/rain+haze", "B": "d2/haze+noise", "C": "d3/rain+noise+low resolution"}
 LISTS = {
     "uieb/splits/uie_test_list.txt": "1_img_.png\n22_img_.png\n23_img_.png\n",
@@ -74,8 +76,8 @@ FILES: dict[str, tuple[list[str], list[str]]] = {
         [f"euvp-test/test_samples/GTr/test_p{n}_.jpg" for n in PAIRS],
     ),
     "cdd-11": (
-        [f"cdd-11/CDD-11_test/{mixture}/{n:05d}.png" for mixture in CDD11 for n in range(3)],
-        [f"cdd-11/CDD-11_test/clear/{n:05d}.png" for n in range(3)],
+        [f"cdd-11/CDD-11_test/{mixture}/{n:05d}.png" for mixture in CDD11 for n in range(EACH["cdd-11"])],
+        [f"cdd-11/CDD-11_test/clear/{n:05d}.png" for n in range(EACH["cdd-11"])],
     ),
     "mio100": (
         [f"mio100/LQ/{mixture}/{n:03d}.png" for mixture in MIXTURES.values() for n in range(3)],
@@ -110,12 +112,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def lay(home: Path, dataset: str) -> None:
-    """A dataset of three images, whose first input (or first reference, where references are measured) is broken."""
+    """A dataset of a few images, whose first input (or first reference, where references are measured) is broken."""
     inputs, references = FILES[dataset]
     for number, file in enumerate([*inputs, *references]):
         path = home / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(BROKEN if number % 3 == 0 and file in inputs else photograph(number))
+        path.write_bytes(BROKEN if number % EACH.get(dataset, 3) == 0 and file in inputs else photograph(number))
     for file, text in LISTS.items():
         if file.startswith(f"{inputs[0].partition('/')[0]}/"):
             (home / file).parent.mkdir(parents=True, exist_ok=True)

@@ -232,12 +232,13 @@ def _serve(port_file: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_killed_at_fifty_moments_it_has_every_vote_that_was_acknowledged():
+def test_killed_at_any_moment_it_has_every_vote_that_was_acknowledged():
     key = study("--design", "pairs", "--people", "12", "--votes", "15")
     every = [line for person in range(1, 13) for line in lines(Running(0, key), person)]
     acknowledged: list[dict[str, Any]] = []
+    moments = 50 if "BENCH_TEST_LONG" in os.environ else 20
     draw = random.Random(5)
-    for moment in range(50):
+    for moment in range(moments):
         port_file = Path(f"port{moment}.new")
         child = os.fork()
         if child == 0:
@@ -271,7 +272,7 @@ def test_killed_at_fifty_moments_it_has_every_vote_that_was_acknowledged():
     read = submission.read(STUDY / "votes.jsonl")
     assert len(read.problems) == 1 and "torn when the server was stopped" in read.problems[0]
     held = {(one.session, number) for one in read.sittings for number in range(len(one.events))}
-    assert len(acknowledged) >= 50
+    assert len(acknowledged) >= moments
     assert {(line["session"], line["number"]) for line in acknowledged} <= held
     assert not any(one.clash for one in read.sittings)
 
