@@ -38,6 +38,7 @@ def main() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     _read_catalogue()
+    _load_kernels()
     # A shell starts what it runs in the background deaf to Ctrl-C, and every child would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _start_server_of_workers()
@@ -84,6 +85,17 @@ def _read_catalogue() -> None:
     for kind in registry.KINDS:
         for file in sorted((paths.catalog() / f"{kind}s").glob("*.yaml")):
             registry.read_catalogue(file, kind)
+
+
+def _load_kernels() -> None:
+    """Numba's compiler starts, and gets from disk what each command's first SSIM would get; it starts no thread."""
+    import numpy as np
+
+    from bench.metrics import ssim
+    from bench.metrics.view import Levels
+
+    black = np.zeros((1, 16, 16), np.uint8)
+    ssim.Ssim().score_levels(Levels(black, black, single=False), {})
 
 
 def _start_server_of_workers() -> None:
