@@ -214,11 +214,13 @@ def test_black_and_white_images_are_finite(value: float):
 
 
 def test_tiles_agree_with_the_whole(monkeypatch: pytest.MonkeyPatch):
-    network, image = trained(), random((1, 3, 310, 270))
-    whole = network(image, 0.3).image.clamp(0, 1)
-    monkeypatch.setattr(photo, "TILE", 64)
+    """Two of nine tiles lie so far from the other side that they do not see it."""
+    network, image = trained(), random((1, 3, 250, 230))
+    with torch.inference_mode():
+        whole = network(image, 0.3).image.clamp(0, 1)
+    monkeypatch.setattr(photo, "TILE", 100)
     tiled = network.restore(image, 0.3)
-    assert float((tiled - whole.detach()).abs().max()) < 1e-5  # float32 sums in another order
+    assert float((tiled - whole).abs().max()) < 1e-5  # float32 sums in another order
 
 
 def test_nothing_farther_than_the_halo_matters_for_a_pixel():

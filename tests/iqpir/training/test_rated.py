@@ -83,7 +83,16 @@ def test_the_command_says_what_it_knows_and_needs(place):
     assert "needs a settings file with the keys images and ratings" in str(result.exception)
 
 
-@pytest.mark.slow
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block in each of the backbone's four stages, two layers of the transformer: what is asked does not need more."""
+    from torchvision.models.resnet import Bottleneck, ResNet
+
+    monkeypatch.setattr("torchvision.models.resnet50", lambda weights=None: ResNet(Bottleneck, [1, 1, 1, 1]))
+    monkeypatch.setattr("iqpir.quality.musiq_gfiqa._LAYERS", 2)
+
+
+@pytest.mark.usefixtures("shallow")
 def test_what_is_trained_is_a_checkpoint_that_musiq_g_measures_with(place):
     made = place / "mine.pth"
     arguments = ["train", "quality", str(place / "like.yaml"), "--like", "musiq-gfiqa", "-o", str(made)]
