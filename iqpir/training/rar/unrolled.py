@@ -38,7 +38,8 @@ class UnrolledStage(RestoringStage):
     @contextmanager
     def _with_beginning(self) -> Iterator[None]:
         """The weights that are saved in place of those that learn."""
-        kept = {name: self.averaged.state_dict()[name].clone() for name in self._beginning}
+        own = self.averaged.state_dict()
+        kept = {name: own[name].clone() for name in self._beginning}
         mixed = {name: value.lerp(self._beginning[name], self.settings.begun) for name, value in kept.items()}
         self.averaged.load_state_dict(mixed, strict=False)
         try:
