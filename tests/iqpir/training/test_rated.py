@@ -85,7 +85,7 @@ def test_the_command_says_what_it_knows_and_needs(place):
 
 @pytest.fixture
 def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A block in each of the backbone's four stages, two layers of the transformer: what is asked does not need more."""
+    """One block in each of the backbone's stages, two layers of the transformer: what is asked needs no more."""
     from torchvision.models.resnet import Bottleneck, ResNet
 
     monkeypatch.setattr("torchvision.models.resnet50", lambda weights=None: ResNet(Bottleneck, [1, 1, 1, 1]))
