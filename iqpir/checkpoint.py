@@ -28,7 +28,6 @@ from iqpir.network.model import IQPIR
 from iqpir.network.photo import PhotoConfig, PhotoIQPIR
 from iqpir.rar.config import RARConfig
 from iqpir.rar.model import RAR
-from iqpir.weights import kind_of
 
 FORMAT = "iqpir/1"
 _CONFIGS: Mapping[str, Any] = {
@@ -240,6 +239,8 @@ def load_rar(path: str | os.PathLike[str]) -> RAR:
 
 def load_any(path: str | os.PathLike[str]) -> VQAutoEncoder | PhotoIQPIR | RAR:
     """The network of a file that says what it is, float32 on the CPU."""
+    from iqpir.weights import kind_of  # here: what restoring imports is part of its identity
+
     kind = kind_of(path)
     if kind == "rar":
         return load_rar(path)
