@@ -61,8 +61,9 @@ class RARConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(each for each in PARTS if each in self.parts))
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "fill_widths", tuple(self.fill_widths))
+        for name in ("widths", "fill_widths"):
+            _need(isinstance(getattr(self, name), list | tuple), f"{name} is a list of numbers of channels")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         counts = [
             self.image_size, self.factor, self.latent_channels, self.latent_width, self.latent_blocks, self.groups,
             self.codes, self.assessor_width, self.assessor_layers, self.overview_blocks, self.heads, self.queries,

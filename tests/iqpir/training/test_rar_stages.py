@@ -299,6 +299,7 @@ def test_settings_that_cannot_be_are_refused(recipe: Path, trained: Path, tmp_pa
         ("rar-latent", "data", {"degradation": "face"}, "composite"),
         ("rar-latent", "changes", {"parts": ["latent"]}, "parts follow"),
         ("rar-latent", "changes", {"groups": 3}, "groups must divide"),
+        ("rar-restorer", "changes", {"widths": 8}, "widths is a list"),
         ("rar-restorer", "restorers", ["gan"], "flow, code or both"),
         ("rar-restorer", "code_share", 0, "code_share is a share"),
         ("rar-joint", "weights", [], "one for each round"),
